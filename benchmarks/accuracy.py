@@ -1,0 +1,77 @@
+"""What a variant lost: every contender's outputs against the original's, window by window, in fresh processes."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from compress.artifact import Kind
+from compress.benchmarks.contender import Contender
+from compress.benchmarks.engine import Ids
+from compress.benchmarks.metrics import mean_with_error, perplexity
+from compress.benchmarks.process import Worker
+from compress.benchmarks.scorecard import Measure
+from compress.progress import Progress
+
+Measures = dict[str, Measure]
+_SENTENCES = 8
+"""sentences that an encoder embeds at a time"""
+
+
+def measure_accuracy(
+    contenders: Sequence[Contender], ids: Ids, mask: Ids, threads: int, progress: Progress
+) -> list[Measures]:
+    """Accuracy of every contender, in their order, on windows ``[n, s]``; the first is the original.
+
+    The original's outputs of one window at a time lie in a temporary file that the others map, so that neither disk
+    nor memory grows with the windows.
+    """
+    kind = contenders[0].kind
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
+        workers = [stack.enter_context(Worker(contender, threads)) for contender in contenders]
+        scores: list[list[dict[str, Any]]] = [[] for _ in workers]
+        step = 1 if kind == "decoder" else _SENTENCES
+        starts = range(0, len(ids), step)
+        for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
+            batch = ids[start : start + step], mask[start : start + step]
+            for found, each in zip(scores, _window(workers, kind, *batch, folder / "reference.npy"), strict=True):
+                found.append(each)
+    summary = _decoder_measures if kind == "decoder" else _encoder_measures
+    return [summary(found, scores[0]) for found in scores]
+
+
+def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
+    original, *others = workers
+    if kind == "decoder":
+        request: dict[str, Any] = {"ids": ids[0].tolist()}
+        first = original.ask("reference_logits", to=str(file), **request) | {"kl": 0.0, "top1": 1.0}
+        return [first, *(other.ask("compare_logits", reference=str(file), **request) for other in others)]
+    request = {"ids": ids.tolist(), "mask": mask.tolist()}
+    original.ask("reference_embeddings", to=str(file), **request)
+    same = {"cosines": [1.0] * len(ids)}
+    return [same, *(other.ask("compare_embeddings", reference=str(file), **request) for other in others)]
+
+
+def _decoder_measures(scores: list[dict[str, Any]], original: list[dict[str, Any]]) -> Measures:
+    value, error = perplexity([score["nll"] for score in scores])
+    lost, lost_error = mean_with_error([a["nll"] - b["nll"] for a, b in zip(scores, original, strict=True)])
+    factor = math.exp(min(lost, 700.0))
+    kl, kl_error = mean_with_error([score["kl"] for score in scores])
+    top1, top1_error = mean_with_error([score["top1"] for score in scores])
+    return {
+        "perplexity": Measure(value=value, spread=error),
+        "perplexity_ratio": Measure(value=factor, spread=factor * lost_error),
+        "kl": Measure(value=kl, spread=kl_error),
+        "top1": Measure(value=top1, spread=top1_error),
+    }
+
+
+def _encoder_measures(scores: list[dict[str, Any]], original: list[dict[str, Any]]) -> Measures:
+    cosines = [value for score in scores for value in score["cosines"]]
+    mean, error = mean_with_error(cosines)
+    return {"cosine": Measure(value=mean, spread=error), "cosine_min": Measure(value=min(cosines))}

@@ -1,0 +1,100 @@
+"""One row to measure: where it lies, which engine runs it, and the sizes that are known without running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from compress.artifact import Artifact, Kind
+from compress.checkpoint import Checkpoint
+from compress.errors import ModelError
+
+Role = Literal["original", "float", "variant"]
+"""The original checkpoint in torch; its float export, nothing applied; something compressed or fused."""
+
+_LOADED = {
+    "torch": ("*.safetensors", "*.bin"),
+    "ort-cpu": ("*.onnx", "*.onnx.data*"),
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that a scorecard measures.
+
+    ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
+    (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
+    reads of them (None: the engine says).
+    """
+
+    name: str
+    path: Path
+    engine: str
+    kind: Kind
+    role: Role
+    recipe: str
+    parameters: int
+    stored_bytes: int
+    disk_bytes: int
+    read_bytes: int | None = None
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = "torch") -> Contender:
+        """The original as its user runs it: transformers, float32."""
+        disk = _loaded_bytes(checkpoint.path, "torch")
+        recipe = "transformers, float32"
+        return cls(name, checkpoint.path, "torch", checkpoint.kind, "original", recipe, parameters, disk, disk)
+
+    @classmethod
+    def of_artifact(cls, artifact: Artifact, name: str, recipe: str, role: Role = "variant") -> Contender:
+        """An exported model on its own runtime; ``recipe`` says what was applied."""
+        if artifact.target not in _LOADED:
+            raise ModelError(f"{artifact.path}: no engine here runs the target {artifact.target!r}")
+        return cls(
+            name=name,
+            path=artifact.path,
+            engine=artifact.target,
+            kind=artifact.kind,
+            role=role,
+            recipe=recipe,
+            parameters=artifact.parameters,
+            stored_bytes=artifact.stored_bytes,
+            disk_bytes=_loaded_bytes(artifact.path, artifact.target),
+            read_bytes=artifact.read_bytes,
+        )
+
+    def files(self) -> list[Path]:
+        """What the engine loads, in order."""
+        return _loaded(self.path, self.engine)
+
+    def same_bytes(self, other: Contender) -> bool:
+        """Whether both load byte-identical files."""
+        mine, theirs = self.files(), other.files()
+        if [(f.name, f.stat().st_size) for f in mine] != [(f.name, f.stat().st_size) for f in theirs]:
+            return False
+        return all(_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def _loaded(path: Path, engine: str) -> list[Path]:
+    if engine == "torch":  # pickled weights lie idle where safetensors lie beside them
+        for pattern in _LOADED[engine]:
+            if found := sorted(path.glob(pattern)):
+                return found
+        return []
+    return sorted({f for pattern in _LOADED[engine] for f in path.glob(pattern)})
+
+
+def _loaded_bytes(path: Path, engine: str) -> int:
+    files = _loaded(path, engine)
+    if not files:
+        raise ModelError(f"{path} holds nothing to load: no {' or '.join(_LOADED[engine])}")
+    return sum(file.stat().st_size for file in files)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    with one.open("rb") as a, other.open("rb") as b:
+        while chunk := a.read(1 << 22):
+            if chunk != b.read(1 << 22):
+                return False
+    return True

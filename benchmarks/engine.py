@@ -1,0 +1,62 @@
+"""What every engine offers to a measurement. Engines are imported in the worker alone, each with its runtime only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.errors import RunError
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A loaded model. Decoders have `start`, `step` and `logits`; encoders have `embed`."""
+
+    @property
+    def read_bytes(self) -> int | None:
+        """Weight bytes that decoding one token reads; None where the artifact's facts say it."""
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one cached token takes (keys and values of all layers), after a `start`."""
+
+    def start(self, prompt: Ids, room: int) -> int:
+        """Read a prompt ``[s]``, keep its cache with room for so many more tokens; the greedy next token."""
+
+    def step(self, token: int) -> int:
+        """Append a token to the cache; the greedy next one."""
+
+    def logits(self, ids: Ids) -> Floats:
+        """Logits ``[s, vocabulary]`` of one window ``[s]``."""
+
+    def embed(self, ids: Ids, mask: Ids) -> Floats:
+        """Sentence embeddings ``[b, hidden]``: the last hidden states averaged over the mask; both inputs ``[b, s]``."""
+
+
+Opener = Callable[[Path, str, int], Engine]
+
+
+def opener(name: str) -> Opener:
+    """What opens a model ``(path, kind, threads)`` in the engine of that name; its libraries are imported here."""
+    if name == "torch":
+        from compress.benchmarks.torch_engine import TorchEngine
+
+        return TorchEngine
+    if name == "ort-cpu":
+        from compress.benchmarks.ort_engine import OrtEngine
+
+        return OrtEngine
+    raise RunError(f"no engine runs {name!r}; there are torch and ort-cpu")
+
+
+def mean_pooled(hidden: Floats, mask: Ids) -> Floats:
+    """Average of ``[b, s, hidden]`` over the positions where the mask ``[b, s]`` is 1: ``[b, hidden]``."""
+    weights = mask[..., None].astype(np.float32)
+    pooled: Floats = (hidden * weights).sum(1) / np.maximum(weights.sum(1), 1.0)
+    return pooled

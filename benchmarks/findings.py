@@ -1,0 +1,83 @@
+"""What didn't help, in plain lines: a report that only praises is of no use to anyone."""
+
+from __future__ import annotations
+
+from compress.benchmarks.metric_table import metric
+from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
+
+_SPEED = {
+    "decode_tps": "decoding",
+    "prefill_tps": "prefill",
+    "latency_p50": "a single sentence",
+    "sentences_ps": "a batch of sentences",
+}
+_SIZES = {"disk_bytes": "on disk", "peak_rss": "in memory while serving"}
+_LEAST = 0.02
+"""differences below this aren't worth a line"""
+_NOISY = 0.10
+_PERPLEXITY = 1.05
+_COSINE = 0.99
+
+
+def findings(card: Scorecard) -> list[str]:
+    """One line for everything that a variant made worse than the float export, beyond the noise, and for noise itself."""
+    lines = _noise(card)
+    for row in card.rows:
+        if row.role != "variant":
+            continue
+        base = card.float_export or card.original
+        if row.unchanged:
+            lines.append(f"{row.name} changed nothing: it is byte for byte the float export")
+            continue
+        lines += _slower(row, base) + _larger(row, base) + _less_accurate(row)
+    return lines
+
+
+def beyond_noise(change: Measure, worse: bool) -> bool:
+    """Whether a ratio lies on the side of worse in every round, and by more than 2 % at the median.
+
+    With five interleaved rounds, chance alone does that once in 32 runs.
+    """
+    if worse:
+        return change.value > 1 + _LEAST and all(each > 1 for each in change.rounds)
+    return change.value < 1 - _LEAST and all(each < 1 for each in change.rounds)
+
+
+def _slower(row: Row, base: Row) -> list[str]:
+    lines = []
+    for key, what in _SPEED.items():
+        change = ratio(row, base, key)
+        if change is not None and beyond_noise(change, worse=metric(key).better == "lower"):
+            pace = change.value if metric(key).better == "higher" else 1 / change.value
+            lines.append(f"{row.name} is SLOWER than {base.name} at {what}: {pace:.2f}× its speed")
+    return lines
+
+
+def _larger(row: Row, base: Row) -> list[str]:
+    lines = []
+    for key, where in _SIZES.items():
+        change = ratio(row, base, key)
+        if change is not None and change.value > 1 + _LEAST:
+            lines.append(f"{row.name} is LARGER than {base.name} {where}: {change.value:.2f}×")
+    return lines
+
+
+def _less_accurate(row: Row) -> list[str]:
+    lost = row.measures.get("perplexity_ratio")
+    if lost is not None and lost.value > _PERPLEXITY:
+        return [f"{row.name} LOSES ACCURACY: perplexity is {lost.value:.3f}× the original's"]
+    near = row.measures.get("cosine")
+    if near is not None and near.value < _COSINE:
+        return [f"{row.name} LOSES ACCURACY: cosine to the original's embeddings is {near.value:.4f}"]
+    return []
+
+
+def _noise(card: Scorecard) -> list[str]:
+    lines = []
+    for row in card.rows:
+        for key, what in _SPEED.items():
+            found = row.measures.get(key)
+            if found is not None and found.spread is not None and found.spread > _NOISY * found.value:
+                swing = found.spread / found.value
+                lines.append(f"NOISY run: {row.name}'s {what} varies by ±{swing:.0%} between rounds")
+    return lines

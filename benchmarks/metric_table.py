@@ -1,0 +1,65 @@
+"""Every metric: its key in a row, its heading, its unit as shown, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compress.artifact import Kind
+from compress.benchmarks.scorecard import Measure
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense."""
+
+    key: str
+    heading: str
+    better: Literal["higher", "lower"]
+    decimals: int
+    scale: float = 1.0
+    compared: bool = True
+    kinds: tuple[Kind, ...] = ("decoder", "encoder")
+
+    def shown(self, measure: Measure) -> str:
+        """The figure with its spread, where it has one."""
+        value = f"{measure.value * self.scale:,.{self.decimals}f}"
+        if measure.spread is None:
+            return value
+        return f"{value} ± {measure.spread * self.scale:,.{self.decimals}f}"
+
+
+_DECODER: tuple[Kind, ...] = ("decoder",)
+_ENCODER: tuple[Kind, ...] = ("encoder",)
+
+METRICS = (
+    Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_DECODER),
+    Metric("itl_p50", "inter-token p50, ms", "lower", 2, 1e3, kinds=_DECODER),
+    Metric("itl_p95", "inter-token p95, ms", "lower", 2, 1e3, kinds=_DECODER),
+    Metric("ttft", "time to first token, ms", "lower", 1, 1e3, kinds=_DECODER),
+    Metric("prefill_tps", "prefill, tokens/s", "higher", 0, kinds=_DECODER),
+    Metric("latency_p50", "latency p50, ms", "lower", 2, 1e3, kinds=_ENCODER),
+    Metric("latency_p95", "latency p95, ms", "lower", 2, 1e3, kinds=_ENCODER),
+    Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_ENCODER),
+    Metric("peak_rss", "peak RSS, MB", "lower", 0, 1e-6),
+    Metric("disk_bytes", "on disk, MB", "lower", 1, 1e-6),
+    Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
+    Metric("load_s", "load, s", "lower", 2),
+    Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_DECODER),
+    Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_DECODER),
+    Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_DECODER),
+    Metric("top1", "top-1 agreement, %", "higher", 2, 100.0, compared=False, kinds=_DECODER),
+    Metric("cosine", "cosine to original", "higher", 5, compared=False, kinds=_ENCODER),
+    Metric("cosine_min", "worst cosine", "higher", 5, compared=False, kinds=_ENCODER),
+    Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, 100.0, compared=False, kinds=_DECODER),
+)
+
+
+def metrics(kind: Kind) -> tuple[Metric, ...]:
+    """The metrics that a kind of model has, in the order shown."""
+    return tuple(metric for metric in METRICS if kind in metric.kinds)
+
+
+def metric(key: str) -> Metric:
+    """The metric of that key."""
+    return next(each for each in METRICS if each.key == key)

@@ -1,0 +1,84 @@
+"""Accuracy, from logits and embeddings. Plain numpy, so that every engine's process can compute it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK = 64
+"""Positions that are held in float64 at a time."""
+
+
+@dataclass(frozen=True)
+class WindowScore:
+    """Means over one window's predicted tokens: negative log-likelihood and KL divergence in nats, agreement in 0…1."""
+
+    nll: float
+    kl: float
+    top1: float
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Logarithms of probabilities over the last axis, in float64."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return shifted
+
+
+def compare_logits(
+    reference: NDArray[np.floating], logits: NDArray[np.floating], ids: NDArray[np.int64]
+) -> WindowScore:
+    """Score a window's logits ``[s, v]`` on its tokens ``[s]`` and against the original's logits ``[s, v]``.
+
+    Position i predicts token i + 1; the last one predicts nothing and is left out everywhere. KL is that of the
+    original's distribution from the variant's, KL(original || variant).
+    """
+    if reference.shape != logits.shape:
+        raise ValueError(f"logits {logits.shape} against the original's {reference.shape}")
+    predicted = len(ids) - 1
+    nll = kl = agreed = 0.0
+    for begin in range(0, predicted, _CHUNK):
+        rows = slice(begin, min(begin + _CHUNK, predicted))
+        mine, original = log_softmax(logits[rows]), log_softmax(reference[rows])
+        nll -= float(np.take_along_axis(mine, ids[rows.start + 1 : rows.stop + 1, None], -1).sum())
+        agreed += int((mine.argmax(-1) == original.argmax(-1)).sum())
+        mine -= original
+        kl -= float(np.einsum("ij,ij->", np.exp(original), mine))
+    return WindowScore(nll / predicted, max(kl, 0.0) / predicted, agreed / predicted)
+
+
+def window_nll(logits: NDArray[np.floating], ids: NDArray[np.int64]) -> float:
+    """Mean negative log-likelihood of a window's tokens ``[s]`` in nats, from its logits ``[s, v]``."""
+    predicted = len(ids) - 1
+    total = 0.0
+    for begin in range(0, predicted, _CHUNK):
+        stop = min(begin + _CHUNK, predicted)
+        total -= float(np.take_along_axis(log_softmax(logits[begin:stop]), ids[begin + 1 : stop + 1, None], -1).sum())
+    return total / predicted
+
+
+def cosine(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosine similarity of two sets of vectors ``[n, d]``, pair by pair, in float64; 0 where one is the zero vector."""
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    similarity: NDArray[np.float64] = (a * b).sum(-1) / np.where(lengths > 0, lengths, 1.0)
+    return similarity
+
+
+def mean_with_error(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and its standard error; 0 for a single value."""
+    array = np.asarray(values, dtype=np.float64)
+    error = float(array.std(ddof=1)) / math.sqrt(len(array)) if len(array) > 1 else 0.0
+    return float(array.mean()), error
+
+
+def perplexity(nlls: Sequence[float]) -> tuple[float, float]:
+    """Perplexity of equally long windows and its standard error, by the delta method."""
+    mean, error = mean_with_error(nlls)
+    value = math.exp(min(mean, 700.0))  # a broken model's is beyond what a float holds
+    return value, value * error

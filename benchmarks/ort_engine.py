@@ -1,0 +1,174 @@
+"""ONNX Runtime on the CPU, with IO binding. Nothing here imports torch: the serving process is measured as deployed."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from compress.benchmarks.engine import Floats, Ids, mean_pooled
+from compress.errors import RunError
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+}
+_SHARING_OPERATOR = b"GroupQueryAttention"
+
+
+class OrtEngine:
+    """A directory with ``model.onnx``. Its attention writes into one preallocated cache where the operator can."""
+
+    read_bytes: int | None = None
+
+    def __init__(self, path: Path, kind: str, threads: int) -> None:
+        file = path / "model.onnx"
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._inputs = {each.name: each for each in self._session.get_inputs()}
+        self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
+        self._shares = bool(self._past) and _mentions(file, _SHARING_OPERATOR)
+        self._cache: Cache | None = None
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one cached token takes."""
+        return 0 if self._cache is None else self._cache.token_bytes
+
+    def start(self, prompt: Ids, room: int) -> int:
+        """Read a prompt into a fresh cache."""
+        self._cache = self._new_cache(len(prompt) + room)
+        return self.step_many(prompt)
+
+    def step(self, token: int) -> int:
+        """Append a token; the greedy next one."""
+        return self.step_many(np.array([token], dtype=np.int64))
+
+    def step_many(self, ids: Ids) -> int:
+        """Append tokens ``[s]``; the greedy next one."""
+        if self._cache is None:
+            raise RunError("a step before the prompt")
+        return int(self._advance(ids, self._cache)[-1].argmax())
+
+    def logits(self, ids: Ids) -> Floats:
+        """Logits of one window."""
+        return self._advance(ids, self._new_cache(len(ids))).astype(np.float32)
+
+    def embed(self, ids: Ids, mask: Ids) -> Floats:
+        """Sentence embeddings."""
+        binding = self._session.io_binding()
+        self._feed(binding, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)})
+        binding.bind_output("last_hidden_state", "cpu")
+        self._session.run_with_iobinding(binding)
+        hidden = np.from_dlpack(binding.get_outputs()[0]).astype(np.float32, copy=False)
+        return mean_pooled(hidden, mask)
+
+    def _new_cache(self, capacity: int) -> Cache:
+        kind = SharedCache if self._shares else GrowingCache
+        shapes = [self._inputs[name].shape for name in self._past]
+        dtypes = [_DTYPES[self._inputs[name].type] for name in self._past]
+        return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity)
+
+    def _feed(self, binding: ort.IOBinding, feeds: dict[str, Ids]) -> None:
+        for name, array in feeds.items():
+            if name in self._inputs:
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
+
+    def _advance(self, ids: Ids, cache: Cache) -> NDArray[np.floating]:
+        past, total = cache.length, cache.length + len(ids)
+        feeds = {
+            "input_ids": ids[None],
+            "attention_mask": np.ones((1, total), np.int64),
+            "position_ids": np.arange(past, total, dtype=np.int64)[None],
+        }
+        self._feed(cache.binding, feeds)
+        cache.binding.bind_output("logits", "cpu")
+        cache.bind()
+        self._session.run_with_iobinding(cache.binding)
+        outputs = cache.binding.get_outputs()
+        cache.take(outputs[1:], total)
+        logits: NDArray[np.floating] = np.from_dlpack(outputs[0])[0]
+        return logits
+
+
+class Cache:
+    """Keys and values of every layer, bound as a graph's past inputs and present outputs.
+
+    Inputs are named ``past_key_values.{i}.key``, outputs ``present.{i}.key``; ``shapes`` are the graph's
+    ``[batch, heads, past, head size]``. Outputs are bound after the logits, in the order of the inputs.
+    """
+
+    def __init__(
+        self, binding: ort.IOBinding, names: list[str], shapes: list[list[int]], dtypes: list[type], capacity: int
+    ) -> None:
+        self.binding = binding
+        self.length = 0
+        self.names = names
+        self.token_bytes = sum(int(s[1] * s[3]) * np.dtype(d).itemsize for s, d in zip(shapes, dtypes, strict=True))
+        room = self._room(capacity)
+        self.values = [
+            ort.OrtValue.ortvalue_from_shape_and_type([1, shape[1], room, shape[3]], dtype)
+            for shape, dtype in zip(shapes, dtypes, strict=True)
+        ]
+
+    def _room(self, capacity: int) -> int:
+        raise NotImplementedError
+
+    def bind(self) -> None:
+        """Bind the inputs and outputs of the next run."""
+        raise NotImplementedError
+
+    def take(self, present: list[ort.OrtValue], length: int) -> None:
+        """Keep what a run left behind; the cache now holds so many tokens."""
+        self.length = length
+
+    @staticmethod
+    def present(name: str) -> str:
+        """The output that follows on a past input."""
+        return name.replace("past_key_values.", "present.", 1)
+
+
+class SharedCache(Cache):
+    """Past and present are one buffer: a step appends to it and copies nothing."""
+
+    def _room(self, capacity: int) -> int:
+        return capacity
+
+    def bind(self) -> None:
+        """Bind every buffer twice, once for all runs."""
+        if self.length == 0:
+            for name, value in zip(self.names, self.values, strict=True):
+                self.binding.bind_ortvalue_input(name, value)
+                self.binding.bind_ortvalue_output(self.present(name), value)
+
+
+class GrowingCache(Cache):
+    """Every run makes new tensors, one token longer, which are the next one's inputs."""
+
+    def _room(self, capacity: int) -> int:
+        return 0
+
+    def bind(self) -> None:
+        """Bind the last run's outputs as inputs."""
+        for name, value in zip(self.names, self.values, strict=True):
+            self.binding.bind_ortvalue_input(name, value)
+            self.binding.bind_output(self.present(name), "cpu")
+
+    def take(self, present: list[ort.OrtValue], length: int) -> None:
+        """Keep a run's outputs."""
+        super().take(present, length)
+        self.values = present
+
+
+def _mentions(file: Path, word: bytes) -> bool:
+    """Whether the graph has such an operator: a session doesn't list its nodes, and reading the graph needs onnx."""
+    with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(word) >= 0

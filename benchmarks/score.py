@@ -1,0 +1,98 @@
+"""One scoring run: every contender's speed, memory and accuracy, as a scorecard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from compress.benchmarks.accuracy import measure_accuracy
+from compress.benchmarks.bandwidth import read_bandwidth
+from compress.benchmarks.contender import Contender
+from compress.benchmarks.engine import Ids
+from compress.benchmarks.cores import available_cores
+from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings
+from compress.benchmarks.speed import Measures, measure_speed
+from compress.errors import UsageError
+from compress.machine import machine, versions
+from compress.progress import Progress, Silent
+
+
+def score(
+    contenders: Sequence[Contender],
+    ids: ArrayLike,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    *,
+    mask: ArrayLike | None = None,
+    model: str = "",
+    command: str = "",
+    notes: Sequence[str] = (),
+) -> Scorecard:
+    """Measure the contenders in one interleaved run.
+
+    The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
+    tokens (all, by default); prompts for the speed are cut from them. Raises RunError when a contender can't be run.
+    """
+    settings, progress = settings or Settings(), progress or Silent()
+    windows: Ids = np.asarray(ids, dtype=np.int64)
+    marked: Ids = np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64)
+    _check(contenders, windows, marked)
+    threads, load = settings.threads or available_cores(), os.getloadavg()[0]
+    bandwidth = read_bandwidth(threads)
+    tokens = windows[marked.astype(bool)]
+    speeds = measure_speed(contenders, tokens, threads, bandwidth, settings, progress)
+    accuracies = measure_accuracy(contenders, windows, marked, threads, progress)
+    floats = next((contender for contender in contenders if contender.role == "float"), None)
+    rows = [
+        _row(contender, floats, speed | accuracy)
+        for contender, speed, accuracy in zip(contenders, speeds, accuracies, strict=True)
+    ]
+    return Scorecard(
+        model=model or contenders[0].path.name,
+        kind=contenders[0].kind,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        settings=settings,
+        threads=threads,
+        machine=machine(),
+        versions=versions(),
+        load=load,
+        bandwidth=bandwidth,
+        windows=(windows.shape[0], windows.shape[1]),
+        notes=tuple(notes),
+        rows=tuple(rows),
+    )
+
+
+def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
+    if not contenders or contenders[0].role != "original":
+        raise UsageError("a scorecard's first contender is the original checkpoint")
+    if len({contender.kind for contender in contenders}) > 1:
+        raise UsageError("a scorecard compares models of one kind: decoders and encoders don't mix")
+    names = [contender.name for contender in contenders]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two contenders are called {twice!r}: a scorecard tells them apart by name")
+    if ids.ndim != 2 or ids.shape != mask.shape or len(ids) == 0 or ids.shape[1] < 2:
+        raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {ids.shape}")
+
+
+def _row(contender: Contender, floats: Contender | None, measures: Measures) -> Row:
+    sizes = {
+        "disk_bytes": Measure(value=contender.disk_bytes),
+        "bits_per_weight": Measure(value=8 * contender.stored_bytes / contender.parameters),
+    }
+    compared = floats is not None and contender.role == "variant" and contender.engine == floats.engine
+    return Row(
+        name=contender.name,
+        path=str(contender.path),
+        engine=contender.engine,
+        role=contender.role,
+        recipe=contender.recipe,
+        parameters=contender.parameters,
+        unchanged=compared and floats is not None and contender.same_bytes(floats),
+        measures=measures | sizes,
+    )

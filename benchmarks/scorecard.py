@@ -1,0 +1,130 @@
+"""What a scoring run leaves behind: measures, rows, the card. Plain data, with a versioned JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from compress.artifact import Kind
+from compress.benchmarks.contender import Role
+from compress.errors import UsageError
+
+SCHEMA = 1
+
+
+class Settings(BaseModel, frozen=True):
+    """How much is measured. The defaults are quick: a small decoder and three variants in two to three minutes.
+
+    ``rounds`` interleaved rounds; decoders: time to first token on ``prompt`` tokens, ``steps`` decoded after it, and
+    prefill on ``prefill`` tokens; encoders: ``runs`` single sentences of ``prompt`` tokens, and a batch of ``batch``.
+    ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
+    """
+
+    rounds: int = Field(5, ge=1)
+    prompt: int = Field(128, ge=1)
+    steps: int = Field(32, ge=2)
+    prefill: int = Field(512, ge=1)
+    runs: int = Field(20, ge=1)
+    batch: int = Field(8, ge=1)
+    warmup: int = Field(3, ge=1)
+    pause: float = Field(0.06, ge=0.0)
+    threads: int | None = Field(None, ge=1)
+    seed: int = 0
+
+
+class Measure(BaseModel, frozen=True):
+    """A figure. ``spread`` is half the interquartile range of the ``rounds``, or a standard error where there are none."""
+
+    value: float
+    spread: float | None = None
+    rounds: tuple[float, ...] = ()
+
+
+class Row(BaseModel, frozen=True):
+    """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is."""
+
+    name: str
+    path: str
+    engine: str
+    role: Role
+    recipe: str
+    parameters: int
+    unchanged: bool = False
+    measures: dict[str, Measure]
+
+
+class Scorecard(BaseModel, frozen=True):
+    """The original in the first row, then every other contender, all measured in one interleaved run."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    kind: Kind
+    created: str
+    command: str
+    settings: Settings
+    threads: int
+    machine: dict[str, str]
+    versions: dict[str, str]
+    load: float
+    """one-minute load average before the first measurement"""
+    bandwidth: float
+    """bytes a second that this machine reads, by as many threads as the contenders used"""
+    windows: tuple[int, int]
+    """how many evaluation windows, of how many tokens each"""
+    notes: tuple[str, ...] = ()
+    rows: tuple[Row, ...]
+
+    @property
+    def original(self) -> Row:
+        """The checkpoint in torch."""
+        return self.rows[0]
+
+    @property
+    def float_export(self) -> Row | None:
+        """The float ONNX baseline."""
+        return next((row for row in self.rows if row.role == "float"), None)
+
+    def row(self, name: str) -> Row:
+        """The row of that name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def save(self, file: Path) -> None:
+        """Write the card as JSON."""
+        file.write_text(self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def open(cls, file: Path) -> Scorecard:
+        """Read a card; a UsageError where the file is none, or one of another schema version."""
+        try:
+            return cls.model_validate_json(file.read_text())
+        except (OSError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"{file} is not a scorecard of schema {SCHEMA}: {reason}") from error
+
+
+def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:
+    """The median of the rounds (or a pooled ``value``) with half their interquartile range."""
+    low, middle, high = np.percentile(np.asarray(rounds, dtype=np.float64), (25, 50, 75))
+    return Measure(
+        value=float(middle) if value is None else value, spread=float(high - low) / 2, rounds=tuple(map(float, rounds))
+    )
+
+
+def ratio(row: Row, base: Row, key: str) -> Measure | None:
+    """``row`` over ``base``: the median of the ratios round by round, since rounds are interleaved and drift together.
+
+    None where either lacks the metric.
+    """
+    mine, other = row.measures.get(key), base.measures.get(key)
+    if mine is None or other is None:
+        return None
+    if mine.rounds and len(mine.rounds) == len(other.rounds):
+        return summarize([a / b for a, b in zip(mine.rounds, other.rounds, strict=True)])
+    return Measure(value=mine.value / other.value) if other.value else None

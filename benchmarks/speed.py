@@ -1,0 +1,138 @@
+"""Speed and memory of serving: a fresh process a contender, turns interleaved round by round, order drawn anew."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compress.benchmarks.contender import Contender
+from compress.benchmarks.engine import Ids
+from compress.benchmarks.process import Worker
+from compress.benchmarks.scorecard import Measure, Settings, summarize
+from compress.progress import Progress
+
+Measures = dict[str, Measure]
+
+
+@dataclass
+class DecoderSpeed:
+    """What a decoder's rounds gave, in seconds."""
+
+    settings: Settings
+    first: list[float] = field(default_factory=list)
+    prefill: list[float] = field(default_factory=list)
+    steps: list[list[float]] = field(default_factory=list)
+    token_bytes: int = 0
+
+    def turn(self, worker: Worker, tokens: Ids) -> None:
+        """One round of one contender: prompt and decoding, then a long prompt."""
+        prompt, long = tokens[: self.settings.prompt].tolist(), tokens[: self.settings.prefill].tolist()
+        answer = worker.ask("generate", ids=prompt, steps=self.settings.steps)
+        self.first.append(answer["first"])
+        self.steps.append(answer["steps"])
+        self.token_bytes = answer["token_bytes"]
+        self.prefill.append(worker.ask("generate", ids=long, steps=0)["first"])
+
+    def warm(self, worker: Worker, tokens: Ids) -> None:
+        """The same once, shorter and thrown away."""
+        worker.ask("generate", ids=tokens[: self.settings.prompt].tolist(), steps=self.settings.warmup)
+        worker.ask("generate", ids=tokens[: self.settings.prefill].tolist(), steps=0)
+
+    def measures(self, worker: Worker, bandwidth: float) -> Measures:
+        """The rounds, summed up; bandwidth is what the machine reads, in bytes a second."""
+        pooled = np.array(self.steps).ravel()
+        decode = summarize([len(steps) / sum(steps) for steps in self.steps])
+        found = {
+            "decode_tps": decode,
+            "itl_p50": _quantile(self.steps, pooled, 50),
+            "itl_p95": _quantile(self.steps, pooled, 95),
+            "ttft": summarize(self.first),
+            "prefill_tps": summarize([self.settings.prefill / seconds for seconds in self.prefill]),
+        }
+        if worker.read_bytes:
+            cached = self.token_bytes * (self.settings.prompt + self.settings.steps / 2)
+            share = (worker.read_bytes + cached) / bandwidth
+            found["bandwidth_fraction"] = summarize([rate * share for rate in decode.rounds])
+        return found
+
+
+@dataclass
+class EncoderSpeed:
+    """What an encoder's rounds gave, in seconds."""
+
+    settings: Settings
+    single: list[list[float]] = field(default_factory=list)
+    batched: list[float] = field(default_factory=list)
+
+    def turn(self, worker: Worker, tokens: Ids) -> None:
+        """One round of one contender: single sentences, then a batch."""
+        self.single.append(self._embed(worker, tokens, 1, self.settings.runs))
+        self.batched.append(float(np.median(self._embed(worker, tokens, self.settings.batch, 2))))
+
+    def warm(self, worker: Worker, tokens: Ids) -> None:
+        """The same, thrown away."""
+        self._embed(worker, tokens, 1, self.settings.warmup)
+        self._embed(worker, tokens, self.settings.batch, 1)
+
+    def _embed(self, worker: Worker, tokens: Ids, batch: int, repeats: int) -> list[float]:
+        ids = np.resize(tokens, (batch, self.settings.prompt))
+        seconds: list[float] = worker.ask(
+            "embed", ids=ids.tolist(), mask=np.ones_like(ids).tolist(), repeats=repeats
+        )["seconds"]
+        return seconds
+
+    def measures(self, worker: Worker, bandwidth: float) -> Measures:
+        """The rounds, summed up."""
+        pooled = np.array(self.single).ravel()
+        return {
+            "latency_p50": _quantile(self.single, pooled, 50),
+            "latency_p95": _quantile(self.single, pooled, 95),
+            "sentences_ps": summarize([self.settings.batch / seconds for seconds in self.batched]),
+        }
+
+
+def _quantile(rounds: list[list[float]], pooled: np.ndarray[tuple[int, ...], np.dtype[np.float64]], q: int) -> Measure:
+    return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))
+
+
+def measure_speed(
+    contenders: Sequence[Contender],
+    tokens: Ids,
+    threads: int,
+    bandwidth: float,
+    settings: Settings,
+    progress: Progress,
+) -> list[Measures]:
+    """Speed, peak memory and load time of every contender, in their order; ``tokens`` ``[n]`` feed the prompts.
+
+    All contenders are loaded and warmed up first. In a turn one runs and the others idle; the pause before it lets
+    the threads of the last one stop spinning. Peak memory is that of serving: nothing else runs in these processes.
+    """
+    needed = max(settings.prompt, settings.prefill)
+    tokens = np.resize(tokens, max(needed, settings.batch * settings.prompt))
+    order = random.Random(settings.seed)
+    with ExitStack() as stack:
+        workers, speeds = [], []
+        for contender in progress.track(contenders, "loading", len(contenders), "models"):
+            worker = stack.enter_context(Worker(contender, threads))
+            speed = DecoderSpeed(settings) if contender.kind == "decoder" else EncoderSpeed(settings)
+            speed.warm(worker, tokens)
+            workers.append(worker)
+            speeds.append(speed)
+        turns = [turn for _ in range(settings.rounds) for turn in order.sample(range(len(workers)), len(workers))]
+        for turn in progress.track(turns, "measuring speed", len(turns), "turns"):
+            time.sleep(settings.pause)
+            speeds[turn].turn(workers[turn], tokens)
+        return [
+            speed.measures(worker, bandwidth)
+            | {
+                "peak_rss": Measure(value=worker.ask("memory")["peak_rss"]),
+                "load_s": Measure(value=worker.load_seconds),
+            }
+            for worker, speed in zip(workers, speeds, strict=True)
+        ]

@@ -1,0 +1,65 @@
+"""The original as its user has it: transformers' own class, float32, its default attention and cache."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, AutoModelForCausalLM, DynamicCache
+
+from compress.benchmarks.engine import Floats, Ids, mean_pooled
+
+
+class TorchEngine:
+    """A checkpoint in transformers. Prompts are read as ``generate`` reads them: only the last logits are computed."""
+
+    def __init__(self, path: Path, kind: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        loader = AutoModelForCausalLM if kind == "decoder" else AutoModel
+        self._module = loader.from_pretrained(path, dtype=torch.float32, local_files_only=True).eval()
+        keeps = "logits_to_keep" in inspect.signature(self._module.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if keeps else {}
+        self._cache: Any = None
+
+    @property
+    def read_bytes(self) -> int:
+        """Every parameter once, but for an embedding of which decoding reads a single row."""
+        table = self._module.get_input_embeddings().weight
+        head = self._module.get_output_embeddings()
+        looked_up = 0 if head is not None and head.weight is table else table.nbytes
+        return int(sum(p.nbytes for p in self._module.parameters()) - looked_up)
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one cached token takes."""
+        layers = self._cache.layers
+        return int(sum((each.keys.nbytes + each.values.nbytes) // each.keys.shape[-2] for each in layers))
+
+    @torch.inference_mode()
+    def start(self, prompt: Ids, room: int) -> int:
+        """Read a prompt; its cache grows by itself."""
+        self._cache = DynamicCache(config=self._module.config)
+        return self._advance(torch.from_numpy(prompt)[None])
+
+    @torch.inference_mode()
+    def step(self, token: int) -> int:
+        """Append a token; the greedy next one."""
+        return self._advance(torch.tensor([[token]]))
+
+    def _advance(self, ids: torch.Tensor) -> int:
+        output = self._module(input_ids=ids, past_key_values=self._cache, use_cache=True, **self._last_only)
+        return int(output.logits[0, -1].argmax())
+
+    @torch.inference_mode()
+    def logits(self, ids: Ids) -> Floats:
+        """Logits of one window."""
+        output: Floats = self._module(input_ids=torch.from_numpy(ids)[None], use_cache=False).logits[0].float().numpy()
+        return output
+
+    @torch.inference_mode()
+    def embed(self, ids: Ids, mask: Ids) -> Floats:
+        """Sentence embeddings."""
+        output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+        return mean_pooled(output.last_hidden_state.float().numpy(), mask)

@@ -1,0 +1,153 @@
+"""Which architectures are supported, and how a checkpoint's tensor names become those of the transformers module."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from compress.artifact import Kind
+from compress.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+DECODERS = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+"""Model types that generate, with the one class that each may have."""
+
+ENCODERS = {"bert": "BertModel", "roberta": "RobertaModel", "distilbert": "DistilBertModel"}
+"""Model types that embed, with the base class that they are loaded as, whatever head they come with."""
+
+_POOLED = ("bert", "roberta")
+
+# Ends of names that old checkpoints store, though the module computes them.
+_COMPUTED = ("rotary_emb.inv_freq", "position_ids", "masked_bias", "attn.bias")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A transformers class and the config that makes it."""
+
+    cls: type[PreTrainedModel]
+    config: PretrainedConfig
+    kind: Kind
+    options: Mapping[str, Any]
+    """What the class is called with beside the config."""
+
+    def meta_module(self) -> PreTrainedModel:
+        """The module without weights: every tensor on torch's meta device."""
+        with quiet_transformers(), torch.device("meta"):
+            return self.cls(copy.deepcopy(self.config), **self.options)
+
+
+def check_config(path: Path, trust_remote_code: bool) -> None:
+    """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code."""
+    raw = _read_config(path)
+    if quantized := raw.get("quantization_config"):
+        method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
+        raise ModelError(f"{path} is already quantized ({method}); compress the float checkpoint that it was made from")
+    if raw.get("auto_map") and not trust_remote_code:
+        raise ModelError(
+            f"{path} brings its own code (auto_map in config.json); pass --trust-remote-code to accept that"
+        )
+    model_type = str(raw.get("model_type"))
+    wanted = (raw.get("architectures") or [None])[0]
+    if model_type not in ENCODERS and (model_type not in DECODERS or wanted not in (DECODERS[model_type], None)):
+        supported = ", ".join([*DECODERS.values(), *(f"{name} (with any head)" for name in ENCODERS.values())])
+        raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported}")
+
+
+def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
+    """The architecture that a checked ``config.json`` names; a ModelError where transformers finds it invalid.
+
+    An encoder's pooler is left out where ``stored``, the checkpoint's tensor names, has none.
+    """
+    import transformers  # only where a model is opened: it takes a second that `--help` shouldn't wait for
+
+    try:
+        with quiet_transformers():
+            config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # transformers has no common class for what a config can be wrong in
+        raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
+    known = DECODERS.get(config.model_type) or ENCODERS[config.model_type]
+    config.architectures = [known]
+    without_pooler = config.model_type in _POOLED and not any("pooler." in name for name in stored)
+    return Architecture(
+        cls=getattr(transformers, known),
+        config=config,
+        kind="decoder" if config.model_type in DECODERS else "encoder",
+        options={"add_pooling_layer": False} if without_pooler else {},
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise ModelError(f"{path} is not a checkpoint: it has no config.json")
+    try:
+        raw = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} can't be read ({error})") from error
+    if not isinstance(raw, dict):
+        raise ModelError(f"{file} is no config: a JSON object is needed")
+    return raw
+
+
+def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str) -> dict[str, str]:
+    """For each of the module's tensors the checkpoint's name of it, if it has one.
+
+    The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
+    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``.
+    """
+    modern = {_modern(name): name for name in stored}
+    found = {}
+    for name in wanted:
+        for candidate in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
+            if candidate in modern:
+                found[name] = modern[candidate]
+                break
+    return found
+
+
+def leftover(stored: Iterable[str], used: Iterable[str]) -> list[str]:
+    """The checkpoint's tensors that nothing uses, but for those that every module computes for itself."""
+    taken = set(used)
+    return [name for name in stored if name not in taken and not name.endswith(_COMPUTED)]
+
+
+def _modern(name: str) -> str:
+    stem, _, last = name.rpartition(".")
+    return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }" if "Norm" in stem else name
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own bars and log lines off the terminal, and put its settings back afterwards."""
+    from transformers.utils import logging as settings
+
+    level, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    settings.set_verbosity(logging.ERROR)
+    settings.disable_progress_bar()
+    try:
+        yield
+    finally:
+        settings.set_verbosity(level)
+        if bars:
+            settings.enable_progress_bar()
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, cut to one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,42 @@
+"""What a target loads, and the few facts about it that a score needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from compress.errors import ModelError
+
+Kind = Literal["decoder", "encoder"]
+_FILE = "artifact.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported model: ``path`` is the directory that the target loads.
+
+    ``parameters`` counts the source's weights (tied ones once); ``stored_bytes`` is what they take here;
+    ``read_bytes`` is what decoding one token reads (everything but the rows of the embedding that it doesn't look up).
+    """
+
+    path: Path
+    target: str
+    kind: Kind
+    parameters: int
+    stored_bytes: int
+    read_bytes: int
+
+    def save(self) -> None:
+        """Write the facts beside the artifact."""
+        facts = {k: v for k, v in asdict(self).items() if k != "path"}
+        (self.path / _FILE).write_text(json.dumps(facts, indent=2) + "\n")
+
+    @classmethod
+    def open(cls, path: Path) -> Artifact:
+        """Read an artifact's facts; a directory that holds none is a ModelError."""
+        try:
+            return cls(path=path, **json.loads((path / _FILE).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"{path} is not an artifact: its {_FILE} can't be read ({error})") from error

@@ -1,0 +1,73 @@
+"""A stretch of the model that is worked on at one time: its matrices, its vectors, and where scales can move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from compress.weight import Weight
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Role = Literal["layer", "embedding", "head", "tied", "rest"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A place where inputs can be divided by a scale: ``source`` is divided, the columns of ``consumers`` multiplied.
+
+    ``source`` is a norm's gain (a vector), or a matrix whose output rows feed the consumers elementwise. Where a source
+    channel feeds several consumer channels (grouped-query attention: one value head serves ``repeat`` query heads of
+    ``head`` channels), they share a scale.
+    """
+
+    source: str
+    consumers: tuple[str, ...]
+    repeat: int = 1
+    head: int = 1
+
+
+@dataclass
+class Block:
+    """Names are the checkpoint's. Passes replace entries of ``weights`` and ``vectors``; nothing else changes a model.
+
+    ``role``: a repeated layer, the token embedding, the head, both of them in one (``tied``), or what is left over (the
+    last norm, position tables), which has no weights, only vectors.
+    """
+
+    name: str
+    role: Role
+    weights: dict[str, Weight]
+    vectors: dict[str, Tensor]
+    folds: Sequence[Fold] = ()
+
+
+def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tuple[Fold, ...]:
+    """The folds that a layer offers, by its parameters' names; none for an unknown layout.
+
+    Pre-norm layers fold into the norm's gain, ``up`` into ``down`` and ``v`` into ``o`` (SmoothQuant, arXiv 2211.10438,
+    and its successors). A post-norm encoder's norms also feed the residual stream, so only ``value`` into the output
+    projection remains there.
+    """
+
+    def full(*parts: str) -> tuple[str, ...]:
+        return tuple(f"{prefix}.{part}.weight" for part in parts)
+
+    heads = getattr(config, "num_attention_heads", 1)
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    repeat = heads // (getattr(config, "num_key_value_heads", None) or heads)
+    gated = f"{prefix}.mlp.gate_proj.weight" in names  # without a gate, an activation stands between up and down
+    candidates = [
+        ("input_layernorm", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), 1),
+        ("post_attention_layernorm", ("mlp.gate_proj", "mlp.up_proj"), 1),
+        *([("mlp.up_proj", ("mlp.down_proj",), 1)] if gated else []),
+        ("self_attn.v_proj", ("self_attn.o_proj",), repeat),
+        ("attention.self.value", ("attention.output.dense",), 1),
+        ("attention.v_lin", ("attention.out_lin",), 1),
+    ]
+    found = (Fold(full(src)[0], full(*consumers), times, size if times > 1 else 1) for src, consumers, times in candidates)
+    return tuple(fold for fold in found if {fold.source, *fold.consumers} <= names)

@@ -1,0 +1,44 @@
+"""What a model and a variant have in common: named tensors that an exporter or a scorer reads one at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+from compress.artifact import Kind
+from compress.weight import Weight
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+class Checkpoint(Protocol):
+    """A directory of weights. Names are those of the transformers module's ``state_dict``; tied weights appear once."""
+
+    @property
+    def path(self) -> Path:
+        """The directory, which also holds the tokenizer and ``config.json``."""
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The architecture."""
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it generates (decoder) or embeds (encoder)."""
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice (then only the embedding's name appears)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the order of the checkpoint."""
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that is no matrix (a norm, a bias), in its stored dtype."""
+
+    def weight(self, name: str) -> Weight:
+        """A matrix (a linear, an embedding) in the form it is stored in."""

@@ -1,0 +1,56 @@
+"""Every failure that a user can meet, each with the exit code that it ends the program with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CompressError(Exception):
+    """A failure told in one line: what is wrong, where, and what to do next."""
+
+    exit_code = 4
+
+
+class RequirementError(CompressError):
+    """A requirement was not met (exit 1)."""
+
+    exit_code = 1
+
+
+class UsageError(CompressError):
+    """The command line or the pipeline is wrong (exit 2)."""
+
+    exit_code = 2
+
+
+class ModelError(CompressError):
+    """The model can't be read or isn't safe to read (exit 3)."""
+
+    exit_code = 3
+
+
+class PassError(CompressError):
+    """A pass broke its contract or could not do its work (exit 4)."""
+
+
+class ExportError(CompressError):
+    """An artifact could not be built, or it is not the model's equal (exit 4)."""
+
+
+class RunError(CompressError):
+    """An artifact could not be run or measured (exit 4)."""
+
+
+class MissingComponentError(CompressError):
+    """A component is not installed; the message names the extra that brings it (exit 5)."""
+
+    exit_code = 5
+
+
+def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that isn't known: it offers the nearest one, or lists them all."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return UsageError(f"unknown {what} {word!r}; {hint}")

@@ -1,0 +1,43 @@
+"""The machine and the library versions that a result was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+import compress
+
+_LIBRARIES = ("torch", "transformers", "onnx", "onnx-ir", "mobius-onnx", "onnxruntime", "onnxruntime-gpu",
+              "onnxruntime-genai", "compressed-tensors")  # fmt: skip
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+def machine() -> dict[str, str]:
+    """Processor, the vector instructions that matter to quantized kernels, cores, memory and system."""
+    facts = {"processor": platform.processor() or platform.machine(), "instructions": ""}
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = dict(line.split(":", 1) for line in cpuinfo.read_text().split("\n\n")[0].splitlines() if ":" in line)
+        found = {key.strip(): value.strip() for key, value in lines.items()}
+        flags = (found.get("flags") or found.get("Features") or "").split()
+        facts["processor"] = found.get("model name", facts["processor"])
+        facts["instructions"] = " ".join(name for name in _INSTRUCTIONS if name in flags)
+    facts["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    facts["memory"] = f"{psutil.virtual_memory().total / 2**30:.1f} GiB"
+    facts["system"] = f"{platform.system()} {platform.machine()}"
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this program and of the libraries that decide a result."""
+    found = {"python": platform.python_version(), "compress": compress.__version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

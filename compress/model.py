@@ -1,0 +1,178 @@
+"""A checkpoint as its user has it, read one tensor at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from compress.architecture import (
+    Architecture,
+    check_config,
+    first_line,
+    leftover,
+    quiet_transformers,
+    read_architecture,
+    stored_names,
+)
+from compress.artifact import Kind
+from compress.errors import ModelError
+from compress.progress import Progress, Silent
+from compress.shards import Shards, find_shards
+from compress.source import DEMO, locate
+from compress.weight import Dense
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Model:
+    """A float checkpoint of a supported architecture. Nothing but headers is read until a tensor is asked for.
+
+    ``source`` is what the user called it, ``path`` its directory, ``stored`` maps the module's names to the
+    checkpoint's, in the module's order.
+    """
+
+    source: str
+    path: Path
+    shards: Shards
+    built: Architecture
+    stored: dict[str, str]
+
+    @classmethod
+    def open(cls, source: str, trust_remote_code: bool = False, progress: Progress | None = None) -> Model:
+        """Find a model and check it: a directory, ``demo:NAME`` or a hub id.
+
+        Raises ModelError for what can't be read, isn't safe to read or isn't supported. ``trust_remote_code`` admits
+        pickled weights (read as tensors only) and checkpoints that bring code, which is not run: the class is always
+        transformers' own.
+        """
+        progress = progress or Silent()
+        path = locate(source, trust_remote_code, progress)
+        check_config(path, trust_remote_code)
+        shards = find_shards(path, trust_remote_code, progress)
+        built = read_architecture(path, shards.where)
+        _settle_tie(built, shards, progress)
+        return cls(source, path, shards, built, _match(path, built, shards, progress))
+
+    @property
+    def name(self) -> str:
+        """A short name: the demo's, or the last part of the directory or the hub id."""
+        if self.source.startswith(DEMO):
+            return self.source.removeprefix(DEMO)
+        return Path(self.source).expanduser().resolve().name
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The architecture's config."""
+        return self.built.config
+
+    @property
+    def architecture(self) -> str:
+        """The transformers class, as in the config's ``architectures``."""
+        return self.built.cls.__name__
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it generates (decoder) or embeds (encoder)."""
+        return self.built.kind
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice."""
+        return self.kind == "decoder" and bool(self.config.tie_word_embeddings)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the module's order; tied ones once."""
+        return tuple(self.stored)
+
+    @property
+    def parameters(self) -> int:
+        """How many weights there are; tied ones count once."""
+        return sum(math.prod(self.shards.shapes[name]) for name in self.stored.values())
+
+    @property
+    def digest(self) -> str:
+        """One sha256 over the weight files; reads them all the first time."""
+        return self.shards.digest
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor in its stored dtype; a ModelError where it isn't finite."""
+        if name not in self.stored:
+            raise ModelError(f"{self.source} has no tensor {name}")
+        return self.shards.read(self.stored[name])
+
+    def weight(self, name: str) -> Dense:
+        """A matrix ``[out, in]`` in its stored dtype."""
+        return Dense(self.tensor(name))
+
+    @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        from transformers import AutoTokenizer
+
+        try:
+            with quiet_transformers():
+                return AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+        except Exception as error:  # transformers raises whatever its many tokenizers raise
+            raise ModelError(f"{self.path} has no tokenizer that can be read ({first_line(error)})") from error
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The checkpoint's tokenizer; a ModelError where it has none."""
+        return self._tokenizer
+
+    def meta_module(self) -> PreTrainedModel:
+        """The module without weights: every tensor on torch's meta device."""
+        return self.built.meta_module().eval()
+
+    def torch_module(self, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+        """The module with its weights, for inference: the whole model in memory."""
+        from transformers import GenerationConfig
+
+        state = {name: self.tensor(name) for name in self.names}
+        with quiet_transformers():
+            module: PreTrainedModel = self.built.cls.from_pretrained(
+                None, config=self.config, state_dict=state, dtype=dtype, **self.built.options
+            )
+        if (self.path / "generation_config.json").is_file():
+            module.generation_config = GenerationConfig.from_pretrained(self.path)
+        return module.eval()
+
+
+def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> None:
+    """A config may say tied while the checkpoint holds a head of its own: then the checkpoint is right."""
+    if built.kind != "decoder" or not built.config.tie_word_embeddings:
+        return
+    head = stored_names(["lm_head.weight"], shards.where, built.cls.base_model_prefix)
+    embedding = stored_names(["model.embed_tokens.weight"], shards.where, built.cls.base_model_prefix)
+    if not head or not embedding:
+        return
+    if not torch.equal(shards.read(*head.values()), shards.read(*embedding.values())):
+        built.config.tie_word_embeddings = False
+        progress.notice("the config says that the head is tied to the embedding, but they differ: read as untied")
+
+
+def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) -> dict[str, str]:
+    """Every tensor of the module with its name in the checkpoint; a ModelError for one that is missing or misshapen."""
+    module = built.meta_module()
+    state = module.state_dict()
+    tied = set(module.all_tied_weights_keys)
+    found = stored_names(state, shards.where, built.cls.base_model_prefix)
+    for name, tensor in state.items():
+        if name in tied:
+            continue
+        if name not in found:
+            raise ModelError(f"{path} lacks {name}, which {built.cls.__name__} needs")
+        if shards.shapes[found[name]] != tuple(tensor.shape):
+            shape, needed = list(shards.shapes[found[name]]), list(tensor.shape)
+            raise ModelError(f"{path}: {name} is {shape}, but by config.json {needed} is needed")
+    extra = leftover(shards.where, found.values())
+    if extra:
+        progress.notice(f"{len(extra)} tensors that {built.cls.__name__} doesn't use were left out: {extra[0]}, …")
+    return {name: found[name] for name in state if name not in tied}

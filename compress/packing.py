@@ -1,0 +1,108 @@
+"""Weight forms as tensors of a compressed-tensors checkpoint, and back.
+
+Format: the library compressed-tensors, ``pack-quantized`` for groups and ``int-quantized`` for whole channels of 8 bits
+(https://github.com/vllm-project/compressed-tensors). The integers are the truth: nothing is quantized here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
+from torch import Tensor
+
+from compress.manifest import PER_CHANNEL, StoredForm
+from compress.weight import Dense, Quantized, Weight
+
+
+def encode(name: str, weight: Weight) -> dict[str, Tensor]:
+    """The checkpoint tensors of the matrix ``name`` (``….weight``)."""
+    if isinstance(weight, Dense):
+        return {name: weight.tensor.contiguous()}
+    if not isinstance(weight, Quantized):
+        raise TypeError(f"{type(weight).__name__} has no place in a compressed-tensors checkpoint")
+    tensors = {f"{name}_scale": weight.scale.contiguous()}
+    stored = StoredForm.of(weight)
+    if _is_plain(weight.bits, stored.group, stored.symmetric):
+        return {name: weight.codes.contiguous(), **tensors}
+    tensors[f"{name}_packed"] = pack_to_int32(weight.codes, weight.bits)
+    tensors[f"{name}_shape"] = torch.tensor(weight.shape)
+    if weight.zero_point is not None:
+        tensors[f"{name}_zero_point"] = pack_to_int32(weight.zero_point, weight.bits, packed_dim=0)
+    return tensors
+
+
+def decode(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
+    """The matrix ``name``, exactly as it was encoded; ``read`` gives the checkpoint's tensors by name."""
+    if stored.form == "dense":
+        return Dense(read[name])
+    assert stored.bits is not None and stored.group is not None
+    scale = read[f"{name}_scale"]
+    if _is_plain(stored.bits, stored.group, stored.symmetric):
+        codes = read[name]
+    else:
+        codes = unpack_from_int32(
+            read[f"{name}_packed"], stored.bits, torch.Size(read[f"{name}_shape"].tolist())
+        ).contiguous()
+    zero_point = None
+    if not stored.symmetric:
+        zero_point = unpack_from_int32(read[f"{name}_zero_point"], stored.bits, scale.shape, packed_dim=0)
+    group = codes.shape[1] if stored.group == PER_CHANNEL else stored.group
+    return Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
+
+
+def quantization_config(weights: Mapping[str, StoredForm], linears: list[str], version: str) -> dict[str, Any] | None:
+    """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
+
+    ``linears`` are all linears' weight names: those that stay float are named in ``ignore``. The most frequent scheme
+    of linears is written for the class ``Linear``, the others for the modules by name.
+    """
+    schemes: dict[tuple[Any, ...], list[str]] = {}
+    for name, stored in weights.items():
+        if stored.form == "quantized":
+            key = (stored.bits, stored.group, stored.symmetric, stored.act)
+            schemes.setdefault(key, []).append(name)
+    if not schemes:
+        return None
+    ranked = sorted(schemes.items(), key=lambda item: -len(set(item[1]) & set(linears)))
+    groups = {}
+    for i, ((bits, group, symmetric, act), names) in enumerate(ranked):
+        common = i == 0 and set(names) & set(linears)
+        others = [name for name in names if name not in linears] if common else names
+        form = "int-quantized" if _is_plain(bits, group, symmetric) else "pack-quantized"
+        groups[f"group_{i}"] = {
+            "targets": [*(["Linear"] if common else []), *(name.removesuffix(".weight") for name in others)],
+            "weights": {
+                "num_bits": bits,
+                "type": "int",
+                "symmetric": symmetric,
+                "strategy": "channel" if group == PER_CHANNEL else "group",
+                "group_size": None if group == PER_CHANNEL else group,
+                "dynamic": False,
+            },
+            "input_activations": _per_token() if act == "dynamic" else None,
+            "format": form,
+        }
+    formats = {group["format"] for group in groups.values()}
+    return {
+        "quant_method": "compressed-tensors",
+        "version": version,
+        "format": formats.pop() if len(formats) == 1 else "mixed-precision",
+        "quantization_status": "compressed",
+        "config_groups": groups,
+        "ignore": [n.removesuffix(".weight") for n in linears if n in weights and weights[n].form == "dense"],
+        "kv_cache_scheme": None,
+        "sparsity_config": {},
+        "transform_config": {},
+    }
+
+
+def _is_plain(bits: int, group: int | None, symmetric: bool) -> bool:
+    """Whether codes are written as they are (``int-quantized``) instead of packed."""
+    return bits == 8 and group == PER_CHANNEL and symmetric
+
+
+def _per_token() -> dict[str, Any]:
+    return {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}

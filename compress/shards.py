@@ -1,0 +1,199 @@
+"""The weight files of a checkpoint: found, checked, and read one tensor at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from compress.errors import ModelError
+from compress.progress import Progress
+
+SUMS = "SHA256SUMS"
+_SAFE = "model.safetensors"
+_PICKLE = "pytorch_model.bin"
+_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+_TRAINING_STATE = {"training_args", "optimizer", "scheduler", "scaler", "rng_state"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Weight files of one directory: ``files`` in order, ``where`` maps each stored tensor to its file."""
+
+    files: tuple[Path, ...]
+    where: dict[str, Path]
+    shapes: dict[str, tuple[int, ...]]
+
+    def read(self, name: str) -> Tensor:
+        """One tensor as stored; a ModelError for bytes that can't be read or numbers that aren't finite."""
+        tensor = self._load(name)
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ModelError(f"{name} in {self.where[name]} is {kind}; float32, float16 or bfloat16 weights are needed")
+        if not torch.isfinite(tensor).all():
+            what = "NaN" if torch.isnan(tensor).any() else "infinite"
+            raise ModelError(f"{name} in {self.where[name]} holds {what} values; the checkpoint is damaged")
+        return tensor
+
+    def _load(self, name: str) -> Tensor:
+        # Opened per tensor: a handle that lives on would keep every page it ever mapped.
+        try:
+            with safe_open(self.where[name], framework="pt") as file:
+                return file.get_tensor(name)  # type: ignore[no-any-return]
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{self.where[name]} can't be read ({error})") from error
+
+    @cached_property
+    def sums(self) -> dict[Path, str]:
+        """The sha256 of every file, in order."""
+        return {file: _sha256(file) for file in self.files}
+
+    @property
+    def digest(self) -> str:
+        """One sha256 over the files' names and hashes."""
+        lines = "".join(f"{digest}  {file.name}\n" for file, digest in self.sums.items())
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class PickleShards(Shards):
+    """The same for PyTorch's pickles, read without running what they may hold."""
+
+    def _load(self, name: str) -> Tensor:
+        return self._state[name]
+
+    @cached_property
+    def _state(self) -> dict[str, Tensor]:
+        return {name: tensor for file in self.files for name, tensor in _unpickle(file).items()}
+
+
+def find_shards(path: Path, trust_pickle: bool, progress: Progress) -> Shards:
+    """The weights in a directory, safetensors before pickles. ModelError for what is missing, broken or unsafe.
+
+    Where hashes were recorded (a ``SHA256SUMS`` beside the files, or the names that the hub's cache gives its blobs)
+    every file is hashed and compared; headers, sizes and the index are checked always.
+    """
+    files, index = _listed(path, _SAFE)
+    kind: type[Shards] = Shards
+    if not files:
+        files, index = _find_pickles(path, trust_pickle)
+        kind = PickleShards
+    held = {file: _header(file) if kind is Shards else _pickled(file) for file in files}
+    for name, file in index.items():
+        if name not in held[path / file]:
+            raise ModelError(f"{path / file} lacks {name}, which the index says it holds; fetch the file again")
+    where = {name: file for file, shapes in held.items() for name in shapes}
+    where |= {name: path / file for name, file in index.items()}
+    shards = kind(tuple(files), where, {name: held[file][name] for name, file in where.items()})
+    _check_hashes(path, shards, progress)
+    return shards
+
+
+def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
+    """The weight files that an index or the usual name points to, and the index's map; nothing where neither exists."""
+    index_file = path / f"{name}.index.json"
+    if (path / name).is_file():
+        return [path / name], {}
+    if not index_file.is_file():
+        return [], {}
+    try:
+        index: dict[str, str] = dict(json.loads(index_file.read_text())["weight_map"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{index_file} can't be read ({error})") from error
+    files = [path / file for file in sorted(set(index.values()))]
+    for file in files:
+        if file.parent != path:
+            raise ModelError(f"{index_file} points outside its directory, to {file}")
+        if not file.is_file():
+            raise ModelError(f"{file} is missing, though {index_file.name} lists it; fetch it again")
+    return files, index
+
+
+def _header(file: Path) -> dict[str, tuple[int, ...]]:
+    """The tensors' shapes in a safetensors header; a ModelError where the file is not as long as the header says."""
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header: dict[str, Any] = json.loads(stream.read(min(length, size)))
+        header.pop("__metadata__", None)
+        end = 8 + length + max((info["data_offsets"][1] for info in header.values()), default=0)
+        shapes = {name: tuple(info["shape"]) for name, info in header.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise ModelError(f"{file} is no readable safetensors file ({error})") from error
+    if size != end:
+        kind = "truncated" if size < end else "too long"
+        raise ModelError(f"{file} is {kind}: {size} bytes where its header says {end}; fetch it again")
+    return shapes
+
+
+def _find_pickles(path: Path, trusted: bool) -> tuple[list[Path], dict[str, str]]:
+    files, index = _listed(path, _PICKLE)
+    named = sorted(f for f in path.iterdir() if f.suffix in _PICKLE_SUFFIXES and f.stem not in _TRAINING_STATE)
+    files = files or named[:1]
+    if not files:
+        others = sorted(f.name for f in path.glob("*.safetensors"))
+        found = f" ({others[0]} is there, but neither {_SAFE} nor an index that names it)" if others else ""
+        raise ModelError(f"{path} is not a checkpoint: it has a config.json but no {_SAFE}{found}")
+    if not trusted:
+        raise ModelError(
+            f"{files[0]} is a pickle, which can run code; convert it to safetensors or pass --trust-remote-code"
+        )
+    return files, index
+
+
+def _pickled(file: Path) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in _unpickle(file).items()}
+
+
+def _unpickle(file: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except Exception as error:  # torch.load documents no errors of its own
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{file} can't be read as weights alone ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{file} is no state dict: a mapping of names to tensors is needed")
+    return state
+
+
+def _check_hashes(path: Path, shards: Shards, progress: Progress) -> None:
+    recorded = dict(_recorded(path, shards.files))
+    for file in progress.track(recorded, "checking hashes", unit="file"):
+        if shards.sums[file] != recorded[file]:
+            raise ModelError(f"{file} is damaged: its sha256 isn't the recorded {recorded[file][:12]}…; fetch it again")
+
+
+def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
+    """Every weight file whose hash was written down."""
+    sums = path / SUMS
+    lines = sums.read_text().splitlines() if sums.is_file() else []
+    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
+    written = {name.lstrip("*"): digest for digest, name in pairs}
+    for file in files:
+        blob = file.resolve().name
+        if file.name in written:
+            yield file, written[file.name]
+        elif file.is_symlink() and _SHA256.fullmatch(blob):
+            yield file, blob
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

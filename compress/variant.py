@@ -1,0 +1,205 @@
+"""A variant: a directory that transformers loads, with the manifest that says what was done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import compressed_tensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from compress.architecture import Architecture, architecture_of, load_module
+from compress.artifact import Kind
+from compress.errors import ModelError
+from compress.manifest import FILE, Manifest, StoredForm
+from compress.model import Model
+from compress.packing import decode, encode, quantization_config
+from compress.shards import Shards, find_shards
+from compress.weight import Weight
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+SHARD_BYTES = 4 << 30
+_COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
+_NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
+
+
+class VariantWriter:
+    """Takes a variant's tensors one after another and writes a shard whenever one is full.
+
+    Loaders can't tie compressed weights, so a tied matrix that is quantized is stored under both of its names and the
+    config says untied; the manifest and every ONNX target keep it tied.
+    """
+
+    def __init__(self, model: Model, directory: Path) -> None:
+        module = model.meta_module()
+        self.model = model
+        self.directory = directory
+        self.forms: dict[str, StoredForm] = {}
+        self._linears = [f"{n}.weight" for n, m in module.named_modules() if isinstance(m, torch.nn.Linear)]
+        self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
+        self._pending: dict[str, Tensor] = {}
+        self._shards: list[list[str]] = []
+        self._bytes = 0
+        self._pending_bytes = 0
+        self._dtypes: Counter[torch.dtype] = Counter()
+
+    def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor]) -> None:
+        """Take in a block's matrices and vectors."""
+        for name, weight in weights.items():
+            self.forms[name] = StoredForm.of(weight)
+            for written in self._written_names(name):
+                self._put(encode(written, weight))
+        self._put({name: tensor.contiguous() for name, tensor in vectors.items()})
+
+    def finish(self, manifest: Manifest) -> Variant:
+        """Write what is left, the config, the tokenizer's files and the manifest."""
+        self._flush()
+        self._name_shards()
+        self._write_config()
+        for pattern in _COPIED:
+            for file in self.model.path.glob(pattern):
+                if file.name not in _NOT_COPIED and not file.name.endswith(".index.json"):
+                    shutil.copy(file, self.directory / file.name)
+        manifest.weights = self.forms
+        manifest.save(self.directory)
+        return Variant.open(self.directory)
+
+    def _written_names(self, name: str) -> list[str]:
+        twice = name in self._heads and self.forms[name].form == "quantized"
+        return [name, self._heads[name]] if twice else [name]
+
+    def _put(self, tensors: dict[str, Tensor]) -> None:
+        for name, tensor in tensors.items():
+            size = tensor.numel() * tensor.element_size()
+            if self._pending and self._pending_bytes + size > SHARD_BYTES:
+                self._flush()
+            self._pending[name] = tensor
+            self._pending_bytes += size
+            self._bytes += size
+            if tensor.is_floating_point():
+                self._dtypes[tensor.dtype] += 1
+
+    def _flush(self) -> None:
+        unshared = {name: tensor.clone() for name, tensor in self._pending.items()}  # twins share their storage
+        save_file(unshared, self.directory / f"model-{len(self._shards) + 1:05d}.safetensors", {"format": "pt"})
+        self._shards.append(list(self._pending))
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    def _name_shards(self) -> None:
+        count = len(self._shards)
+        if count == 1:
+            (self.directory / "model-00001.safetensors").rename(self.directory / "model.safetensors")
+            return
+        where = {}
+        for i, names in enumerate(self._shards, 1):
+            final = f"model-{i:05d}-of-{count:05d}.safetensors"
+            (self.directory / f"model-{i:05d}.safetensors").rename(self.directory / final)
+            where.update(dict.fromkeys(names, final))
+        index = {"metadata": {"total_size": self._bytes}, "weight_map": where}
+        (self.directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+    def _write_config(self) -> None:
+        written = {each: form for name, form in self.forms.items() for each in self._written_names(name)}
+        config: dict[str, Any] = self.model.config.to_dict()
+        config["dtype"] = str(self._dtypes.most_common(1)[0][0]).removeprefix("torch.")
+        if written.keys() & set(self._heads.values()):
+            config["tie_word_embeddings"] = False
+        linears = [name for name in self._linears if name in written]
+        quantization = quantization_config(written, linears, compressed_tensors.__version__)
+        if quantization is not None:
+            config["quantization_config"] = quantization
+        (self.directory / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant as read back from its directory; the integers are those that the passes made."""
+
+    path: Path
+    manifest: Manifest
+    shards: Shards
+    built: Architecture
+
+    @classmethod
+    def open(cls, path: Path) -> Variant:
+        """Read a variant's headers; a ModelError for a directory that is none, or is damaged."""
+        manifest = Manifest.read(path)
+        try:
+            raw = json.loads((path / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path / 'config.json'} can't be read ({error})") from error
+        raw.pop("quantization_config", None)
+        raw["tie_word_embeddings"] = manifest.source.tied
+        shards = find_shards(path)
+        return cls(path, manifest, shards, architecture_of(path, raw, shards.where))
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The architecture's config, without the quantization."""
+        return self.built.config
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it generates (decoder) or embeds (encoder)."""
+        return self.manifest.source.kind
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice."""
+        return self.manifest.source.tied
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the module's order; tied ones once."""
+        module = self.built.meta_module()
+        tied = set(module.all_tied_weights_keys)
+        return tuple(name for name in module.state_dict() if name not in tied)
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that is stored as it is."""
+        return self.shards.read(name)
+
+    def weight(self, name: str) -> Weight:
+        """A matrix in the form that the passes left it in."""
+        stored = self.manifest.weights.get(name)
+        if stored is None:
+            stored = StoredForm(form="dense", nbytes=0)
+        return decode(name, stored, _Reader(self.shards))
+
+    def torch_module(self) -> PreTrainedModel:
+        """The module with its dequantized weights in float32, for inference: the whole model in memory."""
+        return load_module(self, self.built)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights as stored here; a tied matrix counts once."""
+        matrices = sum(form.nbytes for form in self.manifest.weights.values())
+        others = (self.tensor(name) for name in self.names if name not in self.manifest.weights)
+        return matrices + sum(tensor.numel() * tensor.element_size() for tensor in others)
+
+
+class _Reader(Mapping[str, Tensor]):
+    """A checkpoint's tensors by name, read when asked for."""
+
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.shards.read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shards.where)
+
+    def __len__(self) -> int:
+        return len(self.shards.where)

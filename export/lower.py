@@ -1,0 +1,185 @@
+"""The one walk over a float graph that lowers every weight in it, each read once, used, and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from torch import Tensor
+
+from compress.export.emit import Emitter
+from compress.export.lowering import embedding, linear
+from compress.export.sidecar import Sidecar
+from compress.progress import Progress
+from compress.weight import Dense, Quantized, Weight
+
+_INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
+
+
+class Weights(Protocol):
+    """Where lowering takes tensors from, by the checkpoint's names."""
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that is no matrix."""
+
+    def weight(self, name: str) -> Weight:
+        """A matrix."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What a lowered graph holds: weights of the source, bytes, and the bytes that decoding one token reads."""
+
+    parameters: int
+    stored_bytes: int
+    read_bytes: int
+
+
+def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progress) -> Lowered:
+    """Replace every weight of a float graph by nodes and tensors for the form that ``weights`` has it in."""
+    walk = _Walk(model.graph, weights, sidecar)
+    for node in progress.track(list(model.graph), "writing the graph", unit="node"):
+        walk.visit(node)
+    RemoveUnusedNodesPass()(model)
+    walk.finish()
+    RemoveUnusedNodesPass()(model)
+    model.opset_imports["com.microsoft"] = 1
+    tables = sum(walk.tables[name] for name in walk.gathered - walk.multiplied)
+    return Lowered(sum(walk.parameters.values()), sidecar.written, sidecar.written - tables)
+
+
+class _Walk:
+    """One graph on its way down."""
+
+    def __init__(self, graph: ir.Graph, weights: Weights, sidecar: Sidecar) -> None:
+        self.graph = graph
+        self.weights = weights
+        self.sidecar = sidecar
+        self.emit = Emitter(graph, sidecar)
+        self.open = {name for name, value in graph.initializers.items() if value.const_value is None}
+        self.gathered = {
+            name for node in graph if node.op_type == "Gather" for name in [self.weight_name(node.inputs[0])] if name
+        }
+        self.multiplied: set[str] = set()
+        self.tables: dict[str, int] = {}
+        self.parameters: dict[str, int] = {}
+
+    def weight_name(self, value: ir.Value | None) -> str | None:
+        """The checkpoint's name for a value that stands for one of its tensors."""
+        return value.name if value is not None and value.is_initializer() and value.name in self.open else None
+
+    def visit(self, node: ir.Node) -> None:
+        """Lower a node that looks rows up in a weight or multiplies with one."""
+        if node.op_type == "Gather" and (name := self.weight_name(node.inputs[0])):
+            before = self.sidecar.written
+            assert node.inputs[1] is not None
+            rows = embedding(self.emit, name, self.read(name), node.inputs[1])
+            self.tables[name] = self.sidecar.written - before
+            self.emit.replace(node, rows)
+        elif node.op_type == "MatMul" and (names := self.factors(node.inputs[1])):
+            self.multiplied.update(names)
+            self.multiply(node, names)
+
+    def factors(self, value: ir.Value | None) -> tuple[str, ...]:
+        """The weights, stacked along the outputs, that a transposed value stands for; none if it is something else."""
+        turned = value.producer() if value is not None else None
+        if turned is None or turned.op_type != "Transpose" or turned.inputs[0] is None:
+            return ()
+        return self.stacked(turned.inputs[0])
+
+    def stacked(self, value: ir.Value) -> tuple[str, ...]:
+        """The checkpoint's tensors that a value is, or is a Concat of along its first axis."""
+        if name := self.weight_name(value):
+            return (name,)
+        concat = value.producer()
+        if concat is None or concat.op_type != "Concat" or concat.attributes.get_int("axis") != 0:
+            return ()
+        names = [self.weight_name(part) for part in concat.inputs]
+        return tuple(name for name in names if name) if all(names) else ()
+
+    def multiply(self, node: ir.Node, names: tuple[str, ...]) -> None:
+        """Lower ``x @ stack(names).T`` together with a bias that is added to it."""
+        last, bias = self.bias(node)
+        x = node.inputs[0]
+        assert x is not None
+        forms = [self.read(name) for name in names]
+        joined = _join(forms)
+        shared = len(names) == 1 and names[0] in self.gathered
+        if joined is not None:
+            out = linear(self.emit, _stacked_name(names), joined, x, bias, shared)
+        else:
+            parts = [linear(self.emit, name, form, x, None, False) for name, form in zip(names, forms, strict=True)]
+            out = self.emit.node("Concat", parts, f"{_stacked_name(names)}.out", {"axis": -1})
+            if bias is not None:
+                out = self.emit.node("Add", [out, bias], f"{_stacked_name(names)}.biased")
+        self.emit.replace(last, out)
+
+    def bias(self, node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
+        """The Add behind a product and the vector that it adds; the product itself and None where there is none."""
+        uses = node.outputs[0].uses()
+        if len(uses) != 1 or node.outputs[0].is_graph_output():
+            return node, None
+        (add, index) = uses[0]
+        other = add.inputs[1 - index] if add.op_type == "Add" else None
+        names = self.stacked(other) if other is not None else ()
+        if not names or other is None or (other.shape is not None and len(other.shape) != 1):
+            return node, None
+        return add, self.vector(names)
+
+    def vector(self, names: tuple[str, ...]) -> ir.Value:
+        """One initializer for tensors laid end to end; float32, since in half they would save nothing worth a Cast."""
+        tensors = [self.weights.tensor(name) for name in names]
+        self.parameters.update({name: t.numel() for name, t in zip(names, tensors, strict=True)})
+        return self.emit.initializer(_stacked_name(names), lambda: torch.cat(tensors).float())
+
+    def read(self, name: str) -> Weight:
+        """A matrix in its form."""
+        weight = self.weights.weight(name)
+        self.parameters[name] = weight.shape[0] * weight.shape[1]
+        return weight
+
+    def finish(self) -> None:
+        """Store what is neither multiplied nor looked up in: vectors, and constants too large to stay in the graph."""
+        for node in self.graph:
+            if node.op_type == "Concat" and (names := self.stacked(node.outputs[0])) and node.outputs[0].uses():
+                ir.convenience.replace_all_uses_with(node.outputs[0], self.vector(names))
+        for name, value in list(self.graph.initializers.items()):
+            if not value.uses():
+                continue
+            if value.const_value is None:
+                self.vector((name,))
+            elif value.const_value.nbytes > _INLINE and not isinstance(value.const_value, ir.ExternalTensor):
+                constant = torch.from_numpy(value.const_value.numpy().copy())
+                self.emit.initializer(name, constant.clone)
+
+
+def _join(forms: Sequence[Weight]) -> Weight | None:
+    """Matrices stacked along their outputs; None if they are not of one kind."""
+    if len(forms) == 1:
+        return forms[0]
+    dense = [form for form in forms if isinstance(form, Dense)]
+    if len(dense) == len(forms) and len({form.tensor.dtype for form in dense}) == 1:
+        return Dense(torch.cat([form.tensor for form in dense]))
+    integer = [form for form in forms if isinstance(form, Quantized)]
+    kinds = {(form.bits, form.group, form.act, form.scale.dtype, form.zero_point is None) for form in integer}
+    if len(integer) < len(forms) or len(kinds) > 1:
+        return None
+    zeros = [form.zero_point for form in integer if form.zero_point is not None]
+    return replace(
+        integer[0],
+        codes=torch.cat([form.codes for form in integer]),
+        scale=torch.cat([form.scale for form in integer]),
+        zero_point=torch.cat(zeros) if zeros else None,
+    )
+
+
+def _stacked_name(names: Sequence[str]) -> str:
+    """One name for weights laid side by side: ``q_proj+k_proj`` where they differ."""
+    parts = [name.split(".") for name in names]
+    if len({len(part) for part in parts}) > 1:
+        return "+".join(names)
+    return ".".join("+".join(dict.fromkeys(column)) for column in zip(*parts, strict=True))

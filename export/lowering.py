@@ -1,0 +1,125 @@
+"""Lowering for onnxruntime's CPU: how each weight form becomes nodes. One function a form."""
+
+from __future__ import annotations
+
+import torch
+from onnx_ir import DataType, Value
+
+from compress.errors import ExportError
+from compress.export.emit import Emitter
+from compress.export.packing import blocked
+from compress.weight import Dense, Quantized, Weight
+
+CONTRIB = "com.microsoft"
+_INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; without it its 8-bit kernel is a hundred times slower
+_SAFE_CODE = 64  # u8 × s8 sums two products in 16 bits on x86 without VNNI: larger codes would saturate
+_TINY = 1e-30
+
+
+def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | None, shared: bool) -> Value:
+    """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
+    match weight:
+        case Dense():
+            return _add(emit, name, dense(emit, name, weight, x, shared), bias)
+        case Quantized(act="dynamic") if not shared:
+            return dynamic(emit, name, weight, x, bias)
+        case Quantized():
+            return weight_only(emit, name, weight, x, bias)
+        case _:
+            raise ExportError(f"{name}: ort-cpu can't hold {type(weight).__name__} weights yet")
+
+
+def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Value:
+    """A float matrix: MatMul with the weight transposed in the file, cast to float where it is stored in half."""
+    if shared:
+        table = as_float(emit, emit.initializer(name, lambda: weight.tensor))
+        return emit.node("MatMul", [x, emit.node("Transpose", [table], f"{name}.T", {"perm": [1, 0]})], f"{name}.out")
+    stored = emit.initializer(f"{name}.T", lambda: weight.tensor.T)
+    return emit.node("MatMul", [x, as_float(emit, stored)], f"{name}.out")
+
+
+def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None) -> Value:
+    """Integers in blocks along the inputs: MatMulNBits, which rounds the inputs to 8 bits block by block."""
+    packed = blocked(weight)
+    rows, inputs = weight.shape
+    zeros = packed.zero_points
+    return emit.node(
+        "MatMulNBits",
+        [
+            x,
+            emit.initializer(f"{name}.codes", lambda: packed.codes, tuple(packed.codes.shape)),
+            emit.initializer(f"{name}.scales", lambda: packed.scales),
+            None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
+            None,
+            bias,
+        ],
+        f"{name}.out",
+        {"K": inputs, "N": rows, "bits": weight.bits, "block_size": packed.block, "accuracy_level": _INT8_ACTIVATIONS},
+        CONTRIB,
+    )
+
+
+def dynamic(
+    emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None, per_token: bool = True
+) -> Value:
+    """Integers on both sides: DynamicQuantizeMatMul, whose one scale for all inputs ``per_token`` makes one a token.
+
+    It does so by bringing every token's largest magnitude to 1 before and multiplying it back afterwards.
+    """
+    if weight.bits != 8 or not weight.per_channel or weight.zero_point is not None:
+        raise ExportError(f"{name}: inputs can be quantized only with symmetric 8-bit weights, one scale a channel")
+    if int(weight.codes.abs().max()) > _SAFE_CODE or int(weight.codes.min()) < -_SAFE_CODE:
+        raise ExportError(f"{name}: codes beyond ±{_SAFE_CODE} would saturate where inputs are quantized too")
+    zeros = torch.zeros(weight.shape[0], dtype=torch.int8)
+    factors = [
+        emit.initializer(f"{name}.codes.T", lambda: weight.codes.T),
+        emit.initializer(f"{name}.scale", lambda: weight.scale.float().flatten()),
+        emit.initializer(f"{name}.zero_point", lambda: zeros),
+    ]
+    if not per_token:
+        return emit.node("DynamicQuantizeMatMul", [x, *factors, bias], f"{name}.out", domain=CONTRIB)
+    axes = emit.initializer("axis.last", lambda: torch.tensor([-1]))
+    tiny = emit.initializer("tiny", lambda: torch.tensor(_TINY))
+    largest = emit.node("ReduceMax", [emit.node("Abs", [x], f"{name}.abs"), axes], f"{name}.amax")
+    unit = emit.node("Max", [largest, tiny], f"{name}.unit")
+    product = emit.node(
+        "DynamicQuantizeMatMul", [emit.node("Div", [x, unit], f"{name}.in"), *factors], f"{name}.units", domain=CONTRIB
+    )
+    return _add(emit, name, emit.node("Mul", [product, unit], f"{name}.scaled"), bias)
+
+
+def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
+    """Rows of a table: Gather, or GatherBlockQuantized on the very bytes that a tied head multiplies with."""
+    match weight:
+        case Dense():
+            table = emit.initializer(name, lambda: weight.tensor)
+            rows_ = emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
+            return rows_ if table.dtype == DataType.FLOAT else _cast(emit, rows_)
+        case Quantized(bits=8):
+            packed = blocked(weight)
+            rows, inputs = weight.shape
+            width = packed.codes.shape[1] * packed.block
+            zeros = packed.zero_points
+            inputs_ = [
+                emit.initializer(f"{name}.codes", lambda: packed.codes, (rows, width)),
+                ids,
+                emit.initializer(f"{name}.scales", lambda: packed.scales),
+                None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
+            ]
+            attributes = {"bits": 8, "block_size": packed.block, "gather_axis": 0, "quantize_axis": 1}
+            return emit.node("GatherBlockQuantized", inputs_, f"{name}.rows", attributes, CONTRIB)
+        case _:
+            raise ExportError(f"{name}: ort-cpu can't hold {type(weight).__name__} embeddings of that kind")
+
+
+def as_float(emit: Emitter, stored: Value) -> Value:
+    """A stored tensor as float32: itself, or a Cast of what is stored in half."""
+    return stored if stored.dtype == DataType.FLOAT else _cast(emit, stored)
+
+
+def _cast(emit: Emitter, value: Value) -> Value:
+    return emit.node("Cast", [value], f"{value.name}.float", {"to": int(DataType.FLOAT)})
+
+
+def _add(emit: Emitter, name: str, product: Value, bias: Value | None) -> Value:
+    return product if bias is None else emit.node("Add", [product, bias], f"{name}.biased")

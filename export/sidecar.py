@@ -1,0 +1,52 @@
+"""``model.onnx.data``: the one file beside a graph that holds its tensors, written tensor by tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import onnx_ir as ir
+from onnx_ir.tensor_adapters import from_torch_dtype
+from torch import Tensor, uint8
+
+SIDECAR = "model.onnx.data"
+_ALIGNMENT = 4096  # a page: the runtime maps tensors from here instead of copying them
+
+
+class Sidecar:
+    """Writes tensors as they come, so that memory holds one at a time; ``written`` counts their bytes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.written = 0
+        self._file = (directory / SIDECAR).open("wb")
+
+    def __enter__(self) -> Sidecar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, name: str, tensor: Tensor) -> ir.ExternalTensor:
+        """Append a tensor and return what a graph refers to it by."""
+        data = tensor.contiguous().flatten().view(uint8).numpy()
+        if data.nbytes >= _ALIGNMENT:
+            self._file.seek(-self._file.tell() % _ALIGNMENT, 1)
+        offset = self._file.tell()
+        self._file.write(data.data)
+        self.written += data.nbytes
+        return self._refer(name, from_torch_dtype(tensor.dtype), tuple(tensor.shape), offset, data.nbytes)
+
+    def again(self, name: str, stored: ir.ExternalTensor, shape: tuple[int, ...]) -> ir.ExternalTensor:
+        """The bytes of a tensor that is already written, under another name and shape."""
+        assert stored.offset is not None and stored.length is not None
+        return self._refer(name, stored.dtype, shape, stored.offset, stored.length)
+
+    def _refer(
+        self, name: str, dtype: ir.DataType, shape: tuple[int, ...], offset: int, length: int
+    ) -> ir.ExternalTensor:
+        return ir.ExternalTensor(
+            SIDECAR, offset, length, dtype, shape=ir.Shape(shape), name=name, base_dir=self.directory
+        )

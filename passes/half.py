@@ -1,0 +1,59 @@
+"""Half precision: the same numbers in 16 bits, all of a model's tensors."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from compress.block import Block
+from compress.contract import WeightPass
+from compress.errors import PassError
+from compress.statistics import InputStatistics
+from compress.weight import Dense, Weight
+
+
+class Half(WeightPass):
+    """What both 16-bit formats share."""
+
+    accepts: ClassVar[tuple[type, ...]] = (Dense,)
+    produces: ClassVar[tuple[type, ...]] = (Dense,)
+    dtype: ClassVar[torch.dtype]
+
+    def run(self, block: Block, stats: InputStatistics) -> None:
+        """Convert matrices and vectors."""
+        super().run(block, stats)
+        block.vectors.update({name: self._convert(name, vector) for name, vector in block.vectors.items()})
+
+    def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
+        """One matrix in 16 bits, its mask kept."""
+        if not isinstance(weight, Dense):
+            raise PassError(f"{type(self).__name__} converts dense weights; {name} is {type(weight).__name__}")
+        return Dense(self._convert(name, weight.tensor), weight.mask)
+
+    def _convert(self, name: str, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or tensor.element_size() < 4:
+            return tensor
+        half = tensor.to(self.dtype)
+        if not torch.isfinite(half).all():
+            largest = float(tensor.abs().max())
+            raise PassError(f"{name} reaches {largest:.3g}, more than float16 holds (65504); use bf16")
+        return half
+
+
+@dataclass(frozen=True)
+class Fp16(Half):
+    """Every tensor in IEEE float16 (11 significant bits, magnitudes to 65504)."""
+
+    name: ClassVar[str] = "fp16"
+    dtype: ClassVar[torch.dtype] = torch.float16
+
+
+@dataclass(frozen=True)
+class Bf16(Half):
+    """Every tensor in bfloat16 (8 significant bits, float32's range)."""
+
+    name: ClassVar[str] = "bf16"
+    dtype: ClassVar[torch.dtype] = torch.bfloat16
