@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Logits ``[s, vocabulary]`` of one window ``[s]``."""
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
-        """Sentence embeddings ``[b, hidden]``: the last hidden states averaged over the mask; both inputs ``[b, s]``."""
+        """Sentence embeddings ``[b, hidden]``, the last hidden states averaged over the mask; inputs ``[b, s]``."""
 
 
 Opener = Callable[[Path, str, int], Engine]

@@ -15,12 +15,14 @@ _SIZES = {"disk_bytes": "on disk", "peak_rss": "in memory while serving"}
 _LEAST = 0.02
 """differences below this aren't worth a line"""
 _NOISY = 0.10
+_BUSY = 0.2
+"""cores"""
 _PERPLEXITY = 1.05
 _COSINE = 0.99
 
 
 def findings(card: Scorecard) -> list[str]:
-    """One line for everything that a variant made worse than the float export, beyond the noise, and for noise itself."""
+    """A line for everything that a variant made worse than the float export, beyond the noise, and for noise itself."""
     lines = _noise(card)
     for row in card.rows:
         if row.role != "variant":
@@ -74,6 +76,11 @@ def _less_accurate(row: Row) -> list[str]:
 
 def _noise(card: Scorecard) -> list[str]:
     lines = []
+    if card.others > _BUSY:
+        lines.append(
+            f"BUSY machine: other programs kept {card.others:.1f} cores busy while speed was measured; "
+            "don't trust the speeds, measure again on an idle machine"
+        )
     for row in card.rows:
         for key, what in _SPEED.items():
             found = row.measures.get(key)

@@ -90,7 +90,7 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
     """One line a goal: name, measured, goal, met or missed."""
     width = max(len(str(verdict.goal)) for verdict in verdicts)
     return [
-        f"{str(verdict.goal):<{width}}  {verdict.value:>9.4g}  {verdict.goal.bound():>8}  "
+        f"{verdict.goal!s:<{width}}  {verdict.value:>9.4g}  {verdict.goal.bound():>8}  "
         f"{'met' if verdict.met else 'MISSED'}"
         for verdict in verdicts
     ]

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from compress.benchmarks.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
 
-_DTYPES = {
+Dtype = type[np.generic]
+
+_DTYPES: dict[str, Dtype] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(int8)": np.int8,
@@ -72,7 +74,7 @@ class OrtEngine:
         return mean_pooled(hidden, mask)
 
     def _new_cache(self, capacity: int) -> Cache:
-        kind = SharedCache if self._shares else GrowingCache
+        kind: type[Cache] = SharedCache if self._shares else GrowingCache
         shapes = [self._inputs[name].shape for name in self._past]
         dtypes = [_DTYPES[self._inputs[name].type] for name in self._past]
         return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity)
@@ -107,7 +109,12 @@ class Cache:
     """
 
     def __init__(
-        self, binding: ort.IOBinding, names: list[str], shapes: list[list[int]], dtypes: list[type], capacity: int
+        self,
+        binding: ort.IOBinding,
+        names: list[str],
+        shapes: list[list[int]],
+        dtypes: list[type[np.generic]],
+        capacity: int,
     ) -> None:
         self.binding = binding
         self.length = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -28,7 +29,7 @@ class Worker:
 
     def __init__(self, contender: Contender, threads: int) -> None:
         self.contender = contender
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process, closed with it
         begin = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "compress.benchmarks.worker"],
@@ -56,7 +57,8 @@ class Worker:
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Send a request and wait for its answer; a RunError tells of a failure or of the process's death."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
             self._process.stdin.flush()
@@ -89,10 +91,8 @@ class Worker:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
         self._stderr.close()
 
     def __enter__(self) -> Worker:

@@ -54,7 +54,7 @@ def markdown(card: Scorecard) -> str:
         lines += [*_markdown_table(*table(card, group)), ""]
     lines += ["## What didn't help", ""]
     lines += [f"- {line}" for line in findings(card)] or ["Nothing to complain of: no variant is worse in anything."]
-    lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card)), ""]
+    lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card), "---"), ""]
     if card.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in card.notes), ""]
     lines += ["## How it was measured", "", *_method(card), "", "## Machine", "", *_machine(card), ""]
@@ -81,11 +81,11 @@ def _recipes(card: Scorecard) -> list[list[str]]:
     return [[row.name, f"`{row.recipe}`" if row.recipe else "", f"`{row.path}`"] for row in card.rows]
 
 
-def _markdown_table(headers: list[str], rows: list[list[str]]) -> list[str]:
+def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---:") -> list[str]:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in cells) + " |"
 
-    return [line(headers), line(["---", *("---:" for _ in headers[1:])]), *(line(row) for row in rows)]
+    return [line(headers), line(["---", *(align for _ in headers[1:])]), *(line(row) for row in rows)]
 
 
 def _method(card: Scorecard) -> list[str]:
@@ -118,7 +118,8 @@ def _method(card: Scorecard) -> list[str]:
 def _machine(card: Scorecard) -> list[str]:
     return [
         *(f"- {what}: {value}" for what, value in card.machine.items()),
-        f"- load average when measuring began: {card.load:.2f}",
+        f"- load average when measuring began: {card.load:.2f}; other programs kept {card.others:.2f} cores busy "
+        "while speed was measured",
         "- " + ", ".join(f"{name} {number}" for name, number in card.versions.items()),
         f"- {card.created}",
     ]

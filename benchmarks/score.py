@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from compress.benchmarks.accuracy import measure_accuracy
 from compress.benchmarks.bandwidth import read_bandwidth
 from compress.benchmarks.contender import Contender
-from compress.benchmarks.engine import Ids
 from compress.benchmarks.cores import available_cores
+from compress.benchmarks.engine import Ids
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings
 from compress.benchmarks.speed import Measures, measure_speed
 from compress.errors import UsageError
@@ -41,6 +41,7 @@ def score(
     windows: Ids = np.asarray(ids, dtype=np.int64)
     marked: Ids = np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64)
     _check(contenders, windows, marked)
+    settings = settings.within(windows.shape[1], contenders[0].kind)
     threads, load = settings.threads or available_cores(), os.getloadavg()[0]
     bandwidth = read_bandwidth(threads)
     tokens = windows[marked.astype(bool)]
@@ -49,7 +50,7 @@ def score(
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
         _row(contender, floats, speed | accuracy)
-        for contender, speed, accuracy in zip(contenders, speeds, accuracies, strict=True)
+        for contender, speed, accuracy in zip(contenders, speeds.measures, accuracies, strict=True)
     ]
     return Scorecard(
         model=model or contenders[0].path.name,
@@ -61,6 +62,7 @@ def score(
         machine=machine(),
         versions=versions(),
         load=load,
+        others=speeds.others,
         bandwidth=bandwidth,
         windows=(windows.shape[0], windows.shape[1]),
         notes=tuple(notes),

@@ -24,20 +24,31 @@ class Settings(BaseModel, frozen=True):
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
     """
 
-    rounds: int = Field(5, ge=1)
-    prompt: int = Field(128, ge=1)
-    steps: int = Field(32, ge=2)
-    prefill: int = Field(512, ge=1)
-    runs: int = Field(20, ge=1)
-    batch: int = Field(8, ge=1)
-    warmup: int = Field(3, ge=1)
-    pause: float = Field(0.06, ge=0.0)
-    threads: int | None = Field(None, ge=1)
+    rounds: int = Field(default=5, ge=1)
+    prompt: int = Field(default=128, ge=1)
+    steps: int = Field(default=32, ge=2)
+    prefill: int = Field(default=512, ge=1)
+    runs: int = Field(default=20, ge=1)
+    batch: int = Field(default=8, ge=1)
+    warmup: int = Field(default=3, ge=1)
+    pause: float = Field(default=0.06, ge=0.0)
+    threads: int | None = Field(default=None, ge=1)
     seed: int = 0
+
+    def within(self, length: int, kind: Kind) -> Settings:
+        """The same for a model that takes windows of ``length`` tokens: shorter prompts where these don't fit."""
+        decoded = min(self.steps, max(length - 1, 2)) if kind == "decoder" else 0
+        return self.model_copy(
+            update={
+                "steps": decoded or self.steps,
+                "prompt": max(1, min(self.prompt, length - decoded)),
+                "prefill": min(self.prefill, length),
+            }
+        )
 
 
 class Measure(BaseModel, frozen=True):
-    """A figure. ``spread`` is half the interquartile range of the ``rounds``, or a standard error where there are none."""
+    """A figure. ``spread``: half the interquartile range of ``rounds``, or a standard error where there are none."""
 
     value: float
     spread: float | None = None
@@ -71,6 +82,8 @@ class Scorecard(BaseModel, frozen=True):
     versions: dict[str, str]
     load: float
     """one-minute load average before the first measurement"""
+    others: float
+    """cores that other programs kept busy while speed was measured"""
     bandwidth: float
     """bytes a second that this machine reads, by as many threads as the contenders used"""
     windows: tuple[int, int]

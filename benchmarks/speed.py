@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compress.benchmarks.contender import Contender
+from compress.benchmarks.contention import Contention
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Measure, Settings, summarize
@@ -81,9 +82,9 @@ class EncoderSpeed:
 
     def _embed(self, worker: Worker, tokens: Ids, batch: int, repeats: int) -> list[float]:
         ids = np.resize(tokens, (batch, self.settings.prompt))
-        seconds: list[float] = worker.ask(
-            "embed", ids=ids.tolist(), mask=np.ones_like(ids).tolist(), repeats=repeats
-        )["seconds"]
+        seconds: list[float] = worker.ask("embed", ids=ids.tolist(), mask=np.ones_like(ids).tolist(), repeats=repeats)[
+            "seconds"
+        ]
         return seconds
 
     def measures(self, worker: Worker, bandwidth: float) -> Measures:
@@ -100,6 +101,14 @@ def _quantile(rounds: list[list[float]], pooled: np.ndarray[tuple[int, ...], np.
     return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))
 
 
+@dataclass(frozen=True)
+class Speeds:
+    """Every contender's measures, in their order, and the cores that other programs kept busy meanwhile."""
+
+    measures: list[Measures]
+    others: float
+
+
 def measure_speed(
     contenders: Sequence[Contender],
     tokens: Ids,
@@ -107,7 +116,7 @@ def measure_speed(
     bandwidth: float,
     settings: Settings,
     progress: Progress,
-) -> list[Measures]:
+) -> Speeds:
     """Speed, peak memory and load time of every contender, in their order; ``tokens`` ``[n]`` feed the prompts.
 
     All contenders are loaded and warmed up first. In a turn one runs and the others idle; the pause before it lets
@@ -125,10 +134,12 @@ def measure_speed(
             workers.append(worker)
             speeds.append(speed)
         turns = [turn for _ in range(settings.rounds) for turn in order.sample(range(len(workers)), len(workers))]
+        contention = Contention([worker.pid for worker in workers])
         for turn in progress.track(turns, "measuring speed", len(turns), "turns"):
             time.sleep(settings.pause)
             speeds[turn].turn(workers[turn], tokens)
-        return [
+        others = contention.others()
+        found = [
             speed.measures(worker, bandwidth)
             | {
                 "peak_rss": Measure(value=worker.ask("memory")["peak_rss"]),
@@ -136,3 +147,4 @@ def measure_speed(
             }
             for worker, speed in zip(workers, speeds, strict=True)
         ]
+    return Speeds(found, others)

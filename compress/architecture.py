@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from compress.artifact import Kind
+from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
 
 if TYPE_CHECKING:
@@ -67,6 +69,22 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
     if model_type not in ENCODERS and (model_type not in DECODERS or wanted not in (DECODERS[model_type], None)):
         supported = ", ".join([*DECODERS.values(), *(f"{name} (with any head)" for name in ENCODERS.values())])
         raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported}")
+
+
+def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The module with a checkpoint's weights, dequantized, for inference: the whole model in memory."""
+    from transformers import GenerationConfig
+
+    def read(name: str) -> Tensor:
+        return checkpoint.weight(name).dequantize() if len(shapes[name]) == 2 else checkpoint.tensor(name)
+
+    shapes = {name: tensor.shape for name, tensor in built.meta_module().state_dict().items()}
+    state = {name: read(name) for name in checkpoint.names}
+    with quiet_transformers():
+        module = built.cls.from_pretrained(None, config=built.config, state_dict=state, dtype=dtype, **built.options)
+    if (checkpoint.path / "generation_config.json").is_file():
+        module.generation_config = GenerationConfig.from_pretrained(checkpoint.path)
+    return module.eval()  # type: ignore[no-any-return]
 
 
 def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:

@@ -16,6 +16,7 @@ from compress.architecture import (
     check_config,
     first_line,
     leftover,
+    load_module,
     quiet_transformers,
     read_architecture,
     stored_names,
@@ -129,20 +130,22 @@ class Model:
 
     def meta_module(self) -> PreTrainedModel:
         """The module without weights: every tensor on torch's meta device."""
-        return self.built.meta_module().eval()
+        module = self.built.meta_module()
+        module.eval()
+        return module
 
     def torch_module(self, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
         """The module with its weights, for inference: the whole model in memory."""
-        from transformers import GenerationConfig
+        return load_module(self, self.built, dtype)
 
-        state = {name: self.tensor(name) for name in self.names}
-        with quiet_transformers():
-            module: PreTrainedModel = self.built.cls.from_pretrained(
-                None, config=self.config, state_dict=state, dtype=dtype, **self.built.options
-            )
-        if (self.path / "generation_config.json").is_file():
-            module.generation_config = GenerationConfig.from_pretrained(self.path)
-        return module.eval()
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weight files."""
+        return sum(file.stat().st_size for file in self.shards.files)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, from the headers alone."""
+        return self.shards.shapes[self.stored[name]]
 
 
 def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> None:

@@ -17,15 +17,18 @@ from compress.manifest import PER_CHANNEL, StoredForm
 from compress.weight import Dense, Quantized, Weight
 
 
-def encode(name: str, weight: Weight) -> dict[str, Tensor]:
-    """The checkpoint tensors of the matrix ``name`` (``….weight``)."""
+def encode(name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
+    """The checkpoint tensors of the matrix ``name`` (``….weight``).
+
+    Only a ``linear``'s codes are ever packed: transformers can't load an embedding that has no ``weight``.
+    """
     if isinstance(weight, Dense):
         return {name: weight.tensor.contiguous()}
     if not isinstance(weight, Quantized):
         raise TypeError(f"{type(weight).__name__} has no place in a compressed-tensors checkpoint")
     tensors = {f"{name}_scale": weight.scale.contiguous()}
     stored = StoredForm.of(weight)
-    if _is_plain(weight.bits, stored.group, stored.symmetric):
+    if _is_plain(stored, linear):
         return {name: weight.codes.contiguous(), **tensors}
     tensors[f"{name}_packed"] = pack_to_int32(weight.codes, weight.bits)
     tensors[f"{name}_shape"] = torch.tensor(weight.shape)
@@ -40,7 +43,7 @@ def decode(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
         return Dense(read[name])
     assert stored.bits is not None and stored.group is not None
     scale = read[f"{name}_scale"]
-    if _is_plain(stored.bits, stored.group, stored.symmetric):
+    if name in read:
         codes = read[name]
     else:
         codes = unpack_from_int32(
@@ -59,32 +62,18 @@ def quantization_config(weights: Mapping[str, StoredForm], linears: list[str], v
     ``linears`` are all linears' weight names: those that stay float are named in ``ignore``. The most frequent scheme
     of linears is written for the class ``Linear``, the others for the modules by name.
     """
-    schemes: dict[tuple[Any, ...], list[str]] = {}
-    for name, stored in weights.items():
-        if stored.form == "quantized":
-            key = (stored.bits, stored.group, stored.symmetric, stored.act)
-            schemes.setdefault(key, []).append(name)
-    if not schemes:
+    quantized = {name: stored for name, stored in weights.items() if stored.form == "quantized"}
+    if not quantized:
         return None
-    ranked = sorted(schemes.items(), key=lambda item: -len(set(item[1]) & set(linears)))
-    groups = {}
-    for i, ((bits, group, symmetric, act), names) in enumerate(ranked):
-        common = i == 0 and set(names) & set(linears)
-        others = [name for name in names if name not in linears] if common else names
-        form = "int-quantized" if _is_plain(bits, group, symmetric) else "pack-quantized"
-        groups[f"group_{i}"] = {
-            "targets": [*(["Linear"] if common else []), *(name.removesuffix(".weight") for name in others)],
-            "weights": {
-                "num_bits": bits,
-                "type": "int",
-                "symmetric": symmetric,
-                "strategy": "channel" if group == PER_CHANNEL else "group",
-                "group_size": None if group == PER_CHANNEL else group,
-                "dynamic": False,
-            },
-            "input_activations": _per_token() if act == "dynamic" else None,
-            "format": form,
-        }
+    schemes: dict[tuple[StoredForm, bool], list[str]] = {}
+    for name, stored in quantized.items():
+        scheme = stored.model_copy(update={"nbytes": 0})
+        schemes.setdefault((scheme, name in linears), []).append(name.removesuffix(".weight"))
+    ranked = sorted(schemes.items(), key=lambda item: (not item[0][1], -len(item[1])))
+    groups = {
+        f"group_{i}": _group(stored, linear, ["Linear"] if linear and i == 0 else names)
+        for i, ((stored, linear), names) in enumerate(ranked)
+    }
     formats = {group["format"] for group in groups.values()}
     return {
         "quant_method": "compressed-tensors",
@@ -92,16 +81,33 @@ def quantization_config(weights: Mapping[str, StoredForm], linears: list[str], v
         "format": formats.pop() if len(formats) == 1 else "mixed-precision",
         "quantization_status": "compressed",
         "config_groups": groups,
-        "ignore": [n.removesuffix(".weight") for n in linears if n in weights and weights[n].form == "dense"],
+        "ignore": [name.removesuffix(".weight") for name in linears if name not in quantized],
         "kv_cache_scheme": None,
         "sparsity_config": {},
         "transform_config": {},
     }
 
 
-def _is_plain(bits: int, group: int | None, symmetric: bool) -> bool:
+def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, Any]:
+    channel = stored.group == PER_CHANNEL
+    return {
+        "targets": targets,
+        "weights": {
+            "num_bits": stored.bits,
+            "type": "int",
+            "symmetric": stored.symmetric,
+            "strategy": "channel" if channel else "group",
+            "group_size": None if channel else stored.group,
+            "dynamic": False,
+        },
+        "input_activations": _per_token() if stored.act == "dynamic" else None,
+        "format": "int-quantized" if _is_plain(stored, linear) else "pack-quantized",
+    }
+
+
+def _is_plain(stored: StoredForm, linear: bool) -> bool:
     """Whether codes are written as they are (``int-quantized``) instead of packed."""
-    return bits == 8 and group == PER_CHANNEL and symmetric
+    return stored.bits == 8 and stored.symmetric and (stored.group == PER_CHANNEL or not linear)
 
 
 def _per_token() -> dict[str, Any]:

@@ -38,8 +38,8 @@ class Shards:
     shapes: dict[str, tuple[int, ...]]
 
     def read(self, name: str) -> Tensor:
-        """One tensor as stored; a ModelError for bytes that can't be read or numbers that aren't finite."""
-        tensor = self._load(name)
+        """One float tensor as stored; a ModelError for bytes that can't be read or numbers that aren't finite."""
+        tensor = self.raw(name)
         if not tensor.is_floating_point() or tensor.element_size() < 2:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ModelError(f"{name} in {self.where[name]} is {kind}; float32, float16 or bfloat16 weights are needed")
@@ -48,7 +48,8 @@ class Shards:
             raise ModelError(f"{name} in {self.where[name]} holds {what} values; the checkpoint is damaged")
         return tensor
 
-    def _load(self, name: str) -> Tensor:
+    def raw(self, name: str) -> Tensor:
+        """One tensor of any type, as stored; a ModelError for bytes that can't be read."""
         # Opened per tensor: a handle that lives on would keep every page it ever mapped.
         try:
             with safe_open(self.where[name], framework="pt") as file:
@@ -72,7 +73,8 @@ class Shards:
 class PickleShards(Shards):
     """The same for PyTorch's pickles, read without running what they may hold."""
 
-    def _load(self, name: str) -> Tensor:
+    def raw(self, name: str) -> Tensor:
+        """One tensor of any type, as stored."""
         return self._state[name]
 
     @cached_property

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from compress.architecture import Architecture, architecture_of, load_module
+from compress.architecture import Architecture, load_module, read_architecture
 from compress.artifact import Kind
-from compress.errors import ModelError
 from compress.manifest import FILE, Manifest, StoredForm
 from compress.model import Model
 from compress.packing import decode, encode, quantization_config
+from compress.progress import Silent
 from compress.shards import Shards, find_shards
 from compress.weight import Weight
 
@@ -58,7 +58,7 @@ class VariantWriter:
         for name, weight in weights.items():
             self.forms[name] = StoredForm.of(weight)
             for written in self._written_names(name):
-                self._put(encode(written, weight))
+                self._put(encode(written, weight, linear=written in self._linears))
         self._put({name: tensor.contiguous() for name, tensor in vectors.items()})
 
     def finish(self, manifest: Manifest) -> Variant:
@@ -111,12 +111,12 @@ class VariantWriter:
 
     def _write_config(self) -> None:
         written = {each: form for name, form in self.forms.items() for each in self._written_names(name)}
-        config: dict[str, Any] = self.model.config.to_dict()
+        config: dict[str, Any] = self.model.config.to_diff_dict()
+        config.pop("_name_or_path", None)  # a path of the machine that this ran on
         config["dtype"] = str(self._dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
-        linears = [name for name in self._linears if name in written]
-        quantization = quantization_config(written, linears, compressed_tensors.__version__)
+        quantization = quantization_config(written, self._linears, compressed_tensors.__version__)
         if quantization is not None:
             config["quantization_config"] = quantization
         (self.directory / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
@@ -135,14 +135,13 @@ class Variant:
     def open(cls, path: Path) -> Variant:
         """Read a variant's headers; a ModelError for a directory that is none, or is damaged."""
         manifest = Manifest.read(path)
-        try:
-            raw = json.loads((path / "config.json").read_text())
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path / 'config.json'} can't be read ({error})") from error
-        raw.pop("quantization_config", None)
-        raw["tie_word_embeddings"] = manifest.source.tied
-        shards = find_shards(path)
-        return cls(path, manifest, shards, architecture_of(path, raw, shards.where))
+        shards = find_shards(path, trust_pickle=False, progress=Silent())
+        built = read_architecture(path, shards.where)
+        # What the integers stand for is a float model, with its head tied as it was.
+        built.config.tie_word_embeddings = manifest.source.tied
+        if hasattr(built.config, "quantization_config"):
+            del built.config.quantization_config
+        return cls(path, manifest, shards, built)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -196,7 +195,7 @@ class _Reader(Mapping[str, Tensor]):
         self.shards = shards
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.shards.read(name)
+        return self.shards.raw(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shards.where)

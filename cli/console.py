@@ -1,0 +1,90 @@
+"""What the command line shows: progress and notices on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+T = TypeVar("T")
+
+_PATIENCE = 2.0
+"""Seconds that work may take before it shows a bar."""
+
+
+class Console:
+    """Draws progress where standard error is a terminal, and stays quiet elsewhere; notices are always shown."""
+
+    def __init__(self) -> None:
+        self.out = Terminal(highlight=False)
+        self.err = Terminal(stderr=True, highlight=False)
+        self.notices: list[str] = []
+
+    def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+        """Yield the items; after two seconds a bar shows how many are done, the rate and the time left."""
+        if total is None:
+            total = len(items) if hasattr(items, "__len__") else None
+        if not self.err.is_terminal:
+            yield from items
+            return
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(unit),
+            TimeRemainingColumn(),
+            console=self.err,
+            transient=True,
+        )
+        task = bar.add_task(what, total=total)
+        begun = time.monotonic()
+        try:
+            for item in items:
+                yield item
+                bar.advance(task)
+                if not bar.live.is_started and time.monotonic() - begun > _PATIENCE:
+                    bar.start()
+        finally:
+            bar.stop()
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """Show that something without steps is under way."""
+        return self.err.status(what) if self.err.is_terminal else nullcontext()
+
+    def notice(self, text: str) -> None:
+        """Say one line that the user should not miss."""
+        self.notices.append(text)
+        self.err.print(Text(f"note: {text}"), soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Tell of a step done, on standard error."""
+        self.err.print(Text(text), soft_wrap=True)
+
+    def show(self, headers: list[str], rows: list[list[str]]) -> None:
+        """Print a table on standard output: whole lines where that is a file or a pipe."""
+        table = Table(*headers, header_style="bold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        if self.out.is_terminal:
+            self.out.print(table)
+        else:
+            Terminal(highlight=False, width=200).print(table)
+
+
+class _Rate(ProgressColumn):
+    """Items a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """The rate so far."""
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate:.1f} {self.unit}/s")

@@ -1,0 +1,45 @@
+"""``compress passes``: every pass, straight from its fields."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import click
+from pydantic.fields import FieldInfo
+
+from compress.cli.console import Console
+from compress.contract import GraphPass, Pass, WeightPass, passes
+
+
+@click.command("passes")
+def command() -> None:
+    """List every pass: what it does, what it accepts and produces, its options with defaults and units."""
+    console = Console()
+    for name, kind in passes().items():
+        console.out.print(f"[bold]{name}[/bold]  {_summary(kind)}", soft_wrap=True)
+        console.out.print(f"    {_forms(kind)}", soft_wrap=True)
+        for key, option in kind.options().items():
+            console.out.print(f"    {key}={option.default}  ({_values(option)})", markup=False, soft_wrap=True)
+            if option.description:
+                console.out.print(f"        {option.description}", markup=False, soft_wrap=True)
+        console.out.print()
+
+
+def _summary(kind: type[Pass]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _forms(kind: type[Pass]) -> str:
+    if issubclass(kind, WeightPass):
+        accepted = " or ".join(form.__name__ for form in kind.accepts)
+        return f"weights: {accepted} → {' or '.join(form.__name__ for form in kind.produces)}"
+    return "graph: float operators → fused operators" if issubclass(kind, GraphPass) else ""
+
+
+def _values(option: FieldInfo) -> str:
+    choices: tuple[Any, ...] = get_args(option.annotation)
+    if choices:
+        return " | ".join(map(str, choices))
+    bounds = " ".join(str(bound) for bound in option.metadata)
+    name = getattr(option.annotation, "__name__", str(option.annotation))
+    return f"{name}, {bounds}" if bounds else name

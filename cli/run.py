@@ -1,0 +1,125 @@
+"""``compress run``: the main job."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from compress.cli.console import Console
+from compress.cli.options import evaluation_file, overwrite, seed, trust_remote_code
+from compress.cli.scoring import ARTIFACT, Entry, score_and_report
+from compress.cli.texts import Texts
+from compress.compression import compress_model, settle
+from compress.errors import UsageError
+from compress.export.target import Target, find_target
+from compress.model import Model
+from compress.pipeline import Pipeline
+from compress.profiles.loader import load_profile
+from compress.staging import check_replaceable, staged
+
+@click.command("run")
+@click.argument("source", metavar="MODEL")
+@click.option(
+    "-p", "--pipeline", "pipelines", multiple=True, metavar="PASSES",
+    help="Passes in order, like int8,fuse or int8:group=32,fuse; once for each variant.  [default: the profile's]",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
+    help="Where the variants and the report go.",
+)  # fmt: skip
+@click.option("--profile", default="cpu", show_default=True, help="A machine's profile: its name or a TOML file.")
+@click.option("--target", help="Where the variants are to run.  [default: the profile's]")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path),
+    help="Text (or JSON lines) for passes that read statistics.  [default: written by the model itself]",
+)  # fmt: skip
+@click.option("--samples", default=16, show_default=True, type=click.IntRange(min=1), help="Calibration windows.")
+@click.option("--length", default=256, show_default=True, type=click.IntRange(min=8), help="Tokens in each of them.")
+@click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
+@evaluation_file
+@seed
+@overwrite
+@trust_remote_code
+def command(
+    source: str,
+    pipelines: tuple[str, ...],
+    out: Path,
+    profile: str,
+    target: str | None,
+    calibration: Path | None,
+    samples: int,
+    length: int,
+    no_score: bool,
+    evaluation: Path | None,
+    seed: int,
+    overwrite: bool,
+    trust_remote_code: bool,
+) -> None:
+    """Compress MODEL (a directory, a hub id, or demo:smollm2, demo:minilm), export and score every variant."""
+    console = Console()
+    chosen = load_profile(profile)
+    parsed = _parse(pipelines or chosen.pipelines)
+    runtime = find_target(target or chosen.target)
+    for pipeline in parsed:
+        runtime.check(pipeline.passes)
+    _check_free(out, parsed, overwrite)
+    with console.waiting(f"reading {source}"):
+        model = Model.open(source, trust_remote_code, console)
+        for pipeline in parsed:
+            settle(model, pipeline)
+    texts = Texts(model, calibration, evaluation, samples, length, seed, console)
+    if evaluation is not None and not no_score:
+        _ = texts.evaluation  # a text that can't be used is refused before the work, not after it
+    entries = [_make(model, pipeline, runtime, texts, out, seed, overwrite, console) for pipeline in parsed]
+    if no_score:
+        return
+    with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
+        score_and_report(model, entries, runtime, texts, Path(scratch), out, command_line(), console)
+
+
+def _parse(pipelines: Sequence[str]) -> list[Pipeline]:
+    parsed = [Pipeline.parse(text) for text in pipelines]
+    slugs = [pipeline.slug for pipeline in parsed]
+    if twice := next((p for p in parsed if slugs.count(p.slug) > 1), None):
+        raise UsageError(f"pipeline {twice} is given twice")
+    return parsed
+
+
+def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool) -> None:
+    """Refuse now what would be refused after the work."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose another output directory with -o")
+    for pipeline in pipelines:
+        check_replaceable(out / pipeline.slug, overwrite)
+
+
+def _make(
+    model: Model,
+    pipeline: Pipeline,
+    runtime: Target,
+    texts: Texts,
+    out: Path,
+    seed: int,
+    overwrite: bool,
+    console: Console,
+) -> Entry:
+    """One variant, whole or not at all."""
+    path = out / pipeline.slug
+    with staged(path, overwrite) as stage:
+        variant = compress_model(model, pipeline, stage, lambda: texts.calibration, seed, console)
+        artifact = stage / ARTIFACT
+        artifact.mkdir()
+        with console.waiting(f"exporting {pipeline} to {runtime.name}"):
+            runtime.export(variant, pipeline.graph_passes, artifact, console)
+    console.say(f"made {path}")
+    return Entry(pipeline.slug, path, str(pipeline))
+
+
+def command_line() -> str:
+    """This run as it can be typed again."""
+    return shlex.join(["compress", *sys.argv[1:]])

@@ -1,0 +1,72 @@
+"""``compress score``: measure variants again."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from compress.cli.console import Console
+from compress.cli.options import evaluation_file, seed, trust_remote_code
+from compress.cli.run import command_line
+from compress.cli.scoring import Entry, score_and_report
+from compress.cli.texts import Texts
+from compress.errors import ModelError, UsageError
+from compress.export.target import find_target
+from compress.manifest import Manifest
+from compress.model import Model
+
+
+@click.command("score")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="VARIANT...")
+@click.option("--model", help="The original, if it is no longer where the variants say.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path),
+    help="An existing directory for the report.  [default: the one that holds the variants]",
+)  # fmt: skip
+@click.option("--target", default="ort-cpu", show_default=True, help="Which artifact to measure.")
+@evaluation_file
+@seed
+@trust_remote_code
+def command(
+    paths: tuple[Path, ...],
+    model: str | None,
+    out: Path | None,
+    target: str,
+    evaluation: Path | None,
+    seed: int,
+    trust_remote_code: bool,
+) -> None:
+    """Measure variants of one model again, beside its baselines, in one interleaved run.
+
+    A report among the arguments (out/* holds one) is passed over.
+    """
+    console = Console()
+    variants = [path for path in paths if not path.name.startswith("report.")]
+    manifests = [(path, Manifest.read(path)) for path in variants]
+    if not manifests:
+        raise UsageError("there is no variant among the arguments; name directories that `compress run` made")
+    sources = {manifest.source.sha256: manifest.source.name for _, manifest in manifests}
+    if len(sources) > 1:
+        raise UsageError(f"the variants come from different models ({', '.join(sources.values())}); score them apart")
+    digest, name = next(iter(sources.items()))
+    folder = out or _parent(variants)
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a directory; -o names an existing one")
+    original = Model.open(model or name, trust_remote_code, console)
+    if original.digest != digest:
+        raise ModelError(f"{original.source} is not the model that these variants were made from: its weights differ")
+    entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
+    texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console)
+    with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
+        score_and_report(
+            original, entries, find_target(target), texts, Path(scratch), folder, command_line(), console
+        )
+
+
+def _parent(variants: list[Path]) -> Path:
+    parents = {variant.resolve().parent for variant in variants}
+    if len(parents) > 1:
+        raise UsageError("the variants lie in different directories; say with -o where the report goes")
+    return parents.pop()

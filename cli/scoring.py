@@ -1,0 +1,68 @@
+"""Scoring variants beside their baselines, as `run` and `score` both do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.artifact import Artifact
+from compress.benchmarks import report
+from compress.benchmarks.contender import Contender
+from compress.benchmarks.findings import findings
+from compress.benchmarks.score import score
+from compress.benchmarks.scorecard import Scorecard, Settings
+from compress.cli.console import Console
+from compress.cli.texts import Texts
+from compress.export.target import Target
+from compress.model import Model
+
+ARTIFACT = "onnx"
+"""The directory of a variant's artifact, inside the variant's."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A variant to score: its name in the table, its directory, and what was applied."""
+
+    name: str
+    path: Path
+    recipe: str
+
+
+def score_and_report(
+    model: Model,
+    entries: Sequence[Entry],
+    runtime: Target,
+    texts: Texts,
+    scratch: Path,
+    out: Path,
+    command: str,
+    console: Console,
+) -> Scorecard:
+    """Measure the torch baseline, a float export (made in ``scratch``) and the variants; write and print the report."""
+    text = texts.evaluation
+    plain = scratch / ARTIFACT
+    plain.mkdir()
+    with console.waiting("exporting the float baseline"):
+        baseline = runtime.export(model, (), plain, console)
+    contenders = [
+        Contender.of_checkpoint(model, model.parameters),
+        Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"),
+        *(Contender.of_artifact(Artifact.open(e.path / ARTIFACT), e.name, e.recipe) for e in entries),
+    ]
+    card = score(
+        contenders,
+        text.tokens.numpy(),
+        Settings(seed=texts.seed),
+        console,
+        model=model.source,
+        command=command,
+        notes=[f"evaluated on {text}", *console.notices],
+    )
+    report.write(card, out)
+    console.show(*report.table(card))
+    for line in findings(card):
+        console.out.print(f"! {line}", markup=False, soft_wrap=True)
+    console.say(f"report: {out / 'report.md'}")
+    return card

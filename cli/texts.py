@@ -1,0 +1,71 @@
+"""Which text a run calibrates on, and which it evaluates on. Never the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from compress.artifact import Kind
+from compress.compression import Calibration
+from compress.demo import evaluation_text
+from compress.model import Model
+from compress.progress import Progress
+from compress.text import read_text, self_written, vocabulary_text, windows
+
+EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
+"""How many windows of how many tokens a quick score reads."""
+
+
+@dataclass
+class Texts:
+    """The texts of one run, tokenized when they are asked for and then kept."""
+
+    model: Model
+    calibration_file: Path | None
+    evaluation_file: Path | None
+    samples: int
+    length: int
+    seed: int
+    progress: Progress
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The named file, or what the model writes itself."""
+        if self.calibration_file is not None:
+            text = read_text(self.calibration_file)
+            tokens = windows(self.model.tokenizer(), text, self._window, self.samples)
+            return Calibration(tokens, self.calibration_file.name)
+        return self._own(self.samples, self._window, self.seed)
+
+    @cached_property
+    def evaluation(self) -> Calibration:
+        """The named file, else for a demo its held-out text, else what the model writes with another seed."""
+        count, length = EVALUATION_WINDOWS[self.model.kind]
+        length = min(length, self._longest)
+        if self.evaluation_file is not None:
+            tokens = windows(self.model.tokenizer(), read_text(self.evaluation_file), length, count)
+            return Calibration(tokens, self.evaluation_file.name)
+        held_out = evaluation_text() if self.model.source.startswith("demo:") else None
+        if held_out is not None:
+            return Calibration(windows(self.model.tokenizer(), held_out, length, count), "Wikipedia sample, last third")
+        return self._own(count, length, self.seed + 1)
+
+    @property
+    def _longest(self) -> int:
+        """What the model can take in at once."""
+        return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
+
+    @property
+    def _window(self) -> int:
+        return min(self.length, self._longest)
+
+    def _own(self, count: int, length: int, seed: int) -> Calibration:
+        tokenizer = self.model.tokenizer()
+        if self.model.kind == "encoder":
+            tokens: Tensor = vocabulary_text(tokenizer, count, length, seed)
+            return Calibration(tokens, f"random vocabulary words, seed {seed}")
+        tokens = self_written(self.model.torch_module(), tokenizer, count, length, seed, self.progress)
+        return Calibration(tokens, f"self-written text, seed {seed}")

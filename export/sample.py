@@ -1,0 +1,43 @@
+"""The real input that an export is proved on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from compress.checkpoint import Checkpoint
+from compress.errors import CompressError
+
+_LENGTH = 24
+_LONGEST_WINDOW = 512
+_TEXT = (
+    "The museum opened in 1894 in a former grain store by the river. Its founder, a ship's doctor, had brought home "
+    "shells, maps and the bones of a whale; visitors paid two pence and were asked not to touch anything. After the "
+    "flood the collection moved uphill, where it has stayed."
+)
+
+
+def sample(checkpoint: Checkpoint) -> Tensor:
+    """Token ids ``[length]`` of a few plain sentences; seeded random ones for a checkpoint without a tokenizer.
+
+    Longer than a sliding window where that is short, so that what slides out of it shows.
+    """
+    config = checkpoint.config
+    window = getattr(config, "sliding_window", None) or 0
+    length = window + _LENGTH if window <= _LONGEST_WINDOW else _LENGTH
+    length = min(length, config.max_position_embeddings - 1)
+    ids = _words(checkpoint)
+    if ids.numel() == 0:
+        ids = torch.randint(config.vocab_size, (length,), generator=torch.Generator().manual_seed(0))
+    return ids.repeat(-(-length // ids.numel()))[:length] % config.vocab_size
+
+
+def _words(checkpoint: Checkpoint) -> Tensor:
+    if not any((checkpoint.path / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.txt")):
+        return torch.empty(0, dtype=torch.long)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
+        return torch.tensor(tokenizer(_TEXT)["input_ids"], dtype=torch.long)
+    except (OSError, ValueError, CompressError):
+        return torch.empty(0, dtype=torch.long)

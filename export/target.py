@@ -1,0 +1,53 @@
+"""What a runtime is to the rest of the program: one class, registered by having a name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import compress.export
+from compress.artifact import Artifact
+from compress.checkpoint import Checkpoint
+from compress.contract import GraphPass, Pass
+from compress.errors import unknown
+from compress.progress import Progress
+
+_registry: dict[str, type[Target]] = {}
+
+
+class Target(ABC):
+    """A runtime that artifacts are written for."""
+
+    name: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" in cls.__dict__:
+            _registry[cls.name] = cls
+
+    @abstractmethod
+    def check(self, passes: Sequence[Pass]) -> None:
+        """Refuse, with a UsageError, passes that leave forms which this target can't hold; before anything is solved."""
+
+    @abstractmethod
+    def export(self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress) -> Artifact:
+        """Write an artifact into ``out``, an empty directory, and prove it equal to the torch model; else ExportError."""
+
+
+def targets() -> dict[str, type[Target]]:
+    """Every known target by name: one in each module of this room that defines one."""
+    for module in pkgutil.iter_modules(compress.export.__path__):
+        importlib.import_module(f"compress.export.{module.name}")
+    return dict(sorted(_registry.items()))
+
+
+def find_target(name: str) -> Target:
+    """The target of that name; a UsageError with the nearest one where there is none."""
+    known = targets()
+    if name not in known:
+        raise unknown("target", name, known)
+    return known[name]()

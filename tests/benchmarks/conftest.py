@@ -1,0 +1,143 @@
+"""Tiny models with random weights, as checkpoints and as ONNX artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mobius
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from compress.artifact import Artifact, Kind
+from compress.benchmarks.contender import Contender, Role
+from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
+
+VOCABULARY = 97
+
+
+def _save(module: PreTrainedModel, path: Path) -> Path:
+    module.save_pretrained(path)
+    return path
+
+
+def _artifact(checkpoint: Path, out: Path, provider: str, kind: Kind) -> Artifact:
+    mobius.build(str(checkpoint), execution_provider=provider, dtype="f32").save(str(out), progress_bar=False)
+    weights = (out / "model.onnx.data").stat().st_size
+    artifact = Artifact(out, "ort-cpu", kind, weights // 4, weights, weights)
+    artifact.save()
+    return artifact
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=False,
+        initializer_range=0.2,  # logits far enough apart for two runtimes to agree on the largest
+    )
+    return _save(LlamaForCausalLM(config), tmp_path_factory.mktemp("llama") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    return _save(BertModel(config, add_pooling_layer=False), tmp_path_factory.mktemp("bert") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def llama_fused(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """With GroupQueryAttention: past and present share a buffer."""
+    return _artifact(llama, tmp_path_factory.mktemp("llama-fused"), "cpu", "decoder")
+
+
+@pytest.fixture(scope="session")
+def llama_plain(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """In standard operators: every step makes new tensors."""
+    return _artifact(llama, tmp_path_factory.mktemp("llama-plain"), "default", "decoder")
+
+
+@pytest.fixture(scope="session")
+def bert_plain(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return _artifact(bert, tmp_path_factory.mktemp("bert-plain"), "default", "encoder")
+
+
+@pytest.fixture(scope="session")
+def tokens() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, VOCABULARY, (4, 40))
+
+
+@pytest.fixture
+def of_checkpoint() -> Callable[[Path, Kind], Contender]:
+    def make(path: Path, kind: Kind) -> Contender:
+        size = (path / "model.safetensors").stat().st_size
+        return Contender("torch", path, "torch", kind, "original", "", size // 4, size, size)
+
+    return make
+
+
+@pytest.fixture
+def of_artifact() -> Callable[..., Contender]:
+    def make(artifact: Artifact, name: str, role: Role = "variant") -> Contender:
+        return Contender.of_artifact(artifact, name, name, role)
+
+    return make
+
+
+@pytest.fixture
+def card() -> Callable[..., Scorecard]:
+    """A card of made-up figures: ``card(name={metric: figure or rounds}, ...)``; the first two are the baselines."""
+
+    def make(kind: Kind = "decoder", others: float = 0.0, unchanged: str = "", **rows: dict[str, object]) -> Scorecard:
+        roles: list[Role] = ["original", "float"]
+        made = [
+            Row(
+                name=name,
+                path=name,
+                engine="torch" if i == 0 else "ort-cpu",
+                role=roles[i] if i < 2 else "variant",
+                recipe=name,
+                parameters=1000,
+                unchanged=name == unchanged,
+                measures={
+                    key: summarize(value) if isinstance(value, list) else Measure(value=float(str(value)))
+                    for key, value in figures.items()
+                },
+            )
+            for i, (name, figures) in enumerate(rows.items())
+        ]
+        return Scorecard(
+            model="tiny",
+            kind=kind,
+            created="2026-01-01T00:00:00+00:00",
+            command="compress tiny",
+            settings=Settings(),
+            threads=2,
+            machine={"processor": "a processor"},
+            versions={"python": "3"},
+            load=0.0,
+            others=others,
+            bandwidth=1e10,
+            windows=(8, 512),
+            rows=tuple(made),
+        )
+
+    return make

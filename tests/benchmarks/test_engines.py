@@ -1,0 +1,82 @@
+"""Both engines do the same thing: logits, greedy decoding with a cache, sentence embeddings."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForCausalLM
+
+from compress.benchmarks.engine import mean_pooled, opener
+from compress.benchmarks.ort_engine import OrtEngine
+from compress.benchmarks.torch_engine import TorchEngine
+from compress.errors import RunError
+
+LAYERS, KV_HEADS, HEAD_SIZE = 2, 2, 16
+
+
+@pytest.fixture(params=["torch", "fused", "plain"])
+def decoder(request, llama, llama_fused, llama_plain):
+    if request.param == "torch":
+        return TorchEngine(llama, "decoder", 1)
+    return OrtEngine((llama_fused if request.param == "fused" else llama_plain).path, "decoder", 1)
+
+
+def direct_logits(llama, ids):
+    with torch.inference_mode():
+        return AutoModelForCausalLM.from_pretrained(llama)(torch.from_numpy(ids)[None]).logits[0].numpy()
+
+
+def test_logits_are_those_of_transformers(decoder, llama, tokens):
+    assert decoder.logits(tokens[0]) == pytest.approx(direct_logits(llama, tokens[0]), abs=1e-4)
+
+
+def test_decoding_with_a_cache_equals_one_forward(decoder, llama, tokens):
+    prompt = tokens[1][:20]
+    chosen = [decoder.start(prompt, 6)]
+    for _ in range(6):
+        chosen.append(decoder.step(chosen[-1]))
+    whole = np.concatenate([prompt, chosen[:-1]])
+    assert chosen == direct_logits(llama, whole)[19:].argmax(-1).tolist()
+    assert decoder.token_bytes == LAYERS * 2 * KV_HEADS * HEAD_SIZE * 4
+
+
+def test_a_new_prompt_forgets_the_last_one(decoder, tokens):
+    first = [decoder.start(tokens[0], 1), decoder.step(3)]
+    decoder.start(tokens[1], 4)
+    assert [decoder.start(tokens[0], 1), decoder.step(3)] == first
+
+
+def test_the_attention_operator_decides_who_owns_the_cache(llama_fused, llama_plain):
+    assert OrtEngine(llama_fused.path, "decoder", 1)._shares
+    assert not OrtEngine(llama_plain.path, "decoder", 1)._shares
+
+
+def test_a_step_needs_a_prompt(llama_fused):
+    with pytest.raises(RunError, match="before the prompt"):
+        OrtEngine(llama_fused.path, "decoder", 1).step(1)
+
+
+def test_torch_reads_everything_but_the_embedding_table(llama):
+    module = AutoModelForCausalLM.from_pretrained(llama)
+    table = module.get_input_embeddings().weight.nbytes
+    expected = sum(p.nbytes for p in module.parameters()) - table
+    assert TorchEngine(llama, "decoder", 1).read_bytes == expected
+
+
+def test_embeddings_are_those_of_transformers(bert, bert_plain, tokens):
+    mask = np.ones_like(tokens)
+    mask[1, 25:] = 0
+    with torch.inference_mode():
+        output = AutoModel.from_pretrained(bert)(torch.from_numpy(tokens), torch.from_numpy(mask)).last_hidden_state
+    expected = torch.stack([output[i, : mask[i].sum()].mean(0) for i in range(len(tokens))]).numpy()
+    for engine in (TorchEngine(bert, "encoder", 1), OrtEngine(bert_plain.path, "encoder", 1)):
+        assert engine.embed(tokens, mask) == pytest.approx(expected, abs=1e-4)
+
+
+def test_pooling_of_an_empty_sentence_is_zero():
+    hidden = np.ones((1, 3, 2), np.float32)
+    assert mean_pooled(hidden, np.zeros((1, 3), np.int64)).tolist() == [[0.0, 0.0]]
+
+
+def test_unknown_engine():
+    with pytest.raises(RunError, match="tensorrt"):
+        opener("tensorrt")

@@ -1,0 +1,187 @@
+"""From a model to a variant: contracts, round trips, and what transformers makes of the result."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+import compress.variant
+from compress.compression import Calibration, compress_model
+from compress.contract import WeightPass
+from compress.errors import ModelError, PassError, UsageError
+from compress.manifest import Manifest
+from compress.model import Model
+from compress.pipeline import Pipeline, parse_pass
+from compress.progress import Silent
+from compress.variant import Variant
+from compress.weight import Dense, Quantized
+
+TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
+
+
+def make(source, pipeline, out, seed=0):
+    out.mkdir()
+    passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
+    model = Model.open(str(source))
+    return compress_model(model, passes, out, lambda: Calibration(TOKENS, "test"), seed, Silent())
+
+
+@pytest.mark.parametrize("pipeline", ["int8", "int8:group=32", "int8:group=channel", "fp16", "fp16,int8", "bf16"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_transformers_loads_the_same_numbers_and_generates(tiny, tmp_path, pipeline, tied):
+    variant = make(tiny("LlamaForCausalLM", tie_word_embeddings=tied), pipeline, tmp_path / "v")
+    theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)
+    ours = variant.torch_module()
+    with torch.no_grad():
+        assert torch.equal(theirs(TOKENS).logits, ours(TOKENS).logits)
+    prompt = AutoTokenizer.from_pretrained(variant.path)("the quick", return_tensors="pt")
+    written = theirs.generate(**prompt, max_new_tokens=4, do_sample=False)
+    assert written.shape[1] > prompt["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("name", ["BertModel", "Qwen2ForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"])
+def test_other_families_load_too(tiny, tmp_path, name):
+    variant = make(tiny(name), "int8:act=none", tmp_path / "v")
+    cls = AutoModel if name == "BertModel" else AutoModelForCausalLM
+    with torch.no_grad():
+        theirs = cls.from_pretrained(variant.path, dtype=torch.float32)(TOKENS)[0]
+        assert torch.equal(theirs, variant.torch_module()(TOKENS)[0])
+
+
+def test_dynamic_inputs_are_written_so_that_transformers_rounds_them(untied, tmp_path):
+    variant = make(untied, "int8:act=dynamic:fallback=1", tmp_path / "v")
+    scheme = json.loads((variant.path / "config.json").read_text())["quantization_config"]["config_groups"]["group_0"]
+    assert scheme["input_activations"]["strategy"] == "token"
+    assert scheme["format"] == "int-quantized"
+    with torch.no_grad():
+        theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)(TOKENS).logits
+        ours = variant.torch_module()(TOKENS).logits
+    assert 0 < (theirs - ours).norm() / ours.norm() < 0.1
+
+
+def test_the_variant_reads_back_what_the_passes_made(llama, tmp_path):
+    variant = Variant.open(make(llama, "int8:group=32", tmp_path / "v").path)
+    model = Model.open(str(llama))
+    for name in variant.names:
+        if name.endswith("proj.weight") or "embed" in name:
+            weight = variant.weight(name)
+            assert isinstance(weight, Quantized)
+            assert (weight.bits, weight.group, weight.act) == (8, 32, None)
+            step = weight.scale.repeat_interleave(32, 1)
+            assert ((weight.dequantize() - model.tensor(name)).abs() <= step / 2 + 1e-6).all()
+        else:
+            assert torch.equal(variant.tensor(name), model.tensor(name))
+    assert variant.tied
+    assert variant.config.tie_word_embeddings
+    assert variant.names == model.names
+
+
+def test_a_tied_head_is_quantized_once_and_written_twice(llama, tmp_path):
+    variant = make(llama, "int8", tmp_path / "v")
+    stored = load_file(variant.path / "model.safetensors")
+    assert torch.equal(stored["lm_head.weight_scale"], stored["model.embed_tokens.weight_scale"])
+    assert "lm_head.weight" not in variant.manifest.weights
+    assert json.loads((variant.path / "config.json").read_text())["tie_word_embeddings"] is False
+
+
+def test_a_tied_head_left_float_stays_tied(llama, tmp_path):
+    variant = make(llama, "int8:head=float:embed=float", tmp_path / "v")
+    assert "lm_head.weight" not in load_file(variant.path / "model.safetensors")
+    assert json.loads((variant.path / "config.json").read_text())["tie_word_embeddings"] is True
+
+
+def test_the_manifest_says_what_was_done(llama, tmp_path):
+    variant = make(llama, "int8:act=dynamic", tmp_path / "v", seed=7)
+    manifest = Manifest.read(variant.path)
+    model = Model.open(str(llama))
+    assert manifest.source.sha256 == model.digest
+    assert (manifest.source.parameters, manifest.source.tied) == (model.parameters, True)
+    assert manifest.pipeline == "int8:act=dynamic"
+    assert manifest.recipe == ["int8:act=dynamic"]
+    assert manifest.seed == 7
+    assert manifest.calibration == "test, 4 windows of 24 tokens"
+    assert {"python", "torch", "compress"} <= set(manifest.versions)
+    assert manifest.machine["cores"]
+    again = make(llama, "int8", tmp_path / "w").manifest
+    assert again.recipe == ["int8:act=none:smooth=off"]
+    assert again.calibration == "none"
+
+
+def test_large_checkpoints_are_sharded(untied, tmp_path, monkeypatch):
+    monkeypatch.setattr(compress.variant, "SHARD_BYTES", 40_000)
+    variant = make(untied, "int8", tmp_path / "v")
+    assert len(list(variant.path.glob("model-*-of-*.safetensors"))) > 1
+    with torch.no_grad():
+        theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)(TOKENS).logits
+        assert torch.equal(theirs, variant.torch_module()(TOKENS).logits)
+
+
+def test_a_directory_that_is_no_variant_is_refused(llama):
+    with pytest.raises(ModelError, match="is not a variant: it has no compress.json"):
+        Variant.open(llama)
+
+
+def test_a_damaged_manifest_is_named(llama, tmp_path):
+    variant = make(llama, "int8", tmp_path / "v")
+    (variant.path / "compress.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"compress.json can't be read: source: Field required"):
+        Variant.open(variant.path)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("int8:head=float", "head is its embedding, stored once; give head=float and embed=float"),
+        ("int8:act=dynamic:group=32", "act=dynamic needs one scale a channel"),
+        ("int8:group=128", r"group=128 doesn't divide the 64 inputs of .*; use group=64 or auto"),
+    ],
+)
+def test_what_cannot_work_on_a_model_is_refused_before_the_work(llama, tmp_path, pipeline, message):
+    with pytest.raises(UsageError, match=message):
+        make(llama, pipeline, tmp_path / "v")
+    assert not list((tmp_path / "v").iterdir())
+
+
+class Broken(WeightPass):
+    """A pass that breaks its contract."""
+
+    produces = (Dense,)
+
+    def __init__(self, change):
+        self.change = change
+
+    def __str__(self):
+        return "broken"
+
+    def apply(self, name, weight, stats):
+        return self.change(weight)
+
+
+Broken.name = "broken"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: Dense(w.tensor[:1]), "changed .* from"),
+        (lambda w: Dense(w.tensor.double()), "larger"),
+        (lambda w: Dense(w.tensor * float("nan")), "NaN"),
+    ],
+)
+def test_postconditions_are_checked(llama, tmp_path, change, message):
+    with pytest.raises(PassError, match=message):
+        make(llama, Pipeline((Broken(change),)), tmp_path / "v")
+
+
+def test_a_mask_is_a_postcondition(llama, tmp_path):
+    def masked(weight):
+        return Dense(torch.zeros_like(weight.tensor), torch.zeros_like(weight.tensor, dtype=torch.bool))
+
+    def refill(weight):
+        return Dense(weight.tensor + 1)
+
+    make(llama, Pipeline((Broken(masked), parse_pass("int8"))), tmp_path / "v")
+    with pytest.raises(PassError, match="filled zeros"):
+        make(llama, Pipeline((Broken(masked), Broken(refill))), tmp_path / "w")

@@ -1,0 +1,73 @@
+"""Tiny models of realistic shape, made on the spot, with a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+CORPUS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor " * 40
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.2,
+}
+Make = Callable[..., Path]
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of an odd vocabulary size."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<s>", "</s>", "<pad>"]
+    bpe.train_from_iterator([CORPUS], trainers.BpeTrainer(vocab_size=331, special_tokens=special, initial_alphabet=alphabet))
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Write a random model of a transformers class, ``tiny("LlamaForCausalLM", tie_word_embeddings=True)``."""
+
+    def make(name: str, save: dict[str, Any] | None = None, **options: Any) -> Path:
+        cls = getattr(transformers, name)
+        words = tokenizer()
+        sizes = {**SIZES, "vocab_size": len(words), "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+        if name.endswith("CausalLM"):
+            sizes["num_key_value_heads"] = 2
+        torch.manual_seed(0)
+        module = cls(cls.config_class(**sizes, **options)).eval()
+        path: Path = tmp_path_factory.mktemp(name)
+        module.save_pretrained(path, **(save or {}))
+        words.save_pretrained(path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def llama(tiny: Make) -> Path:
+    """Grouped-query attention, tied head."""
+    return tiny("LlamaForCausalLM", tie_word_embeddings=True)
+
+
+@pytest.fixture(scope="session")
+def untied(tiny: Make) -> Path:
+    """The same with a head of its own."""
+    return tiny("LlamaForCausalLM", tie_word_embeddings=False)
+
+
+@pytest.fixture(scope="session")
+def bert(tiny: Make) -> Path:
+    """An encoder."""
+    return tiny("BertModel")

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from compress.contract import Statistic
+from compress.model import Model
+from compress.passes.int8 import HEADROOM_LEVELS, Int8
+from compress.passes.rounding import round_to_nearest
+from compress.passes.smoothing import output_error, per_token, smooth
+from compress.progress import Silent
+from compress.walk import walk_blocks
+
+TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
+
+
+def spiky(path):
+    """A model whose inputs have a few channels far larger than the rest."""
+    model = Model.open(str(path))
+    module = model.torch_module()
+    for layer in module.model.layers:
+        layer.input_layernorm.weight.data[3] *= 30
+        layer.post_attention_layernorm.weight.data[5] *= 30
+    return model, module
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM"])
+def test_folding_leaves_the_function_as_it_is(tiny, name, tmp_path, monkeypatch):
+    module = Model.open(str(tiny(name, tie_word_embeddings=False))).torch_module()
+    for parameter in module.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)  # biases start as zeros
+    module.save_pretrained(tmp_path)
+    model = Model.open(str(tmp_path))
+    wild = lambda block, fold, inputs, quantize: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
+    monkeypatch.setattr("compress.passes.smoothing._best_scale", wild)
+    with torch.no_grad():
+        before = module(TOKENS).logits
+        for block, observe in walk_blocks(model, TOKENS, Silent()):
+            if block.role == "layer":
+                assert len(block.folds) == 4
+                old = {name: weight.dequantize() for name, weight in block.weights.items()}
+                smooth(block, observe(Statistic.AMAX), lambda m: round_to_nearest(m, m.shape[1], 7))
+                assert any(not torch.equal(old[n], w.dequantize()) for n, w in block.weights.items())
+                state = {n: w.dequantize() for n, w in block.weights.items()} | block.vectors
+                module.load_state_dict(state, strict=False)
+        assert torch.allclose(module(TOKENS).logits, before, atol=1e-4, rtol=1e-4)
+
+
+def test_post_norm_encoders_fold_only_values(bert):
+    model = Model.open(str(bert))
+    layers = [block for block, _ in walk_blocks(model, None, Silent()) if block.role == "layer"]
+    assert [fold.source.rpartition("attention.")[2] for fold in layers[0].folds] == ["self.value.weight"]
+
+
+def test_smoothing_never_makes_the_searched_error_larger(llama, tmp_path):
+    model, module = spiky(llama)
+    module.save_pretrained(tmp_path)
+    for block, observe in walk_blocks(Model.open(str(tmp_path)), TOKENS, Silent()):
+        if block.role != "layer":
+            continue
+        stats = observe(Statistic.AMAX)
+        quantize = lambda m: round_to_nearest(m, m.shape[1], HEADROOM_LEVELS)  # noqa: E731
+
+        def error(weights, seen, quantize=quantize, block=block):
+            return sum(
+                output_error(w.dequantize(), quantize(w.dequantize()), seen[n].sample) for n, w in weights.items()
+            )
+
+        before = error(dict(block.weights), stats)
+        after = error(block.weights, smooth(block, stats, quantize))
+        assert after < before * 0.7
+
+
+def test_per_token_rounding_has_255_steps():
+    x = torch.randn(5, 64)
+    rounded = per_token(x)
+    step = x.abs().amax(-1, keepdim=True) / 127
+    assert ((rounded - x).abs() <= step / 2 + 1e-6).all()
+    assert torch.allclose(rounded / step, (rounded / step).round(), atol=1e-3)
+
+
+def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
+    model = Model.open(str(llama))
+    for block, observe in walk_blocks(model, TOKENS, Silent()):
+        if block.role == "layer":
+            strict = Int8(act="dynamic", fallback=0).settle(model)
+            loose = Int8(act="dynamic", fallback=1).settle(model)
+            name = f"{block.name}.mlp.up_proj.weight"
+            stats = observe(Statistic.AMAX)
+            kept = loose.apply(name, block.weights[name], stats)
+            assert kept.act == "dynamic"
+            assert kept.per_channel
+            assert kept.codes.abs().max() == HEADROOM_LEVELS
+            back = strict.apply(name, block.weights[name], stats)
+            assert back.act is None
+            assert back.group == 64
+
+
+def test_a_tied_head_keeps_float_inputs(llama):
+    model = Model.open(str(llama))
+    item = Int8(act="dynamic").settle(model)
+    for block, observe in walk_blocks(model, TOKENS, Silent()):
+        if block.role == "tied":
+            item.run(block, observe(item.needs()))
+            assert [w.act for w in block.weights.values()] == [None]
