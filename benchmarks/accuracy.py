@@ -33,7 +33,8 @@ def measure_accuracy(
     kind = contenders[0].kind
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
-        workers = [stack.enter_context(Worker(contender, threads)) for contender in contenders]
+        loading = progress.track(contenders, "loading", len(contenders), "models")
+        workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
         scores: list[list[dict[str, Any]]] = [[] for _ in workers]
         step = 1 if kind == "decoder" else _SENTENCES
         starts = range(0, len(ids), step)

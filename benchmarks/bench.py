@@ -6,16 +6,19 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import onnx
 
 from compress.artifact import Artifact
 from compress.benchmarks import report
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.findings import findings
-from compress.benchmarks.goals import ORIGINAL, Verdict, judge, pipelines, verdict_lines
+from compress.benchmarks.goals import FLOAT, ORIGINAL, Verdict, judge, pipelines, verdict_lines
 from compress.benchmarks.score import score
-from compress.benchmarks.scorecard import Scorecard
+from compress.benchmarks.scorecard import Measure, Scorecard
 from compress.demo import evaluation_text
 from compress.errors import CompressError, MissingComponentError, RequirementError, RunError
 from compress.export.target import find_target
@@ -36,10 +39,12 @@ def bench(name: str, evaluation: Path | None, folder: Path) -> Scorecard:
     _build(model.source, wanted, folder)
     plain = folder / ".float"
     plain.mkdir()
+    begin = time.perf_counter()
     baseline = find_target("ort-cpu").export(model, (), plain, Silent())
+    seconds = time.perf_counter() - begin
     contenders = [
         Contender.of_checkpoint(model, model.parameters, ORIGINAL),
-        Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"),
+        Contender.of_artifact(baseline, FLOAT, "float32, standard operators", "float"),
         *(_variant(folder, pipeline) for pipeline in wanted),
     ]
     text = evaluation_text() if evaluation is None else read_text(evaluation)
@@ -49,7 +54,22 @@ def bench(name: str, evaluation: Path | None, folder: Path) -> Scorecard:
         )
     count, length = _WINDOWS[model.kind]
     tokens = windows(model.tokenizer(), text, length, count).numpy()
-    return score(contenders, tokens, model=model.source, command=" ".join(sys.argv))
+    card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv))
+    nodes = {contender.name: node_count(contender.path) for contender in contenders[1:]}
+    return _with_exports(card, nodes, seconds)
+
+
+def node_count(artifact: Path) -> int:
+    """Operators in an artifact's graph."""
+    return len(onnx.load(artifact / "model.onnx", load_external_data=False).graph.node)
+
+
+def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> Scorecard:
+    """The card with what is known of the exports: the seconds of the float one, everyone's operators."""
+    extra = {name: {"nodes": Measure(value=count)} for name, count in nodes.items()}
+    extra[FLOAT]["export_s"] = Measure(value=seconds)
+    rows = [row.model_copy(update={"measures": row.measures | extra.get(row.name, {})}) for row in card.rows]
+    return card.model_copy(update={"rows": tuple(rows)})
 
 
 def _build(source: str, wanted: Sequence[str], folder: Path) -> None:

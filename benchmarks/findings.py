@@ -86,5 +86,5 @@ def _noise(card: Scorecard) -> list[str]:
             found = row.measures.get(key)
             if found is not None and found.spread is not None and found.spread > _NOISY * found.value:
                 swing = found.spread / found.value
-                lines.append(f"NOISY run: {row.name}'s {what} varies by ±{swing:.0%} between rounds")
+                lines.append(f"NOISY run: {row.name}: {what} varies by ±{swing:.0%} between rounds")
     return lines

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from compress.benchmarks.scorecard import Scorecard, ratio
 
 ORIGINAL = "torch"
+FLOAT = "onnx float"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ GOALS = (
     Goal(DYNAMIC, "prefill_tps", at_least=1.2, base="fuse"),
     Goal(DYNAMIC, "perplexity_ratio", at_most=1.05),
     Goal("fuse", "decode_tps", at_least=2.0, base=ORIGINAL),
+    Goal("fuse", "nodes", at_most=341),
+    Goal(FLOAT, "export_s", at_most=20.0),
     Goal("fuse", "latency_p50", at_most=0.45, base=ORIGINAL, model="minilm"),
     Goal("int8,fuse", "latency_p50", at_most=0.9, base="fuse", model="minilm"),
     Goal("int8,fuse", "cosine", at_least=0.995, model="minilm"),
@@ -78,7 +81,7 @@ GOALS = (
 def pipelines(model: str) -> list[str]:
     """The pipelines that a model's goals speak of, each once."""
     named = [name for goal in GOALS if goal.model == model for name in (goal.variant, goal.base)]
-    return list(dict.fromkeys(name for name in named if name is not None and name != ORIGINAL))
+    return list(dict.fromkeys(name for name in named if name is not None and name not in (ORIGINAL, FLOAT)))
 
 
 def judge(model: str, card: Scorecard) -> list[Verdict]:

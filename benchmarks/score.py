@@ -14,8 +14,8 @@ from compress.benchmarks.bandwidth import read_bandwidth
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.cores import available_cores
 from compress.benchmarks.engine import Ids
-from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings
-from compress.benchmarks.speed import Measures, measure_speed
+from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
 from compress.errors import UsageError
 from compress.machine import machine, versions
 from compress.progress import Progress, Silent
@@ -45,11 +45,12 @@ def score(
     threads, load = settings.threads or available_cores(), os.getloadavg()[0]
     bandwidth = read_bandwidth(threads)
     tokens = windows[marked.astype(bool)]
-    speeds = measure_speed(contenders, tokens, threads, bandwidth, settings, progress)
+    speeds = measure_speed(contenders, tokens, threads, settings, progress)
+    bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
     accuracies = measure_accuracy(contenders, windows, marked, threads, progress)
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
-        _row(contender, floats, speed | accuracy)
+        _row(contender, floats, speed | accuracy, bandwidth)
         for contender, speed, accuracy in zip(contenders, speeds.measures, accuracies, strict=True)
     ]
     return Scorecard(
@@ -82,11 +83,13 @@ def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
         raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {ids.shape}")
 
 
-def _row(contender: Contender, floats: Contender | None, measures: Measures) -> Row:
+def _row(contender: Contender, floats: Contender | None, measures: Measures, bandwidth: float) -> Row:
     sizes = {
         "disk_bytes": Measure(value=contender.disk_bytes),
         "bits_per_weight": Measure(value=8 * contender.stored_bytes / contender.parameters),
     }
+    if rate := measures.pop(READ_RATE, None):
+        sizes["bandwidth_fraction"] = summarize([each / bandwidth for each in rate.rounds])
     compared = floats is not None and contender.role == "variant" and contender.engine == floats.engine
     return Row(
         name=contender.name,

@@ -14,17 +14,19 @@ from compress.benchmarks.contender import Role
 from compress.errors import UsageError
 
 SCHEMA = 1
+_ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15}
 
 
 class Settings(BaseModel, frozen=True):
     """How much is measured. The defaults are quick: a small decoder and three variants in two to three minutes.
 
-    ``rounds`` interleaved rounds; decoders: time to first token on ``prompt`` tokens, ``steps`` decoded after it, and
-    prefill on ``prefill`` tokens; encoders: ``runs`` single sentences of ``prompt`` tokens, and a batch of ``batch``.
+    ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns are short). Decoders: time to first
+    token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens. Encoders: ``runs`` single
+    sentences of ``prompt`` tokens, and a batch of ``batch``.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
     """
 
-    rounds: int = Field(default=5, ge=1)
+    rounds: int = Field(default=0, ge=0)
     prompt: int = Field(default=128, ge=1)
     steps: int = Field(default=32, ge=2)
     prefill: int = Field(default=512, ge=1)
@@ -36,10 +38,11 @@ class Settings(BaseModel, frozen=True):
     seed: int = 0
 
     def within(self, length: int, kind: Kind) -> Settings:
-        """The same for a model that takes windows of ``length`` tokens: shorter prompts where these don't fit."""
+        """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
         decoded = min(self.steps, max(length - 1, 2)) if kind == "decoder" else 0
         return self.model_copy(
             update={
+                "rounds": self.rounds or _ROUNDS[kind],
                 "steps": decoded or self.steps,
                 "prompt": max(1, min(self.prompt, length - decoded)),
                 "prefill": min(self.prefill, length),

@@ -19,6 +19,9 @@ from compress.progress import Progress
 
 Measures = dict[str, Measure]
 
+READ_RATE = "read_rate"
+"""bytes of weights and cache that decoding reads a second"""
+
 
 @dataclass
 class DecoderSpeed:
@@ -44,8 +47,8 @@ class DecoderSpeed:
         worker.ask("generate", ids=tokens[: self.settings.prompt].tolist(), steps=self.settings.warmup)
         worker.ask("generate", ids=tokens[: self.settings.prefill].tolist(), steps=0)
 
-    def measures(self, worker: Worker, bandwidth: float) -> Measures:
-        """The rounds, summed up; bandwidth is what the machine reads, in bytes a second."""
+    def measures(self, worker: Worker) -> Measures:
+        """The rounds, summed up."""
         pooled = np.array(self.steps).ravel()
         decode = summarize([len(steps) / sum(steps) for steps in self.steps])
         found = {
@@ -57,8 +60,7 @@ class DecoderSpeed:
         }
         if worker.read_bytes:
             cached = self.token_bytes * (self.settings.prompt + self.settings.steps / 2)
-            share = (worker.read_bytes + cached) / bandwidth
-            found["bandwidth_fraction"] = summarize([rate * share for rate in decode.rounds])
+            found[READ_RATE] = summarize([rate * (worker.read_bytes + cached) for rate in decode.rounds])
         return found
 
 
@@ -87,7 +89,7 @@ class EncoderSpeed:
         ]
         return seconds
 
-    def measures(self, worker: Worker, bandwidth: float) -> Measures:
+    def measures(self, worker: Worker) -> Measures:
         """The rounds, summed up."""
         pooled = np.array(self.single).ravel()
         return {
@@ -113,7 +115,6 @@ def measure_speed(
     contenders: Sequence[Contender],
     tokens: Ids,
     threads: int,
-    bandwidth: float,
     settings: Settings,
     progress: Progress,
 ) -> Speeds:
@@ -140,7 +141,7 @@ def measure_speed(
             speeds[turn].turn(workers[turn], tokens)
         others = contention.others()
         found = [
-            speed.measures(worker, bandwidth)
+            speed.measures(worker)
             | {
                 "peak_rss": Measure(value=worker.ask("memory")["peak_rss"]),
                 "load_s": Measure(value=worker.load_seconds),

@@ -11,7 +11,7 @@ from compress.artifact import Kind
 from compress.weight import Weight
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 class Checkpoint(Protocol):
@@ -42,3 +42,6 @@ class Checkpoint(Protocol):
 
     def weight(self, name: str) -> Weight:
         """A matrix (a linear, an embedding) in the form it is stored in."""
+
+    def torch_module(self) -> PreTrainedModel:
+        """The transformers module in evaluation mode, its weights dequantized to float32."""

@@ -20,13 +20,13 @@ def staged(path: Path, overwrite: bool = False) -> Iterator[Path]:
     was at ``path`` is untouched. Raises UsageError where ``path`` may not be replaced or its parent can't be written.
     """
     path = path.resolve()
-    _check_replaceable(path, overwrite)
+    check_replaceable(path, overwrite)
     parents = _missing_parents(path)
     stage = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
         _make(stage)
         yield stage
-        _check_replaceable(path, overwrite)
+        check_replaceable(path, overwrite)
         _put_in_place(stage, path)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
@@ -34,7 +34,8 @@ def staged(path: Path, overwrite: bool = False) -> Iterator[Path]:
         raise
 
 
-def _check_replaceable(path: Path, overwrite: bool) -> None:
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """A UsageError where something stands at ``path`` that may not be replaced; cheap enough to ask before the work."""
     if not path.exists():
         return
     if not path.is_dir():

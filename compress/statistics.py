@@ -11,7 +11,7 @@ from torch import Tensor
 from compress.contract import Statistic
 from compress.errors import PassError
 
-SAMPLE_ROWS = 256
+SAMPLE_ROWS = 128
 """Input rows that are kept as they are, for solvers that search on real outputs."""
 
 

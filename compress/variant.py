@@ -20,6 +20,7 @@ from compress.architecture import Architecture, load_module, read_architecture
 from compress.artifact import Kind
 from compress.manifest import FILE, Manifest, StoredForm
 from compress.model import Model
+from compress.model_card import write_card
 from compress.packing import decode, encode, quantization_config
 from compress.progress import Silent
 from compress.shards import Shards, find_shards
@@ -72,6 +73,7 @@ class VariantWriter:
                     shutil.copy(file, self.directory / file.name)
         manifest.weights = self.forms
         manifest.save(self.directory)
+        write_card(self.directory, manifest)
         return Variant.open(self.directory)
 
     def _written_names(self, name: str) -> list[str]:

@@ -58,10 +58,14 @@ class Emitter:
         self.graph.initializers.add(value)
         return value
 
-    def nbytes(self, name: str) -> int:
-        """Bytes that the tensor of that name takes in the sidecar; 0 if it was never written."""
-        stored = self._stored.get(name)
-        return stored.length or 0 if stored else 0
+    def constant(self, name: str, value: Tensor) -> ir.Value:
+        """A small constant, kept in the graph where shape inference sees it."""
+        if name not in self.graph.initializers:
+            tensor = ir.tensor(value.numpy(), name=name)
+            self.graph.initializers.add(
+                ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
+            )
+        return self.graph.initializers[name]
 
     def replace(self, old: ir.Node, value: ir.Value) -> None:
         """Put the nodes made so far in front of ``old``, and ``value`` in the place of its one output."""

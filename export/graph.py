@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -19,10 +20,11 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from compress.errors import ExportError
-from compress.export.attention import mend_attention
+from compress.export.mends import mend
 
 _FUSED = "cpu"
 _STANDARD = "standard"
+_DISTILBERT_EPSILON = 1e-12
 
 if _STANDARD not in ep_registry:
     register_ep(EpCapabilities(name=_STANDARD, supports_skip_layer_norm=False))
@@ -50,7 +52,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> ir.Mod
         raise ExportError(f"{config.model_type!r} takes several graphs ({', '.join(package)}); only one is supported")
     model = package["model"]
     _name_weights(model, module, _meta_tensors(config, names))
-    mend_attention(model, config)
+    mend(model, config)
     model.functions.clear()
     return model
 
@@ -61,7 +63,10 @@ def _declare(config: PretrainedConfig) -> tuple[nn.Module, ArchitectureConfig]:
     config_class = registry.get_config_class(config.model_type)
     if config_class in (None, ArchitectureConfig):
         config_class = getattr(module_class, "config_class", ArchitectureConfig)
-    arch = dataclasses.replace(config_class.from_transformers(config), dtype=ir.DataType.FLOAT)
+    corrections: dict[str, Any] = {"dtype": ir.DataType.FLOAT}
+    if config.model_type == "distilbert":  # mobius reads neither its MLP's width nor its norms' epsilon
+        corrections.update(intermediate_size=config.hidden_dim, rms_norm_eps=_DISTILBERT_EPSILON)
+    arch = dataclasses.replace(config_class.from_transformers(config), **corrections)
     return module_class(arch), arch
 
 

@@ -32,11 +32,15 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class Lowered:
-    """What a lowered graph holds: weights of the source, bytes, and the bytes that decoding one token reads."""
+    """What a lowered graph holds: weights of the source, bytes, and the bytes that decoding one token reads.
+
+    ``rounds_inputs`` says that some operator can't but round its inputs to 8 bits.
+    """
 
     parameters: int
     stored_bytes: int
     read_bytes: int
+    rounds_inputs: bool
 
 
 def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progress) -> Lowered:
@@ -49,7 +53,8 @@ def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progres
     RemoveUnusedNodesPass()(model)
     model.opset_imports["com.microsoft"] = 1
     tables = sum(walk.tables[name] for name in walk.gathered - walk.multiplied)
-    return Lowered(sum(walk.parameters.values()), sidecar.written, sidecar.written - tables)
+    rounds = any(node.op_type == "DynamicQuantizeMatMul" for node in model.graph)
+    return Lowered(sum(walk.parameters.values()), sidecar.written, sidecar.written - tables, rounds)
 
 
 class _Walk:

@@ -78,8 +78,8 @@ def dynamic(
     ]
     if not per_token:
         return emit.node("DynamicQuantizeMatMul", [x, *factors, bias], f"{name}.out", domain=CONTRIB)
-    axes = emit.initializer("axis.last", lambda: torch.tensor([-1]))
-    tiny = emit.initializer("tiny", lambda: torch.tensor(_TINY))
+    axes = emit.constant("axis.last", torch.tensor([-1]))
+    tiny = emit.constant("tiny", torch.tensor(_TINY))
     largest = emit.node("ReduceMax", [emit.node("Abs", [x], f"{name}.abs"), axes], f"{name}.amax")
     unit = emit.node("Max", [largest, tiny], f"{name}.unit")
     product = emit.node(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
-import torch
 from torch import Tensor
 
 from compress import __version__
@@ -58,5 +57,63 @@ class OrtCpu(Target):
         model = build(checkpoint.config, checkpoint.names, fused=bool(graph_passes))
         for one in graph_passes:
             one.rewrite(model)
+        _describe(model, checkpoint, graph_passes)
         talks = references(checkpoint.torch_module(), checkpoint.kind, sample(checkpoint))
-        return None
+        lowered = _prove(model, checkpoint, talks, out, progress)
+        compare_rounded(out / GRAPH, talks)
+        _copy_tokenizer(checkpoint.path, out)
+        if checkpoint.kind == "decoder":
+            write_genai_config(model, checkpoint.config, checkpoint.path, out)
+        artifact = Artifact(out, self.name, checkpoint.kind, lowered.parameters, lowered.stored_bytes, lowered.read_bytes)
+        artifact.save()
+        return artifact
+
+
+def _prove(model: ir.Model, checkpoint: Checkpoint, talks: list[Talk], out: Path, progress: Progress) -> Lowered:
+    """Lower a model into ``out`` and hold it against torch, computed in float.
+
+    Weight-only integers are proved as they lie in the file. Where operators can't but round their inputs, the same
+    graph with dequantized weights is proved in their place.
+    """
+    floats = model.clone()
+    with Sidecar(out) as sidecar:
+        lowered = lower(model, checkpoint, sidecar, progress)
+    ir.save(model, out / GRAPH)
+    if not lowered.rounds_inputs:
+        compare(out / GRAPH, talks)
+        return lowered
+    with tempfile.TemporaryDirectory() as scratch:
+        with Sidecar(Path(scratch)) as sidecar:
+            lower(floats, _Floats(checkpoint), sidecar, Silent())
+        ir.save(floats, Path(scratch) / GRAPH)
+        compare(Path(scratch) / GRAPH, talks)
+    return lowered
+
+
+class _Floats(Weights):
+    """A checkpoint's weights, dequantized."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    def tensor(self, name: str) -> Tensor:
+        return self.checkpoint.tensor(name)
+
+    def weight(self, name: str) -> Weight:
+        return Dense(self.checkpoint.weight(name).dequantize())
+
+
+def _describe(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass]) -> None:
+    """Say in the graph where it came from."""
+    manifest = getattr(checkpoint, "manifest", None)
+    recipe = [*getattr(manifest, "recipe", []), *map(str, graph_passes)]
+    model.producer_name, model.producer_version = "compress", __version__
+    model.metadata_props.update(
+        {"source": checkpoint.path.name, "recipe": ",".join(dict.fromkeys(recipe)), "target": OrtCpu.name}
+    )
+
+
+def _copy_tokenizer(source: Path, out: Path) -> None:
+    for name in _TOKENIZER:
+        if (source / name).is_file():
+            shutil.copy(source / name, out / name)

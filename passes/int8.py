@@ -90,8 +90,8 @@ class Int8(WeightPass):
         if not isinstance(weight, Dense):
             raise PassError(f"int8 quantizes dense weights; {name} is {type(weight).__name__}")
         if name in stats:
-            dynamic = _with_dynamic_inputs(weight.tensor)
-            if output_error(weight.tensor, dynamic, stats[name].sample) <= self.fallback:
+            dynamic, x = _with_dynamic_inputs(weight.tensor), stats[name].sample
+            if output_error(x @ weight.dequantize().T, dynamic, x) <= self.fallback:
                 return dynamic
         return round_to_nearest(weight.tensor, self._group_for(weight.shape[1]))
 

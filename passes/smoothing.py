@@ -44,22 +44,22 @@ def per_token(x: Tensor) -> Tensor:
     return (x / scale).round_().mul_(scale)
 
 
-def output_error(weight: Tensor, stored: Quantized, x: Tensor) -> float:
-    """Relative error ‖X Wᵀ - Q(X) Ŵᵀ‖² / ‖X Wᵀ‖² of a linear whose inputs are rounded as well."""
-    exact = x @ weight.float().T
+def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
+    """Relative squared error ‖Y - Q(X) Ŵᵀ‖² / ‖Y‖² of outputs ``[tokens, out]`` where inputs are rounded as well."""
     return float((exact - per_token(x) @ stored.dequantize().T).square().sum() / exact.square().sum().clamp(min=1e-30))
 
 
 def _best_scale(block: Block, fold: Fold, inputs: LinearInput, quantize: Quantizer) -> Tensor | None:
     """The scale per source channel that gives the least error over all consumers; None where smoothing doesn't help."""
     matrices = [block.weights[name].dequantize() for name in fold.consumers]
+    exact = [inputs.sample @ matrix.T for matrix in matrices]  # a scale doesn't change the product
     columns = torch.stack([matrix.abs().amax(0) for matrix in matrices]).amax(0)
     largest_x, largest_w = _shared(inputs.amax, fold), _shared(columns, fold)
 
     def error(scale: Tensor) -> float:
         wide = _spread(scale, fold)
         x = inputs.sample / wide
-        return sum(output_error(matrix * wide, quantize(matrix * wide), x) for matrix in matrices)
+        return sum(output_error(y, quantize(matrix * wide), x) for y, matrix in zip(exact, matrices, strict=True))
 
     candidates = [_scale(largest_x, largest_w, alpha) for alpha in ALPHAS]
     errors = [error(candidate) for candidate in candidates]

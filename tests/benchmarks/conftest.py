@@ -14,6 +14,9 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, P
 from compress.artifact import Artifact, Kind
 from compress.benchmarks.contender import Contender, Role
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
+from compress.export.target import find_target
+from compress.model import Model
+from compress.progress import Silent
 
 VOCABULARY = 97
 
@@ -23,10 +26,10 @@ def _save(module: PreTrainedModel, path: Path) -> Path:
     return path
 
 
-def _artifact(checkpoint: Path, out: Path, provider: str, kind: Kind) -> Artifact:
+def _decoder(checkpoint: Path, out: Path, provider: str) -> Artifact:
     mobius.build(str(checkpoint), execution_provider=provider, dtype="f32").save(str(out), progress_bar=False)
     weights = (out / "model.onnx.data").stat().st_size
-    artifact = Artifact(out, "ort-cpu", kind, weights // 4, weights, weights)
+    artifact = Artifact(out, "ort-cpu", "decoder", weights // 4, weights, weights)
     artifact.save()
     return artifact
 
@@ -66,18 +69,19 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama_fused(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """With GroupQueryAttention: past and present share a buffer."""
-    return _artifact(llama, tmp_path_factory.mktemp("llama-fused"), "cpu", "decoder")
+    return _decoder(llama, tmp_path_factory.mktemp("llama-fused"), "cpu")
 
 
 @pytest.fixture(scope="session")
 def llama_plain(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """In standard operators: every step makes new tensors."""
-    return _artifact(llama, tmp_path_factory.mktemp("llama-plain"), "default", "decoder")
+    return _decoder(llama, tmp_path_factory.mktemp("llama-plain"), "default")
 
 
 @pytest.fixture(scope="session")
 def bert_plain(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return _artifact(bert, tmp_path_factory.mktemp("bert-plain"), "default", "encoder")
+    out = tmp_path_factory.mktemp("bert-plain")
+    return find_target("ort-cpu").export(Model.open(str(bert)), (), out, Silent())
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +89,7 @@ def tokens() -> np.ndarray:
     return np.random.default_rng(0).integers(0, VOCABULARY, (4, 40))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def of_checkpoint() -> Callable[[Path, Kind], Contender]:
     def make(path: Path, kind: Kind) -> Contender:
         size = (path / "model.safetensors").stat().st_size
@@ -94,7 +98,7 @@ def of_checkpoint() -> Callable[[Path, Kind], Contender]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def of_artifact() -> Callable[..., Contender]:
     def make(artifact: Artifact, name: str, role: Role = "variant") -> Contender:
         return Contender.of_artifact(artifact, name, name, role)
@@ -102,7 +106,7 @@ def of_artifact() -> Callable[..., Contender]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def card() -> Callable[..., Scorecard]:
     """A card of made-up figures: ``card(name={metric: figure or rounds}, ...)``; the first two are the baselines."""
 

@@ -6,7 +6,7 @@ from compress.benchmarks import bench
 from compress.benchmarks.bandwidth import read_bandwidth
 from compress.benchmarks.contention import Contention
 from compress.benchmarks.cores import available_cores
-from compress.benchmarks.goals import DYNAMIC, GOALS, Goal, judge, pipelines, verdict_lines
+from compress.benchmarks.goals import DYNAMIC, FLOAT, GOALS, Goal, judge, pipelines, verdict_lines
 from compress.benchmarks.metric_table import metrics
 from compress.errors import RunError
 
@@ -25,7 +25,7 @@ def minilm(card, latency: float):
 def test_goals_name_metrics_that_exist():
     kinds = {"smollm2": "decoder", "minilm": "encoder"}
     for goal in GOALS:
-        assert goal.key in {metric.key for metric in metrics(kinds[goal.model])}
+        assert goal.key in {metric.key for metric in metrics(kinds[goal.model])} | {"nodes", "export_s"}
         assert (goal.at_least is None) != (goal.at_most is None)
 
 
@@ -46,6 +46,13 @@ def test_verdicts(card):
 def test_a_goal_without_a_base_takes_the_figure_itself(card):
     goal = Goal("fuse", "cosine", at_least=0.995, model="minilm")
     assert goal.measured(minilm(card, 0.01)) == 1.0
+
+
+def test_exports_are_goals_too(card, llama_plain):
+    made = card(**{"torch": {}, FLOAT: {}, "fuse": {}})
+    known = bench._with_exports(made, {"fuse": bench.node_count(llama_plain.path), FLOAT: 500}, 12.5)
+    assert Goal(FLOAT, "export_s", at_most=20).measured(known) == 12.5
+    assert 20 < Goal("fuse", "nodes", at_most=341).measured(known) < 100
 
 
 @pytest.mark.parametrize(("latency", "code"), [(0.008, 0), (0.01, 1)])

@@ -56,7 +56,7 @@ def test_changed_nothing(card):
 
 def test_noise_is_said(card):
     (line,) = findings(card(torch=GOOD | {"decode_tps": [10.0, 20.0, 30.0]}, onnx=GOOD))
-    assert line == "NOISY run: torch's decoding varies by ±25% between rounds"
+    assert line == "NOISY run: torch: decoding varies by ±25% between rounds"
     (line,) = findings(card(others=1.2, torch=GOOD, onnx=GOOD))
     assert line.startswith("BUSY machine: other programs kept 1.2 cores busy")
 

@@ -43,7 +43,7 @@ def test_a_failed_request_is_told_and_the_worker_goes_on(served, tokens):
 
 def test_a_dead_worker_is_told(served, tokens):
     os.kill(served.pid, signal.SIGKILL)
-    with pytest.raises(RunError, match="fused: its process died.*signal 9"):
+    with pytest.raises(RunError, match=r"fused: its process died.*signal 9"):
         served.ask("memory")
     with pytest.raises(RunError, match="died"):
         served.ask("memory")

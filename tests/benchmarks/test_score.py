@@ -11,17 +11,18 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
+from compress.benchmarks.accuracy import measure_accuracy
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.metric_table import metrics
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import SCHEMA, Measure, Scorecard, Settings, ratio, summarize
-from compress.errors import ModelError, RunError, UsageError
+from compress.errors import ModelError, UsageError
 from compress.progress import Silent
 
 QUICK = Settings(rounds=2, prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def contenders(llama, llama_fused, llama_plain, of_checkpoint, of_artifact):
     return [
         of_checkpoint(llama, "decoder"),
@@ -30,26 +31,64 @@ def contenders(llama, llama_fused, llama_plain, of_checkpoint, of_artifact):
     ]
 
 
-def test_a_decoder(contenders, llama, tokens, tmp_path):
-    card = score(contenders, torch.from_numpy(tokens), QUICK, Silent(), model="tiny", command="compress tiny")
-    assert [row.role for row in card.rows] == ["original", "float", "variant"]
-    for row in card.rows:
+@pytest.fixture(scope="module")
+def worse(llama_fused, of_artifact, tmp_path_factory):
+    """The fused graph with every weight off by 30 %."""
+    path = tmp_path_factory.mktemp("worse") / "onnx"
+    shutil.copytree(llama_fused.path, path)
+    weights = np.fromfile(path / "model.onnx.data", np.float32)
+    weights *= np.random.default_rng(0).normal(1, 0.3, weights.shape).astype(np.float32)
+    weights.tofile(path / "model.onnx.data")
+    return of_artifact(dataclasses.replace(llama_fused, path=path), "worse")
+
+
+@pytest.fixture(scope="module")
+def scored(contenders, worse, llama_plain, of_artifact, tokens):
+    every = [*contenders, worse, of_artifact(llama_plain, "same")]
+    return score(every, torch.from_numpy(tokens), QUICK, Silent(), model="tiny", command="compress tiny")
+
+
+def test_every_row_has_every_metric(scored, contenders):
+    assert [row.role for row in scored.rows] == ["original", "float", "variant", "variant", "variant"]
+    for row in scored.rows:
         assert set(row.measures) == {metric.key for metric in metrics("decoder")}
-        assert len(row.measures["decode_tps"].rounds) == 2
+        assert len(row.measures["decode_tps"].rounds) == QUICK.rounds
+    assert scored.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
+    assert scored.row("fuse").measures["disk_bytes"].value == contenders[2].disk_bytes
+    assert scored.float_export is scored.rows[1]
+
+
+def test_accuracy_is_what_transformers_says(scored, llama, tokens):
     with torch.inference_mode():
         ids = torch.from_numpy(tokens)
         logits = AutoModelForCausalLM.from_pretrained(llama)(ids).logits[:, :-1].double()
         nll = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).item()
-    for row in card.rows:
+    for row in scored.rows[:3]:
         assert row.measures["perplexity"].value == pytest.approx(math.exp(nll), rel=1e-5)
         assert row.measures["perplexity_ratio"].value == pytest.approx(1.0, abs=1e-5)
         assert row.measures["kl"].value == pytest.approx(0.0, abs=1e-7)
         assert row.measures["top1"].value == 1.0
-    assert card.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
-    assert card.row("fuse").measures["disk_bytes"].value == contenders[2].disk_bytes
-    assert card.float_export is card.rows[1]
-    card.save(tmp_path / "card.json")
-    assert Scorecard.open(tmp_path / "card.json") == card
+
+
+def test_changed_weights_show(scored):
+    row = scored.row("worse")
+    assert row.measures["kl"].value > 0.01
+    assert row.measures["top1"].value < 1
+
+
+def test_a_variant_that_changed_nothing_is_known(scored):
+    assert [row.name for row in scored.rows if row.unchanged] == ["same"]
+
+
+def test_a_card_comes_back_from_its_file(scored, tmp_path):
+    scored.save(tmp_path / "card.json")
+    assert Scorecard.open(tmp_path / "card.json") == scored
+
+
+def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
+    again = measure_accuracy([contenders[0], worse], tokens, np.ones_like(tokens), QUICK.threads, Silent())
+    for row, measures in zip((scored.original, scored.row("worse")), again, strict=True):
+        assert {key: row.measures[key] for key in measures} == measures
 
 
 def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
@@ -60,36 +99,6 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
     for row in card.rows:
         assert set(row.measures) == {metric.key for metric in metrics("encoder")}
         assert row.measures["cosine"].value == pytest.approx(1.0, abs=1e-6)
-
-
-def test_figures_of_accuracy_repeat_to_the_bit(contenders, tokens):
-    keys = ("perplexity", "kl", "top1")
-    runs = [score(contenders, tokens, QUICK) for _ in range(2)]
-    assert len({json.dumps([[row.measures[key].value for key in keys] for row in run.rows]) for run in runs}) == 1
-
-
-def test_a_changed_weight_shows(contenders, llama_fused, tokens, tmp_path, of_artifact):
-    shutil.copytree(llama_fused.path, tmp_path / "worse")
-    data = tmp_path / "worse" / "model.onnx.data"
-    weights = np.fromfile(data, np.float32)
-    (weights * np.random.default_rng(0).normal(1, 0.3, weights.shape).astype(np.float32)).tofile(data)
-    worse = of_artifact(dataclasses.replace(llama_fused, path=tmp_path / "worse"), "worse")
-    row = score([*contenders, worse], tokens, QUICK).row("worse")
-    assert row.measures["kl"].value > 0.01
-    assert row.measures["top1"].value < 1
-    assert not row.unchanged
-
-
-def test_a_variant_that_changed_nothing_is_known(contenders, llama_plain, of_artifact, tokens):
-    card = score([*contenders, of_artifact(llama_plain, "same")], tokens, QUICK)
-    assert [row.unchanged for row in card.rows] == [False, False, False, True]
-
-
-def test_a_broken_variant_ends_the_run(contenders, tokens, tmp_path):
-    (tmp_path / "model.onnx").write_bytes(b"broken")
-    broken = dataclasses.replace(contenders[2], name="broken", path=tmp_path)
-    with pytest.raises(RunError, match="broken"):
-        score([*contenders, broken], tokens, QUICK)
 
 
 def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
@@ -104,7 +113,9 @@ def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
 
 
 def test_prompts_fit_the_windows():
-    assert Settings().within(512, "decoder") == Settings()
+    assert Settings().within(512, "decoder") == Settings(rounds=5)
+    assert Settings().within(128, "encoder").rounds == 15
+    assert QUICK.within(40, "decoder").rounds == QUICK.rounds
     small = Settings().within(64, "decoder")
     assert (small.prompt, small.steps, small.prefill) == (32, 32, 64)
     assert Settings().within(128, "encoder").prompt == 128

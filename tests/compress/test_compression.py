@@ -109,6 +109,12 @@ def test_the_manifest_says_what_was_done(llama, tmp_path):
     assert again.calibration == "none"
 
 
+def test_the_card_names_the_model_and_the_recipe(llama, tmp_path):
+    card = (make(llama, "int8", tmp_path / "v").path / "README.md").read_text()
+    assert card.startswith(f"---\nbase_model: {llama.name}\nbase_model_relation: quantized\n")
+    assert "recipe: `int8:act=none:smooth=off`, seed 0" in card
+
+
 def test_large_checkpoints_are_sharded(untied, tmp_path, monkeypatch):
     monkeypatch.setattr(compress.variant, "SHARD_BYTES", 40_000)
     variant = make(untied, "int8", tmp_path / "v")

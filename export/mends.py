@@ -1,0 +1,123 @@
+"""What mobius 0.1.0 leaves out of its graphs, put in: padding on either side, sliding windows, RoBERTa's positions.
+
+Each of these is proved by the parity gate; a version of mobius that does them itself makes the mend needless.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.tape import Tape
+from transformers import PretrainedConfig
+
+_FAR = 1e9  # finite: a query that is padding itself sees nothing else, and a softmax over -inf is NaN
+_MASK = 3
+"""Which input of Attention is its mask."""
+
+
+def mend(model: ir.Model, config: PretrainedConfig) -> None:
+    """Make attention keep to ``attention_mask`` wherever the padding is and to each layer's window; shift positions."""
+    graph = model.graph
+    tape = Tape()
+    ids = graph.inputs[0]
+    if config.model_type == "roberta":
+        _shift_positions(tape, graph, ids, config.pad_token_id)
+    nodes = [node for node in graph if node.op_type in ("Attention", "GroupQueryAttention")]
+    windows = _windows(config, len(nodes))
+    if nodes[0].op_type == "GroupQueryAttention":
+        _mask_grouped(tape, nodes, _attention_mask(graph, ids), ids, windows)
+    else:
+        _mask_standard(tape, nodes, _attention_mask(graph, ids), ids, windows)
+    for value in tape.initializers:
+        graph.initializers.add(value)
+
+
+def _attention_mask(graph: ir.Graph, ids: ir.Value) -> ir.Value:
+    """The graph's ``attention_mask``, made where the graph ignores padding altogether."""
+    for value in graph.inputs:
+        if value.name == "attention_mask":
+            return value
+    mask = ir.Value(name="attention_mask", type=ids.type, shape=ids.shape)
+    graph.inputs.append(mask)
+    return mask
+
+
+def _windows(config: PretrainedConfig, layers: int) -> list[int]:
+    """How far back each layer sees; 0 where it sees everything."""
+    window = getattr(config, "sliding_window", None) or 0
+    if window >= config.max_position_embeddings:
+        window = 0
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
+    return [window if kind == "sliding_attention" else 0 for kind in kinds]
+
+
+def _mask_standard(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, windows: list[int]) -> None:
+    """Give standard Attention the bool masks it means: mobius hands encoders' int64 ``[b, s]`` on as it is, or nothing."""
+    first = nodes[0]
+    padding = first.inputs[_MASK] if len(first.inputs) > _MASK else None
+    if padding is None or padding is mask:
+        padding = _per_query(tape, tape.op("Cast", [mask], {"to": int(ir.DataType.BOOL)}), ids)
+    masks = {0: padding}
+    for window in set(windows) - {0}:
+        masks[window] = tape.op("And", [padding, _near(tape, padding, window)])
+    for node, window in zip(nodes, windows, strict=True):
+        node.resize_inputs(max(_MASK + 1, len(node.inputs)))
+        node.replace_input_with(_MASK, masks[window])
+    _insert(tape, first)
+
+
+def _near(tape: Tape, padding: ir.Value, window: int) -> ir.Value:
+    """Bool ``[s, t]``: which of t keys lie less than ``window`` behind each of the last s of them."""
+    zero, one, axis = (_constant(tape, np.array(array)) for array in (0, 1, [1]))
+    total = tape.op("Squeeze", [tape.op("Shape", [padding], {"start": 3, "end": 4})])
+    length = tape.op("Squeeze", [tape.op("Shape", [padding], {"start": 2, "end": 3})])
+    keys = tape.op("Range", [zero, total, one])
+    queries = tape.op("Range", [tape.op("Sub", [total, length]), total, one])
+    oldest = tape.op("Sub", [queries, _constant(tape, np.array(window))])
+    return tape.op("Greater", [keys, tape.op("Unsqueeze", [oldest, axis])])
+
+
+def _mask_grouped(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, windows: list[int]) -> None:
+    """Let GroupQueryAttention skip padding by a bias; by itself it takes the first ``sum(mask)`` tokens for real."""
+    real = tape.op("Cast", [mask], {"to": int(ir.DataType.FLOAT)})
+    hidden = tape.op("Sub", [real, _constant(tape, np.array(1, np.float32))])
+    bias = _per_query(tape, tape.op("Mul", [hidden, _constant(tape, np.array(_FAR, np.float32))]), ids)
+    last = tape.op("Sub", [nodes[0].inputs[6], _constant(tape, np.array(1, np.int32))])
+    lengths = tape.op("Expand", [last, tape.op("Shape", [ids], {"start": 0, "end": 1})])
+    for node, window in zip(nodes, windows, strict=True):
+        node.resize_inputs(11)
+        node.replace_input_with(5, lengths)
+        node.replace_input_with(10, bias)
+        if window:
+            node.attributes["local_window_size"] = ir.AttrInt64("local_window_size", window)
+    _insert(tape, nodes[0])
+
+
+def _per_query(tape: Tape, keys: ir.Value, ids: ir.Value) -> ir.Value:
+    """What holds of each key, ``[b, t]``, repeated for every query, ``[b, 1, s, t]``: the runtime doesn't broadcast it."""
+    wide = tape.op("Unsqueeze", [keys, _constant(tape, np.array([1, 2]))])
+    length = tape.op("Shape", [ids], {"start": 1, "end": 2})
+    sizes = [_constant(tape, np.array([1, 1])), length, _constant(tape, np.array([1]))]
+    return tape.op("Expand", [wide, tape.op("Concat", sizes, {"axis": 0})])
+
+
+def _shift_positions(tape: Tape, graph: ir.Graph, ids: ir.Value, padding: int) -> None:
+    """RoBERTa counts positions from ``padding + 1``, over tokens that aren't padding; padding itself stays there."""
+    rows = next(n for n in graph if n.op_type == "Gather" and "position_embeddings" in str(n.inputs[0].name))
+    pad = _constant(tape, np.array(padding))
+    real = tape.op("Cast", [tape.op("Not", [tape.op("Equal", [ids, pad])])], {"to": int(ir.DataType.INT64)})
+    count = tape.op("Mul", [tape.op("CumSum", [real, _constant(tape, np.array(1))]), real])
+    rows.replace_input_with(1, tape.op("Add", [count, pad]))
+    _insert(tape, rows)
+
+
+def _insert(tape: Tape, before: ir.Node) -> None:
+    assert before.graph is not None
+    before.graph.insert_before(before, [node for node in tape.nodes if node.graph is None])
+
+
+def _constant(tape: Tape, array: NDArray[Any]) -> ir.Value:
+    return tape.initializer(ir.tensor(array, name=f"mend.constant.{len(tape.initializers)}"))

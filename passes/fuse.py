@@ -1,0 +1,29 @@
+"""Pass ``fuse``: fewer, larger operators. It asks the graph source for its fused graph and packs what that leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass
+
+from compress.contract import GraphPass
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_CONTRIB = "com.microsoft"
+
+
+@dataclass(frozen=True)
+class Fuse(GraphPass):
+    """Normalizations with their skip connections, attention with its KV cache, rotary embedding and packed q/k/v,
+    packed gate/up, activations with their biases: one operator each."""
+
+    name = "fuse"
+
+    def rewrite(self, model: ir.Model) -> int:
+        """Rewrite in place; returns how many places changed."""
+        from compress.passes.fusions import FUSIONS
+
+        return sum(fusion(model.graph) for fusion in FUSIONS)

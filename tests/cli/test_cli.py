@@ -1,0 +1,192 @@
+"""The command line as a user meets it: one line and the right exit code for every mistake, the real thing otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
+
+
+def compress(*args, cwd=None, **options):
+    command = [sys.executable, "-m", "compress", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENV, timeout=300, check=False, **options)
+
+
+def copy(source, target, change=None):
+    target.mkdir()
+    for file in source.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    if change:
+        tensors = load_file(target / "model.safetensors")
+        change(tensors)
+        save_file(tensors, target / "model.safetensors", {"format": "pt"})
+    return target
+
+
+@pytest.fixture(scope="module")
+def made(llama, tmp_path_factory):
+    """One run of the main job on a tiny model."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    done = compress(llama, "-p", "int8,fuse", "-p", "fuse", "-p", "fp16,fuse", "-o", out, "--eval", corpus(out.parent))
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def corpus(folder):
+    path = folder / "text.txt"
+    path.write_text("the quick brown fox jumps over a lazy dog while seven wizards box daily " * 400)
+    return path
+
+
+def test_the_main_job_makes_variants_artifacts_and_a_report(made):
+    out, done = made
+    assert sorted(path.name for path in out.iterdir()) == [
+        "fp16-fuse", "fuse", "int8-fuse", "report.json", "report.md",
+    ]  # fmt: skip
+    for slug in ("int8-fuse", "fuse", "fp16-fuse"):
+        files = {path.name for path in (out / slug).iterdir()}
+        assert {"config.json", "compress.json", "README.md", "model.safetensors", "onnx", "tokenizer.json"} <= files
+        artifact = {path.name for path in (out / slug / "onnx").iterdir()}
+        assert {"model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json", "artifact.json"} <= artifact
+    card = json.loads((out / "report.json").read_text())
+    assert [row["name"] for row in card["rows"]] == ["torch", "onnx float", "int8-fuse", "fuse", "fp16-fuse"]
+    assert "int8-fuse" in done.stdout
+    assert "int8-fuse" in (out / "report.md").read_text()
+
+
+def test_a_variant_is_exported_again_from_its_integers(made, tmp_path):
+    out, _ = made
+    done = compress("export", out / "int8-fuse", "--target", "ort-cpu", "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again" / "model.onnx.data").read_bytes() == (out / "int8-fuse/onnx/model.onnx.data").read_bytes()
+    assert compress("export", out / "int8-fuse", "-o", tmp_path / "again").returncode == 2
+    assert compress("export", out / "int8-fuse").returncode == 0
+
+
+def test_variants_are_scored_again(made):
+    out, _ = made
+    done = compress("score", *sorted(out.iterdir()), "--eval", out.parent / "text.txt")
+    assert done.returncode == 0, done.stderr
+    assert "fp16-fuse" in done.stdout
+
+
+def test_a_variant_writes(made):
+    out, _ = made
+    done = compress("generate", out / "int8-fuse", "the quick", "-n", "5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("the quick")
+    assert len(done.stdout) > len("the quick\n")
+    again = compress("generate", out / "int8-fuse", "the quick", "-n", "5", "--temperature", "1", "--seed", "3")
+    assert again.returncode == 0, again.stderr
+
+
+def test_passes_lists_every_option():
+    done = compress("passes")
+    assert done.returncode == 0
+    for word in ("bf16", "fp16", "fuse", "int8", "group=auto", "act=auto", "smooth=auto", "head=int8", "embed=int8"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["MODEL", "-p", "itn8"], 2, "unknown pass 'itn8'; did you mean 'int8'?"),
+        (["MODEL", "-p", "int8:grop=32"], 2, "did you mean 'group'?"),
+        (["MODEL", "-p", "int8:group=7"], 2, "it should be 'auto', 'channel', '32', '64' or '128'"),
+        (["MODEL", "-p", "int8,fp16"], 2, "this order works: fp16,int8"),
+        (["MODEL", "-p", "int8:group=128"], 2, "use group=64 or auto"),
+        (["MODEL", "-p", "int8", "--target", "ort-cpuu"], 2, "did you mean 'ort-cpu'?"),
+        (["MODEL", "-p", "int8", "-p", "int8"], 2, "pipeline int8 is given twice"),
+        (["MODEL", "-p", "int8", "--profile", "cppu"], 2, "did you mean 'cpu'?"),
+        (["MODEL", "-p", "int8", "--eval", "nowhere.txt"], 2, "nowhere.txt"),
+        (["MODEL", "-p", "int8", "--samples", "0"], 2, "--samples"),
+        (["MODEL", "-p", "int8", "-o", "/proc/out"], 2, "/proc"),
+        (["demo:smolm", "-p", "int8"], 2, "unknown demo 'smolm'; did you mean 'smollm2'?"),
+        (["EMPTY", "-p", "int8"], 3, "is not a checkpoint"),
+        (["/nowhere/at/all", "-p", "int8"], 3, "/nowhere/at/all"),
+        (["export", "MODEL"], 3, "is not a variant"),
+        (["scroe", "out"], 2, "Did you mean the command 'score'?"),
+        (["run"], 2, "MODEL"),
+        (["generate", "EMPTY", "hello"], 3, "can't write"),
+        (["score", "MODEL"], 3, "is not a variant"),
+        (["MODEL", "--nonsense"], 2, "--nonsense"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(llama, tmp_path, args, code, message):
+    (tmp_path / "empty").mkdir()
+    names = {"MODEL": str(llama), "EMPTY": str(tmp_path / "empty")}
+    done = compress(*(names.get(arg, arg) for arg in args), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path):
+    def poison(tensors):
+        tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
+
+    broken = copy(llama, tmp_path / "nan", poison)
+    done = compress(broken, "-p", "int8", "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 3
+    assert "model.layers.1.mlp.up_proj.weight" in done.stderr
+    assert "NaN" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+    cut = copy(llama, tmp_path / "cut")
+    data = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(data[:-100])
+    done = compress(cut, "-p", "int8", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "truncated" in done.stderr
+
+
+def test_an_output_that_exists_is_kept_unless_told_otherwise(llama, tmp_path):
+    args = (llama, "-p", "int8", "-o", tmp_path / "out", "--no-score")
+    assert compress(*args).returncode == 0
+    before = (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns
+    done = compress(*args)
+    assert done.returncode == 2
+    assert "--overwrite" in done.stderr
+    assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns == before
+    assert compress(*args, "--overwrite").returncode == 0
+    assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(llama, tmp_path, number):
+    command = [sys.executable, "-m", "compress", str(llama), "-p", "int8:act=dynamic", "-o", str(tmp_path / "out"),
+               "--samples", "512", "--length", "128"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENV)
+    for _ in range(600):
+        if (tmp_path / "out").exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("compress: interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = compress("--debug", "/nowhere/at/all", "-p", "int8")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+
+
+def test_torch_is_not_needed_for_help():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "compress", "--help"], capture_output=True, text=True, check=True
+    )
+    assert " torch" not in done.stderr
+    assert torch.__version__
