@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine: they make .venv first, and make it anew when what it holds changes.
-# On a machine without a GPU, PyTorch's own index has far smaller wheels:
-#   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# On a machine without a GPU the wheels of PyTorch's CPU index are far smaller; name it in PIP_FLAGS:
+#   make demo PIP_FLAGS="--extra-index-url URL"
 
 PYTHON ?= python3
 PIP_FLAGS ?=

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ class Console:
     def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
         """Yield the items; after two seconds a bar shows how many are done, the rate and the time left."""
         if total is None:
-            total = len(items) if hasattr(items, "__len__") else None
+            total = len(items) if isinstance(items, Sized) else None
         if not self.err.is_terminal:
             yield from items
             return

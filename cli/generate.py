@@ -33,7 +33,9 @@ def command(path: Path, prompt: str, tokens: int, temperature: float, top_k: int
         tokenizer = genai.Tokenizer(model)
         given = tokenizer.encode(prompt)
         params = genai.GeneratorParams(model)
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": top_k} if temperature else {"do_sample": False}
+        sampling = (
+            {"do_sample": True, "temperature": temperature, "top_k": top_k} if temperature else {"do_sample": False}
+        )
         params.set_search_options(max_length=len(given) + tokens, random_seed=seed, **sampling)
         generator = genai.Generator(model, params)
         generator.append_tokens(given)

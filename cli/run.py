@@ -22,6 +22,7 @@ from compress.pipeline import Pipeline
 from compress.profiles.loader import load_profile
 from compress.staging import check_replaceable, staged
 
+
 @click.command("run")
 @click.argument("source", metavar="MODEL")
 @click.option(

@@ -60,9 +60,7 @@ def command(
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
     texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
-        score_and_report(
-            original, entries, find_target(target), texts, Path(scratch), folder, command_line(), console
-        )
+        score_and_report(original, entries, find_target(target), texts, Path(scratch), folder, command_line(), console)
 
 
 def _parent(variants: list[Path]) -> Path:

@@ -69,5 +69,7 @@ def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tu
         ("attention.self.value", ("attention.output.dense",), 1),
         ("attention.v_lin", ("attention.out_lin",), 1),
     ]
-    found = (Fold(full(src)[0], full(*consumers), times, size if times > 1 else 1) for src, consumers, times in candidates)
+    found = (
+        Fold(full(src)[0], full(*consumers), times, size if times > 1 else 1) for src, consumers, times in candidates
+    )
     return tuple(fold for fold in found if {fold.source, *fold.consumers} <= names)

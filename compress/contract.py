@@ -97,7 +97,7 @@ class GraphPass(Pass):
 
 
 def passes() -> dict[str, type[Pass]]:
-    """Every known pass by name: those in `compress.passes` and third parties' (entry-point group ``compress.passes``)."""
+    """Every known pass by name: the project's and third parties' (entry-point group ``compress.passes``)."""
     for entry in entry_points(group="compress.passes"):
         entry.load()
     return dict(sorted(_registry.items()))

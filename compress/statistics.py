@@ -28,8 +28,8 @@ class LinearInput:
     gram: Tensor = field(default_factory=lambda: torch.zeros(0))
     """E[x xᵀ], ``[features, features]``"""
     sample: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows; a window's first row is among them, since
-    sink tokens carry the largest activations."""
+    """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows. A window's first row is among them: sink
+    tokens carry the largest activations."""
 
     def update(self, x: Tensor, share: int) -> None:
         """Take in one batch ``[..., features]``, keeping ``share`` of its rows as they are."""
@@ -54,4 +54,4 @@ def _running(mean: Tensor, total: Tensor, old: int, new: int) -> Tensor:
 
 
 InputStatistics = Mapping[str, LinearInput]
-"""Statistics by the name of the weight; weights that read the same tensor share one entry. Empty without calibration."""
+"""Statistics by the name of the weight; weights that read the same tensor share them. Empty without calibration."""

@@ -13,7 +13,10 @@ Act = Literal["dynamic"]
 
 @dataclass(frozen=True)
 class Dense:
-    """A plain float matrix ``[out, in]``; ``mask`` (bool, same shape) marks what later passes must keep at zero (False)."""
+    """A plain float matrix ``[out, in]``.
+
+    ``mask`` (bool, same shape) is False where every later pass must keep a zero.
+    """
 
     tensor: Tensor
     mask: Tensor | None = None
@@ -58,7 +61,7 @@ class Quantized:
 
     def dequantize(self) -> Tensor:
         """The matrix in float32, ``[out, in]``."""
-        grouped = self.codes.float().unflatten(1, (-1, self.group))
+        grouped: Tensor = self.codes.float().unflatten(1, (-1, self.group))
         if self.zero_point is not None:
             grouped = grouped - self.zero_point.float().unsqueeze(-1)
         return (grouped * self.scale.float().unsqueeze(-1)).flatten(1)

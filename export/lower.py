@@ -45,6 +45,7 @@ class Lowered:
 
 def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progress) -> Lowered:
     """Replace every weight of a float graph by nodes and tensors for the form that ``weights`` has it in."""
+    RemoveUnusedNodesPass()(model)
     walk = _Walk(model.graph, weights, sidecar)
     for node in progress.track(list(model.graph), "writing the graph", unit="node"):
         walk.visit(node)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
@@ -11,9 +10,6 @@ from compress.contract import GraphPass
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-_CONTRIB = "com.microsoft"
-
 
 @dataclass(frozen=True)
 class Fuse(GraphPass):
@@ -24,6 +20,11 @@ class Fuse(GraphPass):
 
     def rewrite(self, model: ir.Model) -> int:
         """Rewrite in place; returns how many places changed."""
+        from onnx_ir.passes.common import RemoveUnusedNodesPass
+
         from compress.passes.fusions import FUSIONS
 
-        return sum(fusion(model.graph) for fusion in FUSIONS)
+        changed = sum(fusion(model.graph) for fusion in FUSIONS)
+        RemoveUnusedNodesPass()(model)
+        model.graph.sort()
+        return changed

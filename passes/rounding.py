@@ -9,10 +9,10 @@ from compress.weight import Act, Quantized
 
 
 def round_to_nearest(weight: Tensor, group: int, levels: int = 127, bits: int = 8, act: Act | None = None) -> Quantized:
-    """Symmetric rounding of ``weight`` ``[out, in]``: the largest magnitude of every ``group`` inputs maps to ``levels``.
+    """Symmetric rounding of ``weight`` ``[out, in]``: the largest of every ``group`` inputs maps to ``levels``.
 
-    ``levels`` may lie below 2^(bits-1) - 1 where a kernel needs head room. Scales have the weight's dtype, and the codes
-    are computed against the scales as stored. A group of zeros gets scale 1.
+    ``levels`` may lie below 2^(bits-1) - 1 where a kernel needs head room. Scales have the weight's dtype, and the
+    codes are computed against the scales as stored. A group of zeros gets scale 1.
     """
     grouped = weight.float().unflatten(1, (-1, group))
     scale = (grouped.abs().amax(-1) / levels).to(weight.dtype)

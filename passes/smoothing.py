@@ -45,7 +45,7 @@ def per_token(x: Tensor) -> Tensor:
 
 
 def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
-    """Relative squared error ‖Y - Q(X) Ŵᵀ‖² / ‖Y‖² of outputs ``[tokens, out]`` where inputs are rounded as well."""
+    """Relative squared error ‖Y - Q(X) Ŵᵀ‖² / ‖Y‖² of outputs ``[tokens, out]``, the inputs rounded."""
     return float((exact - per_token(x) @ stored.dequantize().T).square().sum() / exact.square().sum().clamp(min=1e-30))
 
 

@@ -31,7 +31,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = ["<s>", "</s>", "<pad>"]
-    bpe.train_from_iterator([CORPUS], trainers.BpeTrainer(vocab_size=331, special_tokens=special, initial_alphabet=alphabet))
+    bpe.train_from_iterator(
+        [CORPUS], trainers.BpeTrainer(vocab_size=331, special_tokens=special, initial_alphabet=alphabet)
+    )
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 

@@ -66,8 +66,10 @@ def test_the_wheel_brings_its_command_and_its_passes(wheel: zipfile.ZipFile) -> 
 def test_the_wheel_works_without_the_repository(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     site = tmp_path / "site"
     wheel.extractall(site)
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); import compress.passes.int8 as i, compress.profiles.loader as p"
-    code += "; print(i.__file__, p.__file__, *p.profiles())"
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); "
+    code += (
+        "import compress.passes.int8 as i, compress.profiles.loader as p; print(i.__file__, p.__file__, *p.profiles())"
+    )
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     room = site / "compress"
     assert done.stdout.split() == [str(room / "passes" / "int8.py"), str(room / "profiles" / "loader.py"), "cpu"]

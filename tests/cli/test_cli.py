@@ -18,7 +18,9 @@ ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
 def compress(*args, cwd=None, **options):
     command = [sys.executable, "-m", "compress", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=ENV, timeout=300, check=False, **options)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=ENV, timeout=300, check=False, **options
+    )
 
 
 def copy(source, target, change=None):
@@ -67,7 +69,9 @@ def test_a_variant_is_exported_again_from_its_integers(made, tmp_path):
     out, _ = made
     done = compress("export", out / "int8-fuse", "--target", "ort-cpu", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "again" / "model.onnx.data").read_bytes() == (out / "int8-fuse/onnx/model.onnx.data").read_bytes()
+    assert (tmp_path / "again" / "model.onnx.data").read_bytes() == (
+        out / "int8-fuse/onnx/model.onnx.data"
+    ).read_bytes()
     assert compress("export", out / "int8-fuse", "-o", tmp_path / "again").returncode == 2
     assert compress("export", out / "int8-fuse").returncode == 0
 
