@@ -1,7 +1,8 @@
 """The rewrites of ``fuse``, each a function from a float graph to the number of places that it changed.
 
 Operators of the domain ``com.microsoft`` are onnxruntime's (see its ContribOperators page); all have CPU kernels. Left
-out because they were slower there: MultiHeadAttention for encoders, which its standard Attention beats.
+out because they were slower there: MultiHeadAttention for encoders (by 6 %), which its standard Attention beats, and
+packed q/k/v in front of that, which can't take it whole (by 1 %).
 """
 
 from __future__ import annotations
@@ -77,16 +78,16 @@ def pack_gate_up(graph: ir.Graph) -> int:
 
 
 def pack_qkv(graph: ir.Graph) -> int:
-    """Three projections in front of attention: one MatMul, and a Split where attention can't take it whole."""
+    """Three projections in front of GroupQueryAttention: one MatMul that it takes whole, or split for norms between."""
     changed = 0
-    for node in _of(graph, "GroupQueryAttention", "Attention"):
+    for node in _of(graph, "GroupQueryAttention"):
         straight = [projection(value) for value in node.inputs[:3]]
         parts = [projection(_before_norm(value)) for value in node.inputs[:3]]
         tape = Tape()
         packed = _packed(tape, parts)
         if packed is None:
             continue
-        if node.op_type == "GroupQueryAttention" and all(straight):
+        if all(straight):
             graph.insert_before(node, tape.nodes)
             for i, value in enumerate((packed, None, None)):
                 node.replace_input_with(i, value)

@@ -39,7 +39,7 @@ def smooth(block: Block, stats: InputStatistics, quantize: Quantizer) -> InputSt
 
 
 def per_token(x: Tensor) -> Tensor:
-    """Inputs ``[tokens, features]`` as a runtime sees them that rounds every token to 8 bits with a scale of its own."""
+    """Inputs ``[tokens, features]`` as a runtime sees them that rounds every token to 8 bits by its own scale."""
     scale = x.abs().amax(-1, keepdim=True).clamp(min=1e-12) / 127
     return (x / scale).round_().mul_(scale)
 
