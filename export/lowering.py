@@ -107,7 +107,11 @@ def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
                 None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
             ]
             attributes = {"bits": 8, "block_size": packed.block, "gather_axis": 0, "quantize_axis": 1}
-            return emit.node("GatherBlockQuantized", inputs_, f"{name}.rows", attributes, CONTRIB)
+            found = emit.node("GatherBlockQuantized", inputs_, f"{name}.rows", attributes, CONTRIB)
+            if width == inputs:
+                return found
+            ends = [emit.constant(f"slice.{at}", torch.tensor([at])) for at in (0, inputs, -1)]
+            return emit.node("Slice", [found, *ends], f"{name}.cut")
         case _:
             raise ExportError(f"{name}: ort-cpu can't hold {type(weight).__name__} embeddings of that kind")
 

@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from compress.cli.main import main
+
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
 
@@ -21,6 +23,22 @@ def compress(*args, cwd=None, **options):
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, env=ENV, timeout=300, check=False, **options
     )
+
+
+@pytest.fixture
+def inside(capsys, monkeypatch):
+    """The same in this process, which is quicker: exit code, standard output and standard error."""
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["compress", *map(str, args)])
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(args, ended.value.code, said.out, said.err)
+
+    return call
 
 
 def copy(source, target, change=None):
@@ -87,14 +105,13 @@ def test_a_variant_writes(made):
     out, _ = made
     done = compress("generate", out / "int8-fuse", "the quick", "-n", "5")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("the quick")
-    assert len(done.stdout) > len("the quick\n")
+    assert done.stdout.startswith("the quick")  # what a random model adds may be unprintable
     again = compress("generate", out / "int8-fuse", "the quick", "-n", "5", "--temperature", "1", "--seed", "3")
     assert again.returncode == 0, again.stderr
 
 
-def test_passes_lists_every_option():
-    done = compress("passes")
+def test_passes_lists_every_option(inside):
+    done = inside("passes")
     assert done.returncode == 0
     for word in ("bf16", "fp16", "fuse", "int8", "group=auto", "act=auto", "smooth=auto", "head=int8", "embed=int8"):
         assert word in done.stdout
@@ -125,22 +142,23 @@ def test_passes_lists_every_option():
         (["MODEL", "--nonsense"], 2, "--nonsense"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(llama, tmp_path, args, code, message):
+def test_a_mistake_is_told_in_one_line(llama, tmp_path, inside, monkeypatch, args, code, message):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     names = {"MODEL": str(llama), "EMPTY": str(tmp_path / "empty")}
-    done = compress(*(names.get(arg, arg) for arg in args), cwd=tmp_path)
+    done = inside(*(names.get(arg, arg) for arg in args))
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path):
+def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path, inside):
     def poison(tensors):
         tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
 
     broken = copy(llama, tmp_path / "nan", poison)
-    done = compress(broken, "-p", "int8", "-o", tmp_path / "out", "--no-score")
+    done = inside(broken, "-p", "int8", "-o", tmp_path / "out", "--no-score")
     assert done.returncode == 3
     assert "model.layers.1.mlp.up_proj.weight" in done.stderr
     assert "NaN" in done.stderr
@@ -149,20 +167,20 @@ def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path):
     cut = copy(llama, tmp_path / "cut")
     data = (cut / "model.safetensors").read_bytes()
     (cut / "model.safetensors").write_bytes(data[:-100])
-    done = compress(cut, "-p", "int8", "-o", tmp_path / "out")
+    done = inside(cut, "-p", "int8", "-o", tmp_path / "out")
     assert done.returncode == 3
     assert "truncated" in done.stderr
 
 
-def test_an_output_that_exists_is_kept_unless_told_otherwise(llama, tmp_path):
+def test_an_output_that_exists_is_kept_unless_told_otherwise(llama, tmp_path, inside):
     args = (llama, "-p", "int8", "-o", tmp_path / "out", "--no-score")
-    assert compress(*args).returncode == 0
+    assert inside(*args).returncode == 0
     before = (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns
-    done = compress(*args)
+    done = inside(*args)
     assert done.returncode == 2
     assert "--overwrite" in done.stderr
     assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns == before
-    assert compress(*args, "--overwrite").returncode == 0
+    assert inside(*args, "--overwrite").returncode == 0
     assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns != before
 
 
@@ -182,8 +200,8 @@ def test_an_interrupt_leaves_nothing(llama, tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    done = compress("--debug", "/nowhere/at/all", "-p", "int8")
+def test_debug_shows_the_traceback(inside):
+    done = inside("--debug", "/nowhere/at/all", "-p", "int8")
     assert done.returncode == 3
     assert "Traceback" in done.stderr
 
