@@ -49,9 +49,7 @@ class Emitter:
         known = self.graph.initializers.get(alias)
         if known is not None and known.const_value is tensor:
             return known
-        value = ir.Value(
-            name=alias, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
-        )
+        value = ir.Value(name=alias, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
         if known is not None:
             ir.convenience.replace_all_uses_with(known, value)
             del self.graph.initializers[alias]
@@ -61,9 +59,11 @@ class Emitter:
     def constant(self, name: str, value: Tensor) -> ir.Value:
         """A small constant, kept in the graph where shape inference sees it."""
         if name not in self.graph.initializers:
-            tensor = ir.tensor(value.numpy(), name=name)
+            array = value.numpy()
+            tensor = ir.tensor(array, name=name)
+            known = ir.TensorType(tensor.dtype)
             self.graph.initializers.add(
-                ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
+                ir.Value(name=name, type=known, shape=ir.Shape(array.shape), const_value=tensor)
             )
         return self.graph.initializers[name]
 

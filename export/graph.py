@@ -38,9 +38,8 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> ir.Mod
     doesn't know, or a weight that can't be traced to one tensor of the checkpoint, is an ExportError.
     """
     if config.model_type not in registry:
-        raise ExportError(
-            f"no ONNX graph is known for model type {config.model_type!r}; known: {', '.join(sorted(registry.architectures()))}"
-        )
+        known = ", ".join(sorted(registry.architectures()))
+        raise ExportError(f"no ONNX graph is known for model type {config.model_type!r}; known: {known}")
     module, arch = _declare(config)
     task = registry.get_task(config.model_type) or getattr(type(module), "default_task", "text-generation")
     logging.getLogger("mobius").setLevel(logging.ERROR)
@@ -50,7 +49,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> ir.Mod
         raise ExportError(f"mobius can't build a graph for {config.model_type!r}: {error}") from error
     if list(package) != ["model"]:
         raise ExportError(f"{config.model_type!r} takes several graphs ({', '.join(package)}); only one is supported")
-    model = package["model"]
+    model: ir.Model = package["model"]
     _name_weights(model, module, _meta_tensors(config, names))
     mend(model, config)
     model.functions.clear()

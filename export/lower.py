@@ -126,7 +126,7 @@ class _Walk:
 
     def bias(self, node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
         """The Add behind a product and the vector that it adds; the product itself and None where there is none."""
-        uses = node.outputs[0].uses()
+        uses = tuple(node.outputs[0].uses())
         if len(uses) != 1 or node.outputs[0].is_graph_output():
             return node, None
         (add, index) = uses[0]

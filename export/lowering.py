@@ -59,9 +59,7 @@ def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Val
     )
 
 
-def dynamic(
-    emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None, per_token: bool = True
-) -> Value:
+def dynamic(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None, per_token: bool = True) -> Value:
     """Integers on both sides: DynamicQuantizeMatMul, whose one scale for all inputs ``per_token`` makes one a token.
 
     It does so by bringing every token's largest magnitude to 1 before and multiplying it back afterwards.

@@ -55,7 +55,7 @@ def _windows(config: PretrainedConfig, layers: int) -> list[int]:
 
 
 def _mask_standard(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, windows: list[int]) -> None:
-    """Give standard Attention the bool masks it means: mobius hands encoders' int64 ``[b, s]`` on as it is, or nothing."""
+    """Give Attention the bool masks it means; mobius hands encoders' int64 ``[b, s]`` on as it is, or nothing."""
     first = nodes[0]
     padding = first.inputs[_MASK] if len(first.inputs) > _MASK else None
     if padding is None or padding is mask:
@@ -97,7 +97,7 @@ def _mask_grouped(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Valu
 
 
 def _per_query(tape: Tape, keys: ir.Value, ids: ir.Value) -> ir.Value:
-    """What holds of each key, ``[b, t]``, repeated for every query, ``[b, 1, s, t]``: the runtime doesn't broadcast it."""
+    """What holds of each key, ``[b, t]``, for every query, ``[b, 1, s, t]``: the runtime doesn't broadcast it."""
     wide = tape.op("Unsqueeze", [keys, _constant(tape, np.array([1, 2]))])
     length = tape.op("Shape", [ids], {"start": 1, "end": 2})
     sizes = [_constant(tape, np.array([1, 1])), length, _constant(tape, np.array([1]))]
@@ -106,7 +106,7 @@ def _per_query(tape: Tape, keys: ir.Value, ids: ir.Value) -> ir.Value:
 
 def _shift_positions(tape: Tape, graph: ir.Graph, ids: ir.Value, padding: int) -> None:
     """RoBERTa counts positions from ``padding + 1``, over tokens that aren't padding; padding itself stays there."""
-    rows = next(n for n in graph if n.op_type == "Gather" and "position_embeddings" in str(n.inputs[0].name))
+    rows = next(n for n in graph if n.op_type == "Gather" and "position_embeddings" in str(n.inputs[0]))
     pad = _constant(tape, np.array(padding))
     real = tape.op("Cast", [tape.op("Not", [tape.op("Equal", [ids, pad])])], {"to": int(ir.DataType.INT64)})
     count = tape.op("Mul", [tape.op("CumSum", [real, _constant(tape, np.array(1))]), real])

@@ -52,7 +52,9 @@ class OrtCpu(Target):
             if isinstance(one, WeightPass) and odd:
                 raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)})")
 
-    def export(self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress) -> Artifact:
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
         """Build, fuse, lower, write and prove; the artifact loads from ``out``."""
         model = build(checkpoint.config, checkpoint.names, fused=bool(graph_passes))
         for one in graph_passes:
@@ -64,7 +66,8 @@ class OrtCpu(Target):
         _copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
-        artifact = Artifact(out, self.name, checkpoint.kind, lowered.parameters, lowered.stored_bytes, lowered.read_bytes)
+        sizes = lowered.parameters, lowered.stored_bytes, lowered.read_bytes
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes)
         artifact.save()
         return artifact
 

@@ -75,7 +75,7 @@ def _packed(codes: Tensor, bits: int) -> Tensor:
         return codes
     each = 8 // bits
     lanes = pad(codes, (0, -codes.shape[1] % each)).unflatten(1, (-1, each))
-    packed = lanes[..., 0].clone()
+    packed: Tensor = lanes[..., 0].clone()
     for lane in range(1, each):
         packed |= lanes[..., lane] << (lane * bits)
     return packed

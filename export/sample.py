@@ -30,7 +30,8 @@ def sample(checkpoint: Checkpoint) -> Tensor:
     ids = _words(checkpoint)
     if ids.numel() == 0:
         ids = torch.randint(config.vocab_size, (length,), generator=torch.Generator().manual_seed(0))
-    return ids.repeat(-(-length // ids.numel()))[:length] % config.vocab_size
+    repeated: Tensor = ids.repeat(-(-length // ids.numel()))[:length] % config.vocab_size
+    return repeated
 
 
 def _words(checkpoint: Checkpoint) -> Tensor:

@@ -31,11 +31,13 @@ class Target(ABC):
 
     @abstractmethod
     def check(self, passes: Sequence[Pass]) -> None:
-        """Refuse, with a UsageError, passes that leave forms which this target can't hold; before anything is solved."""
+        """Refuse, with a UsageError, passes that leave forms which this target can't hold, before the work."""
 
     @abstractmethod
-    def export(self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress) -> Artifact:
-        """Write an artifact into ``out``, an empty directory, and prove it equal to the torch model; else ExportError."""
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Write an artifact into ``out``, an empty directory, and prove it equal to torch; else ExportError."""
 
 
 def targets() -> dict[str, type[Target]]:

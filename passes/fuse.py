@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from compress.contract import GraphPass
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+
 @dataclass(frozen=True)
 class Fuse(GraphPass):
-    """Normalizations with their skip connections, attention with its KV cache, rotary embedding and packed q/k/v,
-    packed gate/up, activations with their biases: one operator each."""
+    """One operator each for norms with skips, attention with cache and rotary, packed q/k/v, gate/up, activations."""
 
-    name = "fuse"
+    name: ClassVar[str] = "fuse"
 
     def rewrite(self, model: ir.Model) -> int:
         """Rewrite in place; returns how many places changed."""

@@ -171,7 +171,8 @@ def _product(part: Projection) -> ir.Value:
 def _packed(tape: Tape, parts: Sequence[Projection | None]) -> ir.Value | None:
     """One MatMul for projections of one input, with their biases; None where they aren't that."""
     found = [part for part in parts if part is not None]
-    if len(found) < len(parts) or len({id(part.x) for part in found}) != 1 or len({id(part.weight) for part in found}) == 1:
+    inputs, weights = {id(part.x) for part in found}, {id(part.weight) for part in found}
+    if len(found) < len(parts) or len(inputs) != 1 or len(weights) == 1:
         return None
     biases = [part.bias for part in found if part.bias is not None]
     if len(biases) not in (0, len(found)):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from compress.block import Block, Fold
 from compress.statistics import InputStatistics, LinearInput
-from compress.weight import Dense, Quantized
+from compress.weight import Dense, Quantized, Weight
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -86,21 +86,18 @@ def _spread(scale: Tensor, fold: Fold) -> Tensor:
 def _apply(block: Block, fold: Fold, scale: Tensor) -> None:
     wide = _spread(scale, fold)
     for name in fold.consumers:
-        matrix = block.weights[name]
-        block.weights[name] = Dense((matrix.dequantize() * wide).to(_dtype(block, name)))
+        block.weights[name] = _times(block.weights[name], wide)
     bias = fold.source.removesuffix("weight") + "bias"
     if fold.source in block.weights:
-        source = block.weights[fold.source].dequantize() / scale[:, None]
-        block.weights[fold.source] = Dense(source.to(_dtype(block, fold.source)))
-    else:
-        block.vectors[fold.source] = (block.vectors[fold.source].float() / scale).to(block.vectors[fold.source].dtype)
-    if bias in block.vectors:
-        block.vectors[bias] = (block.vectors[bias].float() / scale).to(block.vectors[bias].dtype)
+        block.weights[fold.source] = _times(block.weights[fold.source], 1 / scale[:, None])
+    for name in {fold.source, bias} & block.vectors.keys():
+        vector = block.vectors[name]
+        block.vectors[name] = (vector.float() / scale).to(vector.dtype)
 
 
-def _dtype(block: Block, name: str) -> torch.dtype:
-    weight = block.weights[name]
-    return weight.tensor.dtype if isinstance(weight, Dense) else torch.float32
+def _times(weight: Weight, scale: Tensor) -> Dense:
+    assert isinstance(weight, Dense)
+    return replace(weight, tensor=(weight.tensor.float() * scale).to(weight.tensor.dtype))
 
 
 def _scaled(inputs: LinearInput, scale: Tensor) -> LinearInput:

@@ -24,6 +24,7 @@ from compress.weight import Factored
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
 DECODERS = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
+PIPELINES = ["int8:act=none", "int8:act=dynamic", "int8:act=none:group=channel", "fp16", "bf16,int8:act=none"]
 ENCODERS = ["BertModel", "RobertaModel", "DistilBertModel"]
 
 
@@ -113,7 +114,7 @@ def test_an_encoder_says_what_torch_says(tiny, tmp_path, name, fused):
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM", "BertModel"])
-@pytest.mark.parametrize("pipeline", ["int8:act=none", "int8:act=dynamic", "int8:act=none:group=channel", "fp16", "bf16,int8:act=none"])  # fmt: skip
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("fused", [True, False])
 def test_every_form_comes_close_to_its_dequantized_self(tiny, tmp_path, name, pipeline, fused):
     made = variant(tiny(name), pipeline, tmp_path / "v")
@@ -195,14 +196,14 @@ class Wrong(GraphPass):
 
     def rewrite(self, model):
         node = next(n for n in model.graph if n.op_type == "SkipSimplifiedLayerNormalization")
-        node.attributes["epsilon"] = type(node.attributes["epsilon"])(
-            "epsilon", node.attributes["epsilon"].type, 0.5
-        )
+        node.attributes["epsilon"] = type(node.attributes["epsilon"])("epsilon", node.attributes["epsilon"].type, 0.5)
         return 1
 
 
 def test_the_gate_names_the_first_differing_output(llama, tmp_path):
-    with pytest.raises(ExportError, match=r"differs from torch in logits \(one text, without a cache\): by .*; nothing"):
+    with pytest.raises(
+        ExportError, match=r"differs from torch in logits \(one text, without a cache\): by .*; nothing"
+    ):
         export(Model.open(str(llama)), tmp_path / "a", passes=[Wrong()])
 
 

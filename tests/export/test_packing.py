@@ -10,6 +10,8 @@ from compress.errors import ExportError
 from compress.export.packing import block_of, blocked
 from compress.weight import Quantized
 
+SHAPES = [(8, 128, 32), (8, 192, 64), (8, 96, 96), (8, 100, 100), (8, 576, 576), (4, 128, 32), (2, 128, 64)]
+
 
 def quantized(bits, inputs, group, zero=False, rows=12):
     random = torch.Generator().manual_seed(bits + inputs)
@@ -37,7 +39,7 @@ def evaluate(node, inputs, arrays, out):
 
 
 @pytest.mark.parametrize("zero", [False, True])
-@pytest.mark.parametrize(("bits", "inputs", "group"), [(8, 128, 32), (8, 192, 64), (8, 96, 96), (8, 100, 100), (8, 576, 576), (4, 128, 32), (2, 128, 64)])  # fmt: skip
+@pytest.mark.parametrize(("bits", "inputs", "group"), SHAPES)
 def test_matmulnbits_multiplies_with_dequantize(bits, inputs, group, zero):
     weight = quantized(bits, inputs, group, zero)
     packed = blocked(weight)
@@ -68,7 +70,8 @@ def test_gather_reads_the_same_bytes(inputs, group):
 
 
 def test_blocks_are_the_largest_that_divide_the_group():
-    assert [block_of(quantized(8, inputs, group)) for inputs, group in [(128, 128), (128, 64), (128, 32), (576, 576), (100, 100)]] == [128, 64, 32, 64, 32]  # fmt: skip
+    expected = {(128, 128): 128, (128, 64): 64, (128, 32): 32, (576, 576): 64, (100, 100): 32}
+    assert {shape: block_of(quantized(8, *shape)) for shape in expected} == expected
     with pytest.raises(ExportError, match="onnxruntime needs groups that 16 divides, not 24"):
         block_of(quantized(8, 48, 24))
 
