@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import io
 import os
@@ -14,7 +13,7 @@ from pathlib import Path
 from compress.architecture import quiet_transformers
 from compress.errors import MissingComponentError, unknown
 from compress.progress import Progress, Silent
-from compress.shards import SUMS
+from compress.shards import SUMS, record_hashes
 from compress.staging import staged
 
 _INSTALL = "pip install 'compress-models[demo]'"
@@ -39,7 +38,7 @@ def demo_model(name: str, progress: Progress | None = None) -> Path:
         (progress or Silent()).notice(f"making demo:{name} in {path} (once)")
         with staged(path, overwrite=True) as stage:
             DEMOS[name](stage)
-            _record_hashes(stage)
+            record_hashes(stage)
     return path
 
 
@@ -120,10 +119,3 @@ def _articles(dump: Path) -> Iterator[str]:
             text = filter_wiki(raw)
             if len(text) > _SHORTEST_ARTICLE and not text.lower().startswith("#redirect"):
                 yield text.replace("'''", "").replace("''", "").strip()
-
-
-def _record_hashes(path: Path) -> None:
-    """Write the sha256 of every weight file, in the format of ``sha256sum``."""
-    files = sorted(path.glob("*.safetensors"))
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (path / SUMS).write_text("".join(lines))

@@ -193,6 +193,12 @@ def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]
             yield file, blob
 
 
+def record_hashes(path: Path) -> None:
+    """Write the sha256 of every weight file into ``SHA256SUMS``, in the format of ``sha256sum``."""
+    files = sorted(path.glob("*.safetensors"))
+    (path / SUMS).write_text("".join(f"{_sha256(file)}  {file.name}\n" for file in files))
+
+
 def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as stream:

@@ -23,7 +23,7 @@ from compress.model import Model
 from compress.model_card import write_card
 from compress.packing import decode, encode, quantization_config
 from compress.progress import Silent
-from compress.shards import Shards, find_shards
+from compress.shards import Shards, find_shards, record_hashes
 from compress.weight import Weight
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class VariantWriter:
         """Write what is left, the config, the tokenizer's files and the manifest."""
         self._flush()
         self._name_shards()
+        record_hashes(self.directory)
         self._write_config()
         for pattern in _COPIED:
             for file in self.model.path.glob(pattern):

@@ -13,6 +13,8 @@ import onnx_ir as ir
 from transformers import GenerationConfig, PretrainedConfig
 
 CONFIG = "genai_config.json"
+_LONGEST = 2048
+"""Tokens of text that room is made for when nobody says how many: a cache that is shared is allocated whole."""
 
 
 def write_genai_config(model: ir.Model, config: PretrainedConfig, source: Path, out: Path) -> None:
@@ -33,7 +35,7 @@ def write_genai_config(model: ir.Model, config: PretrainedConfig, source: Path, 
             "do_sample": False,
             "early_stopping": True,
             "length_penalty": 1.0,
-            "max_length": context,
+            "max_length": min(context, _LONGEST),
             "min_length": 0,
             "no_repeat_ngram_size": 0,
             "num_beams": 1,

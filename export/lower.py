@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import onnx_ir as ir
 import torch
@@ -18,6 +18,9 @@ from compress.progress import Progress
 from compress.weight import Dense, Quantized, Weight
 
 _INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
+
+
+Rounding = Literal["never", "prepacked", "always"]
 
 
 class Weights(Protocol):
@@ -34,13 +37,14 @@ class Weights(Protocol):
 class Lowered:
     """What a lowered graph holds: weights of the source, bytes, and the bytes that decoding one token reads.
 
-    ``rounds_inputs`` says that some operator can't but round its inputs to 8 bits.
+    ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed,
+    or always.
     """
 
     parameters: int
     stored_bytes: int
     read_bytes: int
-    rounds_inputs: bool
+    rounding: Rounding
 
 
 def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progress) -> Lowered:
@@ -54,8 +58,13 @@ def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progres
     RemoveUnusedNodesPass()(model)
     model.opset_imports["com.microsoft"] = 1
     tables = sum(walk.tables[name] for name in walk.gathered - walk.multiplied)
-    rounds = any(node.op_type == "DynamicQuantizeMatMul" for node in model.graph)
-    return Lowered(sum(walk.parameters.values()), sidecar.written, sidecar.written - tables, rounds)
+    operators = {node.op_type for node in model.graph}
+    rounding: Rounding = "never"
+    if "MatMulNBits" in operators:
+        rounding = "prepacked"
+    if "DynamicQuantizeMatMul" in operators:
+        rounding = "always"
+    return Lowered(sum(walk.parameters.values()), sidecar.written, sidecar.written - tables, rounding)
 
 
 class _Walk:

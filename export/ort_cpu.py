@@ -62,7 +62,6 @@ class OrtCpu(Target):
         _describe(model, checkpoint, graph_passes)
         talks = references(checkpoint.torch_module(), checkpoint.kind, sample(checkpoint))
         lowered = _prove(model, checkpoint, talks, out, progress)
-        compare_rounded(out / GRAPH, talks)
         _copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
@@ -82,14 +81,16 @@ def _prove(model: ir.Model, checkpoint: Checkpoint, talks: list[Talk], out: Path
     with Sidecar(out) as sidecar:
         lowered = lower(model, checkpoint, sidecar, progress)
     ir.save(model, out / GRAPH)
-    if not lowered.rounds_inputs:
+    if lowered.rounding == "always":
+        with tempfile.TemporaryDirectory() as scratch:
+            with Sidecar(Path(scratch)) as sidecar:
+                lower(floats, _Floats(checkpoint), sidecar, Silent())
+            ir.save(floats, Path(scratch) / GRAPH)
+            compare(Path(scratch) / GRAPH, talks)
+    else:
         compare(out / GRAPH, talks)
-        return lowered
-    with tempfile.TemporaryDirectory() as scratch:
-        with Sidecar(Path(scratch)) as sidecar:
-            lower(floats, _Floats(checkpoint), sidecar, Silent())
-        ir.save(floats, Path(scratch) / GRAPH)
-        compare(Path(scratch) / GRAPH, talks)
+    if lowered.rounding != "never":
+        compare_rounded(out / GRAPH, talks)
     return lowered
 
 

@@ -48,7 +48,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Make:
         if name.endswith("CausalLM"):
             sizes["num_key_value_heads"] = 2
         torch.manual_seed(0)
-        module = cls(cls.config_class(**sizes, **options)).eval()
+        module = cls(cls.config_class(**{**sizes, **options})).eval()
         path: Path = tmp_path_factory.mktemp(name)
         module.save_pretrained(path, **(save or {}))
         words.save_pretrained(path)

@@ -200,6 +200,20 @@ def test_an_interrupt_leaves_nothing(llama, tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("library", ["onnxruntime", "onnxruntime_genai"])
+def test_a_missing_component_is_named_with_its_extra(llama, tmp_path, inside, monkeypatch, library):
+    folder = copy(llama, tmp_path / "v")
+    (folder / "genai_config.json").write_text("{}")
+    for name in [name for name in sys.modules if name.split(".")[0] == library or name.startswith("compress.export.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    args = ["generate", folder, "hello"] if library.endswith("genai") else [llama, "-p", "int8", "-o", tmp_path / "out"]
+    done = inside(*args)
+    assert done.returncode == 5
+    assert done.stderr == f"compress: {library} is not installed: pip install 'compress-models[cpu]'\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_debug_shows_the_traceback(inside):
     done = inside("--debug", "/nowhere/at/all", "-p", "int8")
     assert done.returncode == 3

@@ -129,6 +129,15 @@ def test_a_directory_that_is_no_variant_is_refused(llama):
         Variant.open(llama)
 
 
+def test_a_variant_whose_bytes_changed_is_refused(llama, tmp_path):
+    file = make(llama, "int8", tmp_path / "v").path / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match="model.safetensors"):
+        Variant.open(file.parent)
+
+
 def test_a_damaged_manifest_is_named(llama, tmp_path):
     variant = make(llama, "int8", tmp_path / "v")
     (variant.path / "compress.json").write_text("{}")
