@@ -61,7 +61,9 @@ def operators(artifact):
 
 
 def logits(artifact):
-    session = ort.InferenceSession(artifact.path / "model.onnx", providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_prepacking", "1")  # then MatMulNBits computes in float
+    session = ort.InferenceSession(artifact.path / "model.onnx", options, providers=["CPUExecutionProvider"])
     feed = {"input_ids": TOKENS.numpy(), "attention_mask": np.ones_like(TOKENS.numpy())}
     for node in session.get_inputs():
         if node.name not in feed:
@@ -81,7 +83,7 @@ def test_parts_of_a_packed_product_that_are_stored_differently_stay_apart(tiny, 
     assert found["MatMulNBits"] == 2 * 3
     assert found["Concat"] >= 2 * 2
     expected = Stored(tiny(name), form).torch_module()(TOKENS).logits.detach().numpy()
-    assert np.linalg.norm(logits(artifact) - expected) < 0.02 * np.linalg.norm(expected)
+    assert np.abs(logits(artifact) - expected).max() < 1e-3
 
 
 def test_a_tied_matrix_whose_width_no_block_divides_is_still_stored_once(tiny, tmp_path):
