@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ class OrtEngine:
         return logits
 
 
-class Cache:
+class Cache(ABC):
     """Keys and values of every layer, bound as a graph's past inputs and present outputs.
 
     Inputs are named ``past_key_values.{i}.key``, outputs ``present.{i}.key``; ``shapes`` are the graph's
@@ -126,12 +127,13 @@ class Cache:
             for shape, dtype in zip(shapes, dtypes, strict=True)
         ]
 
+    @abstractmethod
     def _room(self, capacity: int) -> int:
-        raise NotImplementedError
+        """How many tokens there is room for from the start."""
 
+    @abstractmethod
     def bind(self) -> None:
         """Bind the inputs and outputs of the next run."""
-        raise NotImplementedError
 
     def take(self, present: list[ort.OrtValue], length: int) -> None:
         """Keep what a run left behind; the cache now holds so many tokens."""
