@@ -68,14 +68,13 @@ def command(
     runtime = find_target(target or chosen.target)
     for pipeline in parsed:
         runtime.check(pipeline.passes)
-    _check_free(out, parsed, overwrite)
+    _check_free(out, parsed, overwrite, scoring=not no_score)
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
         for pipeline in parsed:
             settle(model, pipeline)
     texts = Texts(model, calibration, evaluation, samples, length, seed, console)
-    if evaluation is not None and not no_score:
-        _ = texts.evaluation  # a text that can't be used is refused before the work, not after it
+    texts.check(scoring=not no_score)
     entries = [_make(model, pipeline, runtime, texts, out, seed, overwrite, console) for pipeline in parsed]
     if no_score:
         return
@@ -91,12 +90,14 @@ def _parse(pipelines: Sequence[str]) -> list[Pipeline]:
     return parsed
 
 
-def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool) -> None:
+def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scoring: bool) -> None:
     """Refuse now what would be refused after the work."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose another output directory with -o")
     for pipeline in pipelines:
         check_replaceable(out / pipeline.slug, overwrite)
+    if scoring and not overwrite and (out / "report.md").exists():
+        raise UsageError(f"{out / 'report.md'} exists; choose another output directory with -o, or pass --overwrite")
 
 
 def _make(

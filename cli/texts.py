@@ -31,6 +31,13 @@ class Texts:
     seed: int
     progress: Progress
 
+    def check(self, scoring: bool) -> None:
+        """Read the named files now: a text that can't be used is refused before the work, not after it."""
+        if self.calibration_file is not None:
+            _ = self.calibration
+        if scoring and self.evaluation_file is not None:
+            _ = self.evaluation
+
     @cached_property
     def calibration(self) -> Calibration:
         """The named file, or what the model writes itself."""

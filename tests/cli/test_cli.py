@@ -129,6 +129,7 @@ def test_passes_lists_every_option(inside):
         (["MODEL", "-p", "int8", "-p", "int8"], 2, "pipeline int8 is given twice"),
         (["MODEL", "-p", "int8", "--profile", "cppu"], 2, "did you mean 'cpu'?"),
         (["MODEL", "-p", "int8", "--eval", "nowhere.txt"], 2, "nowhere.txt"),
+        (["MODEL", "-p", "int8", "--calibration", "nowhere.txt"], 2, "nowhere.txt"),
         (["MODEL", "-p", "int8", "--samples", "0"], 2, "--samples"),
         (["MODEL", "-p", "int8", "-o", "/proc/out"], 2, "/proc"),
         (["demo:smolm", "-p", "int8"], 2, "unknown demo 'smolm'; did you mean 'smollm2'?"),
@@ -182,6 +183,16 @@ def test_an_output_that_exists_is_kept_unless_told_otherwise(llama, tmp_path, in
     assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns == before
     assert inside(*args, "--overwrite").returncode == 0
     assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns != before
+
+
+def test_a_report_that_exists_is_kept_too(llama, tmp_path, inside):
+    report = tmp_path / "out" / "report.md"
+    report.parent.mkdir()
+    report.write_text("precious")
+    done = inside(llama, "-p", "int8", "-o", report.parent)
+    assert done.returncode == 2
+    assert "report.md exists" in done.stderr
+    assert report.read_text() == "precious"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
