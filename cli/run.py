@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.options import evaluation_file, overwrite, seed, trust_remote_code
 from compress.cli.scoring import ARTIFACT, Entry, score_and_report
@@ -78,8 +79,9 @@ def command(
     entries = [_make(model, pipeline, runtime, texts, out, seed, overwrite, console) for pipeline in parsed]
     if no_score:
         return
+    settings = Settings(seed=seed, threads=chosen.threads)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
-        score_and_report(model, entries, runtime, texts, Path(scratch), out, command_line(), console)
+        score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
 
 
 def _parse(pipelines: Sequence[str]) -> list[Pipeline]:

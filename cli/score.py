@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.options import evaluation_file, seed, trust_remote_code
 from compress.cli.run import command_line
@@ -43,6 +44,7 @@ def command(
     A report among the arguments (out/* holds one) is passed over.
     """
     console = Console()
+    runtime = find_target(target)
     variants = [path for path in paths if not path.name.startswith("report.")]
     manifests = [(path, Manifest.read(path)) for path in variants]
     if not manifests:
@@ -60,7 +62,17 @@ def command(
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
     texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
-        score_and_report(original, entries, find_target(target), texts, Path(scratch), folder, command_line(), console)
+        score_and_report(
+            original,
+            entries,
+            runtime,
+            texts,
+            Path(scratch),
+            folder,
+            Settings(seed=seed),
+            command_line(),
+            console,
+        )
 
 
 def _parent(variants: list[Path]) -> Path:

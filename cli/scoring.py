@@ -37,6 +37,7 @@ def score_and_report(
     texts: Texts,
     scratch: Path,
     out: Path,
+    settings: Settings,
     command: str,
     console: Console,
 ) -> Scorecard:
@@ -54,7 +55,7 @@ def score_and_report(
     card = score(
         contenders,
         text.tokens.numpy(),
-        Settings(seed=texts.seed),
+        settings,
         console,
         model=model.source,
         command=command,

@@ -35,7 +35,7 @@ class Checkpoint(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every tensor, in the order of the checkpoint."""
+        """Every tensor, in the module's order."""
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is no matrix (a norm, a bias), in its stored dtype."""
