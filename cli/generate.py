@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from compress.cli.options import seed
 from compress.cli.scoring import ARTIFACT
 from compress.errors import ModelError, RunError
 
@@ -18,7 +19,7 @@ from compress.errors import ModelError, RunError
     "--temperature", default=0.0, show_default=True, type=click.FloatRange(min=0), help="0 takes the likeliest token."
 )
 @click.option("--top-k", default=50, show_default=True, type=click.IntRange(min=1), help="Sample from so many tokens.")
-@click.option("--seed", default=0, show_default=True, help="Of the sampling.")
+@seed
 def command(path: Path, prompt: str, tokens: int, temperature: float, top_k: int, seed: int) -> None:
     """Continue PROMPT with VARIANT, in onnxruntime-genai."""
     import onnxruntime_genai as genai

@@ -10,7 +10,9 @@ evaluation_file = click.option(
     type=click.Path(path_type=Path),
     help="Text (or JSON lines) to measure accuracy on.  [default: a demo's held-out text, else self-written]",
 )
-seed = click.option("--seed", default=0, show_default=True, help="Of everything random.")
+seed = click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Of everything random."
+)
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 trust_remote_code = click.option(
     "--trust-remote-code", is_flag=True, help="Accept pickled weights, and checkpoints that bring code (not run)."

@@ -56,7 +56,10 @@ def command(
     folder = out or _parent(variants)
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a directory; -o names an existing one")
-    original = Model.open(model or name, trust_remote_code, console)
+    try:
+        original = Model.open(model or name, trust_remote_code, console)
+    except ModelError as error:
+        raise ModelError(f"{error}; --model says where the variants' original is now") from error
     if original.digest != digest:
         raise ModelError(f"{original.source} is not the model that these variants were made from: its weights differ")
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from compress.architecture import longest_input
 from compress.artifact import Kind
 from compress.compression import Calibration
 from compress.demo import evaluation_text
+from compress.errors import ModelError
 from compress.model import Model
 from compress.progress import Progress
 from compress.text import read_text, self_written, vocabulary_text, windows
@@ -32,7 +34,16 @@ class Texts:
     progress: Progress
 
     def check(self, scoring: bool) -> None:
-        """Read the named files now: a text that can't be used is refused before the work, not after it."""
+        """Read the named files now: a text that can't be used is refused before the work, not after it.
+
+        So is a model without a tokenizer; one that is not scored gets a notice.
+        """
+        try:
+            self.model.tokenizer()
+        except ModelError as error:
+            if scoring or self.calibration_file is not None:
+                raise
+            self.progress.notice(f"{error}: the variant can't be scored, nor generate")
         if self.calibration_file is not None:
             _ = self.calibration
         if scoring and self.evaluation_file is not None:
@@ -51,7 +62,7 @@ class Texts:
     def evaluation(self) -> Calibration:
         """The named file, else for a demo its held-out text, else what the model writes with another seed."""
         count, length = EVALUATION_WINDOWS[self.model.kind]
-        length = min(length, self._longest)
+        length = min(length, longest_input(self.model.config))
         if self.evaluation_file is not None:
             tokens = windows(self.model.tokenizer(), read_text(self.evaluation_file), length, count)
             return Calibration(tokens, self.evaluation_file.name)
@@ -61,13 +72,8 @@ class Texts:
         return self._own(count, length, self.seed + 1)
 
     @property
-    def _longest(self) -> int:
-        """What the model can take in at once."""
-        return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
-
-    @property
     def _window(self) -> int:
-        return min(self.length, self._longest)
+        return min(self.length, longest_input(self.model.config))
 
     def _own(self, count: int, length: int, seed: int) -> Calibration:
         tokenizer = self.model.tokenizer()

@@ -87,6 +87,12 @@ def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype 
     return module.eval()  # type: ignore[no-any-return]
 
 
+def longest_input(config: PretrainedConfig) -> int:
+    """How many tokens a model takes in at once; RoBERTa's positions start behind the one of its padding."""
+    positions = int(config.max_position_embeddings)
+    return positions - config.pad_token_id - 1 if config.model_type == "roberta" else positions
+
+
 def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     """The architecture that a checked ``config.json`` names; a ModelError where transformers finds it invalid.
 
@@ -168,4 +174,5 @@ def quiet_transformers() -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """What an error of another library says, cut to one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -35,8 +35,7 @@ class Calibration:
 
 def settle(model: Model, pipeline: Pipeline) -> Pipeline:
     """The pipeline with every option decided for this model; raises UsageError where a pass can't work on it."""
-    decided = [p.settle(model) if isinstance(p, WeightPass) else p for p in pipeline.passes]
-    return replace(pipeline, passes=tuple(decided))
+    return replace(pipeline, passes=tuple(item.settle(model) for item in pipeline.passes))
 
 
 def compress_model(

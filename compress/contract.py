@@ -55,6 +55,13 @@ class Pass(ABC):
         changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
         return ":".join([self.name, *changed])
 
+    def settle(self, model: Model) -> Self:
+        """The same pass with everything that its defaults leave open decided for this model.
+
+        Called before any weight is read: a pass that can't work on this model raises UsageError here.
+        """
+        return self
+
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:
         """The pass's options by name, each with its type, default, bounds and description."""
@@ -66,13 +73,6 @@ class WeightPass(Pass):
 
     accepts: ClassVar[tuple[type, ...]] = (Dense,)
     produces: ClassVar[tuple[type, ...]]
-
-    def settle(self, model: Model) -> Self:
-        """The same pass with everything that its defaults leave open decided for this model.
-
-        Called before any weight is read: a pass that can't work on this model raises UsageError here.
-        """
-        return self
 
     def needs(self) -> Statistic:
         """The statistics that `run` reads; NONE spares the calibration."""

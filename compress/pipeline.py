@@ -92,6 +92,8 @@ def _conflict(order: Sequence[WeightPass]) -> str | None:
         if not set(forms) <= set(item.accepts):
             made = ", ".join(form.__name__ for form in forms)
             takes = ", ".join(form.__name__ for form in item.accepts)
-            return f"{item.name} works on {takes} weights, but {before.name if before else 'the model'} leaves {made}"
+            return (
+                f"{item.name} works on {takes} weights, but {before.name if before else 'the model'} may leave {made}"
+            )
         forms, before = item.produces, item
     return None

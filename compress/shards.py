@@ -112,8 +112,8 @@ def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
     if not index_file.is_file():
         return [], {}
     try:
-        index: dict[str, str] = dict(json.loads(index_file.read_text())["weight_map"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        index = {str(name): str(file) for name, file in json.loads(index_file.read_text())["weight_map"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index_file} can't be read ({error})") from error
     files = [path / file for file in sorted(set(index.values()))]
     for file in files:
@@ -134,7 +134,7 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
         header.pop("__metadata__", None)
         end = 8 + length + max((info["data_offsets"][1] for info in header.values()), default=0)
         shapes = {name: tuple(info["shape"]) for name, info in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
         raise ModelError(f"{file} is no readable safetensors file ({error})") from error
     if size != end:
         kind = "truncated" if size < end else "too long"
@@ -182,8 +182,10 @@ def _check_hashes(path: Path, shards: Shards, progress: Progress) -> None:
 def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     """Every weight file whose hash was written down."""
     sums = path / SUMS
-    lines = sums.read_text().splitlines() if sums.is_file() else []
-    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
+    lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
+    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
+    if odd := next((pair for pair in pairs if len(pair) != 2), None):
+        raise ModelError(f"{sums} can't be read: {odd[0]!r} is no hash and file name")
     written = {name.lstrip("*"): digest for digest, name in pairs}
     for file in files:
         blob = file.resolve().name

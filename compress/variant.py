@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,9 @@ class VariantWriter:
         self.model = model
         self.directory = directory
         self.forms: dict[str, StoredForm] = {}
-        self._linears = [f"{n}.weight" for n, m in module.named_modules() if isinstance(m, torch.nn.Linear)]
+        # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
+        loaded = replace(model.built, options={}).meta_module()
+        self._linears = [f"{n}.weight" for n, m in loaded.named_modules() if isinstance(m, torch.nn.Linear)]
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
         self._pending: dict[str, Tensor] = {}
         self._shards: list[list[str]] = []

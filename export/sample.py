@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from compress.architecture import longest_input
 from compress.checkpoint import Checkpoint
 from compress.errors import CompressError
 
@@ -26,7 +27,7 @@ def sample(checkpoint: Checkpoint) -> Tensor:
     config = checkpoint.config
     window = getattr(config, "sliding_window", None) or 0
     length = window + _LENGTH if window <= _LONGEST_WINDOW else _LENGTH
-    length = min(length, config.max_position_embeddings - 1)
+    length = min(length, longest_input(config) - 1)
     ids = _words(checkpoint)
     if ids.numel() == 0:
         ids = torch.randint(config.vocab_size, (length,), generator=torch.Generator().manual_seed(0))

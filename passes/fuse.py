@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic.dataclasses import dataclass
 
 from compress.contract import GraphPass
+from compress.errors import UsageError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from compress.model import Model
+
+_HEAD_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,16 @@ class Fuse(GraphPass):
     """One operator each for norms with skips, attention with cache and rotary, packed q/k/v, gate/up, activations."""
 
     name: ClassVar[str] = "fuse"
+
+    def settle(self, model: Model) -> Self:
+        """Refuse heads that onnxruntime's GroupQueryAttention can't take."""
+        config = model.config
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        if model.kind == "decoder" and size % _HEAD_MULTIPLE:
+            raise UsageError(
+                f"fuse: heads of size {size} can't be fused, {_HEAD_MULTIPLE} must divide it; leave fuse out"
+            )
+        return self
 
     def rewrite(self, model: ir.Model) -> int:
         """Rewrite in place; returns how many places changed."""

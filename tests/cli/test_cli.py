@@ -154,6 +154,31 @@ def test_a_mistake_is_told_in_one_line(llama, tmp_path, inside, monkeypatch, arg
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_a_model_without_a_tokenizer_is_refused_before_the_work(llama, tmp_path, inside):
+    bare = copy(llama, tmp_path / "bare")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (bare / name).unlink()
+    done = inside(bare, "-p", "fuse", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "no tokenizer" in done.stderr
+    assert not (tmp_path / "out").exists()
+    done = inside(bare, "-p", "fuse", "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 0
+    assert "note:" in done.stderr
+
+
+def test_positions_that_padding_takes_are_not_counted(tiny, tmp_path, inside):
+    path = tiny("RobertaModel", pad_token_id=2)
+    assert inside(path, "-p", "int8", "-o", tmp_path / "out", "--no-score").returncode == 0
+
+
+def test_heads_that_cannot_be_fused_are_refused(tiny, tmp_path, inside):
+    path = tiny("LlamaForCausalLM", head_dim=10)
+    done = inside(path, "-p", "fuse", "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 2
+    assert done.stderr == "compress: fuse: heads of size 10 can't be fused, 8 must divide it; leave fuse out\n"
+
+
 def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path, inside):
     def poison(tensors):
         tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
@@ -164,6 +189,10 @@ def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path, inside):
     assert "model.layers.1.mlp.up_proj.weight" in done.stderr
     assert "NaN" in done.stderr
     assert not (tmp_path / "out").exists()
+
+    sums = copy(llama, tmp_path / "sums")
+    (sums / "SHA256SUMS").write_text("nonsense\n")
+    assert inside(sums, "-p", "int8", "-o", tmp_path / "out").returncode == 3
 
     cut = copy(llama, tmp_path / "cut")
     data = (cut / "model.safetensors").read_bytes()

@@ -50,6 +50,15 @@ def test_other_families_load_too(tiny, tmp_path, name):
         assert torch.equal(theirs, variant.torch_module()(TOKENS)[0])
 
 
+@pytest.mark.parametrize("pipeline", ["int8", "int8:act=none"])
+def test_an_encoder_without_a_pooler_loads_too(tiny, tmp_path, pipeline):
+    variant = make(tiny("BertForMaskedLM"), pipeline, tmp_path / "v")
+    theirs = AutoModel.from_pretrained(variant.path, dtype=torch.float32)
+    with torch.no_grad():
+        expected, actual = variant.torch_module()(TOKENS)[0], theirs(TOKENS)[0]
+    assert (actual - expected).norm() / expected.norm() < (0.05 if pipeline == "int8" else 1e-6)
+
+
 def test_dynamic_inputs_are_written_so_that_transformers_rounds_them(untied, tmp_path):
     variant = make(untied, "int8:act=dynamic:fallback=1", tmp_path / "v")
     scheme = json.loads((variant.path / "config.json").read_text())["quantization_config"]["config_groups"]["group_0"]

@@ -39,7 +39,7 @@ def test_a_mistake_is_named_with_its_remedy(text, message):
 
 
 def test_an_impossible_order_is_refused_with_the_one_that_works():
-    with pytest.raises(UsageError, match="int8 leaves Quantized, Dense; this order works: fp16,int8,fuse"):
+    with pytest.raises(UsageError, match="int8 may leave Quantized, Dense; this order works: fp16,int8,fuse"):
         Pipeline.parse("int8,fp16,fuse")
 
 
