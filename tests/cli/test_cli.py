@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -228,7 +229,9 @@ def test_a_report_that_exists_is_kept_too(llama, tmp_path, inside):
 def test_an_interrupt_leaves_nothing(llama, tmp_path, number):
     command = [sys.executable, "-m", "compress", str(llama), "-p", "int8:act=dynamic", "-o", str(tmp_path / "out"),
                "--samples", "512", "--length", "128"]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENV)
+    # A shell starts its background jobs deaf to Ctrl-C, and this test may run in one.
+    hears = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENV, preexec_fn=hears)
     for _ in range(600):
         if (tmp_path / "out").exists():
             break
