@@ -12,13 +12,13 @@ from pathlib import Path
 
 import onnx
 
-from compress.artifact import Artifact
+from compress.artifact import FOLDER, Artifact
 from compress.benchmarks import report
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.findings import findings
 from compress.benchmarks.goals import FLOAT, ORIGINAL, Verdict, judge, pipelines, verdict_lines
 from compress.benchmarks.score import score
-from compress.benchmarks.scorecard import Measure, Scorecard
+from compress.benchmarks.scorecard import EVALUATION_WINDOWS, Measure, Scorecard
 from compress.demo import evaluation_text
 from compress.errors import CompressError, MissingComponentError, RequirementError, RunError
 from compress.export.target import find_target
@@ -28,8 +28,6 @@ from compress.progress import Silent
 from compress.text import read_text, windows
 
 MODELS = ("smollm2", "minilm")
-_ARTIFACT = "onnx"
-_WINDOWS = {"decoder": (8, 512), "encoder": (64, 128)}
 
 
 def bench(name: str, evaluation: Path | None, folder: Path) -> Scorecard:
@@ -52,7 +50,7 @@ def bench(name: str, evaluation: Path | None, folder: Path) -> Scorecard:
         raise MissingComponentError(
             "there is no demo text: pip install 'compress-models[demo]', or name one with --eval"
         )
-    count, length = _WINDOWS[model.kind]
+    count, length = EVALUATION_WINDOWS[model.kind]
     tokens = windows(model.tokenizer(), text, length, count).numpy()
     card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv))
     nodes = {contender.name: node_count(contender.path) for contender in contenders[1:]}
@@ -86,7 +84,7 @@ def _build(source: str, wanted: Sequence[str], folder: Path) -> None:
 def _variant(folder: Path, pipeline: str) -> Contender:
     for directory in sorted(folder.iterdir()):
         if (directory / "compress.json").is_file() and Manifest.read(directory).pipeline == pipeline:
-            return Contender.of_artifact(Artifact.open(directory / _ARTIFACT), pipeline, pipeline)
+            return Contender.of_artifact(Artifact.open(directory / FOLDER), pipeline, pipeline)
     raise RunError(f"no variant of {pipeline} was made")
 
 

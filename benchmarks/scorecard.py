@@ -14,6 +14,8 @@ from compress.benchmarks.contender import Role
 from compress.errors import UsageError
 
 SCHEMA = 1
+EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
+"""How many windows of how many tokens a quick score reads."""
 _ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15}
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from compress.artifact import FOLDER
 from compress.cli.console import Console
 from compress.cli.options import overwrite
-from compress.cli.scoring import ARTIFACT
 from compress.export.target import find_target
 from compress.pipeline import Pipeline
 from compress.staging import check_replaceable, staged
@@ -30,7 +30,7 @@ def command(path: Path, target: str, out: Path | None, overwrite: bool) -> None:
     variant = Variant.open(path)
     pipeline = Pipeline.parse(variant.manifest.pipeline)
     runtime.check(pipeline.passes)
-    place = out or path / ARTIFACT
+    place = out or path / FOLDER
     again = overwrite or out is None  # a variant's own artifact holds nothing that its integers don't
     check_replaceable(place, again)
     with staged(place, again) as stage, console.waiting(f"exporting {path} to {runtime.name}"):

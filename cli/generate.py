@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from compress.artifact import FOLDER
 from compress.cli.options import seed
-from compress.cli.scoring import ARTIFACT
 from compress.errors import ModelError, RunError
 
 
@@ -24,7 +24,7 @@ def command(path: Path, prompt: str, tokens: int, temperature: float, top_k: int
     """Continue PROMPT with VARIANT, in onnxruntime-genai."""
     import onnxruntime_genai as genai
 
-    folder = path / ARTIFACT if (path / ARTIFACT).is_dir() else path
+    folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not (folder / "genai_config.json").is_file():
         raise ModelError(f"{path} can't write: it holds no decoder that onnxruntime-genai loads")
     if not prompt:

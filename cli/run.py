@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
+from compress.artifact import FOLDER
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.options import evaluation_file, overwrite, seed, trust_remote_code
-from compress.cli.scoring import ARTIFACT, Entry, score_and_report
+from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
 from compress.errors import UsageError
@@ -116,7 +117,7 @@ def _make(
     path = out / pipeline.slug
     with staged(path, overwrite) as stage:
         variant = compress_model(model, pipeline, stage, lambda: texts.calibration, seed, console)
-        artifact = stage / ARTIFACT
+        artifact = stage / FOLDER
         artifact.mkdir()
         with console.waiting(f"exporting {pipeline} to {runtime.name}"):
             runtime.export(variant, pipeline.graph_passes, artifact, console)

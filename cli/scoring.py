@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.artifact import Artifact
+from compress.artifact import FOLDER, Artifact
 from compress.benchmarks import report
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.findings import findings
@@ -16,9 +16,6 @@ from compress.cli.console import Console
 from compress.cli.texts import Texts
 from compress.export.target import Target
 from compress.model import Model
-
-ARTIFACT = "onnx"
-"""The directory of a variant's artifact, inside the variant's."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,14 @@ def score_and_report(
 ) -> Scorecard:
     """Measure the torch baseline, a float export (made in ``scratch``) and the variants; write and print the report."""
     text = texts.evaluation
-    plain = scratch / ARTIFACT
+    plain = scratch / FOLDER
     plain.mkdir()
     with console.waiting("exporting the float baseline"):
         baseline = runtime.export(model, (), plain, console)
     contenders = [
         Contender.of_checkpoint(model, model.parameters),
         Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"),
-        *(Contender.of_artifact(Artifact.open(e.path / ARTIFACT), e.name, e.recipe) for e in entries),
+        *(Contender.of_artifact(Artifact.open(e.path / FOLDER), e.name, e.recipe) for e in entries),
     ]
     card = score(
         contenders,

@@ -9,16 +9,13 @@ from pathlib import Path
 from torch import Tensor
 
 from compress.architecture import longest_input
-from compress.artifact import Kind
+from compress.benchmarks.scorecard import EVALUATION_WINDOWS
 from compress.compression import Calibration
 from compress.demo import evaluation_text
 from compress.errors import ModelError
 from compress.model import Model
 from compress.progress import Progress
 from compress.text import read_text, self_written, vocabulary_text, windows
-
-EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
-"""How many windows of how many tokens a quick score reads."""
 
 
 @dataclass

@@ -87,6 +87,11 @@ def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype 
     return module.eval()  # type: ignore[no-any-return]
 
 
+def head_size(config: PretrainedConfig) -> int:
+    """How many channels an attention head has."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
 def longest_input(config: PretrainedConfig) -> int:
     """How many tokens a model takes in at once; RoBERTa's positions start behind the one of its padding."""
     positions = int(config.max_position_embeddings)

@@ -11,6 +11,8 @@ from compress.errors import ModelError
 
 Kind = Literal["decoder", "encoder"]
 _FILE = "artifact.json"
+FOLDER = "onnx"
+"""The directory of a variant's artifact, inside the variant's."""
 
 
 @dataclass(frozen=True)

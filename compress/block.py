@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
+from compress.architecture import head_size
 from compress.weight import Weight
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tu
         return tuple(f"{prefix}.{part}.weight" for part in parts)
 
     heads = getattr(config, "num_attention_heads", 1)
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    size = head_size(config)
     repeat = heads // (getattr(config, "num_key_value_heads", None) or heads)
     gated = f"{prefix}.mlp.gate_proj.weight" in names  # without a gate, an activation stands between up and down
     candidates = [

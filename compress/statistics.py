@@ -28,7 +28,7 @@ class LinearInput:
     gram: Tensor = field(default_factory=lambda: torch.zeros(0))
     """E[x xᵀ], ``[features, features]``"""
     sample: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows. A window's first row is among them: sink
+    """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows. A batch's first row is among them: sink
     tokens carry the largest activations."""
 
     def update(self, x: Tensor, share: int) -> None:

@@ -185,13 +185,6 @@ class Variant:
         """The module with its dequantized weights in float32, for inference: the whole model in memory."""
         return load_module(self, self.built)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weights as stored here; a tied matrix counts once."""
-        matrices = sum(form.nbytes for form in self.manifest.weights.values())
-        others = (self.tensor(name) for name in self.names if name not in self.manifest.weights)
-        return matrices + sum(tensor.numel() * tensor.element_size() for tensor in others)
-
 
 class _Reader(Mapping[str, Tensor]):
     """A checkpoint's tensors by name, read when asked for."""

@@ -12,6 +12,8 @@ from typing import Any
 import onnx_ir as ir
 from transformers import GenerationConfig, PretrainedConfig
 
+from compress.architecture import head_size
+
 CONFIG = "genai_config.json"
 _LONGEST = 2048
 """Tokens of text that room is made for when nobody says how many: a cache that is shared is allocated whole."""
@@ -58,7 +60,7 @@ def _decoder(model: ir.Model, config: PretrainedConfig) -> dict[str, Any]:
     return {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
         "filename": "model.onnx",
-        "head_size": getattr(config, "head_dim", None) or config.hidden_size // heads,
+        "head_size": head_size(config),
         "hidden_size": config.hidden_size,
         "num_attention_heads": heads,
         "num_hidden_layers": config.num_hidden_layers,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from compress.architecture import first_line
 from compress.artifact import Kind
 from compress.errors import ExportError
 
@@ -142,7 +143,7 @@ def _play(session: ort.InferenceSession, talk: Talk) -> Iterator[tuple[Step, Arr
         try:
             said = session.run(None, feed)
         except Exception as error:  # onnxruntime's own classes share no base but this
-            raise ExportError(f"onnxruntime can't run the exported graph ({step.name}): {_line(error)}") from error
+            raise ExportError(f"onnxruntime can't run the exported graph ({step.name}): {first_line(error)}") from error
         cache = dict(zip(names, said, strict=True))
         yield step, cache
 
@@ -155,12 +156,8 @@ def _session(graph: Path, rounding: bool) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
-        raise ExportError(f"onnxruntime can't load the exported graph: {_line(error)}") from error
+        raise ExportError(f"onnxruntime can't load the exported graph: {first_line(error)}") from error
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic.dataclasses import dataclass
 
+from compress.architecture import head_size
 from compress.contract import GraphPass
 from compress.errors import UsageError
 
@@ -25,8 +26,7 @@ class Fuse(GraphPass):
 
     def settle(self, model: Model) -> Self:
         """Refuse heads that onnxruntime's GroupQueryAttention can't take."""
-        config = model.config
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        size = head_size(model.config)
         if model.kind == "decoder" and size % _HEAD_MULTIPLE:
             raise UsageError(
                 f"fuse: heads of size {size} can't be fused, {_HEAD_MULTIPLE} must divide it; leave fuse out"
