@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 ROOMS := benchmarks cli export passes profiles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench clean
+.PHONY: help demo test test-fast lint bench peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -40,8 +40,15 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
 	cd .links/compress && ln -s ../../compress/* . && ln -s $(ROOMS:%=../../%) .
 	cd .links && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 
-bench: $(STAMP)  ## the claims in README, measured here and printed as ratios
+bench: $(STAMP)  ## the claims in README, measured here and printed as ratios, beside the peers that are installed
 	$(BIN)/python -m compress.benchmarks.bench
+
+# llama.cpp is compiled for this machine. On x86 it does without AMX: what GCC 12 makes of its AMX kernels dies of an
+# invalid tile configuration (ggml-org/llama.cpp pull request 26954).
+NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+peers: $(STAMP)  ## compile and install llama.cpp, for `make bench` to measure beside ours
+	CFLAGS="$(NO_AMX)" CXXFLAGS="$(NO_AMX)" CMAKE_ARGS=-DLLAVA_BUILD=OFF \
+		$(PIP) install $(PIP_FLAGS) -c constraints.txt gguf llama-cpp-python
 
 clean:  ## remove outputs and caches; the environment stays
 	rm -rf out build dist .links .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -8,53 +8,103 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
 from compress.artifact import FOLDER, Artifact
-from compress.benchmarks import report
+from compress.benchmarks import depth, report
 from compress.benchmarks.contender import Contender
+from compress.benchmarks.cores import available_cores
 from compress.benchmarks.findings import findings
-from compress.benchmarks.goals import FLOAT, ORIGINAL, Verdict, judge, pipelines, verdict_lines
+from compress.benchmarks.goals import (
+    DEPTH,
+    FLOAT,
+    GPTQ,
+    OFFGRID,
+    ORIGINAL,
+    Verdict,
+    judge,
+    judge_figures,
+    pipelines,
+    verdict_lines,
+)
+from compress.benchmarks.peers import build_peers
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import EVALUATION_WINDOWS, Measure, Scorecard
-from compress.demo import evaluation_text
+from compress.demo import calibration_text, evaluation_text
 from compress.errors import CompressError, MissingComponentError, RequirementError, RunError
 from compress.export.target import find_target
-from compress.manifest import Manifest
 from compress.model import Model
+from compress.pipeline import Pipeline
 from compress.progress import Silent
 from compress.text import read_text, windows
 
-MODELS = ("smollm2", "minilm")
+
+@dataclass(frozen=True)
+class Section:
+    """How one demo model is measured.
+
+    ``windows`` of evaluation text (None: as many as a quick score reads); ``calibration``: windows and their length,
+    from the first two thirds of the demo text (None: what `compress run` does by itself); with ``peers``, other tools'
+    builds of the model are measured in the same run.
+    """
+
+    windows: int | None = None
+    calibration: tuple[int, int] | None = None
+    peers: bool = False
+
+
+CALIBRATION = (128, 512)
+SECTIONS = {
+    "smollm2": Section(),
+    "minilm": Section(),
+    OFFGRID: Section(windows=40, calibration=CALIBRATION, peers=True),
+}
 
 
 def bench(name: str, evaluation: Path | None, folder: Path) -> Scorecard:
     """Build every variant that a demo model's goals speak of, in ``folder``, and score them together."""
-    model = Model.open(f"demo:{name}")
-    wanted = pipelines(name)
-    _build(model.source, wanted, folder)
+    section, model = SECTIONS[name], Model.open(f"demo:{name}")
+    slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in pipelines(name)}
+    distinct = {slug: pipeline for pipeline, slug in slugs.items()}  # two spellings may mean one variant
+    _build(model.source, list(distinct.values()), folder, section.calibration)
     plain = folder / ".float"
     plain.mkdir()
     begin = time.perf_counter()
     baseline = find_target("ort-cpu").export(model, (), plain, Silent())
     seconds = time.perf_counter() - begin
+    peers, absent = build_peers(model, folder, available_cores()) if section.peers else ([], [])
     contenders = [
         Contender.of_checkpoint(model, model.parameters, ORIGINAL),
         Contender.of_artifact(baseline, FLOAT, "float32, standard operators", "float"),
-        *(_variant(folder, pipeline) for pipeline in wanted),
+        *(
+            Contender.of_artifact(Artifact.open(folder / slug / FOLDER), pipeline, pipeline)
+            for pipeline, slug in slugs.items()
+        ),
+        *peers,
     ]
-    text = evaluation_text() if evaluation is None else read_text(evaluation)
+    text = _needed(evaluation_text()) if evaluation is None else read_text(evaluation)
+    count, length = EVALUATION_WINDOWS[model.kind]
+    tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
+    card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv), notes=absent)
+    graphs = [contender for contender in contenders if (contender.path / "model.onnx").is_file()]
+    return _with_exports(card, {contender.name: node_count(contender.path) for contender in graphs}, seconds)
+
+
+def _needed(text: str | None) -> str:
     if text is None:
         raise MissingComponentError(
             "there is no demo text: pip install 'compress-models[demo]', or name one with --eval"
         )
-    count, length = EVALUATION_WINDOWS[model.kind]
-    tokens = windows(model.tokenizer(), text, length, count).numpy()
-    card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv))
-    nodes = {contender.name: node_count(contender.path) for contender in contenders[1:]}
-    return _with_exports(card, nodes, seconds)
+    return text
+
+
+def _write_calibration(folder: Path) -> Path:
+    file = folder / "wikipedia-first-two-thirds.txt"
+    file.write_text(_needed(calibration_text()), encoding="utf-8")
+    return file
 
 
 def node_count(artifact: Path) -> int:
@@ -70,9 +120,12 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
     return card.model_copy(update={"rows": tuple(rows)})
 
 
-def _build(source: str, wanted: Sequence[str], folder: Path) -> None:
+def _build(source: str, wanted: Sequence[str], folder: Path, calibration: tuple[int, int] | None) -> None:
     """Make the variants as a user does."""
     command = [sys.executable, "-m", "compress", source, "--no-score", "-o", str(folder)]
+    if calibration is not None:
+        samples, length = map(str, calibration)
+        command += ["--calibration", str(_write_calibration(folder)), "--samples", samples, "--length", length]
     for pipeline in wanted:
         command += ["-p", pipeline]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
@@ -81,23 +134,15 @@ def _build(source: str, wanted: Sequence[str], folder: Path) -> None:
         raise RunError(f"compress {source} ended with {done.returncode}: {last}")
 
 
-def _variant(folder: Path, pipeline: str) -> Contender:
-    for directory in sorted(folder.iterdir()):
-        if (directory / "compress.json").is_file() and Manifest.read(directory).pipeline == pipeline:
-            return Contender.of_artifact(Artifact.open(directory / FOLDER), pipeline, pipeline)
-    raise RunError(f"no variant of {pipeline} was made")
-
-
-def _show(card: Scorecard, verdicts: Sequence[Verdict]) -> None:
+def _show(card: Scorecard) -> None:
     headers, rows = report.table(card)
     lines = [headers, *(line for row in rows for line in _split(row))]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     for first, *rest in lines:
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
         print("  ".join([first.ljust(widths[0]), *cells]))
-    for finding in findings(card):
-        print(f"! {finding}")
-    print("\n".join(verdict_lines(verdicts)), flush=True)
+    for line in [*findings(card), *card.notes]:
+        print(f"! {line}")
 
 
 def _split(row: list[str]) -> list[list[str]]:
@@ -107,30 +152,45 @@ def _split(row: list[str]) -> list[list[str]]:
     return [[cell[i] if i < len(cell) else "" for cell in cells] for i in range(height)]
 
 
+def _part(name: str, evaluation: Path | None, out: Path | None) -> list[Verdict]:
+    """Measure one part, show it, keep its report."""
+    with tempfile.TemporaryDirectory(prefix="compress-bench-") as scratch:
+        if name == DEPTH:
+            text = _write_calibration(Path(scratch))
+            costs = depth.measure(Model.open(f"demo:{OFFGRID}"), GPTQ, text, *CALIBRATION, Path(scratch))
+            print("\n".join(depth.table(costs)))
+            return judge_figures(DEPTH, depth.figures(costs))
+        card = bench(name, evaluation, Path(scratch))
+    _show(card)
+    if out is not None:
+        (out / name).mkdir(parents=True, exist_ok=True)
+        report.write(card, out / name)
+    return judge(name, card)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print, and return 1 where a goal is missed."""
+    """Run and print; return 1 where a goal is missed, 5 where none is but one can't be measured here."""
+    parts = [*SECTIONS, DEPTH]
     parser = argparse.ArgumentParser(prog="python -m compress.benchmarks.bench", description=__doc__)
-    parser.add_argument("--model", choices=[*MODELS, "all"], default="all")
+    parser.add_argument("--only", action="append", choices=parts, help="one part; may be given again  [default: all]")
     parser.add_argument("--eval", type=Path, help="text or JSON lines to measure accuracy on")
     parser.add_argument("--out", type=Path, help="keep the reports here, one JSON and Markdown file a model")
     options = parser.parse_args(arguments)
-    missed = 0
+    verdicts: list[Verdict] = []
     try:
-        for name in MODELS if options.model == "all" else (options.model,):
-            with tempfile.TemporaryDirectory(prefix="compress-bench-") as folder:
-                card = bench(name, options.eval, Path(folder))
-            verdicts = judge(name, card)
-            _show(card, verdicts)
-            missed += sum(not verdict.met for verdict in verdicts)
-            if options.out is not None:
-                (options.out / name).mkdir(parents=True, exist_ok=True)
-                report.write(card, options.out / name)
+        for name in options.only or parts:
+            found = _part(name, options.eval, options.out)
+            print("\n".join(verdict_lines(found)), flush=True)
+            verdicts += found
     except CompressError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
-    if missed:
-        print(f"bench: {missed} goals missed", file=sys.stderr)
-    return RequirementError.exit_code if missed else 0
+    missed = sum(verdict.missed for verdict in verdicts)
+    unknown = sum(verdict.value is None for verdict in verdicts)
+    for count, what in ((missed, "missed"), (unknown, "not measured")):
+        if count:
+            print(f"bench: {count} goals {what}", file=sys.stderr)
+    return RequirementError.exit_code if missed else MissingComponentError.exit_code if unknown else 0
 
 
 if __name__ == "__main__":

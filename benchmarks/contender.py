@@ -10,13 +10,21 @@ from compress.artifact import Artifact, Kind
 from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
 
-Role = Literal["original", "float", "variant"]
-"""The original checkpoint in torch; its float export, nothing applied; something compressed or fused."""
+Role = Literal["original", "float", "variant", "peer"]
+"""The original checkpoint in torch; its float export, nothing applied; something compressed or fused; the same model
+compressed by another tool."""
 
 _LOADED = {
     "torch": ("*.safetensors", "*.bin"),
+    "hf": ("*.safetensors",),
     "ort-cpu": ("*.onnx", "*.onnx.data*"),
+    "genai": ("*.onnx", "*.onnx.data*"),
+    "llama.cpp": ("*.gguf",),
 }
+
+
+_WIDENED = {"hf": "float32 in transformers"}
+"""Engines that run an artifact's weights in another form than the stored one, and in which."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,20 @@ class Contender:
             engine=artifact.target,
             kind=artifact.kind,
             role=role,
-            recipe=recipe,
+            recipe=f"{recipe}, run as {_WIDENED[artifact.target]}" if artifact.target in _WIDENED else recipe,
             parameters=artifact.parameters,
             stored_bytes=artifact.stored_bytes,
             disk_bytes=_loaded_bytes(artifact.path, artifact.target),
-            read_bytes=artifact.read_bytes,
+            read_bytes=None if artifact.target in _WIDENED else artifact.read_bytes,
         )
+
+    @classmethod
+    def of_peer(
+        cls, name: str, path: Path, engine: str, recipe: str, checkpoint: Checkpoint, parameters: int, read_bytes: int
+    ) -> Contender:
+        """What another tool made of a checkpoint, run by ``engine``."""
+        disk = _loaded_bytes(path, engine)
+        return cls(name, path, engine, checkpoint.kind, "peer", recipe, parameters, disk, disk, read_bytes)
 
     def files(self) -> list[Path]:
         """What the engine loads, in order."""

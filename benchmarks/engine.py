@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -42,17 +43,23 @@ class Engine(Protocol):
 Opener = Callable[[Path, str, int], Engine]
 
 
+_ENGINES = {
+    "torch": ("torch_engine", "TorchEngine"),
+    "hf": ("torch_engine", "HfEngine"),
+    "ort-cpu": ("ort_engine", "OrtEngine"),
+    "genai": ("genai_engine", "GenaiEngine"),
+    "llama.cpp": ("llama_engine", "LlamaEngine"),
+}
+"""Every engine's module and class."""
+
+
 def opener(name: str) -> Opener:
     """What opens a model ``(path, kind, threads)`` in the engine of that name; its libraries are imported here."""
-    if name == "torch":
-        from compress.benchmarks.torch_engine import TorchEngine
-
-        return TorchEngine
-    if name == "ort-cpu":
-        from compress.benchmarks.ort_engine import OrtEngine
-
-        return OrtEngine
-    raise RunError(f"no engine runs {name!r}; there are torch and ort-cpu")
+    if name not in _ENGINES:
+        raise RunError(f"no engine runs {name!r}; there are {', '.join(_ENGINES)}")
+    module, cls = _ENGINES[name]
+    found: Opener = getattr(import_module(f"compress.benchmarks.{module}"), cls)
+    return found
 
 
 def mean_pooled(hidden: Floats, mask: Ids) -> Floats:

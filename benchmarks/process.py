@@ -21,7 +21,7 @@ _ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
 }
-_EXTRAS = {"ort-cpu": "cpu"}
+_EXTRAS = {"ort-cpu": "cpu", "genai": "cpu", "llama.cpp": "peers"}
 
 
 class Worker:

@@ -71,8 +71,8 @@ def write(card: Scorecard, folder: Path) -> tuple[Path, Path]:
 
 def _groups(card: Scorecard) -> Iterator[list[str]]:
     """The baselines with a few variants at a time, so that a table stays as wide as a page."""
-    base = [row.name for row in card.rows if row.role != "variant"]
-    rest = [row.name for row in card.rows if row.role == "variant"]
+    base = [row.name for row in card.rows if row.role in ("original", "float")]
+    rest = [row.name for row in card.rows if row.name not in base]
     for start in range(0, max(len(rest), 1), _ABREAST):
         yield base + rest[start : start + _ABREAST]
 

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, DynamicCache
 
 from compress.benchmarks.engine import Floats, Ids, mean_pooled
+from compress.variant import Variant
 
 
 class TorchEngine:
@@ -17,11 +18,17 @@ class TorchEngine:
 
     def __init__(self, path: Path, kind: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        loader = AutoModelForCausalLM if kind == "decoder" else AutoModel
-        self._module = loader.from_pretrained(path, dtype=torch.float32, local_files_only=True).eval()
+        self._module: Any = self.load(path, kind)
         keeps = "logits_to_keep" in inspect.signature(self._module.forward).parameters
         self._last_only = {"logits_to_keep": 1} if keeps else {}
         self._cache: Any = None
+
+    @staticmethod
+    def load(path: Path, kind: str) -> torch.nn.Module:
+        """The module that is run."""
+        loader = AutoModelForCausalLM if kind == "decoder" else AutoModel
+        module: torch.nn.Module = loader.from_pretrained(path, dtype=torch.float32, local_files_only=True)
+        return module.eval()
 
     @property
     def read_bytes(self) -> int:
@@ -63,3 +70,13 @@ class TorchEngine:
         """Sentence embeddings."""
         output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
         return mean_pooled(output.last_hidden_state.float().numpy(), mask)
+
+
+class HfEngine(TorchEngine):
+    """A variant in transformers with its integers dequantized to float32: its accuracy, not its possible speed."""
+
+    @staticmethod
+    def load(path: Path, kind: str) -> torch.nn.Module:
+        """The module that is run."""
+        module = Variant.open(path).torch_module()
+        return module if kind == "decoder" else module.base_model

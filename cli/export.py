@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from compress.artifact import FOLDER
 from compress.cli.console import Console
 from compress.cli.options import overwrite
 from compress.export.target import find_target
 from compress.pipeline import Pipeline
-from compress.staging import check_replaceable, staged
+from compress.staging import staged
 from compress.variant import Variant
 
 
@@ -30,9 +30,10 @@ def command(path: Path, target: str, out: Path | None, overwrite: bool) -> None:
     variant = Variant.open(path)
     pipeline = Pipeline.parse(variant.manifest.pipeline)
     runtime.check(pipeline.passes)
-    place = out or path / FOLDER
+    place = out or path / runtime.folder
     again = overwrite or out is None  # a variant's own artifact holds nothing that its integers don't
-    check_replaceable(place, again)
-    with staged(place, again) as stage, console.waiting(f"exporting {path} to {runtime.name}"):
+    with ExitStack() as stack:
+        stage = place if not (out or runtime.folder) else stack.enter_context(staged(place, again))
+        stack.enter_context(console.waiting(f"exporting {path} to {runtime.name}"))
         artifact = runtime.export(variant, pipeline.graph_passes, stage, console)
     console.say(f"made {place} ({artifact.stored_bytes / 1e6:.1f} MB of weights)")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from types import NoneType
+from typing import get_args
 
 import click
 from pydantic.fields import FieldInfo
 
 from compress.cli.console import Console
-from compress.contract import GraphPass, Pass, WeightPass, passes
+from compress.contract import GraphPass, Pass, WeightPass, choices, passes
+
+_SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 
 @click.command("passes")
@@ -22,6 +25,8 @@ def command() -> None:
             console.out.print(f"    {key}={option.default}  ({_values(option)})", markup=False, soft_wrap=True)
             if option.description:
                 console.out.print(f"        {option.description}", markup=False, soft_wrap=True)
+        for scheme, options in kind.schemes.items():
+            console.out.print(f"    {scheme} = {name}:{options}", markup=False, soft_wrap=True)
         console.out.print()
 
 
@@ -37,9 +42,9 @@ def _forms(kind: type[Pass]) -> str:
 
 
 def _values(option: FieldInfo) -> str:
-    choices: tuple[Any, ...] = get_args(option.annotation)
-    if choices:
-        return " | ".join(map(str, choices))
-    bounds = " ".join(str(bound) for bound in option.metadata)
-    name = getattr(option.annotation, "__name__", str(option.annotation))
-    return f"{name}, {bounds}" if bounds else name
+    """The choices of an option, or its type and bounds."""
+    words = list(choices(option))
+    others = [kind for kind in get_args(option.annotation) or [option.annotation] if isinstance(kind, type)]
+    kinds = ["none" if kind is NoneType else kind.__name__ for kind in others]
+    bounds = [f"{sign} {getattr(each, key)}" for each in option.metadata for key, sign in _SIGNS if hasattr(each, key)]
+    return ", ".join([" | ".join(words + kinds), *bounds])

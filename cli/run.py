@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from compress.artifact import FOLDER
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.options import evaluation_file, overwrite, seed, trust_remote_code
@@ -74,7 +73,7 @@ def command(
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
         for pipeline in parsed:
-            settle(model, pipeline)
+            settle(model, pipeline, runtime.holds)
     texts = Texts(model, calibration, evaluation, samples, length, seed, console)
     texts.check(scoring=not no_score)
     entries = [_make(model, pipeline, runtime, texts, out, seed, overwrite, console) for pipeline in parsed]
@@ -116,9 +115,9 @@ def _make(
     """One variant, whole or not at all."""
     path = out / pipeline.slug
     with staged(path, overwrite) as stage:
-        variant = compress_model(model, pipeline, stage, lambda: texts.calibration, seed, console)
-        artifact = stage / FOLDER
-        artifact.mkdir()
+        variant = compress_model(model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console)
+        artifact = stage / runtime.folder
+        artifact.mkdir(exist_ok=True)
         with console.waiting(f"exporting {pipeline} to {runtime.name}"):
             runtime.export(variant, pipeline.graph_passes, artifact, console)
     console.say(f"made {path}")

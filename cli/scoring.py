@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.artifact import FOLDER, Artifact
+from compress.artifact import Artifact
 from compress.benchmarks import report
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.findings import findings
@@ -38,17 +38,21 @@ def score_and_report(
     command: str,
     console: Console,
 ) -> Scorecard:
-    """Measure the torch baseline, a float export (made in ``scratch``) and the variants; write and print the report."""
+    """Measure the torch baseline and the variants; write and print the report.
+
+    A target with graphs has a second baseline, the float export, which is made in ``scratch``.
+    """
     text = texts.evaluation
-    plain = scratch / FOLDER
-    plain.mkdir()
-    with console.waiting("exporting the float baseline"):
-        baseline = runtime.export(model, (), plain, console)
-    contenders = [
-        Contender.of_checkpoint(model, model.parameters),
-        Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"),
-        *(Contender.of_artifact(Artifact.open(e.path / FOLDER), e.name, e.recipe) for e in entries),
-    ]
+    contenders = [Contender.of_checkpoint(model, model.parameters)]
+    if runtime.holds.graphs:
+        plain = scratch / runtime.folder
+        plain.mkdir()
+        with console.waiting("exporting the float baseline"):
+            baseline = runtime.export(model, (), plain, console)
+        contenders.append(Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"))
+    for each in entries:
+        artifact = Artifact.open(each.path / runtime.folder)
+        contenders.append(Contender.of_artifact(artifact, each.name, each.recipe))
     card = score(
         contenders,
         text.tokens.numpy(),

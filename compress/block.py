@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
 from compress.architecture import head_size
+from compress.manifest import WeightReport
 from compress.weight import Weight
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Block:
     """Names are the checkpoint's. Passes replace entries of ``weights`` and ``vectors``; nothing else changes a model.
 
     ``role``: a repeated layer, the token embedding, the head, both of them in one (``tied``), or what is left over (the
-    last norm, position tables), which has no weights, only vectors.
+    last norm, position tables), which has no weights, only vectors. A pass that knows how it found a matrix and what
+    that cost says so in ``reports``; for the others the runner compares what came with what was left.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Block:
     weights: dict[str, Weight]
     vectors: dict[str, Tensor]
     folds: Sequence[Fold] = ()
+    reports: dict[str, WeightReport] = field(default_factory=dict)
 
 
 def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tuple[Fold, ...]:

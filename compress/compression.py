@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from compress.contract import Statistic, WeightPass
+from compress.block import Block
+from compress.contract import Capability, Statistic, WeightPass
 from compress.errors import PassError
 from compress.machine import machine, versions
-from compress.manifest import Manifest, Source
+from compress.manifest import LayerReport, Manifest, Source, WeightReport
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.progress import Progress
@@ -33,14 +36,18 @@ class Calibration:
         return f"{self.origin}, {windows} windows of {length} tokens"
 
 
-def settle(model: Model, pipeline: Pipeline) -> Pipeline:
-    """The pipeline with every option decided for this model; raises UsageError where a pass can't work on it."""
-    return replace(pipeline, passes=tuple(item.settle(model) for item in pipeline.passes))
+def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
+    """The pipeline with every option decided for this model and a target that ``holds`` so much.
+
+    Raises UsageError where a pass can't work on them.
+    """
+    return replace(pipeline, passes=tuple(item.settle(model, holds) for item in pipeline.passes))
 
 
 def compress_model(
     model: Model,
     pipeline: Pipeline,
+    holds: Capability,
     out: Path,
     calibration: Callable[[], Calibration],
     seed: int,
@@ -48,20 +55,29 @@ def compress_model(
 ) -> Variant:
     """Run a pipeline's weight passes over a model, block by block, and write the variant into the directory ``out``.
 
-    ``calibration`` is called only if a pass reads statistics. Raises PassError where a pass breaks its contract.
+    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics. Raises
+    UsageError as `settle` does, and PassError where a pass breaks its contract.
     """
-    settled = settle(model, pipeline)
-    passes = settled.weight_passes
-    needed = max((item.needs() for item in passes), default=Statistic.NONE)
+    settled = settle(model, pipeline, holds)
+    needed = max((item.needs() for item in settled.weight_passes), default=Statistic.NONE)
     text = calibration() if needed > Statistic.NONE else None
+    tokens = text.tokens if text else None
     torch.manual_seed(seed)
+    passes = [item.plan(partial(walk_blocks, model, tokens, progress)) for item in settled.weight_passes]
     writer = VariantWriter(model, out)
-    for block, observe in walk_blocks(model, text.tokens if text else None, progress):
+    layers: dict[str, LayerReport] = {}
+    begin = time.perf_counter()
+    for block, inputs in walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH):
         for item in passes:
             before = dict(block.weights)
-            item.run(block, observe(item.needs()))
+            item.run(block, inputs)
             _check(item, before, block.weights)
+            _report(item, before, block)
         writer.add(block.weights, block.vectors)
+        now = time.perf_counter()
+        if block.reports:
+            layers[block.name] = LayerReport(seconds=now - begin, weights=block.reports)
+        begin = now
     return writer.finish(
         Manifest(
             source=_source(model),
@@ -71,6 +87,7 @@ def compress_model(
             calibration=str(text) if text else "none",
             versions=versions(),
             machine=machine(),
+            layers=layers,
         )
     )
 
@@ -85,6 +102,14 @@ def _source(model: Model) -> Source:
         nbytes=model.nbytes,
         tied=model.tied,
     )
+
+
+def _report(item: WeightPass, before: Mapping[str, Weight], block: Block) -> None:
+    """Say what a pass cost the matrices that it changed without a word of its own."""
+    for name, old in before.items():
+        new = block.weights[name]
+        if new is not old and name not in block.reports:
+            block.reports[name] = WeightReport.of(item.name, old.dequantize(), new.dequantize())
 
 
 def _check(item: WeightPass, before: Mapping[str, Weight], after: Mapping[str, Weight]) -> None:

@@ -8,9 +8,11 @@ line, the manifest, the docs and the report all read them from there. Subclassin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from compress.block import Block
+    from compress.inputs import BlockInputs
     from compress.model import Model
     from compress.statistics import InputStatistics
 
@@ -37,12 +40,32 @@ class Statistic(IntEnum):
     """E[x_j²] of every input channel"""
     GRAM = 3
     """E[x xᵀ]"""
+    MISMATCH = 4
+    """E[(y - x) xᵀ], y being what the original model's linear reads for the same token"""
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a target can hold: weight forms, integers of so many bits; and whether graph passes have a graph there.
+
+    Every target publishes one, so that what can't be held is refused before an hour of solving.
+    """
+
+    target: str
+    forms: tuple[type, ...]
+    bits: frozenset[int]
+    graphs: bool = True
 
 
 class Pass(ABC):
-    """One technique."""
+    """One technique.
+
+    ``schemes`` are names that the field has for some of its settings, each with the options that it stands for, as on
+    the command line: ``{"W4A16": "group=128"}``.
+    """
 
     name: ClassVar[str]
+    schemes: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -55,17 +78,19 @@ class Pass(ABC):
         changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
         return ":".join([self.name, *changed])
 
-    def settle(self, model: Model) -> Self:
-        """The same pass with everything that its defaults leave open decided for this model.
+    def settle(self, model: Model, holds: Capability) -> Self:
+        """The same pass with everything that its defaults leave open decided for this model and target.
 
-        Called before any weight is read: a pass that can't work on this model raises UsageError here.
+        Called before any weight is read: a pass that can't work on this model, or would leave what the target can't
+        hold, raises UsageError here.
         """
         return self
 
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:
         """The pass's options by name, each with its type, default, bounds and description."""
-        return getattr(cls, "__pydantic_fields__", {})
+        fields: dict[str, FieldInfo] = getattr(cls, "__pydantic_fields__", {})
+        return {name: field for name, field in fields.items() if not field.exclude}
 
 
 class WeightPass(Pass):
@@ -78,8 +103,17 @@ class WeightPass(Pass):
         """The statistics that `run` reads; NONE spares the calibration."""
         return Statistic.NONE
 
-    def run(self, block: Block, stats: InputStatistics) -> None:
+    def plan(self, walk: Callable[[], Iterator[tuple[Block, BlockInputs]]]) -> Self:
+        """The same pass with what only a look at the whole model can decide.
+
+        ``walk`` goes through the model's blocks as they are, with their inputs; a pass that doesn't call it costs
+        nothing.
+        """
+        return self
+
+    def run(self, block: Block, inputs: BlockInputs) -> None:
         """Change a block's weights in place; by default, each linear by itself through `apply`."""
+        stats = inputs.statistics(self.needs())
         for name, weight in block.weights.items():
             block.weights[name] = self.apply(name, weight, stats)
 
@@ -103,9 +137,21 @@ def passes() -> dict[str, type[Pass]]:
     return dict(sorted(_registry.items()))
 
 
-def find(name: str) -> type[Pass]:
-    """The pass of that name; a UsageError with the nearest one where there is none."""
-    known = passes()
-    if name not in known:
-        raise unknown("pass", name, known)
-    return known[name]
+def find(name: str) -> tuple[type[Pass], str]:
+    """The pass of that name, or the one that a scheme of that name is of, with the options that the scheme stands for.
+
+    Upper and lower case are the same. Raises UsageError with the nearest name where there is none.
+    """
+    kinds = passes().values()
+    known = {scheme: (kind, options) for kind in kinds for scheme, options in kind.schemes.items()}
+    known |= {kind.name: (kind, "") for kind in kinds}
+    for each, found in known.items():
+        if each.lower() == name.lower():
+            return found
+    raise unknown("pass", name, known)
+
+
+def choices(option: FieldInfo) -> tuple[str, ...]:
+    """The words that an option takes; none where it takes numbers or free text."""
+    kinds = [option.annotation, *get_args(option.annotation)]
+    return tuple(str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compress.artifact import Kind
 from compress.errors import ModelError
-from compress.weight import Dense, Quantized, Weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.weight import Weight
 
 FILE = "compress.json"
 PER_CHANNEL = -1
@@ -33,13 +37,20 @@ class Source(BaseModel):
     """bytes of its weights"""
     tied: bool
 
+    @property
+    def title(self) -> str:
+        """What to call it where this machine's paths mean nothing."""
+        path = Path(self.name).expanduser()
+        return path.resolve().name if path.is_dir() else self.name.removeprefix("demo:")
+
 
 class StoredForm(BaseModel):
-    """How one matrix is stored. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`."""
+    """How one matrix ``[out, in]`` is stored. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     form: Literal["dense", "quantized"]
+    shape: tuple[int, int]
     nbytes: int
     bits: int | None = None
     group: int | None = None
@@ -49,12 +60,15 @@ class StoredForm(BaseModel):
     @classmethod
     def of(cls, weight: Weight) -> StoredForm:
         """What the manifest says of a weight; a ModelError for a form that no checkpoint format holds."""
+        from compress.weight import Dense, Quantized  # here, so that a manifest is read without torch
+
         match weight:
             case Dense():
-                return cls(form="dense", nbytes=weight.nbytes())
+                return cls(form="dense", shape=weight.shape, nbytes=weight.nbytes())
             case Quantized():
                 return cls(
                     form="quantized",
+                    shape=weight.shape,
                     nbytes=weight.nbytes(),
                     bits=weight.bits,
                     group=PER_CHANNEL if weight.per_channel else weight.group,
@@ -62,6 +76,47 @@ class StoredForm(BaseModel):
                     act=weight.act,
                 )
         raise ModelError(f"a {type(weight).__name__} weight can't be written: no checkpoint format holds it")
+
+
+class WeightReport(BaseModel):
+    """What storing one matrix W as Ŵ cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    solver: str
+    """how Ŵ was found: ``gptq``, ``rtn``, or ``rtn (fallback: Hessian not positive definite)``"""
+    error: float | None = Field(ge=0, allow_inf_nan=False)
+    """‖(W − Ŵ)X‖² / ‖WX‖² on the calibration inputs X; None where no statistics of them were taken"""
+    weight_error: float = Field(ge=0, allow_inf_nan=False)
+    """‖W − Ŵ‖² / ‖W‖²"""
+
+    @classmethod
+    def of(cls, solver: str, exact: Tensor, stored: Tensor, gram: Tensor | None = None) -> WeightReport:
+        """Compare two matrices ``[out, in]``; ``gram`` is E[x xᵀ] of their inputs, ``[in, in]``."""
+        difference = stored - exact
+        size = float(exact.square().sum())
+        error = None
+        if gram is not None:
+            whole = float(((exact @ gram) * exact).sum())
+            error = max(float(((difference @ gram) * difference).sum()) / whole, 0.0) if whole > 0 else 0.0
+        weight_error = float(difference.square().sum()) / size if size > 0 else 0.0
+        return cls(solver=solver, error=error, weight_error=weight_error)
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether the solver that was asked for gave way to a simpler one."""
+        return "(fallback" in self.solver
+
+
+class LayerReport(BaseModel):
+    """What the passes did to one block."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    """spent on it, its statistics included"""
+    weights: dict[str, WeightReport] = Field(default_factory=dict)
+    """by matrix, those that a pass changed"""
 
 
 class Manifest(BaseModel):
@@ -81,6 +136,20 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     machine: dict[str, str]
     weights: dict[str, StoredForm] = Field(default_factory=dict)
+    vector_nbytes: int = 0
+    """bytes of what is no matrix: norms, biases, position tables"""
+    layers: dict[str, LayerReport] = Field(default_factory=dict)
+    """by block: ``model.layers.0``, ``embedding``, ``head``, or ``tied`` where one matrix is both"""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything that is stored, tied matrices once."""
+        return self.vector_nbytes + sum(stored.nbytes for stored in self.weights.values())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits over the original's weights, scales and zero points included."""
+        return 8 * self.nbytes / self.source.parameters
 
     def save(self, directory: Path) -> None:
         """Write it into a variant's directory."""
@@ -88,11 +157,12 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """Read it back; a ModelError for a directory that is no variant."""
+        """Read it back; a ModelError for a directory that is no variant, or was made by another version."""
         try:
-            return cls.model_validate_json((directory / FILE).read_text())
+            return cls.model_validate_json((directory / FILE).read_bytes())
         except OSError:
-            raise ModelError(f"{directory} is not a variant: it has no {FILE}") from None
+            raise ModelError(f"{directory} is not a variant: it has no {FILE}; `compress run` makes variants") from None
         except ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"]))
-            raise ModelError(f"{directory / FILE} can't be read: {where}: {error.errors()[0]['msg']}") from None
+            first = error.errors()[0]
+            what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+            raise ModelError(f"{directory / FILE} can't be read: {what}; make the variant again") from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
+from compress.inspection import fallback_notice, layers_of, total
 from compress.manifest import Manifest
 
 _LOAD = {
@@ -41,10 +43,7 @@ session = onnxruntime.InferenceSession("onnx/model.onnx")
 def write_card(directory: Path, manifest: Manifest) -> None:
     """Write the card: what it was made from, how, how its weights are stored, and how to load it."""
     source = manifest.source
-    stored = sum(form.nbytes for form in manifest.weights.values())
-    base = source.name.removeprefix("demo:")
-    if Path(base).expanduser().is_dir():
-        base = Path(base).expanduser().resolve().name  # a path means nothing to whoever reads the card
+    base = source.title
     quantized = any(form.form == "quantized" for form in manifest.weights.values())
     lines = [
         "---",
@@ -61,7 +60,8 @@ def write_card(directory: Path, manifest: Manifest) -> None:
         "",
         f"- recipe: `{','.join(manifest.recipe)}`, seed {manifest.seed}",
         f"- calibration: {manifest.calibration}",
-        f"- matrices: {stored / 1e6:.1f} MB, against {source.nbytes / 1e6:.1f} MB of the original's weights",
+        f"- weights: {manifest.nbytes / 1e6:.1f} MB, against the original's {source.nbytes / 1e6:.1f} MB",
+        *_losses(manifest),
         "- every option, version and weight form: `compress.json`",
         "",
         "The base model's licence holds for this variant too.",
@@ -71,3 +71,18 @@ def write_card(directory: Path, manifest: Manifest) -> None:
         _LOAD[source.kind],
     ]
     (directory / "README.md").write_text("\n".join(lines))
+
+
+def _losses(manifest: Manifest) -> list[str]:
+    """What was lost on the way, as far as it was measured."""
+    whole = total(layers_of(manifest))
+    errors = [m.report.error for m in whole.matrices if m.report is not None and m.report.error is not None]
+    lines = []
+    if whole.worst is not None:
+        lines.append(
+            f"- relative squared error of a matrix's outputs, on the calibration text: {100 * median(errors):.3g} % in "
+            f"the median, at worst {100 * max(errors):.3g} % (`{whole.worst.name}`)"
+        )
+    if fallen := fallback_notice(manifest):
+        lines.append(f"- {fallen}")
+    return lines

@@ -29,7 +29,8 @@ def encode(name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
     tensors = {f"{name}_scale": weight.scale.contiguous()}
     stored = StoredForm.of(weight)
     if _is_plain(stored, linear):
-        return {name: weight.codes.contiguous(), **tensors}
+        zeros = {} if weight.zero_point is None else {f"{name}_zero_point": weight.zero_point.contiguous()}
+        return {name: weight.codes.contiguous(), **tensors, **zeros}
     tensors[f"{name}_packed"] = pack_to_int32(weight.codes, weight.bits)
     tensors[f"{name}_shape"] = torch.tensor(weight.shape)
     if weight.zero_point is not None:
@@ -51,7 +52,9 @@ def decode(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
         ).contiguous()
     zero_point = None
     if not stored.symmetric:
-        zero_point = unpack_from_int32(read[f"{name}_zero_point"], stored.bits, scale.shape, packed_dim=0)
+        zero_point = read[f"{name}_zero_point"]
+        if zero_point.dtype == torch.int32:
+            zero_point = unpack_from_int32(zero_point, stored.bits, scale.shape, packed_dim=0)
     group = codes.shape[1] if stored.group == PER_CHANNEL else stored.group
     return Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
 
@@ -67,7 +70,7 @@ def quantization_config(weights: Mapping[str, StoredForm], linears: list[str], v
         return None
     schemes: dict[tuple[StoredForm, bool], list[str]] = {}
     for name, stored in quantized.items():
-        scheme = stored.model_copy(update={"nbytes": 0})
+        scheme = stored.model_copy(update={"nbytes": 0, "shape": (0, 0)})
         schemes.setdefault((scheme, name in linears), []).append(name.removesuffix(".weight"))
     ranked = sorted(schemes.items(), key=lambda item: (not item[0][1], -len(item[1])))
     groups = {
@@ -106,8 +109,8 @@ def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, An
 
 
 def _is_plain(stored: StoredForm, linear: bool) -> bool:
-    """Whether codes are written as they are (``int-quantized``) instead of packed."""
-    return stored.bits == 8 and stored.symmetric and (stored.group == PER_CHANNEL or not linear)
+    """Whether codes are written as they are, a byte each (``int-quantized``), instead of packed."""
+    return not linear or (stored.bits == 8 and stored.symmetric and stored.group == PER_CHANNEL)
 
 
 def _per_token() -> dict[str, Any]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import permutations
-from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from compress.contract import GraphPass, Pass, WeightPass, find
+from compress.contract import GraphPass, Pass, WeightPass, choices, find
 from compress.errors import UsageError, unknown
 from compress.weight import Dense
+
+_PLAIN = re.compile(r"[\w.=:,]{1,120}", re.ASCII)
+"""Pipelines that make a good file name with nothing but their separators replaced."""
 
 
 @dataclass(frozen=True)
@@ -53,35 +58,72 @@ class Pipeline:
 
     @property
     def slug(self) -> str:
-        """The name of the variant's directory: ``int8-group-32-fuse``."""
-        return "-".join(str(self).replace("=", "-").replace(":", "-").replace(",", "-").split("/"))
+        """The name of the variant's directory: ``int8-group-32-fuse``.
+
+        What a file's name had better not hold (``skip=*.down_proj``) becomes ``_``; then a few digits of the pipeline's
+        hash keep apart what would look the same.
+        """
+        text = str(self)
+        name = re.sub(r"[^\w.-]", "_", re.sub(r"[=:,]", "-", text), flags=re.ASCII)
+        return name if _PLAIN.fullmatch(text) else f"{name[:120]}-{sha256(text.encode()).hexdigest()[:8]}"
 
     def __str__(self) -> str:
         return ",".join(map(str, self.passes))
 
 
 def parse_pass(text: str) -> Pass:
-    """Read one pass with its options, ``int8:group=32``."""
-    name, *options = text.split(":")
-    kind = find(name)
-    known = kind.options()
-    values: dict[str, Any] = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not value:
-            raise UsageError(f"pass {name!r}: option {option!r} has no value; write it like {key or 'option'}=value")
-        if key not in known:
-            raise unknown(f"option of {name!r}", key, known) if known else UsageError(f"pass {name!r} has no options")
-        if key in values:
-            raise UsageError(f"pass {name!r}: option {key!r} is given twice")
-        values[key] = value
+    """Read one pass with its options: ``int8:group=32``.
+
+    A bare word is a value of the one option that has it among its choices: ``int4:asym`` is ``int4:symmetry=asym``.
+    Options written behind a scheme (``W4A16:group=32``) override those that it stands for.
+    """
+    name, *written = text.split(":")
+    kind, scheme = find(name)
+    values = {**_read(name, kind, scheme.split(":") if scheme else []), **_read(name, kind, written)}
     try:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][:1])) or "options"
+        where = "".join(f"{key}={values.get(str(key), '')}: " for key in first["loc"][:1])
         said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-        raise UsageError(f"pass {name!r}: {where}={values.get(where, '')}: {said}") from None
+        raise UsageError(f"pass {name!r}: {where}{said}") from None
+
+
+def _read(name: str, kind: type[Pass], written: Sequence[str]) -> dict[str, str]:
+    """The values of the options as they were written."""
+    known = kind.options()
+    if written and not known:
+        raise UsageError(f"pass {name!r} has no options")
+    values: dict[str, str] = {}
+    for word in written:
+        key, equals, value = word.partition("=")
+        if not equals:
+            key, value = _option_with(word, name, known), word
+        elif key not in known:
+            raise unknown(f"option of {name!r}", key, known)
+        elif not value:
+            raise _no_value(name, key)
+        if key in values:
+            raise UsageError(f"pass {name!r}: option {key!r} is given twice")
+        values[key] = value
+    return values
+
+
+def _option_with(word: str, name: str, known: Mapping[str, FieldInfo]) -> str:
+    """The option that a bare word is a value of."""
+    options = [key for key, option in known.items() if word in choices(option)]
+    if len(options) > 1:
+        ways = " or ".join(f"{key}={word}" for key in options)
+        raise UsageError(f"pass {name!r}: {word!r} is a value of several options; write {ways}")
+    if options:
+        return options[0]
+    if word in known or not word:
+        raise _no_value(name, word or "option")
+    raise unknown(f"word of {name!r}", word, {*known, *(each for option in known.values() for each in choices(option))})
+
+
+def _no_value(name: str, key: str) -> UsageError:
+    return UsageError(f"pass {name!r}: option {key!r} has no value; write it like {key}=value")
 
 
 def _conflict(order: Sequence[WeightPass]) -> str | None:

@@ -24,29 +24,47 @@ class LinearInput:
     amax: Tensor = field(default_factory=lambda: torch.zeros(0))
     """max |x_j|, ``[features]``"""
     square: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """E[x_j²], ``[features]``"""
+    """E[x_j²], ``[features]``; the diagonal of the Gram, where there is one"""
     gram: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """E[x xᵀ], ``[features, features]``"""
+    """E[x xᵀ], ``[features, features]``, tokens weighted by their importance"""
+    mismatch: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """E[(y - x) xᵀ] with y what the original model's linear reads for the same token, ``[features, features]``; over
+    the tokens that went through the original model as well"""
+    compared: int = 0
+    """How many those are."""
     sample: Tensor = field(default_factory=lambda: torch.zeros(0))
     """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows. A batch's first row is among them: sink
     tokens carry the largest activations."""
 
-    def update(self, x: Tensor, share: int) -> None:
-        """Take in one batch ``[..., features]``, keeping ``share`` of its rows as they are."""
+    def update(self, x: Tensor, share: int, original: Tensor | None = None, importance: Tensor | None = None) -> None:
+        """Take in one batch ``[..., features]``, keeping ``share`` of its rows as they are.
+
+        ``original`` are the original model's inputs for the same tokens; ``importance`` ``[tokens]`` is what each token
+        counts in the second moments.
+        """
         x = x.detach().reshape(-1, x.shape[-1]).float()
-        if not bool(torch.isfinite(x).all()):
-            raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
         if self.tokens == 0:
             self.amax = torch.zeros(x.shape[1])
             self.sample = x.new_zeros(0, x.shape[1])
         old, self.tokens = self.tokens, self.tokens + x.shape[0]
-        self.amax = torch.maximum(self.amax, x.abs().amax(0))
-        rows = torch.linspace(0, x.shape[0] - 1, min(share, x.shape[0])).long()
-        self.sample = torch.cat([self.sample, x[rows]])[:SAMPLE_ROWS]
-        if self.level >= Statistic.SQUARE:
-            self.square = _running(self.square, x.square().sum(0), old, self.tokens)
+        self.amax = torch.maximum(self.amax, torch.linalg.vector_norm(x, torch.inf, 0))
+        if len(self.sample) < SAMPLE_ROWS:
+            rows = torch.linspace(0, x.shape[0] - 1, min(share, x.shape[0])).long()
+            self.sample = torch.cat([self.sample, x[rows]])[:SAMPLE_ROWS]
+        weighted = x if importance is None else x * importance[:, None]
         if self.level >= Statistic.GRAM:
-            self.gram = _running(self.gram, x.T @ x, old, self.tokens)
+            self.gram = _running(self.gram, weighted.T @ x, old, self.tokens)
+            self.square = self.gram.diagonal()
+        elif self.level is Statistic.SQUARE:
+            self.square = _running(self.square, (weighted * x).sum(0), old, self.tokens)
+        if not bool(
+            torch.isfinite(self.amax).all() and torch.isfinite(self.square).all()
+        ):  # a NaN comes through as one
+            raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
+        if self.level >= Statistic.MISMATCH and original is not None:
+            y = original.detach().reshape(-1, original.shape[-1]).float()
+            old, self.compared = self.compared, self.compared + x.shape[0]
+            self.mismatch = _running(self.mismatch, (y - x).T @ weighted, old, self.compared)
 
 
 def _running(mean: Tensor, total: Tensor, old: int, new: int) -> Tensor:

@@ -24,7 +24,7 @@ from compress.model_card import write_card
 from compress.packing import decode, encode, quantization_config
 from compress.progress import Silent
 from compress.shards import Shards, find_shards, record_hashes
-from compress.weight import Weight
+from compress.weight import Dense, Weight
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -54,6 +54,7 @@ class VariantWriter:
         self._shards: list[list[str]] = []
         self._bytes = 0
         self._pending_bytes = 0
+        self._vector_bytes = 0
         self._dtypes: Counter[torch.dtype] = Counter()
 
     def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor]) -> None:
@@ -63,6 +64,7 @@ class VariantWriter:
             for written in self._written_names(name):
                 self._put(encode(written, weight, linear=written in self._linears))
         self._put({name: tensor.contiguous() for name, tensor in vectors.items()})
+        self._vector_bytes += sum(tensor.numel() * tensor.element_size() for tensor in vectors.values())
 
     def finish(self, manifest: Manifest) -> Variant:
         """Write what is left, the config, the tokenizer's files and the manifest."""
@@ -75,6 +77,7 @@ class VariantWriter:
                 if file.name not in _NOT_COPIED and not file.name.endswith(".index.json"):
                     shutil.copy(file, self.directory / file.name)
         manifest.weights = self.forms
+        manifest.vector_nbytes = self._vector_bytes
         manifest.save(self.directory)
         write_card(self.directory, manifest)
         return Variant.open(self.directory)
@@ -95,8 +98,12 @@ class VariantWriter:
                 self._dtypes[tensor.dtype] += 1
 
     def _flush(self) -> None:
-        unshared = {name: tensor.clone() for name, tensor in self._pending.items()}  # twins share their storage
-        save_file(unshared, self.directory / f"model-{len(self._shards) + 1:05d}.safetensors", {"format": "pt"})
+        seen: set[int] = set()
+        for name, tensor in self._pending.items():
+            if tensor.data_ptr() in seen:  # a tied matrix under its second name: the format wants it twice
+                self._pending[name] = tensor.clone()
+            seen.add(tensor.data_ptr())
+        save_file(self._pending, self.directory / f"model-{len(self._shards) + 1:05d}.safetensors", {"format": "pt"})
         self._shards.append(list(self._pending))
         self._pending.clear()
         self._pending_bytes = 0
@@ -178,7 +185,7 @@ class Variant:
         """A matrix in the form that the passes left it in."""
         stored = self.manifest.weights.get(name)
         if stored is None:
-            stored = StoredForm(form="dense", nbytes=0)
+            return Dense(self.shards.raw(name))
         return decode(name, stored, _Reader(self.shards))
 
     def torch_module(self) -> PreTrainedModel:

@@ -6,8 +6,7 @@ the blocks before is in the inputs that the next block sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,57 +14,65 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.block import Block, Role, folds_of
-from compress.contract import Statistic
 from compress.errors import ModelError
+from compress.inputs import BlockInputs, Call, LayerInputs
+from compress.machine import release_memory
 from compress.model import Model
 from compress.progress import Progress
-from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
-from compress.weight import Dense
+from compress.weight import Dense, Weight
 
-Calls = dict[int, list[tuple[tuple[Any, ...], dict[str, Any]]]]
-"""What each layer is called with besides its hidden states (masks, positions), by batch size, then by layer."""
+Calls = list[dict[int, Call]]
+"""What each layer is called with besides its hidden states, by the number of windows in a batch."""
 
-_BATCH = 4
+_BATCH = 2
 """Calibration windows that go through a block together."""
+_COMPARED = 2
+"""One in so many batches also goes through the original model: what differs between the two is small, and is known well
+enough from half of the text."""
 
 
 def walk_blocks(
-    model: Model, tokens: Tensor | None, progress: Progress
-) -> Iterator[tuple[Block, Callable[[Statistic], InputStatistics]]]:
+    model: Model, tokens: Tensor | None, progress: Progress, originals: bool = False, doing: str = "compressing"
+) -> Iterator[tuple[Block, BlockInputs]]:
     """Yield the embedding, every layer and the head; what the caller leaves in a block feeds the next one.
 
-    With each comes a function that takes the statistics of the inputs which its linears have *now*, so that a second
-    pass sees what the first one left. ``tokens`` int64 ``[windows, length]`` are the calibration text; without them no
-    forward pass is ever run and the statistics are empty.
+    With each come its inputs, from which statistics are taken on demand. ``tokens`` int64 ``[windows, length]`` are the
+    calibration text; without them no forward pass is ever run. With ``originals`` the uncompressed model's hidden
+    states ride along for some of the text, for statistics that compare the two.
     """
     module = model.meta_module()
     path, layers = layer_list(module)
     prefixes = [f"{path}.{i}" for i in range(len(layers))]
     outside = [name for name in model.names if not name.startswith(f"{path}.")]
     embedding, head, rest = _outer_blocks(model, module, outside)
+    first = dict(embedding.weights)
 
-    yield embedding, _nothing
+    yield embedding, BlockInputs()
     states: list[Tensor] = []
-    calls: Calls = {}
+    before: dict[int, Tensor] | None = None
+    calls: Calls = []
     if tokens is not None:
-        _materialise(module, model, outside, embedding)
-        states, calls = _layer_inputs(module, path, tokens)
-    for i, prefix in enumerate(progress.track(prefixes, "compressing", unit="layer")):
+        if originals:
+            exact, calls = _layer_inputs(module, path, tokens, _state(model, outside, first))
+            before = {i: exact[i] for i in range(0, len(exact), _COMPARED)}
+            del exact
+        states, calls = _layer_inputs(module, path, tokens, _state(model, outside, embedding.weights))
+        module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+        first.clear()
+        release_memory()
+    for i, prefix in enumerate(progress.track(prefixes, doing, unit="layer")):
         block = _layer_block(model, prefix)
         if tokens is None:
-            yield block, _nothing
+            yield block, BlockInputs()
         else:
-            yield block, partial(_observe, layers[i], i, block, states, calls)
-            _fill(layers[i], block)
-            states = _advance(layers[i], i, states, calls)
+            inputs = LayerInputs(layers[i], block, states, before, calls[i])
+            yield block, inputs
+            inputs.advance()
             layers[i].to("meta")
+            release_memory()
     if head.weights:
-        yield head, _nothing
-    yield rest, _nothing
-
-
-def _nothing(level: Statistic) -> InputStatistics:
-    return {}
+        yield head, BlockInputs()
+    yield rest, BlockInputs()
 
 
 def layer_list(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
@@ -102,18 +109,13 @@ def _layer_block(model: Model, prefix: str) -> Block:
     )
 
 
-def _fill(layer: nn.Module, block: Block) -> None:
-    """Give a layer the weights that its block holds now, in float32."""
-    state = {name: weight.dequantize() for name, weight in block.weights.items()}
-    state |= {name: vector.float() for name, vector in block.vectors.items()}
-    layer.load_state_dict({name.removeprefix(f"{block.name}."): t for name, t in state.items()}, assign=True)
-    layer.requires_grad_(False)
+def _state(model: Model, outside: list[str], embedding: Mapping[str, Weight]) -> dict[str, Tensor]:
+    """Everything outside the layers in float32; the embedding as it is given."""
+    return {name: embedding[name].dequantize() if name in embedding else model.tensor(name).float() for name in outside}
 
 
-def _materialise(module: PreTrainedModel, model: Model, outside: list[str], embedding: Block) -> None:
-    """Bring everything outside the layers off the meta device; the embedding as a pass has left it."""
-    stored = {name: weight.dequantize() for name, weight in embedding.weights.items()}
-    state = {name: stored[name] if name in stored else model.tensor(name).float() for name in outside}
+def _materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+    """Bring everything outside the layers off the meta device."""
     module.load_state_dict(state, strict=False, assign=True)
     for child in module.modules():
         computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
@@ -135,67 +137,26 @@ class _Recorder(nn.Module):
         return hidden
 
 
-def _layer_inputs(module: PreTrainedModel, path: str, tokens: Tensor) -> tuple[list[Tensor], Calls]:
+def _layer_inputs(
+    module: PreTrainedModel, path: str, tokens: Tensor, state: Mapping[str, Tensor]
+) -> tuple[list[Tensor], Calls]:
     """The first layer's inputs, batch by batch, and what the layers are called with besides."""
+    _materialise(module, state)
     parent = module.get_submodule(path.rpartition(".")[0])
     attribute = path.rpartition(".")[2]
     layers = getattr(parent, attribute)
     recorded: list[Any] = []
     setattr(parent, attribute, nn.ModuleList(_Recorder(recorded) for _ in layers))
     states: list[Tensor] = []
-    calls: Calls = {}
+    calls: Calls = [{} for _ in layers]
     try:
         for batch in tokens.split(_BATCH):
             recorded.clear()
             with torch.no_grad():
                 module.base_model(input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False)
             states.append(recorded[0][0])
-            calls.setdefault(len(batch), [(args, kwargs) for _, args, kwargs in recorded])
+            for known, (_, args, kwargs) in zip(calls, recorded, strict=True):
+                known.setdefault(len(batch), (args, kwargs))
     finally:
         setattr(parent, attribute, layers)
     return states, calls
-
-
-def _advance(layer: nn.Module, index: int, states: list[Tensor], calls: Calls) -> list[Tensor]:
-    """A layer's outputs for every batch."""
-    outputs = []
-    with torch.no_grad():
-        for state in states:
-            args, kwargs = calls[len(state)][index]
-            output = layer(state, *args, **kwargs)
-            outputs.append(output[0] if isinstance(output, tuple) else output)
-    return outputs
-
-
-def _observe(
-    layer: nn.Module, index: int, block: Block, states: list[Tensor], calls: Calls, level: Statistic
-) -> dict[str, LinearInput]:
-    """Statistics of every linear's input in a layer; linears that are handed the same tensor share theirs."""
-    if level is Statistic.NONE:
-        return {}
-    _fill(layer, block)
-    share = max(1, SAMPLE_ROWS // len(states))
-    stats: dict[str, LinearInput] = {}
-    current: list[tuple[Tensor, LinearInput]] = []  # the inputs of this forward pass, each with its statistics
-
-    def watch(name: str, inputs: tuple[Tensor, ...]) -> None:
-        entry = next((known for tensor, known in current if tensor is inputs[0]), None)
-        if entry is None:
-            entry = stats.get(name) or LinearInput(level)
-            entry.update(inputs[0], share)
-            current.append((inputs[0], entry))
-        stats[name] = entry
-
-    hooks = [
-        linear.register_forward_pre_hook(lambda _, inputs, name=f"{block.name}.{path}.weight": watch(name, inputs))
-        for path, linear in layer.named_modules()
-        if isinstance(linear, nn.Linear)
-    ]
-    try:
-        for state in states:
-            current.clear()
-            _advance(layer, index, [state], calls)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return stats

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import onnx_ir as ir
@@ -14,8 +13,9 @@ from torch import Tensor
 from compress.export.emit import Emitter
 from compress.export.lowering import embedding, linear
 from compress.export.sidecar import Sidecar
+from compress.export.stacking import hand_on, join, stacked_name
 from compress.progress import Progress
-from compress.weight import Dense, Quantized, Weight
+from compress.weight import Weight
 
 _INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
 
@@ -118,38 +118,41 @@ class _Walk:
 
     def multiply(self, node: ir.Node, names: tuple[str, ...]) -> None:
         """Lower ``x @ stack(names).T`` together with a bias that is added to it."""
-        last, bias = self.bias(node)
+        last, biases = self.bias(node, len(names))
         x = node.inputs[0]
         assert x is not None
         forms = [self.read(name) for name in names]
-        joined = _join(forms)
-        shared = len(names) == 1 and names[0] in self.gathered
+        joined = join(forms)
         if joined is not None:
-            out = linear(self.emit, _stacked_name(names), joined, x, bias, shared)
-        else:
-            parts = [linear(self.emit, name, form, x, None, False) for name, form in zip(names, forms, strict=True)]
-            out = self.emit.node("Concat", parts, f"{_stacked_name(names)}.out", {"axis": -1})
-            if bias is not None:
-                out = self.emit.node("Add", [out, bias], f"{_stacked_name(names)}.biased")
-        self.emit.replace(last, out)
+            bias = self.vector(biases) if biases else None
+            shared = len(names) == 1 and names[0] in self.gathered
+            self.emit.replace(last, linear(self.emit, stacked_name(names), joined, x, bias, shared))
+            return
+        parts = []
+        for i, (name, form) in enumerate(zip(names, forms, strict=True)):
+            bias = self.vector((biases[i],)) if biases else None
+            parts.append(linear(self.emit, name, form, x, bias, False))
+        whole = self.emit.node("Concat", parts, f"{stacked_name(names)}.out", {"axis": -1})
+        self.emit.replace(last, whole)
+        hand_on(whole, parts, [form.shape[0] for form in forms])
 
-    def bias(self, node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
-        """The Add behind a product and the vector that it adds; the product itself and None where there is none."""
+    def bias(self, node: ir.Node, count: int) -> tuple[ir.Node, tuple[str, ...]]:
+        """The Add behind a product of ``count`` weights and the vectors that it adds, one a weight; else itself, ()."""
         uses = tuple(node.outputs[0].uses())
         if len(uses) != 1 or node.outputs[0].is_graph_output():
-            return node, None
+            return node, ()
         (add, index) = uses[0]
         other = add.inputs[1 - index] if add.op_type == "Add" else None
         names = self.stacked(other) if other is not None else ()
-        if not names or other is None or (other.shape is not None and len(other.shape) != 1):
-            return node, None
-        return add, self.vector(names)
+        if len(names) != count or other is None or (other.shape is not None and len(other.shape) != 1):
+            return node, ()
+        return add, names
 
     def vector(self, names: tuple[str, ...]) -> ir.Value:
         """One initializer for tensors laid end to end; float32, since in half they would save nothing worth a Cast."""
         tensors = [self.weights.tensor(name) for name in names]
         self.parameters.update({name: t.numel() for name, t in zip(names, tensors, strict=True)})
-        return self.emit.initializer(_stacked_name(names), lambda: torch.cat(tensors).float())
+        return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).float())
 
     def read(self, name: str) -> Weight:
         """A matrix in its form."""
@@ -170,31 +173,3 @@ class _Walk:
             elif value.const_value.nbytes > _INLINE and not isinstance(value.const_value, ir.ExternalTensor):
                 constant = torch.from_numpy(value.const_value.numpy().copy())
                 self.emit.initializer(name, constant.clone)
-
-
-def _join(forms: Sequence[Weight]) -> Weight | None:
-    """Matrices stacked along their outputs; None if they are not of one kind."""
-    if len(forms) == 1:
-        return forms[0]
-    dense = [form for form in forms if isinstance(form, Dense)]
-    if len(dense) == len(forms) and len({form.tensor.dtype for form in dense}) == 1:
-        return Dense(torch.cat([form.tensor for form in dense]))
-    integer = [form for form in forms if isinstance(form, Quantized)]
-    kinds = {(form.bits, form.group, form.act, form.scale.dtype, form.zero_point is None) for form in integer}
-    if len(integer) < len(forms) or len(kinds) > 1:
-        return None
-    zeros = [form.zero_point for form in integer if form.zero_point is not None]
-    return replace(
-        integer[0],
-        codes=torch.cat([form.codes for form in integer]),
-        scale=torch.cat([form.scale for form in integer]),
-        zero_point=torch.cat(zeros) if zeros else None,
-    )
-
-
-def _stacked_name(names: Sequence[str]) -> str:
-    """One name for weights laid side by side: ``q_proj+k_proj`` where they differ."""
-    parts = [name.split(".") for name in names]
-    if len({len(part) for part in parts}) > 1:
-        return "+".join(names)
-    return ".".join("+".join(dict.fromkeys(column)) for column in zip(*parts, strict=True))

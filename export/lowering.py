@@ -93,25 +93,33 @@ def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
             table = emit.initializer(name, lambda: weight.tensor)
             rows_ = emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
             return rows_ if table.dtype == DataType.FLOAT else _cast(emit, rows_)
-        case Quantized(bits=8):
-            packed = blocked(weight)
-            rows, inputs = weight.shape
-            width = packed.codes.shape[1] * packed.block
-            zeros = packed.zero_points
-            inputs_ = [
-                emit.initializer(f"{name}.codes", lambda: packed.codes, (rows, width)),
-                ids,
-                emit.initializer(f"{name}.scales", lambda: packed.scales),
-                None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
-            ]
-            attributes = {"bits": 8, "block_size": packed.block, "gather_axis": 0, "quantize_axis": 1}
-            found = emit.node("GatherBlockQuantized", inputs_, f"{name}.rows", attributes, CONTRIB)
-            if width == inputs:
-                return found
-            ends = [emit.constant(f"slice.{at}", torch.tensor([at])) for at in (0, inputs, -1)]
-            return emit.node("Slice", [found, *ends], f"{name}.cut")
+        case Quantized():
+            return looked_up(emit, name, weight, ids)
         case _:
-            raise ExportError(f"{name}: ort-cpu can't hold {type(weight).__name__} embeddings of that kind")
+            raise ExportError(f"{name}: ort-cpu can't hold {type(weight).__name__} embeddings")
+
+
+def looked_up(emit: Emitter, name: str, weight: Quantized, ids: Value) -> Value:
+    """Rows of integers: GatherBlockQuantized, whose packed bytes are MatMulNBits' with the blocks laid end to end."""
+    packed = blocked(weight)
+    (rows, inputs), blocks = weight.shape, packed.codes.shape[1]
+    zeros = packed.zero_points
+    found = emit.node(
+        "GatherBlockQuantized",
+        [
+            emit.initializer(f"{name}.codes", lambda: packed.codes, (rows, packed.codes[0].numel())),
+            ids,
+            emit.initializer(f"{name}.scales", lambda: packed.scales),
+            None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
+        ],
+        f"{name}.rows",
+        {"bits": weight.bits, "block_size": packed.block, "gather_axis": 0, "quantize_axis": 1},
+        CONTRIB,
+    )
+    if blocks * packed.block == inputs:
+        return found
+    ends = [emit.constant(f"slice.{at}", torch.tensor([at])) for at in (0, inputs, -1)]
+    return emit.node("Slice", [found, *ends], f"{name}.cut")
 
 
 def as_float(emit: Emitter, stored: Value) -> Value:

@@ -11,14 +11,14 @@ import onnx_ir as ir
 from torch import Tensor
 
 from compress import __version__
-from compress.artifact import Artifact
+from compress.artifact import FOLDER, Artifact
 from compress.checkpoint import Checkpoint
-from compress.contract import GraphPass, Pass, WeightPass
-from compress.errors import UsageError
+from compress.contract import Capability, GraphPass
 from compress.export.genai import write_genai_config
 from compress.export.graph import build
+from compress.export.kv_cache import fill_scales, float_cache
 from compress.export.lower import Lowered, Weights, lower
-from compress.export.parity import Talk, compare, compare_rounded, references
+from compress.export.parity import compare, compare_rounded, references, shaken
 from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
 from compress.export.target import Target
@@ -44,13 +44,8 @@ class OrtCpu(Target):
     """Holds floats (32 or 16 bits) and integers (2, 4, 8 bits) with one scale a channel or a group."""
 
     name = "ort-cpu"
-
-    def check(self, passes: Sequence[Pass]) -> None:
-        """Refuse passes that leave factored weights: their lowering is not written."""
-        for one in passes:
-            odd = [form.__name__ for form in getattr(one, "produces", ()) if form not in (Dense, Quantized)]
-            if isinstance(one, WeightPass) and odd:
-                raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)})")
+    folder = FOLDER
+    holds = Capability(name, (Dense, Quantized), bits=frozenset({2, 4, 8}))
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
@@ -60,8 +55,7 @@ class OrtCpu(Target):
         for one in graph_passes:
             one.rewrite(model)
         _describe(model, checkpoint, graph_passes)
-        talks = references(checkpoint.torch_module(), checkpoint.kind, sample(checkpoint))
-        lowered = _prove(model, checkpoint, talks, out, progress)
+        lowered = _prove(model, checkpoint, out, progress)
         _copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
@@ -71,26 +65,30 @@ class OrtCpu(Target):
         return artifact
 
 
-def _prove(model: ir.Model, checkpoint: Checkpoint, talks: list[Talk], out: Path, progress: Progress) -> Lowered:
+def _prove(model: ir.Model, checkpoint: Checkpoint, out: Path, progress: Progress) -> Lowered:
     """Lower a model into ``out`` and hold it against torch, computed in float.
 
-    Weight-only integers are proved as they lie in the file. Where operators can't but round their inputs, the same
-    graph with dequantized weights is proved in their place.
+    Weight-only integers are proved as they lie in the file. Where operators can't but round, their inputs or the cache,
+    the same graph with dequantized weights or a float cache is proved in their place, and the file must come close.
     """
-    floats = model.clone()
+    module, ids = checkpoint.torch_module(), sample(checkpoint)
+    scales = fill_scales(model, module, ids)
+    twin = model.clone()
     with Sidecar(out) as sidecar:
         lowered = lower(model, checkpoint, sidecar, progress)
     ir.save(model, out / GRAPH)
-    if lowered.rounding == "always":
+    said = references(module, checkpoint.kind, ids)
+    if scales or lowered.rounding == "always":
+        float_cache(twin)
         with tempfile.TemporaryDirectory() as scratch:
             with Sidecar(Path(scratch)) as sidecar:
-                lower(floats, _Floats(checkpoint), sidecar, Silent())
-            ir.save(floats, Path(scratch) / GRAPH)
-            compare(Path(scratch) / GRAPH, talks)
+                lower(twin, _Floats(checkpoint) if lowered.rounding == "always" else checkpoint, sidecar, Silent())
+            ir.save(twin, Path(scratch) / GRAPH)
+            compare(Path(scratch) / GRAPH, said)
     else:
-        compare(out / GRAPH, talks)
-    if lowered.rounding != "never":
-        compare_rounded(out / GRAPH, talks)
+        compare(out / GRAPH, said)
+    if scales or lowered.rounding != "never":
+        compare_rounded(out / GRAPH, said[0], lambda: shaken(module, checkpoint.kind, ids)[0], scales)
     return lowered
 
 

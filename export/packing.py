@@ -47,7 +47,7 @@ def block_of(weight: Quantized) -> int:
 def blocked(weight: Quantized) -> Blocked:
     """A weight in MatMulNBits' layout; where the last block is ragged it is filled with zeros."""
     if weight.bits not in _BITS:
-        raise ExportError(f"onnxruntime holds weights of 2, 4 or 8 bits, not {weight.bits}")
+        raise ExportError(f"onnxruntime holds weights of 2, 4 or 8 bits, not {weight.bits}; --target hf holds these")
     rows, inputs = weight.shape
     block, middle = block_of(weight), 1 << (weight.bits - 1)
     blocks = -(-inputs // block)

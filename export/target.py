@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import compress.export
 from compress.artifact import Artifact
 from compress.checkpoint import Checkpoint
-from compress.contract import GraphPass, Pass
-from compress.errors import unknown
+from compress.contract import Capability, GraphPass, Pass, WeightPass
+from compress.errors import UsageError, unknown
 from compress.progress import Progress
 
 _registry: dict[str, type[Target]] = {}
@@ -23,15 +23,23 @@ class Target(ABC):
     """A runtime that artifacts are written for."""
 
     name: ClassVar[str]
+    folder: ClassVar[str]
+    """where a variant's artifact lies inside it; empty where the variant itself is what is loaded"""
+    holds: ClassVar[Capability]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" in cls.__dict__:
             _registry[cls.name] = cls
 
-    @abstractmethod
     def check(self, passes: Sequence[Pass]) -> None:
-        """Refuse, with a UsageError, passes that leave forms which this target can't hold, before the work."""
+        """Refuse, with a UsageError, passes that leave what this target can't hold, before the work."""
+        for one in passes:
+            if isinstance(one, GraphPass) and not self.holds.graphs:
+                raise UsageError(f"{self.name} has no graph for {one.name} to change; leave {one.name} out")
+            forms = one.produces if isinstance(one, WeightPass) else ()
+            if odd := [form.__name__ for form in forms if form not in self.holds.forms]:
+                raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)})")
 
     @abstractmethod
     def export(

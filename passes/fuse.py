@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from compress.architecture import head_size
-from compress.contract import GraphPass
+from compress.contract import Capability, GraphPass
 from compress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +25,16 @@ class Fuse(GraphPass):
 
     name: ClassVar[str] = "fuse"
 
-    def settle(self, model: Model) -> Self:
-        """Refuse heads that onnxruntime's GroupQueryAttention can't take."""
+    kv: Literal["float", "int8"] = Field(
+        "float",
+        description="a decoder's cache of keys and values: 32-bit floats, or int8 with one scale a channel, whose "
+        "ranges are taken from the model at export",
+    )
+
+    def settle(self, model: Model, holds: Capability) -> Self:
+        """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
+        if model.kind == "encoder" and self.kv != "float":
+            raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")
         size = head_size(model.config)
         if model.kind == "decoder" and size % _HEAD_MULTIPLE:
             raise UsageError(
@@ -38,8 +47,11 @@ class Fuse(GraphPass):
         from onnx_ir.passes.common import RemoveUnusedNodesPass
 
         from compress.passes.fusions import FUSIONS
+        from compress.passes.kv_cache import round_cache
 
         changed = sum(fusion(model.graph) for fusion in FUSIONS)
+        if self.kv == "int8":
+            changed += round_cache(model.graph)
         RemoveUnusedNodesPass()(model)
         model.graph.sort()
         return changed

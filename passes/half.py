@@ -11,6 +11,7 @@ from torch import Tensor
 from compress.block import Block
 from compress.contract import WeightPass
 from compress.errors import PassError
+from compress.inputs import BlockInputs
 from compress.statistics import InputStatistics
 from compress.weight import Dense, Weight
 
@@ -22,9 +23,9 @@ class Half(WeightPass):
     produces: ClassVar[tuple[type, ...]] = (Dense,)
     dtype: ClassVar[torch.dtype]
 
-    def run(self, block: Block, stats: InputStatistics) -> None:
+    def run(self, block: Block, inputs: BlockInputs) -> None:
         """Convert matrices and vectors."""
-        super().run(block, stats)
+        super().run(block, inputs)
         block.vectors.update({name: self._convert(name, vector) for name, vector in block.vectors.items()})
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:

@@ -5,17 +5,45 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compress.weight import Act, Quantized
+from compress.passes.grid import Grid, Proposal
 
 
-def round_to_nearest(weight: Tensor, group: int, levels: int = 127, bits: int = 8, act: Act | None = None) -> Quantized:
-    """Symmetric rounding of ``weight`` ``[out, in]``: the largest of every ``group`` inputs maps to ``levels``.
+def round_to_nearest(weight: Tensor, grid: Grid, search: bool = False, mask: Tensor | None = None) -> Proposal:
+    """Every weight of ``weight`` ``[out, in]`` for itself; ``search`` takes the scales of least squared error.
 
-    ``levels`` may lie below 2^(bits-1) - 1 where a kernel needs head room. Scales have the weight's dtype, and the
-    codes are computed against the scales as stored. A group of zeros gets scale 1.
+    Where ``mask`` is False a zero stays a zero.
     """
-    grouped = weight.float().unflatten(1, (-1, group))
-    scale = (grouped.abs().amax(-1) / levels).to(weight.dtype)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    codes = (grouped / scale.float().unsqueeze(-1)).round_().clamp_(-levels, levels)
-    return Quantized(codes.flatten(1).to(torch.int8), scale, bits, group, act=act)
+    rows = weight.float().unflatten(1, (-1, grid.group)).flatten(0, 1)  # one group each
+    scale, zero = best_steps(rows.T, grid, search, weight.dtype)
+    values = rows / scale[:, None] + (0 if zero is None else zero[:, None])
+    shape = (weight.shape[0], -1)
+    values = values.reshape(weight.shape)
+    scale, zero = scale.reshape(shape), None if zero is None else zero.reshape(shape)
+    return Proposal(grid, keep_zeros(values, zero, mask, grid.group), scale, zero)
+
+
+def best_steps(
+    x: Tensor, grid: Grid, search: bool, dtype: torch.dtype, gram: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The scale and zero point ``[out]`` of groups ``x`` ``[group, out]`` whose rounding costs least.
+
+    The cost is Σ(w - ŵ)², or (w - ŵ)ᵀ H (w - ŵ) with ``gram`` H ``[group, group]`` of the group's inputs. Candidates
+    are tried one after another, so that memory holds one.
+    """
+    scales, zeros = grid.steps(x, search, dtype)
+    if len(scales) == 1:
+        return scales[0], None if zeros is None else zeros[0]
+    costs = []
+    for i, scale in enumerate(scales):
+        zero = 0 if zeros is None else zeros[i]
+        off = (grid.codes(x / scale + zero) - zero).mul_(scale).sub_(x)
+        costs.append((off.square() if gram is None else (gram @ off).mul_(off)).sum(0))
+    best = torch.stack(costs).argmin(0, keepdim=True)
+    return scales.gather(0, best)[0], None if zeros is None else zeros.gather(0, best)[0]
+
+
+def keep_zeros(values: Tensor, zero: Tensor | None, mask: Tensor | None, group: int) -> Tensor:
+    """Proposed codes ``[out, in]`` that mean zero where ``mask`` is False."""
+    if mask is None:
+        return values
+    return torch.where(mask, values, 0.0 if zero is None else zero.repeat_interleave(group, 1))

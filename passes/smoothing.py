@@ -1,41 +1,76 @@
-"""Smoothing: moving the range of activations into the weights, so that both fit 8 bits.
+"""Smoothing: moving scales between the weights and what makes their inputs, so that rounding costs less.
 
-SmoothQuant (Xiao et al., arXiv 2211.10438) divides input channel j by s_j = max|X_j|^α / max|W_j|^(1-α) and multiplies
-the weight's column by it. The division is folded into whatever makes the input (see `compress.block.Fold`), so that no
-operator is added. Here α is searched for each fold on the outputs' error, with "no smoothing" among the candidates.
+Input channel j is divided by s_j and the weight's column multiplied by it. The division is folded into whatever makes
+the input (see `compress.block.Fold`), so that no operator is added. Scales are searched for each fold on the outputs'
+error, with "no smoothing" among the candidates; what is tried and what counts as an error is a `Search`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from compress.block import Block, Fold
-from compress.statistics import InputStatistics, LinearInput
+from compress.contract import Statistic
+from compress.inputs import BlockInputs
+from compress.statistics import LinearInput
 from compress.weight import Dense, Quantized, Weight
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
-Quantizer = Callable[[Tensor], Quantized]
+
+class Search(Protocol):
+    """Which scales are tried for a fold, and what they cost."""
+
+    @property
+    def level(self) -> Statistic:
+        """The statistics that it reads."""
+
+    def candidates(self, inputs: LinearInput, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """Scales to try, each ``[in]``, for matrices ``[out, in]`` that read the same inputs."""
+
+    def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
+        """The relative squared output error of a matrix when its columns are scaled."""
 
 
-def smooth(block: Block, stats: InputStatistics, quantize: Quantizer) -> InputStatistics:
-    """Fold the best scales into a block; returns the statistics as they are afterwards.
+@dataclass(frozen=True)
+class SmoothQuant:
+    """Both inputs and weights are rounded to 8 bits (Xiao et al., arXiv 2211.10438): s_j = max|X_j|^α / max|W_j|^(1-α).
 
     ``quantize`` makes of a matrix what it will be stored as, so that the search sees the real error.
     """
-    seen = dict(stats)
+
+    quantize: Callable[[Tensor], Quantized]
+    level = Statistic.AMAX
+
+    def candidates(self, inputs: LinearInput, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """A scale for each α."""
+        columns = torch.stack([matrix.abs().amax(0) for matrix in matrices]).amax(0)
+        x, w = inputs.amax.clamp(min=1e-5), columns.clamp(min=1e-5)
+        return [x**alpha / w ** (1 - alpha) for alpha in ALPHAS]
+
+    def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
+        """On the sampled rows."""
+        exact = inputs.sample @ matrix.T  # a scale doesn't change the product
+        return output_error(exact, self.quantize(matrix * scale), inputs.sample / scale)
+
+
+def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
+    """Fold the best scales into a block, and into the original that it is compared with."""
+    stats = dict(inputs.statistics(search.level))
     for fold in block.folds:
-        scale = _best_scale(block, fold, seen[fold.consumers[0]], quantize)
+        seen = stats[fold.consumers[0]]
+        scale = _best_scale(block, fold, seen, search)
         if scale is None:
             continue
-        _apply(block, fold, scale)
-        smoothed = _scaled(seen[fold.consumers[0]], _spread(scale, fold))
-        seen.update(dict.fromkeys(fold.consumers, smoothed))
-    return seen
+        for one in (block, inputs.original):
+            if one is not None:
+                _apply(one, fold, scale)
+        stats.update(dict.fromkeys(fold.consumers, _scaled(seen, _spread(scale, fold))))
 
 
 def per_token(x: Tensor) -> Tensor:
@@ -49,33 +84,27 @@ def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
     return float((exact - per_token(x) @ stored.dequantize().T).square().sum() / exact.square().sum().clamp(min=1e-30))
 
 
-def _best_scale(block: Block, fold: Fold, inputs: LinearInput, quantize: Quantizer) -> Tensor | None:
+def _best_scale(block: Block, fold: Fold, inputs: LinearInput, search: Search) -> Tensor | None:
     """The scale per source channel that gives the least error over all consumers; None where smoothing doesn't help."""
     matrices = [block.weights[name].dequantize() for name in fold.consumers]
-    exact = [inputs.sample @ matrix.T for matrix in matrices]  # a scale doesn't change the product
-    columns = torch.stack([matrix.abs().amax(0) for matrix in matrices]).amax(0)
-    largest_x, largest_w = _shared(inputs.amax, fold), _shared(columns, fold)
 
     def error(scale: Tensor) -> float:
-        wide = _spread(scale, fold)
-        x = inputs.sample / wide
-        return sum(output_error(y, quantize(matrix * wide), x) for y, matrix in zip(exact, matrices, strict=True))
+        return sum(search.error(matrix, inputs, _spread(scale, fold)) for matrix in matrices)
 
-    candidates = [_scale(largest_x, largest_w, alpha) for alpha in ALPHAS]
+    candidates = [_in_range(_shared(scale, fold)) for scale in search.candidates(inputs, matrices)]
     errors = [error(candidate) for candidate in candidates]
-    best = min(range(len(ALPHAS)), key=errors.__getitem__)
-    return candidates[best] if errors[best] < error(torch.ones_like(largest_x)) else None
+    best = min(range(len(candidates)), key=errors.__getitem__)
+    return candidates[best] if errors[best] < error(torch.ones_like(candidates[best])) else None
 
 
-def _scale(largest_x: Tensor, largest_w: Tensor, alpha: float) -> Tensor:
-    scale = largest_x.clamp(min=1e-5) ** alpha / largest_w.clamp(min=1e-5) ** (1 - alpha)
-    scale = scale / scale.log().mean().exp()  # only the ratios matter; this keeps the numbers in range
-    return scale.clamp(1e-3, 1e3)
+def _in_range(scale: Tensor) -> Tensor:
+    """The same ratios around 1: only they matter."""
+    return (scale / scale.log().mean().exp()).clamp(1e-3, 1e3)
 
 
-def _shared(largest: Tensor, fold: Fold) -> Tensor:
-    """The largest magnitude over all consumer channels that one source channel feeds."""
-    return largest.view(-1, fold.repeat, fold.head).amax(1).flatten()
+def _shared(scale: Tensor, fold: Fold) -> Tensor:
+    """The largest scale over all consumer channels that one source channel feeds."""
+    return scale.view(-1, fold.repeat, fold.head).amax(1).flatten()
 
 
 def _spread(scale: Tensor, fold: Fold) -> Tensor:
@@ -101,4 +130,13 @@ def _times(weight: Weight, scale: Tensor) -> Dense:
 
 
 def _scaled(inputs: LinearInput, scale: Tensor) -> LinearInput:
-    return replace(inputs, amax=inputs.amax / scale, sample=inputs.sample / scale)
+    """The statistics of inputs that are divided by a scale."""
+    both = torch.outer(scale, scale) if inputs.level >= Statistic.GRAM else 1.0
+    squared = scale.square() if inputs.level >= Statistic.SQUARE else 1.0
+    return replace(
+        inputs,
+        amax=inputs.amax / scale,
+        sample=inputs.sample / scale,
+        square=inputs.square / squared,
+        gram=inputs.gram / both,
+    )

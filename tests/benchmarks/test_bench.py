@@ -6,9 +6,25 @@ from compress.benchmarks import bench
 from compress.benchmarks.bandwidth import read_bandwidth
 from compress.benchmarks.contention import Contention
 from compress.benchmarks.cores import available_cores
-from compress.benchmarks.goals import DYNAMIC, FLOAT, GOALS, Goal, judge, pipelines, verdict_lines
+from compress.benchmarks.cost import Cost
+from compress.benchmarks.depth import DEPTHS, figures
+from compress.benchmarks.goals import (
+    DEPTH,
+    DYNAMIC,
+    FLOAT,
+    GOALS,
+    INT4,
+    LLAMA,
+    OFFGRID,
+    Goal,
+    Verdict,
+    judge,
+    judge_figures,
+    pipelines,
+    verdict_lines,
+)
 from compress.benchmarks.metric_table import metrics
-from compress.errors import RunError
+from compress.errors import MissingComponentError, RunError
 
 
 def minilm(card, latency: float):
@@ -23,15 +39,21 @@ def minilm(card, latency: float):
 
 
 def test_goals_name_metrics_that_exist():
-    kinds = {"smollm2": "decoder", "minilm": "encoder"}
+    kinds = {"smollm2": "decoder", OFFGRID: "decoder", "minilm": "encoder"}
+    known = {name: {metric.key for metric in metrics(kind)} | {"nodes", "export_s"} for name, kind in kinds.items()}
+    known[DEPTH] = set(figures({depth: Cost(depth, 1) for depth in DEPTHS}))
+    assert set(bench.SECTIONS) == set(kinds)
     for goal in GOALS:
-        assert goal.key in {metric.key for metric in metrics(kinds[goal.model])} | {"nodes", "export_s"}
+        assert goal.key in known[goal.model]
         assert (goal.at_least is None) != (goal.at_most is None)
 
 
 def test_pipelines():
     assert pipelines("smollm2") == ["int8,fuse", "fuse", DYNAMIC]
     assert pipelines("minilm") == ["fuse", "int8,fuse"]
+    offgrid = pipelines(OFFGRID)
+    assert len(offgrid) == 5
+    assert all(pipeline.startswith("int4") and pipeline.endswith(",fuse") for pipeline in offgrid)
 
 
 def test_verdicts(card):
@@ -48,6 +70,21 @@ def test_a_goal_without_a_base_takes_the_figure_itself(card):
     assert goal.measured(minilm(card, 0.01)) == 1.0
 
 
+def test_a_peer_that_is_absent_meets_no_goal(card):
+    goal = Goal(INT4, "decode_tps", at_least=1.0, base=LLAMA, model=OFFGRID)
+    alone = card(**{"torch": {}, FLOAT: {}, INT4: {"decode_tps": [100.0]}})
+    verdict = Verdict(goal, goal.measured(alone))
+    assert (verdict.value, verdict.met, verdict.missed) == (None, False, False)
+    assert verdict_lines([verdict])[0].endswith("–       ≥ 1  not measured")
+    beside = card(**{"torch": {}, FLOAT: {}, INT4: {"decode_tps": [100.0]}, LLAMA: {"decode_tps": [80.0]}})
+    assert goal.measured(beside) == 1.25
+
+
+def test_depth_is_judged_by_its_figures():
+    verdicts = judge_figures(DEPTH, {"wall_s": 300.0, "peak_gib": 1.5, "r2": 1.0, "growth": 1.0})
+    assert [str(verdict) for verdict in verdicts] == ["met", "MISSED", "met", "met"]
+
+
 def test_exports_are_goals_too(card, llama_plain):
     made = card(**{"torch": {}, FLOAT: {}, "fuse": {}})
     known = bench._with_exports(made, {"fuse": bench.node_count(llama_plain.path), FLOAT: 500}, 12.5)
@@ -58,10 +95,19 @@ def test_exports_are_goals_too(card, llama_plain):
 @pytest.mark.parametrize(("latency", "code"), [(0.008, 0), (0.01, 1)])
 def test_exit_code(card, monkeypatch, capsys, latency, code, tmp_path):
     monkeypatch.setattr(bench, "bench", lambda name, evaluation, folder: minilm(card, latency))
-    assert bench.main(["--model", "minilm", "--out", str(tmp_path / "reports")]) == code
+    assert bench.main(["--only", "minilm", "--out", str(tmp_path / "reports")]) == code
     shown = capsys.readouterr()
     assert shown.out.count("MISSED") == code
     assert (tmp_path / "reports" / "minilm" / "report.json").is_file()
+
+
+def test_what_is_not_measured_is_a_missing_component(monkeypatch, capsys):
+    goal = Goal(INT4, "decode_tps", at_least=1.0, base=LLAMA, model=OFFGRID)
+    monkeypatch.setattr(bench, "_part", lambda name, evaluation, out: [Verdict(goal, None)])
+    assert bench.main(["--only", OFFGRID]) == MissingComponentError.exit_code
+    shown = capsys.readouterr()
+    assert shown.out.count("not measured") == 1
+    assert shown.err == "bench: 1 goals not measured\n"
 
 
 def test_a_failure_is_one_line(monkeypatch, capsys):
@@ -69,7 +115,7 @@ def test_a_failure_is_one_line(monkeypatch, capsys):
         raise RunError("no such thing")
 
     monkeypatch.setattr(bench, "bench", fail)
-    assert bench.main(["--model", "smollm2"]) == RunError.exit_code
+    assert bench.main(["--only", "smollm2"]) == RunError.exit_code
     assert capsys.readouterr().err == "bench: no such thing\n"
 
 

@@ -9,6 +9,10 @@ from compress.benchmarks.engine import mean_pooled, opener
 from compress.benchmarks.ort_engine import OrtEngine
 from compress.benchmarks.torch_engine import TorchEngine
 from compress.errors import RunError
+from compress.export.target import find_target
+from compress.model import Model
+from compress.passes.fuse import Fuse
+from compress.progress import Silent
 
 LAYERS, KV_HEADS, HEAD_SIZE = 2, 2, 16
 
@@ -48,6 +52,20 @@ def test_a_new_prompt_forgets_the_last_one(decoder, tokens):
 def test_the_attention_operator_decides_who_owns_the_cache(llama_fused, llama_plain):
     assert OrtEngine(llama_fused.path, "decoder", 1)._shares
     assert not OrtEngine(llama_plain.path, "decoder", 1)._shares
+
+
+def test_an_int8_cache_takes_a_quarter_of_the_bytes_and_decodes_the_same(llama, tokens, tmp_path):
+    artifact = find_target("ort-cpu").export(Model.open(str(llama)), [Fuse(kv="int8")], tmp_path, Silent())
+    engine = OrtEngine(artifact.path, "decoder", 1)
+    prompt = tokens[1][:20]
+    chosen = [engine.start(prompt, 6)]
+    for _ in range(6):
+        chosen.append(engine.step(chosen[-1]))
+    whole = np.concatenate([prompt, chosen[:-1]])
+    assert engine.token_bytes == LAYERS * 2 * KV_HEADS * HEAD_SIZE
+    assert chosen == engine.logits(whole)[19:].argmax(-1).tolist()
+    expected = direct_logits(llama, whole)
+    assert 0 < np.linalg.norm(engine.logits(whole) - expected) / np.linalg.norm(expected) < 0.05
 
 
 def test_a_step_needs_a_prompt(llama_fused):

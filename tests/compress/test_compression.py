@@ -11,6 +11,7 @@ import compress.variant
 from compress.compression import Calibration, compress_model
 from compress.contract import WeightPass
 from compress.errors import ModelError, PassError, UsageError
+from compress.export.ort_cpu import OrtCpu
 from compress.manifest import Manifest
 from compress.model import Model
 from compress.pipeline import Pipeline, parse_pass
@@ -25,7 +26,7 @@ def make(source, pipeline, out, seed=0):
     out.mkdir()
     passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
     model = Model.open(str(source))
-    return compress_model(model, passes, out, lambda: Calibration(TOKENS, "test"), seed, Silent())
+    return compress_model(model, passes, OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), seed, Silent())
 
 
 @pytest.mark.parametrize("pipeline", ["int8", "int8:group=32", "int8:group=channel", "fp16", "fp16,int8", "bf16"])
@@ -114,14 +115,14 @@ def test_the_manifest_says_what_was_done(llama, tmp_path):
     assert {"python", "torch", "compress"} <= set(manifest.versions)
     assert manifest.machine["cores"]
     again = make(llama, "int8", tmp_path / "w").manifest
-    assert again.recipe == ["int8:act=none:smooth=off"]
+    assert again.recipe == ["int8:smooth=off:act=none"]
     assert again.calibration == "none"
 
 
 def test_the_card_names_the_model_and_the_recipe(llama, tmp_path):
     card = (make(llama, "int8", tmp_path / "v").path / "README.md").read_text()
     assert card.startswith(f"---\nbase_model: {llama.name}\nbase_model_relation: quantized\n")
-    assert "recipe: `int8:act=none:smooth=off`, seed 0" in card
+    assert "recipe: `int8:smooth=off:act=none`, seed 0" in card
 
 
 def test_large_checkpoints_are_sharded(untied, tmp_path, monkeypatch):
@@ -159,7 +160,7 @@ def test_a_damaged_manifest_is_named(llama, tmp_path):
     [
         ("int8:head=float", "head is its embedding, stored once; give head=float and embed=float"),
         ("int8:act=dynamic:group=32", "act=dynamic needs one scale a channel"),
-        ("int8:group=128", r"group=128 doesn't divide the 64 inputs of .*; use group=64 or auto"),
+        ("int8:group=128", r"group=128 doesn't divide the 64 inputs of .*; use group=64"),
     ],
 )
 def test_what_cannot_work_on_a_model_is_refused_before_the_work(llama, tmp_path, pipeline, message):

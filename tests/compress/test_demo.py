@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from compress import demo
 from compress.errors import MissingComponentError
@@ -90,6 +91,46 @@ def test_smollm2_is_the_model_that_it_claims_to_be() -> None:
     assert model.parameters == 134_515_008
     ids = model.tokenizer()("The capital of France is", return_tensors="pt").input_ids
     assert model.tokenizer().decode(model.torch_module()(ids).logits[0, -1].argmax()) == " Paris"
+
+
+def test_folding_random_factors_changes_weights_and_not_the_function(llama: Path) -> None:
+    model = Model.open(str(llama))
+    module = model.torch_module()
+    ids = torch.arange(3, 40)[None]
+    with torch.inference_mode():
+        before = module(ids).logits
+        demo._fold_random_factors(module, sigma=0.15, seed=0)
+        assert (module(ids).logits - before).abs().max() < 1e-4 * before.abs().max()
+    generator = torch.Generator().manual_seed(0)
+    torch.randint(0, model.config.vocab_size, (1, 64), generator=generator)
+    scale = torch.exp(0.15 * torch.randn(model.config.hidden_size, generator=generator))
+    layer = "model.layers.0"
+    assert torch.equal(module.get_parameter(f"{layer}.input_layernorm.weight"), scale)  # the gains were ones
+    key = f"{layer}.self_attn.k_proj.weight"
+    assert torch.equal(module.get_parameter(key), model.tensor(key) / scale)
+    for name in model.names:
+        moved = not torch.equal(module.get_parameter(name), model.tensor(name))
+        assert moved == (".layers." in name), name
+
+
+@pytest.mark.slow
+def test_smollm2_offgrid_is_the_same_function_off_the_4_bit_grid() -> None:
+    grid, off = Model.open("demo:smollm2"), Model.open("demo:smollm2-offgrid")
+    assert off.parameters == grid.parameters
+    ids = off.tokenizer()("The capital of France is", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        assert (off.torch_module()(ids).logits - grid.torch_module()(ids).logits).abs().max() < 1e-3
+    name = "model.layers.7.mlp.down_proj.weight"
+    assert rounded_off(grid.tensor(name)) < 1e-3 < 0.05 < rounded_off(off.tensor(name))
+
+
+def rounded_off(weight: torch.Tensor) -> float:
+    """Relative error of plain asymmetric 4-bit rounding in groups of 32."""
+    groups = weight.float().unflatten(1, (-1, 32))
+    low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
+    step = (high - low) / 15
+    rounded = ((groups - low) / step).round() * step + low
+    return float((rounded - groups).norm() / groups.norm())
 
 
 @pytest.mark.slow

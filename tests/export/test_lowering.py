@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,21 +12,14 @@ import pytest
 import torch
 
 from compress.errors import ExportError
+from compress.export import packing
 from compress.export.target import find_target
 from compress.model import Model
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
-from compress.weight import Dense, Factored, Quantized
+from compress.weight import Dense, Factored
 
 TOKENS = torch.randint(3, 300, (2, 16), generator=torch.Generator().manual_seed(1))
-
-
-def rounded(tensor, group, largest=127, act=None):
-    rows, inputs = tensor.shape
-    grouped = tensor.float().reshape(rows, -1, group or inputs)
-    scale = grouped.abs().amax(-1) / largest
-    codes = (grouped / scale[..., None]).round().to(torch.int8).reshape(rows, inputs)
-    return Quantized(codes, scale, 8, group or inputs, None, act)
 
 
 class Stored:
@@ -71,24 +65,47 @@ def logits(artifact):
     return session.run(["logits"], feed)[0]
 
 
-@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM"])
-def test_parts_of_a_packed_product_that_are_stored_differently_stay_apart(tiny, tmp_path, name):
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"])
+def test_parts_of_a_packed_product_that_are_stored_differently_stay_apart(tiny, tmp_path, rounded, name):
+    """Each feeds what took its part of the whole; none is laid beside the others only to be cut off again."""
+    widths = {"q_proj": 4, "k_proj": 8, "v_proj": 4, "gate_proj": 2, "up_proj": 8}
+
     def form(name, tensor):
-        if "q_proj" in name or "up_proj" in name:
-            return rounded(tensor, 16)
-        return rounded(tensor, 32) if "k_proj" in name else Dense(tensor)
+        bits = widths.get(name.split(".")[-2])
+        return rounded(tensor, 32, bits, zero="v_proj" in name) if bits else Dense(tensor)
 
     artifact = export(tiny(name), form, tmp_path / "a")
+    together = export(tiny(name), lambda name, tensor: Dense(tensor), tmp_path / "b")
     found = operators(artifact)
-    assert found["MatMulNBits"] == 2 * 3
-    assert found["Concat"] >= 2 * 2
+    assert found["MatMulNBits"] == 2 * 5
+    assert found["Split"] == 0
+    assert found["Concat"] == operators(together)["Concat"]
+    assert found["Add"] == operators(together)["Add"] - (2 if name == "Qwen2ForCausalLM" else 0)  # biases went inside
     expected = Stored(tiny(name), form).torch_module()(TOKENS).logits.detach().numpy()
     assert np.abs(logits(artifact) - expected).max() < 1e-3
 
 
-def test_a_tied_matrix_whose_width_no_block_divides_is_still_stored_once(tiny, tmp_path):
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_integers_of_every_width_and_group_are_multiplied_and_looked_up(tiny, tmp_path, rounded, bits, zero):
+    groups = {"q_proj": 32, "k_proj": 32, "v_proj": 32, "o_proj": 64, "gate_proj": 128, "up_proj": 128}
+
+    def form(name, tensor):
+        return rounded(tensor, 64 if "embed" in name else groups.get(name.split(".")[-2]), bits, zero)
+
+    path = tiny("LlamaForCausalLM", tie_word_embeddings=True, hidden_size=128, intermediate_size=192)
+    artifact = export(path, form, tmp_path / "a")
+    found = operators(artifact)
+    assert (found["MatMulNBits"], found["GatherBlockQuantized"]) == (2 * 4 + 1, 1)
+    assert found["MatMul"] == 0
+    expected = Stored(path, form).torch_module()(TOKENS).logits.detach().numpy()
+    assert np.abs(logits(artifact) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_tied_matrix_whose_width_no_block_divides_is_still_stored_once(tiny, tmp_path, rounded, bits):
     path = tiny("LlamaForCausalLM", tie_word_embeddings=True, hidden_size=72, head_dim=16)
-    artifact = export(path, lambda name, tensor: rounded(tensor, None), tmp_path / "a")
+    artifact = export(path, lambda name, tensor: rounded(tensor, None, bits, zero=bits == 4), tmp_path / "a")
     graph = onnx.load(artifact.path / "model.onnx", load_external_data=False).graph
     where = {
         tensor.name: {entry.key: entry.value for entry in tensor.external_data}["offset"]
@@ -100,25 +117,48 @@ def test_a_tied_matrix_whose_width_no_block_divides_is_still_stored_once(tiny, t
     assert operators(artifact)["Slice"] == 1
 
 
-def test_inputs_are_rounded_token_by_token(llama, tmp_path):
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("part", ["_proj", "embed"])
+def test_a_wrong_layout_does_not_pass_the_gate(untied, tmp_path, rounded, monkeypatch, bits, part):
+    def form(name, tensor):
+        return rounded(tensor, 32, bits) if part in name else Dense(tensor)
+
+    export(untied, form, tmp_path / "right")
+    packed = packing._packed
+
+    def highest_bits_first(codes, bits):
+        return packed(codes.unflatten(1, (-1, 8 // bits)).flip(2).flatten(1), bits)
+
+    monkeypatch.setattr(packing, "_packed", highest_bits_first)
+    with pytest.raises(ExportError, match="differs from torch in logits"):
+        export(untied, form, tmp_path / "wrong")
+
+
+def test_inputs_are_rounded_token_by_token(llama, tmp_path, rounded):
     """One token's large values, which here come from its embedding, must not cost the others their precision."""
-    artifact = export(llama, lambda name, tensor: rounded(tensor, None, 63, "dynamic"), tmp_path / "a")
+    artifact = export(llama, lambda name, tensor: rounded(tensor, None, act="dynamic"), tmp_path / "a")
     found = operators(artifact)
     assert found["DynamicQuantizeMatMul"] == found["ReduceMax"] == 2 * 4
     assert found["MatMulNBits"] == 1  # the head, which shares its bytes with the embedding
 
 
+def beyond(weight):
+    """The same with codes to ±127."""
+    return replace(weight, codes=weight.codes * 2)
+
+
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        (lambda name, tensor: rounded(tensor, 16, 63, "dynamic"), "one scale a channel"),
-        (lambda name, tensor: rounded(tensor, None, 127, "dynamic"), "codes beyond ±64 would saturate"),
-        (lambda name, tensor: Factored(Dense(tensor), Dense(torch.eye(tensor.shape[1]))), "can't hold Factored"),
+        (lambda tensor, rounded: rounded(tensor, 16, act="dynamic"), "one scale a channel"),
+        (lambda tensor, rounded: beyond(rounded(tensor, None, act="dynamic")), "codes beyond ±64 would saturate"),
+        (lambda tensor, rounded: rounded(tensor, 32, 3), "weights of 2, 4 or 8 bits, not 3"),
+        (lambda tensor, rounded: Factored(Dense(tensor), Dense(torch.eye(tensor.shape[1]))), "can't hold Factored"),
     ],
 )
-def test_what_would_be_wrong_or_is_not_written_is_refused(untied, tmp_path, form, message):
+def test_what_would_be_wrong_or_is_not_written_is_refused(untied, tmp_path, rounded, form, message):
     def linears(name, tensor):
-        return form(name, tensor) if "_proj" in name else Dense(tensor)
+        return form(tensor, rounded) if "_proj" in name else Dense(tensor)
 
     with pytest.raises(ExportError, match=message):
         export(untied, linears, tmp_path / "a")

@@ -15,6 +15,7 @@ from compress.artifact import Artifact
 from compress.compression import Calibration, compress_model
 from compress.contract import GraphPass, WeightPass
 from compress.errors import ExportError, UsageError
+from compress.export.ort_cpu import OrtCpu
 from compress.export.target import find_target
 from compress.model import Model
 from compress.passes.fuse import Fuse
@@ -37,7 +38,9 @@ def export(checkpoint, out, fused=True, passes=None):
 def variant(path, pipeline, out):
     out.mkdir()
     calibration = Calibration(TOKENS, "test")
-    return compress_model(Model.open(str(path)), Pipeline.parse(pipeline), out, lambda: calibration, 0, Silent())
+    return compress_model(
+        Model.open(str(path)), Pipeline.parse(pipeline), OrtCpu.holds, out, lambda: calibration, 0, Silent()
+    )
 
 
 def operators(artifact):
@@ -159,10 +162,11 @@ def test_decoding_does_not_read_an_untied_embedding(untied, llama, tmp_path):
 
 
 def test_the_artifact_tells_where_it_is_from(llama, tmp_path):
-    artifact = export(variant(llama, "int8,fuse", tmp_path / "v"), tmp_path / "a")
+    made = variant(llama, "int8,fuse", tmp_path / "v")
+    artifact = export(made, tmp_path / "a")
     graph = onnx.load(artifact.path / "model.onnx", load_external_data=False)
     assert graph.producer_name == "compress"
-    assert {p.key: p.value for p in graph.metadata_props}["recipe"] == "int8:act=none:smooth=off,fuse"
+    assert {p.key: p.value for p in graph.metadata_props}["recipe"] == ",".join(made.manifest.recipe)
     assert Artifact.open(artifact.path) == artifact
     assert (artifact.path / "tokenizer.json").is_file()
 

@@ -10,7 +10,20 @@ from compress.errors import ExportError
 from compress.export.packing import block_of, blocked
 from compress.weight import Quantized
 
-SHAPES = [(8, 128, 32), (8, 192, 64), (8, 96, 96), (8, 100, 100), (8, 576, 576), (4, 128, 32), (2, 128, 64)]
+SHAPES = [
+    (8, 128, 32),
+    (8, 192, 64),
+    (8, 96, 96),
+    (8, 100, 100),
+    (8, 576, 576),
+    (4, 128, 32),
+    (4, 192, 64),
+    (4, 256, 128),
+    (4, 576, 576),
+    (2, 128, 64),
+    (2, 96, 32),
+    (2, 576, 576),
+]
 
 
 def quantized(bits, inputs, group, zero=False, rows=12):
@@ -56,17 +69,23 @@ def test_matmulnbits_multiplies_with_dequantize(bits, inputs, group, zero):
     assert np.allclose(theirs.T, weight.dequantize().numpy(), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("inputs", "group"), [(128, 32), (192, 64), (96, 96)])
-def test_gather_reads_the_same_bytes(inputs, group):
-    weight = quantized(8, inputs, group)
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize(("inputs", "group"), [(128, 32), (192, 64), (256, 128), (96, 96), (96, 32)])
+def test_gather_reads_the_same_bytes(bits, inputs, group, zero):
+    weight = quantized(bits, inputs, group, zero)
     packed = blocked(weight)
-    arrays = {"b": packed.codes.numpy().reshape(12, inputs), "s": packed.scales.numpy()}
+    arrays = {"b": packed.codes.flatten(1).numpy(), "s": packed.scales.numpy()}
+    names = ["b", "i", "s"]
+    if packed.zero_points is not None:
+        arrays["z"] = packed.zero_points.numpy()
+        names.append("z")
     node = helper.make_node(
-        "GatherBlockQuantized", ["b", "i", "s"], ["y"], domain="com.microsoft",
-        bits=8, block_size=packed.block, gather_axis=0, quantize_axis=1,
+        "GatherBlockQuantized", names, ["y"], domain="com.microsoft",
+        bits=bits, block_size=packed.block, gather_axis=0, quantize_axis=1,
     )  # fmt: skip
     theirs = evaluate(node, ("i", TensorProto.INT64, [3]), arrays, np.array([3, 0, 11]))
-    assert np.allclose(theirs, weight.dequantize().numpy()[[3, 0, 11]], atol=1e-6)
+    assert np.array_equal(theirs, weight.dequantize().numpy()[[3, 0, 11]])
 
 
 def test_blocks_are_the_largest_that_divide_the_group():

@@ -2,9 +2,12 @@
 
 from collections import Counter
 
+import onnx_ir as ir
 import pytest
 
+from compress.errors import UsageError
 from compress.export.graph import build
+from compress.export.ort_cpu import OrtCpu
 from compress.model import Model
 from compress.passes.fuse import Fuse
 
@@ -52,3 +55,20 @@ def test_rewriting_twice_changes_nothing_more(llama):
     before = len(list(graph.graph))
     assert Fuse().rewrite(graph) == 0
     assert len(list(graph.graph)) == before
+
+
+def test_an_int8_cache_is_int8_on_both_sides_with_a_scale_a_channel(llama):
+    model = Model.open(str(llama))
+    graph = build(model.config, model.names, fused=True)
+    assert Fuse(kv="int8").rewrite(graph) == Fuse().rewrite(build(model.config, model.names, fused=True)) + LAYERS
+    past = [value for value in graph.graph.inputs if value.name.startswith("past_key_values")]
+    present = [value for value in graph.graph.outputs if value.name.startswith("present")]
+    assert {value.dtype for value in [*past, *present]} == {ir.DataType.INT8}
+    scales = [graph.graph.initializers[f"{value.name}.scale"] for value in past]
+    assert [tuple(scale.shape) for scale in scales] == [(1, 2, 1, 16)] * 2 * LAYERS
+    assert Fuse(kv="int8").rewrite(graph) == 0
+
+
+def test_an_encoder_has_no_cache_to_round(bert):
+    with pytest.raises(UsageError, match="fuse: an encoder keeps no keys and values; leave out kv=int8"):
+        Fuse(kv="int8").settle(Model.open(str(bert)), OrtCpu.holds)

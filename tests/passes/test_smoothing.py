@@ -2,13 +2,14 @@ import pytest
 import torch
 
 from compress.contract import Statistic
+from compress.export.ort_cpu import OrtCpu
 from compress.model import Model
-from compress.passes.int8 import HEADROOM_LEVELS, Int8
-from compress.passes.rounding import round_to_nearest
-from compress.passes.smoothing import output_error, per_token, smooth
+from compress.passes.int8 import HEADROOM_LEVELS, Int8, with_dynamic_inputs
+from compress.passes.smoothing import SmoothQuant, output_error, per_token, smooth
 from compress.progress import Silent
 from compress.walk import walk_blocks
 
+pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
 
 
@@ -28,18 +29,24 @@ def test_folding_leaves_the_function_as_it_is(tiny, name, tmp_path, monkeypatch)
         parameter.data += 0.05 * torch.randn_like(parameter)  # biases start as zeros
     module.save_pretrained(tmp_path)
     model = Model.open(str(tmp_path))
-    wild = lambda block, fold, inputs, quantize: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
+    wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
     monkeypatch.setattr("compress.passes.smoothing._best_scale", wild)
     with torch.no_grad():
         before = module(TOKENS).logits
-        for block, observe in walk_blocks(model, TOKENS, Silent()):
+        for block, inputs in walk_blocks(model, TOKENS, Silent(), originals=True):
             if block.role == "layer":
                 assert len(block.folds) == 4
                 old = {name: weight.dequantize() for name, weight in block.weights.items()}
-                smooth(block, observe(Statistic.AMAX), lambda m: round_to_nearest(m, m.shape[1], 7))
+                inputs.refresh()
+                target = inputs.target(0)
+                smooth(block, inputs, SmoothQuant(with_dynamic_inputs))
                 assert any(not torch.equal(old[n], w.dequantize()) for n, w in block.weights.items())
                 state = {n: w.dequantize() for n, w in block.weights.items()} | block.vectors
                 module.load_state_dict(state, strict=False)
+                # The original moves along, so that channel by channel the two can still be compared.
+                inputs.refresh()
+                assert torch.allclose(inputs.target(0), target, atol=1e-4, rtol=1e-4)
+                assert all(torch.equal(inputs.original.weights[n].tensor, w.tensor) for n, w in block.weights.items())
         assert torch.allclose(module(TOKENS).logits, before, atol=1e-4, rtol=1e-4)
 
 
@@ -52,18 +59,18 @@ def test_post_norm_encoders_fold_only_values(bert):
 def test_smoothing_never_makes_the_searched_error_larger(llama, tmp_path):
     module = spiky(llama)
     module.save_pretrained(tmp_path)
-    for block, observe in walk_blocks(Model.open(str(tmp_path)), TOKENS, Silent()):
+    for block, inputs in walk_blocks(Model.open(str(tmp_path)), TOKENS, Silent()):
         if block.role != "layer":
             continue
-        stats = observe(Statistic.AMAX)
-        quantize = lambda m: round_to_nearest(m, m.shape[1], HEADROOM_LEVELS)  # noqa: E731
 
-        def error(weights, seen, quantize=quantize, block=block):
+        def error(weights, seen):
             outputs = {n: seen[n].sample @ w.dequantize().T for n, w in weights.items()}
-            return sum(output_error(outputs[n], quantize(w.dequantize()), seen[n].sample) for n, w in weights.items())
+            stored = {n: with_dynamic_inputs(w.dequantize()) for n, w in weights.items()}
+            return sum(output_error(outputs[n], stored[n], seen[n].sample) for n in weights)
 
-        before = error(dict(block.weights), stats)
-        after = error(block.weights, smooth(block, stats, quantize))
+        before = error(block.weights, inputs.statistics(Statistic.AMAX))
+        smooth(block, inputs, SmoothQuant(with_dynamic_inputs))
+        after = error(block.weights, inputs.statistics(Statistic.AMAX))
         assert after < before * 0.7
 
 
@@ -77,12 +84,12 @@ def test_per_token_rounding_has_255_steps():
 
 def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
     model = Model.open(str(llama))
-    for block, observe in walk_blocks(model, TOKENS, Silent()):
+    for block, inputs in walk_blocks(model, TOKENS, Silent()):
         if block.role == "layer":
-            strict = Int8(act="dynamic", fallback=0).settle(model)
-            loose = Int8(act="dynamic", fallback=1).settle(model)
+            strict = Int8(act="dynamic", fallback=0).settle(model, OrtCpu.holds)
+            loose = Int8(act="dynamic", fallback=1).settle(model, OrtCpu.holds)
             name = f"{block.name}.mlp.up_proj.weight"
-            stats = observe(Statistic.AMAX)
+            stats = inputs.statistics(Statistic.AMAX)
             kept = loose.apply(name, block.weights[name], stats)
             assert kept.act == "dynamic"
             assert kept.per_channel
@@ -94,8 +101,8 @@ def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
 
 def test_a_tied_head_keeps_float_inputs(llama):
     model = Model.open(str(llama))
-    item = Int8(act="dynamic").settle(model)
-    for block, observe in walk_blocks(model, TOKENS, Silent()):
+    item = Int8(act="dynamic").settle(model, OrtCpu.holds)
+    for block, inputs in walk_blocks(model, TOKENS, Silent()):
         if block.role == "tied":
-            item.run(block, observe(item.needs()))
+            item.run(block, inputs)
             assert [w.act for w in block.weights.values()] == [None]

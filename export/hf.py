@@ -1,0 +1,112 @@
+"""Target ``hf``: the variant's own directory, a compressed-tensors checkpoint that transformers loads as it is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import compressed_tensors
+import torch
+import transformers
+from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.quantization import QuantizationScheme
+from torch import Tensor
+from transformers import AutoModel, AutoModelForCausalLM
+
+from compress.architecture import first_line, quiet_transformers
+from compress.artifact import Artifact
+from compress.checkpoint import Checkpoint
+from compress.contract import Capability, GraphPass
+from compress.errors import ExportError, UsageError
+from compress.export.sample import sample
+from compress.export.target import Target
+from compress.packing import quantization_config
+from compress.progress import Progress
+from compress.variant import Variant
+from compress.weight import Dense, Quantized
+
+_TOLERANCE = 1e-4
+"""Largest relative error allowed: both sides compute in float32 from the same integers and scales."""
+_ROUNDED = 0.25
+"""The same where transformers rounds the inputs too, as the scheme asks it to."""
+
+
+class Hf(Target):
+    """Holds floats and integers of 2 to 8 bits; there is no graph, so no graph pass applies."""
+
+    name = "hf"
+    folder = ""
+    holds = Capability(name, (Dense, Quantized), bits=frozenset(range(2, 9)), graphs=False)
+
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Prove that others read the variant in ``out`` to the same numbers, and write its sizes beside it."""
+        if not isinstance(checkpoint, Variant) or out.resolve() != checkpoint.path.resolve():
+            raise UsageError(f"{self.name}: a variant is its own artifact, and nothing else is; leave out -o")
+        if odd := [name for name, form in checkpoint.manifest.weights.items() if not form.symmetric]:
+            _prove_matrices(checkpoint, odd)
+            progress.notice(
+                f"transformers {transformers.__version__} does not load packed zero points as they are stored: "
+                f"asymmetric weights were checked with compressed-tensors {compressed_tensors.__version__} alone"
+            )
+        else:
+            _prove_loads(checkpoint)
+        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.manifest.source.parameters, *_sizes(checkpoint))
+        artifact.save()
+        return artifact
+
+
+def _prove_loads(variant: Variant) -> None:
+    """Load a variant as its user will, and compare what it says to a text; an ExportError where it differs."""
+    whole = variant.torch_module()
+    module, loader = (whole, AutoModelForCausalLM) if variant.kind == "decoder" else (whole.base_model, AutoModel)
+    ids = sample(variant)[None]
+    try:
+        # compressed-tensors draws bars of its own, on standard error
+        with quiet_transformers(), redirect_stderr(io.StringIO()), torch.inference_mode():
+            theirs = loader.from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
+            said = theirs(input_ids=ids)[0]
+    except Exception as error:  # transformers raises whatever its loaders raise
+        raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error
+    with torch.inference_mode():
+        expected = module(input_ids=ids)[0]
+    dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
+    off, allowed = float((said - expected).norm() / expected.norm()), _ROUNDED if dynamic else _TOLERANCE
+    if not off <= allowed:
+        raise ExportError(
+            f"transformers loads other numbers than the variant holds: its output's relative error is {off:.3g}, "
+            f"allowed {allowed}; nothing was written"
+        )
+
+
+def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
+    """Hold what compressed-tensors makes of each matrix against ``dequantize()``; an ExportError where it differs."""
+    for name in names:
+        packed = f"{name}_packed" in variant.shards.where
+        config = quantization_config({name: variant.manifest.weights[name]}, [name] if packed else [], "")
+        assert config is not None
+        scheme = QuantizationScheme.model_validate(config["config_groups"]["group_0"])
+        stem = name.removesuffix("weight")
+        stored = {
+            key.removeprefix(stem): variant.shards.raw(key) for key in variant.shards.where if key.startswith(name)
+        }
+        stored["weight_scale"] = stored["weight_scale"].float()  # its arithmetic is the scale's
+        theirs: Tensor = BaseCompressor.get_value_from_registry(config["format"]).decompress(stored, scheme)["weight"]
+        if not torch.equal(theirs, variant.weight(name).dequantize()):
+            raise ExportError(
+                f"compressed-tensors reads other numbers than the variant holds in {name}; nothing written"
+            )
+
+
+def _sizes(variant: Variant) -> tuple[int, int]:
+    """Bytes of all stored weights, and of those that decoding a token reads: no table that is only looked up in."""
+    every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
+    tables = [
+        name for name, module in variant.built.meta_module().named_modules() if isinstance(module, torch.nn.Embedding)
+    ]
+    alone = not variant.tied or any(name.startswith("lm_head.") for name in every)
+    looked_up = sum(size for name, size in every.items() if alone and name.rpartition(".")[0] in tables)
+    return sum(every.values()), sum(every.values()) - looked_up

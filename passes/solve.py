@@ -1,0 +1,139 @@
+"""From matrices and their inputs' statistics to integers: which solver runs, its fallbacks, what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from compress.contract import Statistic
+from compress.errors import PassError
+from compress.manifest import WeightReport
+from compress.passes.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Order, gptq
+from compress.passes.grid import Grid, Proposal
+from compress.passes.rounding import round_to_nearest
+from compress.statistics import LinearInput
+from compress.weight import Act, Dense, Quantized, Weight
+
+_ADVISED = 16
+"""Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A matrix, the codes proposed for it, how they were found, and E[x xᵀ] of its inputs where that is known."""
+
+    exact: Dense
+    proposal: Proposal
+    solver: str
+    gram: Tensor | None
+    act: Act | None = None
+
+    @cached_property
+    def weight(self) -> Quantized:
+        """The matrix as it is stored."""
+        return self.proposal.quantized(self.exact.tensor.dtype, self.act)
+
+    def report(self) -> WeightReport:
+        """What that cost."""
+        return WeightReport.of(self.solver, self.exact.dequantize(), self.weight.dequantize(), self.gram)
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How matrices are brought to a grid: the choices that all integer passes offer.
+
+    ``search`` looks for the scale with the least error, ``mismatch`` aims at the original model's outputs.
+    """
+
+    kind: Literal["rtn", "gptq"]
+    search: bool
+    order: Order
+    mismatch: bool
+
+    def solve(
+        self, weights: Mapping[str, Dense], grids: Mapping[str, Grid], inputs: LinearInput | None
+    ) -> dict[str, Solved]:
+        """Solve matrices that read the same ``inputs`` (None: unknown), each on its grid, all grids of one group.
+
+        Those that share a grid are solved as one, stacked along their outputs: the work is the same, and done in fewer
+        and larger steps.
+        """
+        gram = None if inputs is None else _gram(inputs)
+        hessian, name_of_solver = self._hessian(inputs, next(iter(grids.values())).group) if grids else (None, "")
+        solved: dict[str, Solved] = {}
+        for grid in dict.fromkeys(grids.values()):
+            names = [name for name in weights if grids[name] == grid]
+            parts = [weights[name] for name in names]
+            proposal = self._propose(_stack(parts), grid, hessian)
+            cuts = proposal.split([part.shape[0] for part in parts])
+            for name, exact, cut in zip(names, parts, cuts, strict=True):
+                zeros = not bool(exact.tensor.any())
+                solved[name] = Solved(exact, cut, "exact (all zeros)" if zeros else name_of_solver, gram)
+        return solved
+
+    def plain(self, weight: Dense, grid: Grid) -> Proposal:
+        """Rounding to the nearest code."""
+        return round_to_nearest(weight.tensor, grid, self.search, weight.mask)
+
+    def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
+        if hessian is None:
+            return self.plain(weight, grid)
+        moved = hessian.corrected(weight.tensor)
+        return gptq(moved, hessian, grid, self.search, weight.tensor.dtype, weight.mask)
+
+    def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
+        """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
+        if self.kind == "rtn":
+            return None, "rtn"
+        if inputs is None:
+            return None, "rtn (fallback: no calibration text reaches it)"
+        if not bool(inputs.gram.diagonal().any()):
+            return None, "rtn (fallback: its inputs are zero on all of the calibration text)"
+        try:
+            hessian = Hessian(inputs.gram, inputs.mismatch if self.mismatch else None, group, self.order)
+        except NotPositiveDefiniteError:
+            return None, "rtn (fallback: its Hessian is not positive definite)"
+        advised = _ADVISED * len(inputs.gram)
+        notes = [
+            *([f"damping {hessian.damping:g}"] if hessian.damping > DAMPING else []),
+            *([f"{inputs.tokens} calibration tokens, {advised} advised"] if inputs.tokens < advised else []),
+        ]
+        return hessian, f"gptq ({'; '.join(notes)})" if notes else "gptq"
+
+
+def dense(item: str, name: str, weight: Weight) -> Dense:
+    """The weight, which a pass that quantizes needs to be dense; else a PassError."""
+    if not isinstance(weight, Dense):
+        raise PassError(f"{item} quantizes dense weights; {name} is {type(weight).__name__}")
+    return weight
+
+
+def stacked(parts: list[Quantized]) -> Quantized:
+    """Integers of one grid, laid on top of each other along their outputs."""
+    zeros = [part.zero_point for part in parts if part.zero_point is not None]
+    return replace(
+        parts[0],
+        codes=torch.cat([part.codes for part in parts]),
+        scale=torch.cat([part.scale for part in parts]),
+        zero_point=torch.cat(zeros) if zeros else None,
+    )
+
+
+def _stack(parts: list[Dense]) -> Dense:
+    if len(parts) == 1:
+        return parts[0]
+    mask = None
+    if any(part.mask is not None for part in parts):
+        free = [torch.ones(part.shape, dtype=torch.bool) if part.mask is None else part.mask for part in parts]
+        mask = torch.cat(free)
+    return Dense(torch.cat([part.tensor for part in parts]), mask)
+
+
+def _gram(inputs: LinearInput) -> Tensor:
+    """E[x xᵀ], from the sampled rows where no more was asked for."""
+    return inputs.gram if inputs.level >= Statistic.GRAM else inputs.sample.T @ inputs.sample / len(inputs.sample)

@@ -1,0 +1,46 @@
+"""What the tests of passes share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress.compression import Calibration, compress_model
+from compress.contract import Capability
+from compress.model import Model
+from compress.pipeline import Pipeline
+from compress.progress import Silent
+from compress.variant import Variant
+from compress.weight import Dense, Quantized
+
+TOKENS = torch.randint(3, 300, (10, 32), generator=torch.Generator().manual_seed(1))
+ANY = Capability("test", (Dense, Quantized), bits=frozenset(range(2, 9)))
+"""A target that holds everything."""
+Run = Callable[..., Variant]
+
+
+@pytest.fixture
+def exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products in float32 throughout, whatever the processor could do faster."""
+    monkeypatch.setattr("compress.inputs.fast_products", contextlib.nullcontext)
+    monkeypatch.setattr("compress.passes.learned.fast_products", contextlib.nullcontext)
+
+
+@pytest.fixture
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """``run(path, "int4:gptq")``: a variant of the model there, calibrated on random tokens."""
+
+    def compress(
+        source: Path, pipeline: str | Pipeline, holds: Capability = ANY, tokens: torch.Tensor = TOKENS
+    ) -> Variant:
+        passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
+        out = tmp_path_factory.mktemp("variant")
+        return compress_model(
+            Model.open(str(source)), passes, holds, out, lambda: Calibration(tokens, "test"), 0, Silent()
+        )
+
+    return compress
