@@ -23,6 +23,9 @@ from compress.variant import Variant, VariantWriter
 from compress.walk import walk_blocks
 from compress.weight import Weight, is_finite, mask_of
 
+_SURVEYED = 4
+"""Calibration windows that a pass sees when it plans."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -63,17 +66,19 @@ def compress_model(
     text = calibration() if needed > Statistic.NONE else None
     tokens = text.tokens if text else None
     torch.manual_seed(seed)
-    passes = [item.plan(partial(walk_blocks, model, tokens, progress)) for item in settled.weight_passes]
+    survey = partial(walk_blocks, model, None if tokens is None else tokens[:_SURVEYED], progress, doing="surveying")
+    passes = [item.plan(survey) for item in settled.weight_passes]
     writer = VariantWriter(model, out)
     layers: dict[str, LayerReport] = {}
     begin = time.perf_counter()
     for block, inputs in walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH):
+        loaded = dict(block.weights)
         for item in passes:
             before = dict(block.weights)
             item.run(block, inputs)
             _check(item, before, block.weights)
             _report(item, before, block)
-        writer.add(block.weights, block.vectors)
+        writer.add(block.weights, block.vectors, loaded)
         now = time.perf_counter()
         if block.reports:
             layers[block.name] = LayerReport(seconds=now - begin, weights=block.reports)

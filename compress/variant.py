@@ -50,17 +50,21 @@ class VariantWriter:
         loaded = replace(model.built, options={}).meta_module()
         self._linears = [f"{n}.weight" for n, m in loaded.named_modules() if isinstance(m, torch.nn.Linear)]
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
-        self._pending: dict[str, Tensor] = {}
+        self._pending: dict[str, Tensor | None] = {}
         self._shards: list[list[str]] = []
         self._bytes = 0
         self._pending_bytes = 0
         self._vector_bytes = 0
         self._dtypes: Counter[torch.dtype] = Counter()
 
-    def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor]) -> None:
-        """Take in a block's matrices and vectors."""
+    def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor], loaded: Mapping[str, Weight]) -> None:
+        """Take in a block's matrices and vectors; what is still as ``loaded`` is read again when it is written."""
         for name, weight in weights.items():
             self.forms[name] = StoredForm.of(weight)
+            if isinstance(weight, Dense) and weight is loaded.get(name):
+                self._put({name: weight.tensor})
+                self._pending[name] = None
+                continue
             for written in self._written_names(name):
                 self._put(encode(written, weight, linear=written in self._linears))
         self._put({name: tensor.contiguous() for name, tensor in vectors.items()})
@@ -99,11 +103,12 @@ class VariantWriter:
 
     def _flush(self) -> None:
         seen: set[int] = set()
-        for name, tensor in self._pending.items():
+        tensors = {n: self.model.tensor(n).contiguous() if t is None else t for n, t in self._pending.items()}
+        for name, tensor in tensors.items():
             if tensor.data_ptr() in seen:  # a tied matrix under its second name: the format wants it twice
-                self._pending[name] = tensor.clone()
+                tensors[name] = tensor.clone()
             seen.add(tensor.data_ptr())
-        save_file(self._pending, self.directory / f"model-{len(self._shards) + 1:05d}.safetensors", {"format": "pt"})
+        save_file(tensors, self.directory / f"model-{len(self._shards) + 1:05d}.safetensors", {"format": "pt"})
         self._shards.append(list(self._pending))
         self._pending.clear()
         self._pending_bytes = 0

@@ -6,7 +6,7 @@ the blocks before is in the inputs that the next block sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,8 +44,9 @@ def walk_blocks(
     path, layers = layer_list(module)
     prefixes = [f"{path}.{i}" for i in range(len(layers))]
     outside = [name for name in model.names if not name.startswith(f"{path}.")]
-    embedding, head, rest = _outer_blocks(model, module, outside)
+    embedding = _outer_block(model, module, "tied" if model.tied else "embedding", outside)
     first = dict(embedding.weights)
+    outer = set(first)
 
     yield embedding, BlockInputs()
     states: list[Tensor] = []
@@ -58,8 +59,9 @@ def walk_blocks(
             del exact
         states, calls = _layer_inputs(module, path, tokens, _state(model, outside, embedding.weights))
         module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
-        first.clear()
-        release_memory()
+    # Nothing of the embedding stays behind: of a small model it is the largest part.
+    del embedding, first
+    release_memory()
     for i, prefix in enumerate(progress.track(prefixes, doing, unit="layer")):
         block = _layer_block(model, prefix)
         if tokens is None:
@@ -70,9 +72,11 @@ def walk_blocks(
             inputs.advance()
             layers[i].to("meta")
             release_memory()
+    head = _outer_block(model, module, "head", [name for name in outside if name not in outer])
+    outer |= set(head.weights)
     if head.weights:
         yield head, BlockInputs()
-    yield rest, BlockInputs()
+    yield Block("rest", "rest", {}, {name: model.tensor(name) for name in outside if name not in outer}), BlockInputs()
 
 
 def layer_list(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
@@ -84,17 +88,11 @@ def layer_list(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     raise ModelError(f"{type(module).__name__}: found no list of {count} layers to walk over")
 
 
-def _outer_blocks(model: Model, module: PreTrainedModel, outside: list[str]) -> tuple[Block, Block, Block]:
-    """The token embedding, the head (empty where it is tied to the embedding, or absent) and everything else."""
-
-    def block(role: Role, owner: nn.Module | None) -> Block:
-        names = [f"{n}.weight" for n, m in module.named_modules() if m is owner and f"{n}.weight" in outside]
-        return Block(role, role, {name: model.weight(name) for name in names}, {})
-
-    embedding = block("tied" if model.tied else "embedding", module.get_input_embeddings())
-    head = block("head", module.get_output_embeddings())
-    taken = {*embedding.weights, *head.weights}
-    return embedding, head, Block("rest", "rest", {}, {n: model.tensor(n) for n in outside if n not in taken})
+def _outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
+    """The token embedding, or the head: empty where it is tied to the embedding, or absent."""
+    owner = module.get_output_embeddings() if role == "head" else module.get_input_embeddings()
+    found = [f"{name}.weight" for name, child in module.named_modules() if child is owner]
+    return Block(role, role, {name: model.weight(name) for name in found if name in names}, {})
 
 
 def _layer_block(model: Model, prefix: str) -> Block:

@@ -67,7 +67,9 @@ class Int8(Integer):
             raise UsageError(f"int8: act=dynamic needs one scale a channel; leave out group={self.group}")
         for option, value, plain in (("symmetry", self.symmetry, "sym"), ("mixed", self.mixed, None)):
             if act == "dynamic" and value != plain:
-                raise UsageError(f"int8: act=dynamic needs symmetric 8-bit codes; leave out {option}={value}, or give act=none")
+                raise UsageError(
+                    f"int8: act=dynamic needs symmetric 8-bit codes; leave out {option}={value}, or give act=none"
+                )
         smoothing = "off" if self.smooth == "auto" and act != "dynamic" else self.smooth
         return replace(super().settle(model, holds), act=act, smooth=smoothing)
 

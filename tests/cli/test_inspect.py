@@ -69,7 +69,7 @@ def test_a_row_a_layer(variant, inspect, llama):
     before, after = manifest.source.nbytes, manifest.nbytes
     assert done.stdout.splitlines()[:4] == [
         f"{llama} (LlamaForCausalLM, 0.1 million parameters)",
-        "  recipe       int8:group=32:act=none:smooth=off",
+        "  recipe       int8:group=32:smooth=off:act=none",
         "  calibration  none",
         f"  weights      {before / 1e6:.1f} MB → {after / 1e6:.1f} MB ({after / before:.2f}×), "
         f"{8 * after / manifest.source.parameters:.2f} bits a weight",

@@ -53,7 +53,7 @@ def test_every_matrix_is_stored_as_asked_and_reported(request, run, family, bits
 
 def test_gptq_brings_the_model_nearer_to_the_original_than_rounding(untied, run):
     generator = torch.Generator().manual_seed(5)
-    tokens = torch.randint(3, 300, (48, 32), generator=generator)
+    tokens = torch.randint(3, 300, (96, 32), generator=generator)
     unseen = torch.randint(3, 300, (8, 32), generator=generator)
     with torch.no_grad():
         exact = Model.open(str(untied)).torch_module()(unseen).logits
@@ -158,8 +158,8 @@ def test_large_embeddings_are_rounded_in_parts(untied, run, monkeypatch):
          "--target hf"),
         ("untied", "int8:head=float:embed=float", "int8: narrow holds integers of 2 and 4 bits, not 8; use int4, or "
          "--target hf"),
-        ("llama", "int8:act=dynamic:asym", "int8: act=dynamic needs symmetric 8-bit codes; leave out symmetry=asym"),
-        ("llama", "int8:act=dynamic:mixed=4", "int8: act=dynamic needs symmetric 8-bit codes; leave out mixed=4.0"),
+        ("llama", "int8:act=dynamic:asym", "int8: act=dynamic needs symmetric 8-bit codes; leave out symmetry=asym, or give act=none"),
+        ("llama", "int8:act=dynamic:mixed=4", "int8: act=dynamic needs symmetric 8-bit codes; leave out mixed=4.0, or give act=none"),
         ("llama", "int8:act=dynamic:group=32", "int8: act=dynamic needs one scale a channel; leave out group=32"),
     ],
 )  # fmt: skip
