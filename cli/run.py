@@ -16,8 +16,10 @@ from compress.cli.options import evaluation_file, overwrite, seed, trust_remote_
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
+from compress.contract import Statistic
 from compress.errors import UsageError
 from compress.export.target import Target, find_target
+from compress.inspection import fallback_notice
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.profiles.loader import load_profile
@@ -40,8 +42,13 @@ from compress.staging import check_replaceable, staged
     "--calibration", type=click.Path(path_type=Path),
     help="Text (or JSON lines) for passes that read statistics.  [default: written by the model itself]",
 )  # fmt: skip
-@click.option("--samples", default=16, show_default=True, type=click.IntRange(min=1), help="Calibration windows.")
-@click.option("--length", default=256, show_default=True, type=click.IntRange(min=8), help="Tokens in each of them.")
+@click.option(
+    "--samples", type=click.IntRange(min=1),
+    help="Calibration windows.  [default: 16; for solvers 128 of a text, 64 that the model writes]",
+)  # fmt: skip
+@click.option(
+    "--length", type=click.IntRange(min=8), help="Tokens in each of them.  [default: 256; for solvers 512]"
+)  # fmt: skip
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
 @seed
@@ -54,8 +61,8 @@ def command(
     profile: str,
     target: str | None,
     calibration: Path | None,
-    samples: int,
-    length: int,
+    samples: int | None,
+    length: int | None,
     no_score: bool,
     evaluation: Path | None,
     seed: int,
@@ -72,9 +79,8 @@ def command(
     _check_free(out, parsed, overwrite, scoring=not no_score)
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
-        for pipeline in parsed:
-            settle(model, pipeline, runtime.holds)
-    texts = Texts(model, calibration, evaluation, samples, length, seed, console)
+        needed = max(settle(model, pipeline, runtime.holds).needs() for pipeline in parsed)
+    texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
     texts.check(scoring=not no_score)
     entries = [_make(model, pipeline, runtime, texts, out, seed, overwrite, console) for pipeline in parsed]
     if no_score:
@@ -121,6 +127,8 @@ def _make(
         with console.waiting(f"exporting {pipeline} to {runtime.name}"):
             runtime.export(variant, pipeline.graph_passes, artifact, console)
     console.say(f"made {path}")
+    if notice := fallback_notice(variant.manifest):
+        console.notice(f"{pipeline}: {notice}")
     return Entry(pipeline.slug, path, str(pipeline))
 
 

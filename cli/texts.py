@@ -17,18 +17,28 @@ from compress.model import Model
 from compress.progress import Progress
 from compress.text import read_text, self_written, vocabulary_text, windows
 
+_SOLVED_ON, _SOLVED_LENGTH = 128, 512
+_OWN_SOLVED_ON = 64
+"""Writing text takes longer than solving on it."""
+_RANGED_ON, _RANGED_LENGTH = 16, 256
+
 
 @dataclass
 class Texts:
-    """The texts of one run, tokenized when they are asked for and then kept."""
+    """The texts of one run, tokenized when they are asked for and then kept.
+
+    ``samples`` windows of ``length`` tokens to calibrate on; None takes as many as the work is worth: ranges are known
+    from a few, ``solving`` asks for far more than a linear has inputs.
+    """
 
     model: Model
     calibration_file: Path | None
     evaluation_file: Path | None
-    samples: int
-    length: int
+    samples: int | None
+    length: int | None
     seed: int
     progress: Progress
+    solving: bool = False
 
     def check(self, scoring: bool) -> None:
         """Read the named files now: a text that can't be used is refused before the work, not after it.
@@ -51,9 +61,9 @@ class Texts:
         """The named file, or what the model writes itself."""
         if self.calibration_file is not None:
             text = read_text(self.calibration_file)
-            tokens = windows(self.model.tokenizer(), text, self._window, self.samples)
-            return Calibration(tokens, self.calibration_file.name)
-        return self._own(self.samples, self._window, self.seed)
+            count = self.samples or (_SOLVED_ON if self.solving else _RANGED_ON)
+            return Calibration(windows(self.model.tokenizer(), text, self._window, count), self.calibration_file.name)
+        return self._own(self.samples or (_OWN_SOLVED_ON if self.solving else _RANGED_ON), self._window, self.seed)
 
     @cached_property
     def evaluation(self) -> Calibration:
@@ -70,7 +80,8 @@ class Texts:
 
     @property
     def _window(self) -> int:
-        return min(self.length, longest_input(self.model.config))
+        length = self.length or (_SOLVED_LENGTH if self.solving else _RANGED_LENGTH)
+        return min(length, longest_input(self.model.config))
 
     def _own(self, count: int, length: int, seed: int) -> Calibration:
         tokenizer = self.model.tokenizer()

@@ -62,7 +62,7 @@ def compress_model(
     UsageError as `settle` does, and PassError where a pass breaks its contract.
     """
     settled = settle(model, pipeline, holds)
-    needed = max((item.needs() for item in settled.weight_passes), default=Statistic.NONE)
+    needed = settled.needs()
     text = calibration() if needed > Statistic.NONE else None
     tokens = text.tokens if text else None
     torch.manual_seed(seed)

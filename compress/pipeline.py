@@ -11,7 +11,7 @@ from itertools import permutations
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from compress.contract import GraphPass, Pass, WeightPass, choices, find
+from compress.contract import GraphPass, Pass, Statistic, WeightPass, choices, find
 from compress.errors import UsageError, unknown
 from compress.weight import Dense
 
@@ -55,6 +55,10 @@ class Pipeline:
     def graph_passes(self) -> tuple[GraphPass, ...]:
         """Those that change which operators run."""
         return tuple(p for p in self.passes if isinstance(p, GraphPass))
+
+    def needs(self) -> Statistic:
+        """The most that one of its passes reads of a linear's inputs."""
+        return max((item.needs() for item in self.weight_passes), default=Statistic.NONE)
 
     @property
     def slug(self) -> str:

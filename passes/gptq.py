@@ -48,18 +48,20 @@ class Hessian:
         self.order = _group_aware(diagonal, group) if order == "gar" else torch.arange(len(diagonal))
         shift = DAMPING * diagonal.mean()
         diagonal += shift
+        backwards = self.order.flip(0)
         for attempt in range(_RETRIES):
             self.damping = DAMPING * 10**attempt
             # Hᵖ = R Rᵀ with R upper triangular, so that U = R⁻¹ is the upper factor of the inverse: H⁻¹ = Uᵀ U.
-            root, failed = torch.linalg.cholesky_ex(damped[self.order][:, self.order].flip(0, 1))
+            root, failed = torch.linalg.cholesky_ex(damped[backwards][:, backwards])
             if not failed and bool(torch.isfinite(root).all()):
                 break
             diagonal += 9 * shift
             shift = 10 * shift
         else:
             raise NotPositiveDefiniteError
-        eye = torch.eye(len(diagonal), dtype=damped.dtype)
-        self.upper = torch.linalg.solve_triangular(root.flip(0, 1), eye, upper=True).float()
+        root = root.flip(0, 1)
+        self.upper = torch.linalg.solve_triangular(root, torch.eye(len(root), dtype=root.dtype), upper=True).float()
+        del root
         self.sorted = damped.float()[self.order][:, self.order]
         self.correction: Tensor | None = None
         if mismatch is not None:
