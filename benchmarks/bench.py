@@ -64,12 +64,22 @@ SECTIONS = {
 }
 
 
-def bench(name: str, evaluation: Path | None, folder: Path) -> Scorecard:
-    """Build every variant that a demo model's goals speak of, in ``folder``, and score them together."""
+def bench(
+    name: str, evaluation: Path | None, folder: Path, variants: Path | None = None, only: Sequence[str] = ()
+) -> Scorecard:
+    """Build the variants that a demo model's goals speak of, in ``folder``, and score them together.
+
+    They are built in ``variants`` instead, if that is given, where those that are there already stay as they are;
+    ``only`` names the pipelines to leave it at.
+    """
     section, model = SECTIONS[name], Model.open(f"demo:{name}")
-    slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in pipelines(name)}
+    made = folder if variants is None else variants / name
+    wanted = [pipeline for pipeline in pipelines(name) if not only or pipeline in only]
+    slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in wanted}
     distinct = {slug: pipeline for pipeline, slug in slugs.items()}  # two spellings may mean one variant
-    _build(model.source, list(distinct.values()), folder, section.calibration)
+    missing = [pipeline for slug, pipeline in distinct.items() if not (made / slug).exists()]
+    if missing:
+        _build(model.source, missing, made, folder, section.calibration)
     plain = folder / ".float"
     plain.mkdir()
     begin = time.perf_counter()
@@ -80,7 +90,7 @@ def bench(name: str, evaluation: Path | None, folder: Path) -> Scorecard:
         Contender.of_checkpoint(model, model.parameters, ORIGINAL),
         Contender.of_artifact(baseline, FLOAT, "float32, standard operators", "float"),
         *(
-            Contender.of_artifact(Artifact.open(folder / slug / FOLDER), pipeline, pipeline)
+            Contender.of_artifact(Artifact.open(made / slug / FOLDER), pipeline, pipeline)
             for pipeline, slug in slugs.items()
         ),
         *peers,
@@ -120,12 +130,12 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
     return card.model_copy(update={"rows": tuple(rows)})
 
 
-def _build(source: str, wanted: Sequence[str], folder: Path, calibration: tuple[int, int] | None) -> None:
+def _build(source: str, wanted: Sequence[str], out: Path, scratch: Path, calibration: tuple[int, int] | None) -> None:
     """Make the variants as a user does."""
-    command = [sys.executable, "-m", "compress", source, "--no-score", "-o", str(folder)]
+    command = [sys.executable, "-m", "compress", source, "--no-score", "-o", str(out)]
     if calibration is not None:
         samples, length = map(str, calibration)
-        command += ["--calibration", str(_write_calibration(folder)), "--samples", samples, "--length", length]
+        command += ["--calibration", str(_write_calibration(scratch)), "--samples", samples, "--length", length]
     for pipeline in wanted:
         command += ["-p", pipeline]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
@@ -152,7 +162,9 @@ def _split(row: list[str]) -> list[list[str]]:
     return [[cell[i] if i < len(cell) else "" for cell in cells] for i in range(height)]
 
 
-def _part(name: str, evaluation: Path | None, out: Path | None) -> list[Verdict]:
+def _part(
+    name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str]
+) -> list[Verdict]:
     """Measure one part, show it, keep its report."""
     with tempfile.TemporaryDirectory(prefix="compress-bench-") as scratch:
         if name == DEPTH:
@@ -160,7 +172,7 @@ def _part(name: str, evaluation: Path | None, out: Path | None) -> list[Verdict]
             costs = depth.measure(Model.open(f"demo:{OFFGRID}"), GPTQ, text, *CALIBRATION, Path(scratch))
             print("\n".join(depth.table(costs)))
             return judge_figures(DEPTH, depth.figures(costs))
-        card = bench(name, evaluation, Path(scratch))
+        card = bench(name, evaluation, Path(scratch), variants, only)
     _show(card)
     if out is not None:
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -175,11 +187,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=parts, help="one part; may be given again  [default: all]")
     parser.add_argument("--eval", type=Path, help="text or JSON lines to measure accuracy on")
     parser.add_argument("--out", type=Path, help="keep the reports here, one JSON and Markdown file a model")
+    parser.add_argument("--variants", type=Path, help="keep the variants here, and use again those that are here")
+    parser.add_argument(
+        "--variant", action="append", default=[], help="one pipeline; may be given again  [default: all]"
+    )
     options = parser.parse_args(arguments)
     verdicts: list[Verdict] = []
     try:
         for name in options.only or parts:
-            found = _part(name, options.eval, options.out)
+            found = _part(name, options.eval, options.out, options.variants, options.variant)
             print("\n".join(verdict_lines(found)), flush=True)
             verdicts += found
     except CompressError as error:

@@ -127,7 +127,7 @@ class Integer(WeightPass):
             if here:
                 solved |= self._solve(here, inputs.statistics(self.needs(), list(here))[next(iter(here))])
                 block.weights |= {name: solved[name].weight for name in here}
-        for name in open_.keys() - solved.keys():
+        for name in [name for name in open_ if name not in solved]:
             solved |= self._solve({name: open_[name]}, None)
         block.weights |= {name: one.weight for name, one in solved.items()}
         if self.solver == "learned":

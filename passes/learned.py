@@ -84,7 +84,10 @@ def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps
         return {}
     for name, vector in vectors.items():
         block.vectors[name] = vector.detach().to(block.vectors[name].dtype)
-    return {name: replace(one, proposal=trained[name].proposal(), solver="learned") for name, one in solved.items()}
+    return {
+        name: replace(one, proposal=trained[name].proposal(), solver=f"learned, from {one.solver}")
+        for name, one in solved.items()
+    }
 
 
 def _split(batches: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:

@@ -58,7 +58,7 @@ def test_training_lowers_the_held_out_error(llama, grid):
     assert loss(inputs, HELD) < 0.999 * before  # a random layer's errors hardly generalise
     assert any(not torch.equal(block.vectors[name], old) for name, old in vectors.items())
     for name, one in learnt.items():
-        assert one.solver == "learned"
+        assert one.solver.startswith("learned, from gptq")
         assert grid.low <= one.weight.codes.min() <= one.weight.codes.max() <= grid.high
         assert one.weight.scale.shape == solved[name].weight.scale.shape
         assert (one.weight.zero_point is None) == grid.symmetric
@@ -108,7 +108,7 @@ def test_the_pass_says_which_layers_learnt(llama, run):
     variant = run(llama, "int2:solver=learned:steps=40:head=float:embed=float", tokens=TOKENS)
     solvers = [report.solver for layer in variant.manifest.layers.values() for report in layer.weights.values()]
     assert len(solvers) == 14
-    assert solvers.count("learned") >= 7
+    assert sum(solver.startswith("learned") for solver in solvers) >= 7
     again = run(llama, "int2:solver=learned:steps=40:head=float:embed=float", tokens=TOKENS)
     for name in variant.manifest.weights:
         assert torch.equal(variant.weight(name).dequantize(), again.weight(name).dequantize())
