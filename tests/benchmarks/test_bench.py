@@ -52,7 +52,7 @@ def test_pipelines():
     assert pipelines("smollm2") == ["int8,fuse", "fuse", DYNAMIC]
     assert pipelines("minilm") == ["fuse", "int8,fuse"]
     offgrid = pipelines(OFFGRID)
-    assert len(offgrid) == 5
+    assert len(offgrid) == 4
     assert all(pipeline.startswith("int4") and pipeline.endswith(",fuse") for pipeline in offgrid)
 
 
@@ -80,6 +80,11 @@ def test_a_peer_that_is_absent_meets_no_goal(card):
     assert goal.measured(beside) == 1.25
 
 
+def test_a_variant_that_was_left_out_meets_no_goal(card):
+    goal = Goal(INT4, "perplexity_ratio", at_most=1.12, model=OFFGRID)
+    assert goal.measured(card(**{"torch": {}, FLOAT: {}})) is None
+
+
 def test_depth_is_judged_by_its_figures():
     verdicts = judge_figures(DEPTH, {"wall_s": 300.0, "peak_gib": 1.5, "r2": 1.0, "growth": 1.0})
     assert [str(verdict) for verdict in verdicts] == ["met", "MISSED", "met", "met"]
@@ -94,7 +99,7 @@ def test_exports_are_goals_too(card, llama_plain):
 
 @pytest.mark.parametrize(("latency", "code"), [(0.008, 0), (0.01, 1)])
 def test_exit_code(card, monkeypatch, capsys, latency, code, tmp_path):
-    monkeypatch.setattr(bench, "bench", lambda name, evaluation, folder: minilm(card, latency))
+    monkeypatch.setattr(bench, "bench", lambda name, *rest: minilm(card, latency))
     assert bench.main(["--only", "minilm", "--out", str(tmp_path / "reports")]) == code
     shown = capsys.readouterr()
     assert shown.out.count("MISSED") == code
@@ -103,7 +108,7 @@ def test_exit_code(card, monkeypatch, capsys, latency, code, tmp_path):
 
 def test_what_is_not_measured_is_a_missing_component(monkeypatch, capsys):
     goal = Goal(INT4, "decode_tps", at_least=1.0, base=LLAMA, model=OFFGRID)
-    monkeypatch.setattr(bench, "_part", lambda name, evaluation, out: [Verdict(goal, None)])
+    monkeypatch.setattr(bench, "_part", lambda name, *rest: [Verdict(goal, None)])
     assert bench.main(["--only", OFFGRID]) == MissingComponentError.exit_code
     shown = capsys.readouterr()
     assert shown.out.count("not measured") == 1
@@ -111,7 +116,7 @@ def test_what_is_not_measured_is_a_missing_component(monkeypatch, capsys):
 
 
 def test_a_failure_is_one_line(monkeypatch, capsys):
-    def fail(name, evaluation, folder):
+    def fail(name, *rest):
         raise RunError("no such thing")
 
     monkeypatch.setattr(bench, "bench", fail)
