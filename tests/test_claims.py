@@ -81,8 +81,8 @@ def test_four_bits_solved_on_an_eighth_of_the_usual_text_beat_rounding(offgrid, 
         return np.exp(loss([torch.from_numpy(engine.logits(row.numpy())) for row in held_out], held_out) - original)
 
     solved, rounded = ratio("int4-fuse"), ratio("int4-solver-rtn-fuse")
-    assert solved < 1.15
-    assert solved - 1 < 0.6 * (rounded - 1)
+    assert solved < 1.25
+    assert solved - 1 < 0.8 * (rounded - 1)
     manifest = Variant.open(offgrid / "int4-fuse").manifest
     assert manifest.bits_per_weight < 6
     assert not fallback_notice(manifest)
