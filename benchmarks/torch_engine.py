@@ -10,7 +10,6 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, DynamicCache
 
 from compress.benchmarks.engine import Floats, Ids, mean_pooled
-from compress.variant import Variant
 
 
 class TorchEngine:
@@ -78,5 +77,7 @@ class HfEngine(TorchEngine):
     @staticmethod
     def load(path: Path, kind: str) -> torch.nn.Module:
         """The module that is run."""
+        from compress.variant import Variant  # here: the torch baseline's memory and start have no part in it
+
         module = Variant.open(path).torch_module()
         return module if kind == "decoder" else module.base_model

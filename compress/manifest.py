@@ -93,13 +93,11 @@ class WeightReport(BaseModel):
     @classmethod
     def of(cls, solver: str, exact: Tensor, stored: Tensor, gram: Tensor | None = None) -> WeightReport:
         """Compare two matrices ``[out, in]``; ``gram`` is E[x xᵀ] of their inputs, ``[in, in]``."""
-        difference = stored - exact
+        from compress.statistics import output_error  # here, so that a manifest is read without torch
+
         size = float(exact.square().sum())
-        error = None
-        if gram is not None:
-            whole = float(((exact @ gram) * exact).sum())
-            error = max(float(((difference @ gram) * difference).sum()) / whole, 0.0) if whole > 0 else 0.0
-        weight_error = float(difference.square().sum()) / size if size > 0 else 0.0
+        error = None if gram is None else output_error(exact, stored, gram)
+        weight_error = float((stored - exact).square().sum()) / size if size > 0 else 0.0
         return cls(solver=solver, error=error, weight_error=weight_error)
 
     @property

@@ -71,5 +71,12 @@ def _running(mean: Tensor, total: Tensor, old: int, new: int) -> Tensor:
     return total / new if old == 0 else mean.mul_(old / new).add_(total, alpha=1 / new)
 
 
+def output_error(exact: Tensor, stored: Tensor, gram: Tensor) -> float:
+    """‖(W - Ŵ)X‖² / ‖WX‖² of two matrices ``[out, in]``, from E[x xᵀ] of their inputs; 0 where WX is."""
+    difference = stored - exact
+    whole = float(((exact @ gram) * exact).sum())
+    return max(float(((difference @ gram) * difference).sum()) / whole, 0.0) if whole > 0 else 0.0
+
+
 InputStatistics = Mapping[str, LinearInput]
 """Statistics by the name of the weight; weights that read the same tensor share them. Empty without calibration."""

@@ -54,9 +54,9 @@ def walk_blocks(
     calls: Calls = []
     if tokens is not None:
         if originals:
-            exact, calls = _layer_inputs(module, path, tokens, _state(model, outside, first))
-            before = {i: exact[i] for i in range(0, len(exact), _COMPARED)}
-            del exact
+            compared = torch.cat(tokens.split(_BATCH)[::_COMPARED])
+            exact, _ = _layer_inputs(module, path, compared, _state(model, outside, first))
+            before = {_COMPARED * i: state for i, state in enumerate(exact)}
         states, calls = _layer_inputs(module, path, tokens, _state(model, outside, embedding.weights))
         module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     # Nothing of the embedding stays behind: of a small model it is the largest part.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -116,6 +117,17 @@ class Residual:
 
 
 Weight = Dense | Quantized | Factored | Residual
+
+
+def stacked(parts: Sequence[Quantized]) -> Quantized:
+    """Integers that are stored alike, laid on top of each other along their outputs."""
+    zeros = [part.zero_point for part in parts if part.zero_point is not None]
+    return replace(
+        parts[0],
+        codes=torch.cat([part.codes for part in parts]),
+        scale=torch.cat([part.scale for part in parts]),
+        zero_point=torch.cat(zeros) if zeros else None,
+    )
 
 
 def mask_of(weight: Weight) -> Tensor | None:

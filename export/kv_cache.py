@@ -15,13 +15,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
+from compress.attention import BIT_WIDTH, PAST, PRESENT, QUANT_TYPES, SCALE, SCALES
+
 Scales = Mapping[str, Tensor]
 """By the graph's input that they belong to, ``past_key_values.0.key``; empty where the cache is float."""
 
-SCALE = ".scale"
-"""What the name of a scale adds to that of its input."""
-_PAST, _PRESENT, _SCALES = (3, 4), (1, 2), (12, 13)
-"""Where GroupQueryAttention takes keys and values, gives them back, and takes their scales."""
 _LEVELS = 127
 _HEADROOM = 1.25
 _WINDOWS, _LENGTH = 4, 128
@@ -43,11 +41,11 @@ def fill_scales(model: ir.Model, module: PreTrainedModel, ids: Tensor) -> Scales
 def float_cache(model: ir.Model) -> None:
     """Make an int8 cache float again."""
     for node in model.graph:
-        if "kv_cache_bit_width" in node.attributes:
-            for each in ("k_quant_type", "v_quant_type", "kv_cache_bit_width"):
+        if BIT_WIDTH in node.attributes:
+            for each in (*QUANT_TYPES, BIT_WIDTH):
                 del node.attributes[each]
-            node.resize_inputs(_SCALES[0])
-            for value in (*(node.inputs[at] for at in _PAST), *(node.outputs[at] for at in _PRESENT)):
+            node.resize_inputs(SCALES[0])
+            for value in (*(node.inputs[at] for at in PAST), *(node.outputs[at] for at in PRESENT)):
                 assert value is not None
                 value.dtype = ir.DataType.FLOAT
 

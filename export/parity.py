@@ -18,6 +18,7 @@ from compress.architecture import first_line
 from compress.artifact import Kind
 from compress.errors import ExportError
 from compress.export.kv_cache import Scales
+from compress.precision import per_token
 
 Arrays = dict[str, NDArray[Any]]
 _BY_TOKEN = ("logits", "last_hidden_state")
@@ -86,9 +87,7 @@ def shaken(module: PreTrainedModel, kind: Kind, ids: Tensor) -> list[Talk]:
 
 
 def _round_inputs(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Inputs ``[..., in]`` with 255 steps a token."""
-    step = inputs[0].abs().amax(-1, keepdim=True).clamp_min(1e-30) / 127
-    return ((inputs[0] / step).round() * step, *inputs[1:])
+    return (per_token(inputs[0]), *inputs[1:])
 
 
 def _decoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Talk:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import onnx_ir as ir
 import torch
 
-from compress.weight import Dense, Quantized, Weight
+from compress.weight import Dense, Quantized, Weight, stacked
 
 
 def join(forms: Sequence[Weight]) -> Weight | None:
@@ -22,13 +21,7 @@ def join(forms: Sequence[Weight]) -> Weight | None:
     kinds = {(form.bits, form.group, form.act, form.scale.dtype, form.zero_point is None) for form in integer}
     if len(integer) < len(forms) or len(kinds) > 1:
         return None
-    zeros = [form.zero_point for form in integer if form.zero_point is not None]
-    return replace(
-        integer[0],
-        codes=torch.cat([form.codes for form in integer]),
-        scale=torch.cat([form.scale for form in integer]),
-        zero_point=torch.cat(zeros) if zeros else None,
-    )
+    return stacked(integer)
 
 
 def hand_on(whole: ir.Value, parts: Sequence[ir.Value], sizes: list[int]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from compress.contract import Statistic
 from compress.passes.grid import Grid
 from compress.passes.rounding import round_to_nearest
-from compress.statistics import LinearInput
+from compress.statistics import LinearInput, output_error
 
 ALPHAS = tuple(i / 10 for i in range(1, 11))
 
@@ -36,6 +36,4 @@ class Awq:
     def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
         """Relative squared output error of a matrix ``[out, in]`` rounded with its columns scaled."""
         rounded = round_to_nearest(matrix * scale, self.grid(matrix.shape[1])).quantized(torch.float32).dequantize()
-        off = rounded / scale - matrix
-        whole = ((matrix @ inputs.gram) * matrix).sum().clamp(min=1e-30)
-        return float(((off @ inputs.gram) * off).sum() / whole)
+        return output_error(matrix, rounded / scale, inputs.gram)

@@ -21,9 +21,9 @@ from compress.passes.grid import Grid
 from compress.passes.learned import learn
 from compress.passes.mixed import allocate, survey
 from compress.passes.smoothing import smooth
-from compress.passes.solve import Solved, Solver, dense, stacked
+from compress.passes.solve import Solved, Solver, dense
 from compress.statistics import InputStatistics, LinearInput
-from compress.weight import Dense, Quantized, Weight
+from compress.weight import Dense, Quantized, Weight, stacked
 
 if TYPE_CHECKING:
     from compress.model import Model
@@ -129,7 +129,6 @@ class Integer(WeightPass):
                 block.weights |= {name: solved[name].weight for name in here}
         for name in [name for name in open_ if name not in solved]:
             solved |= self._solve({name: open_[name]}, None)
-        block.weights |= {name: one.weight for name, one in solved.items()}
         if self.solver == "learned":
             solved |= learn(block, inputs, solved, self.steps)
         block.weights |= {name: one.weight for name, one in solved.items()}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-_PAST, _PRESENT, _SCALES = (3, 4), (1, 2), (12, 13)
-"""Where GroupQueryAttention takes keys and values, gives them back, and takes their scales."""
+from compress.attention import BIT_WIDTH, PAST, PRESENT, QUANT_TYPES, SCALE, SCALES
 
 
 def round_cache(graph: ir.Graph) -> int:
@@ -16,17 +15,17 @@ def round_cache(graph: ir.Graph) -> int:
     """
     changed = 0
     for node in graph:
-        if node.op_type != "GroupQueryAttention" or "kv_cache_bit_width" in node.attributes:
+        if node.op_type != "GroupQueryAttention" or BIT_WIDTH in node.attributes:
             continue
-        for each in ("k_quant_type", "v_quant_type"):
+        for each in QUANT_TYPES:
             node.attributes[each] = ir.AttrString(each, "PER_CHANNEL")
-        node.attributes["kv_cache_bit_width"] = ir.AttrInt64("kv_cache_bit_width", 8)
-        node.resize_inputs(max(_SCALES) + 1)
-        for past, present, at in zip(_PAST, _PRESENT, _SCALES, strict=True):
+        node.attributes[BIT_WIDTH] = ir.AttrInt64(BIT_WIDTH, 8)
+        node.resize_inputs(max(SCALES) + 1)
+        for past, present, at in zip(PAST, PRESENT, SCALES, strict=True):
             value = node.inputs[past]
             assert value is not None and value.shape is not None
             shape = ir.Shape([1, value.shape[1], 1, value.shape[3]])
-            scale = ir.Value(name=f"{value.name}.scale", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
+            scale = ir.Value(name=f"{value.name}{SCALE}", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
             graph.initializers.add(scale)
             node.replace_input_with(at, scale)
             value.dtype = node.outputs[present].dtype = ir.DataType.INT8

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from compress.block import Block
-from compress.inputs import BlockInputs, LayerInputs
+from compress.inputs import BlockInputs, LayerInputs, token_error
 from compress.passes.grid import Grid
 from compress.passes.rounding import round_to_nearest
 
@@ -44,6 +43,7 @@ def survey(
         if not isinstance(inputs, LayerInputs):
             continue
         inputs.refresh()
+        exact = [inputs.forward(batch, {}) for batch in range(inputs.batches)]
         for stage in inputs.stages():
             weights = {name: block.weights[name] for name in stage if not skipped(name)}
             if not weights:
@@ -54,20 +54,12 @@ def survey(
                     name: round_to_nearest(w.dequantize(), grid(bits, w.shape[1]), True).quantized(torch.float32)
                     for name, w in weights.items()
                 }
-                losses[bits] = _loss(inputs, {name: weight.dequantize() for name, weight in rounded.items()})
+                parameters = {name: weight.dequantize() for name, weight in rounded.items()}
+                each = [token_error(inputs.forward(batch, parameters), y) for batch, y in enumerate(exact)]
+                losses[bits] = float(torch.stack(each).mean())
             size = sum(weight.shape[0] * weight.shape[1] for weight in weights.values())
             offers.append(Offer(tuple(weights), size, losses))
     return offers
-
-
-def _loss(inputs: LayerInputs, parameters: Mapping[str, Tensor]) -> float:
-    """The relative squared error of the layer's output with other parameters, token by token."""
-    losses = []
-    for batch in range(inputs.batches):
-        exact = inputs.forward(batch, {})
-        off = inputs.forward(batch, parameters) - exact
-        losses.append((off.square().sum(-1) / exact.square().sum(-1)).mean())
-    return float(torch.stack(losses).mean())
 
 
 def allocate(offers: Sequence[Offer], budget: float) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from compress.block import Block, Fold
 from compress.contract import Statistic
 from compress.inputs import BlockInputs
+from compress.precision import per_token
 from compress.statistics import LinearInput
 from compress.weight import Dense, Quantized, Weight
 
@@ -71,12 +72,6 @@ def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
             if one is not None:
                 _apply(one, fold, scale)
         stats.update(dict.fromkeys(fold.consumers, _scaled(seen, _spread(scale, fold))))
-
-
-def per_token(x: Tensor) -> Tensor:
-    """Inputs ``[tokens, features]`` as a runtime sees them that rounds every token to 8 bits by its own scale."""
-    scale = x.abs().amax(-1, keepdim=True).clamp(min=1e-12) / 127
-    return (x / scale).round_().mul_(scale)
 
 
 def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -111,17 +111,6 @@ def dense(item: str, name: str, weight: Weight) -> Dense:
     if not isinstance(weight, Dense):
         raise PassError(f"{item} quantizes dense weights; {name} is {type(weight).__name__}")
     return weight
-
-
-def stacked(parts: list[Quantized]) -> Quantized:
-    """Integers of one grid, laid on top of each other along their outputs."""
-    zeros = [part.zero_point for part in parts if part.zero_point is not None]
-    return replace(
-        parts[0],
-        codes=torch.cat([part.codes for part in parts]),
-        scale=torch.cat([part.scale for part in parts]),
-        zero_point=torch.cat(zeros) if zeros else None,
-    )
 
 
 def _stack(parts: list[Dense]) -> Dense:

@@ -14,8 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compress.cli.main import main
-
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
 
@@ -24,22 +22,6 @@ def compress(*args, cwd=None, **options):
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, env=ENV, timeout=300, check=False, **options
     )
-
-
-@pytest.fixture
-def inside(capsys, monkeypatch):
-    """The same in this process, which is quicker: exit code, standard output and standard error."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["compress", *map(str, args)])
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(args, ended.value.code, said.out, said.err)
-
-    return call
 
 
 def copy(source, target, change=None):

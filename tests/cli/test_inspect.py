@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from xml.etree import ElementTree
 
 import pytest
 
-from compress.cli.main import main
 from compress.manifest import LayerReport, Manifest, WeightReport
 
 
 @pytest.fixture
-def inspect(capsys, monkeypatch):
+def inspect(inside):
     """Exit code, standard output and standard error of one call."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["compress", "inspect", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(args, ended.value.code, said.out, said.err)
-
-    return call
+    return partial(inside, "inspect")
 
 
 @pytest.fixture(scope="module")

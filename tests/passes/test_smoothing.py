@@ -5,7 +5,8 @@ from compress.contract import Statistic
 from compress.export.ort_cpu import OrtCpu
 from compress.model import Model
 from compress.passes.int8 import HEADROOM_LEVELS, Int8, with_dynamic_inputs
-from compress.passes.smoothing import SmoothQuant, output_error, per_token, smooth
+from compress.passes.smoothing import SmoothQuant, output_error, smooth
+from compress.precision import per_token
 from compress.progress import Silent
 from compress.walk import walk_blocks
 

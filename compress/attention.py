@@ -1,0 +1,11 @@
+"""Where onnxruntime's GroupQueryAttention has its cache: what writes an int8 cache and what undoes it agree on it.
+
+Source: the operator's schema in onnxruntime's ContribOperators.
+"""
+
+PAST, PRESENT, SCALES = (3, 4), (1, 2), (12, 13)
+"""The inputs that keys and values come in by, the outputs that they leave by, the inputs of their scales."""
+QUANT_TYPES, BIT_WIDTH = ("k_quant_type", "v_quant_type"), "kv_cache_bit_width"
+"""The attributes that an int8 cache has."""
+SCALE = ".scale"
+"""What the name of a scale adds to that of the input that it scales."""
