@@ -50,7 +50,7 @@ class LayerInputs(BlockInputs):
     """The inputs of a repeated layer.
 
     ``states`` are the hidden states ``[windows, length, width]`` that the compressed prefix hands it, batch by batch;
-    ``originals`` those of the original model for some of the batches, by their index, or None where nobody asks.
+    ``originals`` those of the original model, or None where nobody asks.
     ``calls`` gives the rest of a call by the number of windows in a batch.
     """
 
@@ -59,7 +59,7 @@ class LayerInputs(BlockInputs):
         layer: nn.Module,
         block: Block,
         states: list[Tensor],
-        originals: dict[int, Tensor] | None,
+        originals: list[Tensor] | None,
         calls: Mapping[int, Call],
     ) -> None:
         self.layer = layer
@@ -109,8 +109,7 @@ class LayerInputs(BlockInputs):
                 if id(x) not in current:
                     current[id(x)] = stats.get(name) or LinearInput(level)
                     weight = importance if self._writes_residual(name) else None
-                    with fast_products():
-                        current[id(x)].update(x, share, before.get(name), weight)
+                    current[id(x)].update(x, share, before.get(name), weight)
                 stats[name] = current[id(x)]
         release_memory()
         return stats
@@ -130,11 +129,6 @@ class LayerInputs(BlockInputs):
         if self._original is not None:
             fill(self._reference, self._original)
 
-    @property
-    def compared(self) -> list[int]:
-        """The batches that went through the original model as well: those that have a `target`."""
-        return list(self.originals or {})
-
     def target(self, batch: int) -> Tensor:
         """What the original model's layer makes of the original model's states."""
         assert self._original is not None and self.originals is not None, "original inputs don't ride along"
@@ -145,8 +139,8 @@ class LayerInputs(BlockInputs):
         self.refresh()
         for i, state in enumerate(self.states):
             self.states[i] = self._run(self.layer, state)
-        originals = self.originals or {}
-        for i, state in originals.items():
+        originals = self.originals or []
+        for i, state in enumerate(originals):
             originals[i] = self._run(self._reference, state)
 
     def _seen(
@@ -159,12 +153,12 @@ class LayerInputs(BlockInputs):
         times larger than others, would otherwise fill the Gram of every linear that writes to them.
         """
         weighed = level >= Statistic.GRAM and any(map(self._writes_residual, wanted))
-        compared = level >= Statistic.MISMATCH and self.originals is not None and batch in self.originals
+        originals = self.originals if level >= Statistic.MISMATCH else None
         missing = weighed and batch not in self._importance
-        seen, output = self._inputs(self.layer, self.states[batch], wanted, missing and not compared)
+        seen, output = self._inputs(self.layer, self.states[batch], wanted, missing and originals is None)
         before: dict[str, Tensor] = {}
-        if compared and self.originals is not None:
-            before, output = self._inputs(self._reference, self.originals[batch], wanted, missing)
+        if originals is not None:
+            before, output = self._inputs(self._reference, originals[batch], wanted, missing)
         if missing and output is not None:
             size = output.square().mean(-1).flatten().clamp(min=1e-30)
             self._importance[batch] = (size.median() / size).clamp(max=1.0)
@@ -179,7 +173,7 @@ class LayerInputs(BlockInputs):
     def _run(self, layer: nn.Module, state: Tensor) -> Tensor:
         args, kwargs = self.calls[len(state)]
         with fast_products():
-            return _hidden(layer(state, *args, **kwargs))
+            return _hidden(layer(state, *args, **kwargs)).float()
 
     def _inputs(
         self, layer: nn.Module, state: Tensor, wanted: Sequence[str], to_the_end: bool = False

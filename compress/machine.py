@@ -14,7 +14,9 @@ import compress
 
 _LIBRARIES = ("torch", "transformers", "onnx", "onnx-ir", "mobius-onnx", "onnxruntime", "onnxruntime-gpu",
               "onnxruntime-genai", "compressed-tensors")  # fmt: skip
-_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+_INSTRUCTIONS = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16"
+)  # fmt: skip
 
 
 def machine() -> dict[str, str]:

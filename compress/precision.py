@@ -4,25 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from compress.machine import machine
+
 
 @contextmanager
 def fast_products() -> Iterator[None]:
-    """Within, processors that multiply bfloat16 natively (AMX, AVX512-BF16) do so with float32 operands, too.
+    """Within, layers multiply in bfloat16 where the processor does so natively (AVX512-BF16, AMX, Arm's BF16).
 
-    Sums stay in float32. Three to four times faster there, nothing changes elsewhere. For forward passes over
-    calibration text; never for solving.
+    Sums stay in float32, what a product returns is rounded to bfloat16 again. About twice as fast there, nothing changes
+    elsewhere. For forward passes over calibration text; never for solving.
     """
+    native = not _instructions().isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=native):
+        yield
+
+
+def second_moment(x: Tensor) -> Tensor:
+    """xᵀx ``[features, features]`` of float32 rows ``[tokens, features]``, in the way that is fastest here.
+
+    AMX multiplies float32 operands rounded to bfloat16 far faster than any other unit multiplies floats. Elsewhere
+    numpy's BLAS is: it notices that the product is symmetric and computes half of it, which torch doesn't.
+    """
+    if "amx_bf16" not in _instructions():
+        rows = x.numpy()
+        return torch.from_numpy(rows.T @ rows)
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # torch's stubs don't know it
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
     try:
-        yield
+        return x.T @ x
     finally:
         settings.fp32_precision = before
+
+
+@cache
+def _instructions() -> frozenset[str]:
+    return frozenset(machine()["instructions"].split())
 
 
 def per_token(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from compress.contract import Statistic
 from compress.errors import PassError
+from compress.precision import second_moment
 
 SAMPLE_ROWS = 128
 """Input rows that are kept as they are, for solvers that search on real outputs."""
@@ -28,10 +29,7 @@ class LinearInput:
     gram: Tensor = field(default_factory=lambda: torch.zeros(0))
     """E[x xᵀ], ``[features, features]``, tokens weighted by their importance"""
     mismatch: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """E[(y - x) xᵀ] with y what the original model's linear reads for the same token, ``[features, features]``; over
-    the tokens that went through the original model as well"""
-    compared: int = 0
-    """How many those are."""
+    """E[(y - x) xᵀ] with y what the original model's linear reads for the same token, ``[features, features]``"""
     sample: Tensor = field(default_factory=lambda: torch.zeros(0))
     """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows. A batch's first row is among them: sink
     tokens carry the largest activations."""
@@ -53,7 +51,8 @@ class LinearInput:
             self.sample = torch.cat([self.sample, x[rows]])[:SAMPLE_ROWS]
         weighted = x if importance is None else x * importance[:, None]
         if self.level >= Statistic.GRAM:
-            self.gram = _running(self.gram, weighted.T @ x, old, self.tokens)
+            counted = x if importance is None else x * importance.sqrt()[:, None]
+            self.gram = _running(self.gram, second_moment(counted), old, self.tokens)
             self.square = self.gram.diagonal()
         elif self.level is Statistic.SQUARE:
             self.square = _running(self.square, (weighted * x).sum(0), old, self.tokens)
@@ -63,8 +62,7 @@ class LinearInput:
             raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
         if self.level >= Statistic.MISMATCH and original is not None:
             y = original.detach().reshape(-1, original.shape[-1]).float()
-            old, self.compared = self.compared, self.compared + x.shape[0]
-            self.mismatch = _running(self.mismatch, (y - x).T @ weighted, old, self.compared)
+            self.mismatch = _running(self.mismatch, (y - x).T @ weighted, old, self.tokens)
 
 
 def _running(mean: Tensor, total: Tensor, old: int, new: int) -> Tensor:

@@ -26,9 +26,6 @@ Calls = list[dict[int, Call]]
 
 _BATCH = 2
 """Calibration windows that go through a block together."""
-_COMPARED = 2
-"""One in so many batches also goes through the original model: what differs between the two is small, and is known well
-enough from half of the text."""
 
 
 def walk_blocks(
@@ -38,7 +35,7 @@ def walk_blocks(
 
     With each come its inputs, from which statistics are taken on demand. ``tokens`` int64 ``[windows, length]`` are the
     calibration text; without them no forward pass is ever run. With ``originals`` the uncompressed model's hidden
-    states ride along for some of the text, for statistics that compare the two.
+    states ride along, for statistics that compare the two.
     """
     module = model.meta_module()
     path, layers = layer_list(module)
@@ -50,13 +47,11 @@ def walk_blocks(
 
     yield embedding, BlockInputs()
     states: list[Tensor] = []
-    before: dict[int, Tensor] | None = None
+    before: list[Tensor] | None = None
     calls: Calls = []
     if tokens is not None:
         if originals:
-            compared = torch.cat(tokens.split(_BATCH)[::_COMPARED])
-            exact, _ = _layer_inputs(module, path, compared, _state(model, outside, first))
-            before = {_COMPARED * i: state for i, state in enumerate(exact)}
+            before, _ = _layer_inputs(module, path, tokens, _state(model, outside, first))
         states, calls = _layer_inputs(module, path, tokens, _state(model, outside, embedding.weights))
         module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     # Nothing of the embedding stays behind: of a small model it is the largest part.

@@ -75,7 +75,7 @@ def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps
     def parameters() -> dict[str, Tensor]:
         return {name: one.matrix() for name, one in trained.items()} | vectors
 
-    held, used = _split(inputs.compared)
+    held, used = _split(range(inputs.batches))
     with fast_products():
         before = _mean_loss(inputs, held, parameters())
         _train(inputs, used, parameters, trained, vectors, steps)

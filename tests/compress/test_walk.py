@@ -139,13 +139,10 @@ def test_mismatch_compares_an_altered_model_with_the_original(llama):
         assert set(stats) == set(block.weights)
         for weight, entry in stats.items():
             x, y = after[weight], before[weight]
-            compared = (torch.arange(len(x)) // (2 * TOKENS.shape[1])) % 2 == 0  # every second batch of two windows
-            weights = torch.where(compared, importance(before[block.name]), importance(after[block.name]))[:, None]
-            w = weights if weight.endswith(RESIDUAL) else torch.ones(len(x), 1)
-            gap = ((y - x)[compared]).T @ (w * x)[compared] / int(compared.sum())
+            w = importance(before[block.name])[:, None] if weight.endswith(RESIDUAL) else torch.ones(len(x), 1)
+            gap = (y - x).T @ (w * x) / len(x)
             assert torch.allclose(entry.amax, x.abs().amax(0), atol=1e-4)
             assert torch.allclose(entry.gram, (w * x).T @ x / len(x), rtol=1e-3, atol=1e-4)
-            assert entry.compared == int(compared.sum()) < entry.tokens
             assert torch.allclose(entry.mismatch, gap, rtol=1e-3, atol=1e-4)
             assert entry.mismatch.abs().max() > 1e-2
 
@@ -156,8 +153,7 @@ def test_the_original_rides_along_unaltered(llama):
     for block, inputs in layers_of(model, originals=True):
         inputs.refresh()
         batches = before[block.name].split(2 * TOKENS.shape[1])
-        assert inputs.compared == [0, 2]
-        for i in inputs.compared:
+        for i in range(inputs.batches):
             assert torch.allclose(inputs.target(i).flatten(0, 1), batches[i], atol=1e-4)
         exact = dict(block.weights)
         block.weights |= {name: Dense(weight.dequantize() * 0.5) for name, weight in exact.items()}
@@ -224,7 +220,7 @@ def test_linears_that_read_the_same_tensor_share_their_statistics(llama):
         assert down is not up
 
 
-def test_fast_products_agree_to_about_one_percent(llama, monkeypatch):
+def test_fast_products_agree_to_about_two_percent(llama, monkeypatch):
     monkeypatch.setattr("compress.inputs.fast_products", fast_products)
     seen = direct(Model.open(str(llama)).torch_module())
     for block, inputs in layers_of(Model.open(str(llama))):
@@ -232,7 +228,7 @@ def test_fast_products_agree_to_about_one_percent(llama, monkeypatch):
             x = seen[weight]
             w = importance(seen[block.name])[:, None] if weight.endswith(RESIDUAL) else 1
             exact = (w * x).T @ x / len(x)
-            assert (entry.gram - exact).norm() < 0.015 * exact.norm()
+            assert (entry.gram - exact).norm() < 0.025 * exact.norm()
 
 
 def test_a_block_sees_the_compressed_prefix(llama):

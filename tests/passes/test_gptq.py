@@ -329,7 +329,7 @@ def test_matrices_solved_together_equal_each_alone(kind, symmetric):
     for name, weight in weights.items():
         alone = solver(kind).solve({name: weight}, {name: grids[name]}, inputs)[name]
         assert torch.equal(together[name].weight.codes, alone.weight.codes)
-        assert torch.equal(together[name].weight.scale, alone.weight.scale)
+        torch.testing.assert_close(together[name].weight.scale, alone.weight.scale)  # BLAS may sum in another order
         assert together[name].weight.bits == grids[name].bits
         if weight.mask is not None:
             assert not together[name].weight.dequantize()[~weight.mask].any()
