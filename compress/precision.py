@@ -16,8 +16,8 @@ from compress.machine import machine
 def fast_products() -> Iterator[None]:
     """Within, layers multiply in bfloat16 where the processor does so natively (AVX512-BF16, AMX, Arm's BF16).
 
-    Sums stay in float32, what a product returns is rounded to bfloat16 again. About twice as fast there, nothing changes
-    elsewhere. For forward passes over calibration text; never for solving.
+    Sums stay in float32, what a product returns is rounded to bfloat16 again. About twice as fast there; elsewhere
+    nothing changes. For forward passes over calibration text; never for solving.
     """
     native = not _instructions().isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=native):
