@@ -14,7 +14,7 @@ from torch.func import functional_call
 from compress.block import Block
 from compress.contract import Statistic
 from compress.machine import release_memory
-from compress.precision import fast_products
+from compress.precision import fast_products, waiting
 from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -121,7 +121,7 @@ class LayerInputs(BlockInputs):
         """
         local = {name.removeprefix(f"{self.block.name}."): tensor for name, tensor in parameters.items()}
         args, kwargs = self.calls[len(self.states[batch])]
-        return _hidden(functional_call(self.layer, local, (self.states[batch], *args), kwargs))
+        return _hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
     def refresh(self) -> None:
         """Bring `forward` and `target` up to what their blocks hold now."""
@@ -138,10 +138,10 @@ class LayerInputs(BlockInputs):
         """Replace the states by the outputs: of the block as it is now, and of the original."""
         self.refresh()
         for i, state in enumerate(self.states):
-            self.states[i] = self._run(self.layer, state)
+            self.states[i] = waiting(self._run(self.layer, state))
         originals = self.originals or []
         for i, state in enumerate(originals):
-            originals[i] = self._run(self._reference, state)
+            originals[i] = waiting(self._run(self._reference, state))
 
     def _seen(
         self, batch: int, wanted: Sequence[str], level: Statistic
@@ -173,7 +173,7 @@ class LayerInputs(BlockInputs):
     def _run(self, layer: nn.Module, state: Tensor) -> Tensor:
         args, kwargs = self.calls[len(state)]
         with fast_products():
-            return _hidden(layer(state, *args, **kwargs)).float()
+            return _hidden(layer(state.float(), *args, **kwargs)).float()
 
     def _inputs(
         self, layer: nn.Module, state: Tensor, wanted: Sequence[str], to_the_end: bool = False

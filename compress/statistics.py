@@ -10,7 +10,7 @@ from torch import Tensor
 
 from compress.contract import Statistic
 from compress.errors import PassError
-from compress.precision import second_moment
+from compress.precision import fast_products, second_moment
 
 SAMPLE_ROWS = 128
 """Input rows that are kept as they are, for solvers that search on real outputs."""
@@ -62,7 +62,9 @@ class LinearInput:
             raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
         if self.level >= Statistic.MISMATCH and original is not None:
             y = original.detach().reshape(-1, original.shape[-1]).float()
-            self.mismatch = _running(self.mismatch, (y - x).T @ weighted, old, self.tokens)
+            with fast_products():
+                total = ((y - x).T @ weighted).float()
+            self.mismatch = _running(self.mismatch, total, old, self.tokens)
 
 
 def _running(mean: Tensor, total: Tensor, old: int, new: int) -> Tensor:

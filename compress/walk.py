@@ -18,6 +18,7 @@ from compress.errors import ModelError
 from compress.inputs import BlockInputs, Call, LayerInputs
 from compress.machine import release_memory
 from compress.model import Model
+from compress.precision import waiting
 from compress.progress import Progress
 from compress.weight import Dense, Weight
 
@@ -147,7 +148,7 @@ def _layer_inputs(
             recorded.clear()
             with torch.no_grad():
                 module.base_model(input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False)
-            states.append(recorded[0][0])
+            states.append(waiting(recorded[0][0]))
             for known, (_, args, kwargs) in zip(calls, recorded, strict=True):
                 known.setdefault(len(batch), (args, kwargs))
     finally:

@@ -1,14 +1,12 @@
 """Statistics against a direct computation with hooks on the whole model."""
 
-import contextlib
-
 import pytest
 import torch
 
 from compress.contract import Statistic
 from compress.errors import PassError
 from compress.model import Model
-from compress.precision import fast_products
+from compress.precision import native_bfloat16
 from compress.progress import Silent
 from compress.walk import layer_list, walk_blocks
 from compress.weight import Dense
@@ -17,12 +15,13 @@ TOKENS = torch.randint(3, 300, (6, 20), generator=torch.Generator().manual_seed(
 FAMILIES = ["LlamaForCausalLM", "Qwen3ForCausalLM", "BertModel", "DistilBertModel"]
 RESIDUAL = ("o_proj.weight", "down_proj.weight", "output.dense.weight", "out_lin.weight", "lin2.weight")
 """The linears whose outputs are added to the hidden states."""
+NATIVE = native_bfloat16
 
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
     """Products in float32 throughout, whatever the processor could do faster."""
-    monkeypatch.setattr("compress.inputs.fast_products", contextlib.nullcontext)
+    monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
 
 
 def direct(module, tokens=TOKENS):
@@ -221,7 +220,7 @@ def test_linears_that_read_the_same_tensor_share_their_statistics(llama):
 
 
 def test_fast_products_agree_to_about_two_percent(llama, monkeypatch):
-    monkeypatch.setattr("compress.inputs.fast_products", fast_products)
+    monkeypatch.setattr("compress.precision.native_bfloat16", NATIVE)
     seen = direct(Model.open(str(llama)).torch_module())
     for block, inputs in layers_of(Model.open(str(llama))):
         for weight, entry in inputs.statistics(Statistic.GRAM).items():
