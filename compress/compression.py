@@ -21,7 +21,7 @@ from compress.pipeline import Pipeline
 from compress.progress import Progress
 from compress.variant import Variant, VariantWriter
 from compress.walk import walk_blocks
-from compress.weight import Weight, is_finite, mask_of
+from compress.weight import Weight, is_finite, keeps_zeros
 
 _SURVEYED = 4
 """Calibration windows that a pass sees when it plans."""
@@ -129,6 +129,5 @@ def _check(item: WeightPass, before: Mapping[str, Weight], after: Mapping[str, W
             raise PassError(f"{item.name} made {name} larger: {new.nbytes()} bytes instead of {old.nbytes()}")
         if not is_finite(new):
             raise PassError(f"{item.name} left NaN or infinite values in {name}")
-        mask = mask_of(old)
-        if mask is not None and bool(new.dequantize().masked_select(~mask).any()):
-            raise PassError(f"{item.name} filled zeros of {name} that an earlier pass had promised to keep")
+        if not keeps_zeros(old, new):
+            raise PassError(f"{item.name} filled or forgot zeros of {name} that an earlier pass had promised to keep")

@@ -94,10 +94,18 @@ class Pass(ABC):
 
 
 class WeightPass(Pass):
-    """Changes how weights are stored."""
+    """Changes how weights are stored.
+
+    ``accepts`` are the weight forms that it works on, ``produces`` those that it may leave besides. `Factored` among
+    the accepted ones means that it works factor by factor.
+    """
 
     accepts: ClassVar[tuple[type, ...]] = (Dense,)
     produces: ClassVar[tuple[type, ...]]
+
+    def makes(self) -> tuple[type, ...]:
+        """The forms that it may leave with its options as they are; by default all that it produces."""
+        return self.produces
 
     def needs(self) -> Statistic:
         """The statistics that `run` reads; NONE spares the calibration."""

@@ -37,7 +37,7 @@ class Target(ABC):
         for one in passes:
             if isinstance(one, GraphPass) and not self.holds.graphs:
                 raise UsageError(f"{self.name} has no graph for {one.name} to change; leave {one.name} out")
-            forms = one.produces if isinstance(one, WeightPass) else ()
+            forms = one.makes() if isinstance(one, WeightPass) else ()
             if odd := [form.__name__ for form in forms if form not in self.holds.forms]:
                 raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)})")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -12,15 +13,16 @@ from compress.block import Block
 from compress.contract import WeightPass
 from compress.errors import PassError
 from compress.inputs import BlockInputs
+from compress.passes.factors import each_factor
 from compress.statistics import InputStatistics
-from compress.weight import Dense, Weight
+from compress.weight import Dense, Factored, Masked, Weight
 
 
 class Half(WeightPass):
     """What both 16-bit formats share."""
 
-    accepts: ClassVar[tuple[type, ...]] = (Dense,)
-    produces: ClassVar[tuple[type, ...]] = (Dense,)
+    accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
+    produces: ClassVar[tuple[type, ...]] = ()
     dtype: ClassVar[torch.dtype]
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
@@ -29,10 +31,12 @@ class Half(WeightPass):
         block.vectors.update({name: self._convert(name, vector) for name, vector in block.vectors.items()})
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """One matrix in 16 bits, its mask kept."""
-        if not isinstance(weight, Dense):
-            raise PassError(f"{type(self).__name__} converts dense weights; {name} is {type(weight).__name__}")
-        return Dense(self._convert(name, weight.tensor), weight.mask)
+        """One matrix in 16 bits, its mask kept; or both factors of one."""
+
+        def halved(leaf: Dense) -> Dense:
+            return replace(leaf, tensor=self._convert(name, leaf.tensor))
+
+        return each_factor(type(self).__name__, name, weight, halved)
 
     def _convert(self, name: str, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or tensor.element_size() < 4:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from compress.contract import Statistic
-from compress.errors import PassError
 from compress.manifest import WeightReport
+from compress.passes.factors import leaf_names
 from compress.passes.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Order, gptq
 from compress.passes.grid import Grid, Proposal
 from compress.passes.rounding import round_to_nearest
 from compress.statistics import LinearInput
-from compress.weight import Act, Dense, Quantized, Weight
+from compress.weight import Act, Dense, Quantized, Weight, mask_of, masked, stacked_masks
 
 _ADVISED = 16
 """Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
@@ -36,7 +36,7 @@ class Solved:
     @cached_property
     def weight(self) -> Quantized:
         """The matrix as it is stored."""
-        return self.proposal.quantized(self.exact.tensor.dtype, self.act)
+        return replace(self.proposal.quantized(self.exact.tensor.dtype, self.act), mask=mask_of(self.exact))
 
     def report(self) -> WeightReport:
         """What that cost."""
@@ -69,7 +69,7 @@ class Solver:
         for grid in dict.fromkeys(grids.values()):
             names = [name for name in weights if grids[name] == grid]
             parts = [weights[name] for name in names]
-            proposal = self._propose(_stack(parts), grid, hessian)
+            proposal = self._propose(stack(parts), grid, hessian)
             cuts = proposal.split([part.shape[0] for part in parts])
             for name, exact, cut in zip(names, parts, cuts, strict=True):
                 zeros = not bool(exact.tensor.any())
@@ -78,13 +78,13 @@ class Solver:
 
     def plain(self, weight: Dense, grid: Grid) -> Proposal:
         """Rounding to the nearest code."""
-        return round_to_nearest(weight.tensor, grid, self.search, weight.mask)
+        return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight))
 
     def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
         if hessian is None:
             return self.plain(weight, grid)
         moved = hessian.corrected(weight.tensor)
-        return gptq(moved, hessian, grid, self.search, weight.tensor.dtype, weight.mask)
+        return gptq(moved, hessian, grid, self.search, weight.tensor.dtype, mask_of(weight))
 
     def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
@@ -106,21 +106,19 @@ class Solver:
         return hessian, f"gptq ({'; '.join(notes)})" if notes else "gptq"
 
 
-def dense(item: str, name: str, weight: Weight) -> Dense:
-    """The weight, which a pass that quantizes needs to be dense; else a PassError."""
-    if not isinstance(weight, Dense):
-        raise PassError(f"{item} quantizes dense weights; {name} is {type(weight).__name__}")
-    return weight
+def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved]) -> WeightReport:
+    """What storing the matrix ``name`` cost, its factors together where it is a product."""
+    found = [solved[leaf] for leaf in leaf_names(name, exact)]
+    solver = "; ".join(dict.fromkeys(one.solver for one in found))
+    # a product's right factor, the last, reads what the product reads
+    return WeightReport.of(solver, exact.dequantize(), stored.dequantize(), found[-1].gram)
 
 
-def _stack(parts: list[Dense]) -> Dense:
+def stack(parts: Sequence[Dense]) -> Dense:
+    """Float matrices laid on top of each other along their outputs, with the zeros that any of them keeps."""
     if len(parts) == 1:
         return parts[0]
-    mask = None
-    if any(part.mask is not None for part in parts):
-        free = [torch.ones(part.shape, dtype=torch.bool) if part.mask is None else part.mask for part in parts]
-        mask = torch.cat(free)
-    return Dense(torch.cat([part.tensor for part in parts]), mask)
+    return masked(torch.cat([part.tensor for part in parts]), stacked_masks(parts))
 
 
 def _gram(inputs: LinearInput) -> Tensor:

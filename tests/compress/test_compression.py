@@ -17,7 +17,7 @@ from compress.model import Model
 from compress.pipeline import Pipeline, parse_pass
 from compress.progress import Silent
 from compress.variant import Variant
-from compress.weight import Dense, Quantized
+from compress.weight import Dense, Factored, Masked, Quantized
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
 
@@ -172,7 +172,8 @@ def test_what_cannot_work_on_a_model_is_refused_before_the_work(llama, tmp_path,
 class Broken(WeightPass):
     """A pass that breaks its contract."""
 
-    produces = (Dense,)
+    accepts = (Dense, Masked, Quantized, Factored)
+    produces = (Dense, Masked)
 
     def __init__(self, change):
         self.change = change
@@ -202,11 +203,11 @@ def test_postconditions_are_checked(llama, tmp_path, change, message):
 
 def test_a_mask_is_a_postcondition(llama, tmp_path):
     def masked(weight):
-        return Dense(torch.zeros_like(weight.tensor), torch.zeros_like(weight.tensor, dtype=torch.bool))
+        return Masked(torch.zeros_like(weight.tensor), torch.zeros_like(weight.tensor, dtype=torch.bool))
 
     def refill(weight):
         return Dense(weight.tensor + 1)
 
     make(llama, Pipeline((Broken(masked), parse_pass("int8"))), tmp_path / "v")
-    with pytest.raises(PassError, match="filled zeros"):
+    with pytest.raises(PassError, match="filled or forgot zeros"):
         make(llama, Pipeline((Broken(masked), Broken(refill))), tmp_path / "w")
