@@ -19,7 +19,7 @@ from compress.compression import compress_model, settle
 from compress.contract import Statistic
 from compress.errors import UsageError
 from compress.export.target import Target, find_target
-from compress.inspection import fallback_notice
+from compress.inspection import notices
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.profiles.loader import load_profile
@@ -127,7 +127,7 @@ def _make(
         with console.waiting(f"exporting {pipeline} to {runtime.name}"):
             runtime.export(variant, pipeline.graph_passes, artifact, console)
     console.say(f"made {path}")
-    if notice := fallback_notice(variant.manifest):
+    for notice in notices(variant.manifest):
         console.notice(f"{pipeline}: {notice}")
     return Entry(pipeline.slug, path, str(pipeline))
 

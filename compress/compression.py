@@ -70,19 +70,27 @@ def compress_model(
     passes = [item.plan(survey) for item in settled.weight_passes]
     writer = VariantWriter(model, out)
     layers: dict[str, LayerReport] = {}
+    idle = dict.fromkeys(map(str, passes))
     begin = time.perf_counter()
     for block, inputs in walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH):
         loaded = dict(block.weights)
         for item in passes:
-            before = dict(block.weights)
+            before, told = dict(block.weights), dict(block.reports)
+            vectors = dict(block.vectors)
             item.run(block, inputs)
             _check(item, before, block.weights)
-            _report(item, before, block)
+            _report(item, before, told, block)
+            if any(block.weights[name] is not old for name, old in before.items()) or any(
+                block.vectors[name] is not old for name, old in vectors.items()
+            ):
+                idle.pop(str(item), None)
         writer.add(block.weights, block.vectors, loaded)
         now = time.perf_counter()
         if block.reports:
             layers[block.name] = LayerReport(seconds=now - begin, weights=block.reports)
         begin = now
+    for name in idle:
+        progress.notice(f"{name} changed nothing")
     return writer.finish(
         Manifest(
             source=_source(model),
@@ -109,12 +117,18 @@ def _source(model: Model) -> Source:
     )
 
 
-def _report(item: WeightPass, before: Mapping[str, Weight], block: Block) -> None:
-    """Say what a pass cost the matrices that it changed without a word of its own."""
+def _report(item: WeightPass, before: Mapping[str, Weight], told: Mapping[str, WeightReport], block: Block) -> None:
+    """Say what a pass cost the matrices that it changed without a word of its own.
+
+    What was ``told`` of a matrix before stays in front: ``sparsegpt, then gptq``. Errors are the last pass's own.
+    """
     for name, old in before.items():
-        new = block.weights[name]
-        if new is not old and name not in block.reports:
+        new, first = block.weights[name], told.get(name)
+        if new is not old and block.reports.get(name) is first:
             block.reports[name] = WeightReport.of(item.name, old.dequantize(), new.dequantize())
+        last = block.reports.get(name)
+        if first is not None and last is not None and last is not first:
+            block.reports[name] = last.model_copy(update={"solver": f"{first.solver}, then {last.solver}"})
 
 
 def _check(item: WeightPass, before: Mapping[str, Weight], after: Mapping[str, Weight]) -> None:

@@ -34,7 +34,8 @@ class Half(WeightPass):
         """One matrix in 16 bits, its mask kept; or both factors of one."""
 
         def halved(leaf: Dense) -> Dense:
-            return replace(leaf, tensor=self._convert(name, leaf.tensor))
+            tensor = self._convert(name, leaf.tensor)
+            return leaf if tensor is leaf.tensor else replace(leaf, tensor=tensor)
 
         return each_factor(type(self).__name__, name, weight, halved)
 

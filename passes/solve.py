@@ -90,20 +90,31 @@ class Solver:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
         if self.kind == "rtn":
             return None, "rtn"
-        if inputs is None:
-            return None, "rtn (fallback: no calibration text reaches it)"
-        if not bool(inputs.gram.diagonal().any()):
-            return None, "rtn (fallback: its inputs are zero on all of the calibration text)"
-        try:
-            hessian = Hessian(inputs.gram, inputs.mismatch if self.mismatch else None, group, self.order)
-        except NotPositiveDefiniteError:
-            return None, "rtn (fallback: its Hessian is not positive definite)"
-        advised = _ADVISED * len(inputs.gram)
-        notes = [
-            *([f"damping {hessian.damping:g}"] if hessian.damping > DAMPING else []),
-            *([f"{inputs.tokens} calibration tokens, {advised} advised"] if inputs.tokens < advised else []),
-        ]
-        return hessian, f"gptq ({'; '.join(notes)})" if notes else "gptq"
+        hessian, said = factored(inputs, self.mismatch, group, self.order)
+        if hessian is None:
+            return None, f"rtn (fallback: {said})"
+        return hessian, f"gptq ({said})" if said else "gptq"
+
+
+def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
+    """The Hessian of inputs, with what should be known of it, if anything; or None, with the reason why there is none.
+
+    ``mismatch`` takes in how the original model's inputs differ.
+    """
+    if inputs is None:
+        return None, "no calibration text reaches it"
+    if not bool(inputs.gram.diagonal().any()):
+        return None, "its inputs are zero on all of the calibration text"
+    try:
+        hessian = Hessian(inputs.gram, inputs.mismatch if mismatch else None, group, order)
+    except NotPositiveDefiniteError:
+        return None, "its Hessian is not positive definite"
+    advised = _ADVISED * len(inputs.gram)
+    notes = [
+        *([f"damping {hessian.damping:g}"] if hessian.damping > DAMPING else []),
+        *([f"{inputs.tokens} calibration tokens, {advised} advised"] if inputs.tokens < advised else []),
+    ]
+    return hessian, "; ".join(notes)
 
 
 def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved]) -> WeightReport:
