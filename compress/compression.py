@@ -21,7 +21,7 @@ from compress.pipeline import Pipeline
 from compress.progress import Progress
 from compress.variant import Variant, VariantWriter
 from compress.walk import walk_blocks
-from compress.weight import Weight, is_finite, keeps_zeros
+from compress.weight import Weight, is_finite, keeps_zeros, merged
 
 _SURVEYED = 4
 """Calibration windows that a pass sees when it plans."""
@@ -55,11 +55,13 @@ def compress_model(
     calibration: Callable[[], Calibration],
     seed: int,
     progress: Progress,
+    merge: bool = False,
 ) -> Variant:
     """Run a pipeline's weight passes over a model, block by block, and write the variant into the directory ``out``.
 
-    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics. Raises
-    UsageError as `settle` does, and PassError where a pass breaks its contract.
+    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics. With
+    ``merge`` products are multiplied out in the end, each stored as one dense matrix. Raises UsageError as `settle`
+    does, and PassError where a pass breaks its contract.
     """
     settled = settle(model, pipeline, holds)
     needed = settled.needs()
@@ -84,7 +86,8 @@ def compress_model(
                 block.vectors[name] is not old for name, old in vectors.items()
             ):
                 idle.pop(str(item), None)
-        writer.add(block.weights, block.vectors, loaded)
+        stored = {name: merged(weight) if merge else weight for name, weight in block.weights.items()}
+        writer.add(stored, block.vectors, loaded)
         now = time.perf_counter()
         if block.reports:
             layers[block.name] = LayerReport(seconds=now - begin, weights=block.reports)

@@ -11,6 +11,8 @@ from compress.artifact import Kind
 from compress.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from compress.weight import Weight
@@ -101,10 +103,26 @@ class StoredForm(BaseModel):
         nbytes, parts = base.nbytes + repair.nbytes, {"base": base, **repair.parts}
         return cls(form="residual", shape=base.shape, nbytes=nbytes, parts=parts)
 
+    @classmethod
+    def dense(cls, shape: tuple[int, int], itemsize: int) -> StoredForm:
+        """The form of a float matrix with so many bytes a number."""
+        return cls(form="dense", shape=shape, nbytes=shape[0] * shape[1] * itemsize)
+
     @property
     def leaves(self) -> list[StoredForm]:
         """The matrices that are stored: its parts, or itself."""
         return list(self.parts.values()) or [self]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number of a dense matrix."""
+        return self.nbytes // (self.shape[0] * self.shape[1])
+
+    def changed(self, change: Callable[[StoredForm], StoredForm]) -> StoredForm:
+        """A matrix as it is stored once ``change`` has been done to it, or to both factors of a product."""
+        if self.form == "factored":
+            return self.product(*map(change, self.leaves))
+        return change(self)
 
 
 class WeightReport(BaseModel):

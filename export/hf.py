@@ -38,6 +38,7 @@ class Hf(Target):
 
     name = "hf"
     folder = ""
+    instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
     holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset(range(2, 9)), graphs=False)
 
     def export(

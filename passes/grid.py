@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from compress.manifest import PER_CHANNEL, StoredForm
 from compress.weight import Act, Quantized
 
 _NARROWEST = {2: 0.40, 3: 0.55, 4: 0.70, 8: 0.92}
@@ -69,6 +70,22 @@ class Grid:
         if self.symmetric:
             return scale, None
         return scale, (self.low - smallest * factors / scale).round_().clamp_(self.low, self.high)
+
+    def stored(self, exact: StoredForm, act: Act | None = None) -> StoredForm:
+        """How a dense matrix is stored on this grid: codes, scales in its dtype, zero points."""
+        size = exact.shape[0] * exact.shape[1]
+        groups = size // self.group
+        zeros = 0 if self.symmetric else -(-groups * self.bits // 8)
+        return StoredForm(
+            form="quantized",
+            shape=exact.shape,
+            nbytes=-(-size * self.bits // 8) + groups * exact.itemsize + zeros,
+            bits=self.bits,
+            group=PER_CHANNEL if self.group == exact.shape[1] else self.group,
+            symmetric=self.symmetric,
+            act=act,
+            masked=exact.masked,
+        )
 
     def codes(self, proposal: Tensor) -> Tensor:
         """The codes nearest to ``proposal``, which is a weight over its scale, plus the zero point. As floats."""

@@ -9,10 +9,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.block import Block
+from compress.block import Block, Role
 from compress.contract import WeightPass
 from compress.errors import PassError
 from compress.inputs import BlockInputs
+from compress.manifest import StoredForm
 from compress.passes.factors import each_factor
 from compress.statistics import InputStatistics
 from compress.weight import Dense, Factored, Masked, Weight
@@ -38,6 +39,19 @@ class Half(WeightPass):
             return leaf if tensor is leaf.tensor else replace(leaf, tensor=tensor)
 
         return each_factor(type(self).__name__, name, weight, halved)
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """Two bytes a number."""
+
+        def halved(leaf: StoredForm) -> StoredForm:
+            nbytes = leaf.shape[0] * leaf.shape[1] * self.vector_itemsize(leaf.itemsize)
+            return leaf.model_copy(update={"nbytes": nbytes})
+
+        return stored.changed(halved)
+
+    def vector_itemsize(self, itemsize: int) -> int:
+        """Two bytes, or as before."""
+        return min(itemsize, 2)
 
     def _convert(self, name: str, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or tensor.element_size() < 4:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.block import Block
+from compress.block import Block, Role
 from compress.contract import Capability, Statistic, WeightPass
 from compress.errors import UsageError
 from compress.inputs import BlockInputs
-from compress.manifest import WeightReport
+from compress.manifest import StoredForm, WeightReport
 from compress.passes.awq import Awq
+from compress.passes.compensation import predict_repair, repair
 from compress.passes.factors import by_factor, each_factor, rejoined
 from compress.passes.gptq import Order
 from compress.passes.grid import Grid
@@ -25,10 +26,10 @@ from compress.passes.selection import SKIP, Skipped
 from compress.passes.smoothing import smooth
 from compress.passes.solve import Solved, Solver, report
 from compress.statistics import InputStatistics, LinearInput
-from compress.weight import Dense, Factored, Masked, Quantized, Weight, mask_of, masked, stacked, whole_name
+from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight, mask_of, masked, stacked, whole_name
 
 if TYPE_CHECKING:
-    from compress.model import Model
+    from compress.checkpoint import Outline
 
 _ROWS = 8192
 """Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
@@ -44,7 +45,7 @@ class Integer(WeightPass):
 
     bits: ClassVar[int]
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
-    produces: ClassVar[tuple[type, ...]] = (Quantized,)
+    produces: ClassVar[tuple[type, ...]] = (Quantized, Residual)
 
     group: Literal["32", "64", "128", "channel"] = Field("32", description="inputs that share a scale")
     symmetry: Literal["sym", "asym"] = Field("sym", description="asym: a zero point for every group as well")
@@ -66,6 +67,11 @@ class Integer(WeightPass):
         "off", description="awq: scale the inputs' most active channels up in the weights, down in what makes them"
     )
     steps: int = Field(50, ge=1, description="learned: training steps a layer")
+    compensate: int = Field(
+        0,
+        ge=0,
+        description="rank of a float product beside each matrix of a layer that repairs its error; 0: none",
+    )
     head: Outside = Field("int8", description="the output head; a tied one goes with the embedding")
     embed: Outside = Field("int8", description="the token embedding")
     skip: str = Field("", description=SKIP)
@@ -77,8 +83,14 @@ class Integer(WeightPass):
     widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Each matrix's bits, once they are planned."""
 
-    def settle(self, model: Model, holds: Capability) -> Self:
+    def makes(self) -> tuple[type, ...]:
+        """Repaired matrices only where that is asked for."""
+        return self.produces if self.compensate else (Quantized,)
+
+    def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse what can't work on this model or target."""
+        if self.compensate and self.solver == "learned":
+            raise UsageError(f"{self.name}: compensate repairs an error that solver=learned trains; use solver=gptq")
         choices = tuple(bits for bits in self.choices if bits in holds.bits)
         self._check_bits(choices, holds)
         if model.tied and self.head != self.embed:
@@ -99,9 +111,26 @@ class Integer(WeightPass):
         """Nothing for plain rounding; else the inputs' Gram, and the original model's inputs beside them."""
         if self.solver == "learned" or (self.solver == "gptq" and self.mismatch == "on"):
             return Statistic.MISMATCH
-        if self.solver == "gptq" or self.smooth == "awq":
+        if self.solver == "gptq" or self.smooth == "awq" or self.compensate:
             return Statistic.GRAM
         return Statistic.AMAX if self.mixed is not None else Statistic.NONE
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """Integers on the grid that the options tell; a UsageError with ``mixed``, whose widths hang on the weights."""
+        if self.mixed is not None:
+            raise UsageError(
+                f"{self.name}: mixed shares bits out by the weights' losses; leave it out to predict sizes"
+            )
+        kind = self.head if role == "head" else self.embed
+        if name in self._skipped or (role != "layer" and kind == "float"):
+            return stored
+        if role != "layer":
+            return stored.changed(lambda leaf: self._outside_grid(kind, leaf.shape[1]).stored(leaf))
+        found = stored.changed(self._predict_leaf)
+        return predict_repair(stored, found, self.compensate) if self.compensate else found
+
+    def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
+        return self._grid(self.bits, leaf.shape[1]).stored(leaf)
 
     def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
         """Share a bit budget out over the matrices."""
@@ -119,8 +148,14 @@ class Integer(WeightPass):
         open_ = {name: weight for name, weight in block.weights.items() if name not in self._skipped}
         solved: dict[str, Solved] = {}
         for names, seen in inputs.staged(self.needs(), open_):
-            solved |= by_factor(self.name, {name: open_[name] for name in names}, seen, self._solve)
-            block.weights |= {name: rejoined(name, open_[name], solved) for name in names}
+            here = {name: open_[name] for name in names}
+            solved |= by_factor(self.name, here, seen, self._solve)
+            block.weights |= {name: rejoined(name, weight, solved) for name, weight in here.items()}
+            if self.compensate:
+                aimed = self.solver == "gptq" and self.mismatch == "on"
+                block.weights |= repair(
+                    {name: open_[name] for name in names}, block.weights, self.compensate, seen, aimed
+                )
         if self.solver == "learned" and (learned := learn(block, inputs, solved, self.steps)):
             solved |= learned
             block.weights |= {name: rejoined(name, weight, solved) for name, weight in open_.items()}

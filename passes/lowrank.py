@@ -11,11 +11,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.block import Block
+from compress.block import Block, Role
 from compress.contract import Capability, Statistic, WeightPass
 from compress.errors import PassError, UsageError
 from compress.inputs import BlockInputs
-from compress.manifest import LEFT_DENSE, WeightReport
+from compress.manifest import LEFT_DENSE, StoredForm, WeightReport
 from compress.passes.gptq import DAMPING
 from compress.passes.ranks import Offer, share, shrinks, step
 from compress.passes.selection import SKIP, Skipped
@@ -24,7 +24,7 @@ from compress.statistics import InputStatistics
 from compress.weight import Dense, Factored, Weight
 
 if TYPE_CHECKING:
-    from compress.model import Model
+    from compress.checkpoint import Outline
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Lowrank(WeightPass):
         if sum(given is not None for given in (self.rank, self.keep, self.energy)) != 1:
             raise ValueError("give exactly one of rank, keep and energy, like rank=0.625")
 
-    def settle(self, model: Model, holds: Capability) -> Self:
+    def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse patterns that match nothing, and options that contradict each other."""
         Skipped(self.skip).check(self.name, model)
         if self.whiten == "off" and self.mismatch == "on":
@@ -90,14 +90,23 @@ class Lowrank(WeightPass):
                         offers[name] = Offer((matrix.shape[0], matrix.shape[1]), metric.spectrum(matrix).losses)
         return replace(self, ranks=share(offers, self.keep))
 
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """A product of the rank that the shape alone tells; a UsageError where it hangs on the numbers."""
+        if self.rank is None:
+            raise UsageError("lowrank: ranks by keep and energy hang on the weights; give rank to predict sizes")
+        if role not in self._roles or name in Skipped(self.skip):
+            return stored
+        rank = self._fixed(name, stored.shape)
+        if rank is None or not shrinks(stored.shape, rank):
+            return stored
+        (rows, columns), itemsize = stored.shape, stored.itemsize
+        return StoredForm.product(StoredForm.dense((rows, rank), itemsize), StoredForm.dense((rank, columns), itemsize))
+
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Factor a layer's matrices in the order in which they run, each stage on what the ones before it left."""
-        if block.role == "layer":
-            level = self.needs()
-        elif block.role == "head" and self.head == "lowrank" and self.keep is None:
-            level = Statistic.NONE
-        else:
+        if block.role not in self._roles:
             return
+        level = self.needs() if block.role == "layer" else Statistic.NONE
         open_ = [name for name in block.weights if name not in Skipped(self.skip)]
         for names, seen in inputs.staged(level, open_):
             metric = Metric(seen, self.whiten == "on")
@@ -110,6 +119,11 @@ class Lowrank(WeightPass):
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
         """One matrix by itself, with its inputs' statistics."""
         return self._factor(name, weight, Metric(stats.get(name), self.whiten == "on"))
+
+    @property
+    def _roles(self) -> tuple[Role, ...]:
+        """Blocks whose matrices are factored; a head's loss can't be held against a layer's, so it takes no share."""
+        return ("layer", "head") if self.head == "lowrank" and self.keep is None else ("layer",)
 
     def _factor(self, name: str, weight: Weight, metric: Metric) -> Weight:
         """The product of the matrix's rank, or the matrix where that would be no smaller."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from compress.errors import UsageError
 
 if TYPE_CHECKING:
-    from compress.model import Model
+    from compress.checkpoint import Outline
 
 SKIP = "matrices to leave float: patterns of names, joined by +, like *.down_proj.weight"
 """The option's description."""
@@ -24,7 +24,7 @@ class Skipped:
     def __contains__(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._patterns)
 
-    def check(self, item: str, model: Model) -> None:
+    def check(self, item: str, model: Outline) -> None:
         """Refuse, with a UsageError in the name of the pass ``item``, a pattern that matches no matrix of a model."""
         matrices = [name for name in model.names if len(model.shape(name)) == 2]
         for pattern in self._patterns:

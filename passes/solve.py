@@ -17,7 +17,7 @@ from compress.passes.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Ord
 from compress.passes.grid import Grid, Proposal
 from compress.passes.rounding import round_to_nearest
 from compress.statistics import LinearInput
-from compress.weight import Act, Dense, Quantized, Weight, mask_of, masked, stacked_masks
+from compress.weight import Act, Dense, Quantized, Residual, Weight, mask_of, masked, stacked_masks
 
 _ADVISED = 16
 """Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
@@ -121,6 +121,8 @@ def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved
     """What storing the matrix ``name`` cost, its factors together where it is a product."""
     found = [solved[leaf] for leaf in leaf_names(name, exact)]
     solver = "; ".join(dict.fromkeys(one.solver for one in found))
+    if isinstance(stored, Residual):
+        solver = f"{solver}, repaired with rank {stored.repair.right.shape[0]}"
     # a product's right factor, the last, reads what the product reads
     return WeightReport.of(solver, exact.dequantize(), stored.dequantize(), found[-1].gram)
 

@@ -11,11 +11,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.block import Block
+from compress.block import Block, Role
 from compress.contract import Capability, Statistic, WeightPass
 from compress.errors import UsageError
 from compress.inputs import BlockInputs
-from compress.manifest import WeightReport
+from compress.manifest import StoredForm, WeightReport
 from compress.passes.factors import by_factor, leaf_names, rejoined
 from compress.passes.gptq import Hessian
 from compress.passes.selection import SKIP, Skipped
@@ -25,7 +25,7 @@ from compress.statistics import InputStatistics, LinearInput
 from compress.weight import Dense, Factored, Masked, Weight, mask_of
 
 if TYPE_CHECKING:
-    from compress.model import Model
+    from compress.checkpoint import Outline
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Sparsity(WeightPass):
     def choose(self) -> Choose:
         """What stays, by scores."""
 
-    def settle(self, model: Model, holds: Capability) -> Self:
+    def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse patterns that match nothing."""
         Skipped(self.skip).check(self.name, model)
         return self
@@ -66,6 +66,12 @@ class Sparsity(WeightPass):
         if self.solver == "sparsegpt" or self.refine == "on":
             return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
         return Statistic.SQUARE if self.solver == "wanda" else Statistic.NONE
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """As large as it is, with zeros."""
+        if role != "layer" or name in Skipped(self.skip):
+            return stored
+        return stored.changed(lambda leaf: leaf.model_copy(update={"masked": True}))
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Thin a layer's matrices out in the order in which they run, each stage on what the ones before it left."""
@@ -152,7 +158,7 @@ class Sparse24(Sparsity):
         """Two of four stay."""
         return two_of_four_stay
 
-    def settle(self, model: Model, holds: Capability) -> Self:
+    def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse matrices whose inputs don't come in fours."""
         for name in model.names:
             shape = model.shape(name)
