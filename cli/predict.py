@@ -30,9 +30,9 @@ def command(path: Path, pipelines: tuple[str, ...], target: str) -> None:
         runtime.check(pipeline.passes)
     sketch = Sketch.read(path)
     original = predict(sketch, None, runtime.holds)
+    variants = {str(pipeline): predict(sketch, pipeline, runtime.holds) for pipeline in parsed}
     rows = []
-    for name, pipeline in [("original", None), *((str(pipeline), pipeline) for pipeline in parsed)]:
-        found = predict(sketch, pipeline, runtime.holds)
+    for name, found in {"original": original, **variants}.items():
         share = 100 * found.nbytes / original.nbytes
         rows.append([name, f"{found.nbytes / 1e6:,.1f}", f"{share:.1f} %", f"{found.bits_per_weight:.2f}"])
     console.show(_HEADERS, rows)

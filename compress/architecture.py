@@ -137,7 +137,7 @@ def any_architecture(path: Path) -> Architecture:
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
         named = getattr(transformers, (config.architectures or [""])[0], None)
         generates = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-        cls = named or generates or transformers.MODEL_MAPPING[type(config)]
+        cls: Any = named or generates or transformers.MODEL_MAPPING[type(config)]
     except Exception as error:  # as in `read_architecture`
         raise ModelError(
             f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"

@@ -72,7 +72,8 @@ class Sketch:
     @property
     def itemsize(self) -> int:
         """Bytes of a float number in the checkpoint, as its config has it; float32 where it doesn't say."""
-        return (self.config.dtype or torch.float32).itemsize  # type: ignore[no-any-return]
+        dtype = self.config.dtype
+        return dtype.itemsize if isinstance(dtype, torch.dtype) else torch.float32.itemsize
 
     @cached_property
     def _layers(self) -> str:
