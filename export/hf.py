@@ -55,7 +55,10 @@ class Hf(Target):
             )
         else:
             _prove_loads(checkpoint)
-        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.manifest.source.parameters, *_sizes(checkpoint))
+        manifest = checkpoint.manifest
+        zeros = any(form.masked for form in manifest.weights.values())
+        sizes = manifest.source.parameters, *_sizes(checkpoint)
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros)
         artifact.save()
         return artifact
 

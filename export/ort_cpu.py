@@ -61,7 +61,7 @@ class OrtCpu(Target):
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
         sizes = lowered.parameters, lowered.stored_bytes, lowered.read_bytes
-        artifact = Artifact(out, self.name, checkpoint.kind, *sizes)
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=lowered.zeros, products=lowered.products)
         artifact.save()
         return artifact
 
