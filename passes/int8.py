@@ -15,8 +15,8 @@ from compress.contract import Capability, Statistic
 from compress.errors import UsageError
 from compress.inputs import BlockInputs
 from compress.manifest import StoredForm
-from compress.passes.grid import Grid
-from compress.passes.integer import Integer, fitting
+from compress.passes.grid import Grid, fitting
+from compress.passes.integer import Integer
 from compress.passes.rounding import round_to_nearest
 from compress.passes.smoothing import SmoothQuant, output_error, smooth
 from compress.passes.solve import Solved

@@ -19,22 +19,18 @@ from compress.passes.awq import Awq
 from compress.passes.compensation import predict_repair, repair
 from compress.passes.factors import by_factor, each_factor, rejoined
 from compress.passes.gptq import Order
-from compress.passes.grid import Grid
+from compress.passes.grid import FITTING, Grid, fitting
 from compress.passes.learned import learn
 from compress.passes.mixed import allocate, survey
 from compress.passes.selection import SKIP, Skipped
 from compress.passes.smoothing import smooth
 from compress.passes.solve import Solved, Solver, report
+from compress.passes.widths import check_bits, check_budget
 from compress.statistics import InputStatistics, LinearInput
-from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight, mask_of, masked, stacked, whole_name
+from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
 
 if TYPE_CHECKING:
     from compress.checkpoint import Outline
-
-_ROWS = 8192
-"""Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
-_FITTING = (64, 32)
-"""Groups tried in this order where the group is left open: as accurate as finer ones, and faster than they are."""
 
 Outside = Literal["float", "int8", "int4"]
 
@@ -92,7 +88,11 @@ class Integer(WeightPass):
         if self.compensate and self.solver == "learned":
             raise UsageError(f"{self.name}: compensate repairs an error that solver=learned trains; use solver=gptq")
         choices = tuple(bits for bits in self.choices if bits in holds.bits)
-        self._check_bits(choices, holds)
+        if self.mixed is not None:
+            check_budget(self.name, self.mixed, choices)
+        else:
+            wanted = {self.bits, *(int(kind[3:]) for kind in (self.head, self.embed) if kind != "float")}
+            check_bits(self.name, wanted, holds)
         if model.tied and self.head != self.embed:
             raise UsageError(
                 f"{self.name}: this model's head is its embedding, stored once; give head={self.head} and "
@@ -101,7 +101,7 @@ class Integer(WeightPass):
         self._skipped.check(self.name, model)
         for name, features in ((name, model.shape(name)[1]) for name in model.names if len(model.shape(name)) == 2):
             if self.group.isdigit() and features % int(self.group) and name not in self._skipped:
-                fits = next((str(group) for group in (128, *_FITTING) if features % group == 0), "channel")
+                fits = next((str(group) for group in (128, *FITTING) if features % group == 0), "channel")
                 raise UsageError(
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
@@ -197,14 +197,8 @@ class Integer(WeightPass):
             block.weights[name] = stored = each_factor(self.name, name, weight, partial(self._rounded, kind))
             block.reports[name] = WeightReport.of("rtn", weight.dequantize(), stored.dequantize())
 
-    def _rounded(self, kind: Outside, exact: Dense) -> Quantized:
-        """A large matrix rounded some rows at a time."""
-        grid = self._outside_grid(kind, exact.shape[1])
-        mask = mask_of(exact)
-        masks = [None] * -(-exact.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
-        parts = [masked(rows, kept) for rows, kept in zip(exact.tensor.split(_ROWS), masks, strict=True)]
-        each = [self._solver.plain(part, grid).quantized(part.tensor.dtype) for part in parts]
-        return replace(stacked(each), mask=mask)
+    def _rounded(self, kind: Outside, leaf: Dense) -> Quantized:
+        return self._solver.by_rows(leaf, self._outside_grid(kind, leaf.shape[1]))
 
     def _outside_grid(self, kind: Outside, features: int) -> Grid:
         bits = int(kind.removeprefix("int"))
@@ -215,27 +209,3 @@ class Integer(WeightPass):
     @property
     def _skipped(self) -> Skipped:
         return Skipped(self.skip)
-
-    def _check_bits(self, choices: tuple[int, ...], holds: Capability) -> None:
-        """Refuse widths that the target can't hold, and a budget that its widths can't meet."""
-        if self.mixed is not None:
-            if not choices[0] <= self.mixed <= choices[-1]:
-                raise UsageError(f"{self.name}: mixed={self.mixed:g} is out of reach of {_listed(choices)} bits")
-            return
-        wanted = {self.bits, *(int(kind[3:]) for kind in (self.head, self.embed) if kind != "float")}
-        if odd := sorted(wanted - holds.bits):
-            other = min(holds.bits, key=lambda bits: (abs(bits - odd[0]), -bits))
-            raise UsageError(
-                f"{self.name}: {holds.target} holds integers of {_listed(sorted(holds.bits))} bits, not {odd[0]}; use "
-                f"int{other}, or --target hf"
-            )
-
-
-def fitting(features: int) -> int:
-    """The group where it is left open: 64, where that doesn't divide the inputs 32, else all of them."""
-    return next((group for group in _FITTING if features % group == 0), features)
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    *most, last = map(str, numbers)
-    return f"{', '.join(most)} and {last}" if most else last

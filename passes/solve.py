@@ -17,8 +17,10 @@ from compress.passes.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Ord
 from compress.passes.grid import Grid, Proposal
 from compress.passes.rounding import round_to_nearest
 from compress.statistics import LinearInput
-from compress.weight import Act, Dense, Quantized, Residual, Weight, mask_of, masked, stacked_masks
+from compress.weight import Act, Dense, Quantized, Residual, Weight, mask_of, masked, stacked, stacked_masks
 
+_ROWS = 8192
+"""Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
 _ADVISED = 16
 """Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
 
@@ -79,6 +81,14 @@ class Solver:
     def plain(self, weight: Dense, grid: Grid) -> Proposal:
         """Rounding to the nearest code."""
         return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight))
+
+    def by_rows(self, weight: Dense, grid: Grid) -> Quantized:
+        """The same for a very large matrix, some rows at a time."""
+        mask = mask_of(weight)
+        masks = [None] * -(-weight.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
+        parts = [masked(rows, kept) for rows, kept in zip(weight.tensor.split(_ROWS), masks, strict=True)]
+        each = [self.plain(part, grid).quantized(part.tensor.dtype) for part in parts]
+        return replace(stacked(each), mask=mask)
 
     def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
         if hessian is None:

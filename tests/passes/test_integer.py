@@ -136,7 +136,7 @@ def test_a_tied_head_is_stored_once(llama, run, kind):
 
 def test_large_embeddings_are_rounded_in_parts(untied, run, monkeypatch):
     whole = run(untied, "int4:solver=rtn:embed=int4:asym").weight("model.embed_tokens.weight")
-    monkeypatch.setattr("compress.passes.integer._ROWS", 100)
+    monkeypatch.setattr("compress.passes.solve._ROWS", 100)
     parts = run(untied, "int4:solver=rtn:embed=int4:asym").weight("model.embed_tokens.weight")
     for what in ("codes", "scale", "zero_point"):
         assert torch.equal(getattr(whole, what), getattr(parts, what))
