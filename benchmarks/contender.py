@@ -33,7 +33,7 @@ class Contender:
 
     ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
     (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
-    reads of them (None: the engine says).
+    reads of them (None: the engine says). ``zeros`` and ``products`` as in `Artifact`.
     """
 
     name: str
@@ -46,6 +46,8 @@ class Contender:
     stored_bytes: int
     disk_bytes: int
     read_bytes: int | None = None
+    zeros: bool = False
+    products: bool = False
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = "torch") -> Contender:
@@ -70,6 +72,8 @@ class Contender:
             stored_bytes=artifact.stored_bytes,
             disk_bytes=_loaded_bytes(artifact.path, artifact.target),
             read_bytes=None if artifact.target in _WIDENED else artifact.read_bytes,
+            zeros=artifact.zeros,
+            products=artifact.products,
         )
 
     @classmethod

@@ -31,7 +31,21 @@ def findings(card: Scorecard) -> list[str]:
         if row.unchanged:
             lines.append(f"{row.name} changed nothing: it is byte for byte the float export")
             continue
-        lines += _slower(row, base) + _larger(row, base) + _less_accurate(row)
+        worse = _slower(row, base) + _larger(row, base)
+        lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
+    return lines
+
+
+def _idle(row: Row, worse: bool) -> list[str]:
+    """What a variant holds that its runtime makes nothing of."""
+    lines = []
+    if row.zeros:
+        lines.append(
+            f"{row.name} gains NOTHING by its zeros: {row.engine} computes with them like with any other number, "
+            "they save no time and no bytes here"
+        )
+    if row.products and worse:
+        lines.append(f"{row.name} multiplies part by part: two thin products, where the original has one matrix")
     return lines
 
 

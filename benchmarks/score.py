@@ -99,5 +99,7 @@ def _row(contender: Contender, floats: Contender | None, measures: Measures, ban
         recipe=contender.recipe,
         parameters=contender.parameters,
         unchanged=compared and floats is not None and contender.same_bytes(floats),
+        zeros=contender.zeros,
+        products=contender.products,
         measures=measures | sizes,
     )

@@ -61,7 +61,10 @@ class Measure(BaseModel, frozen=True):
 
 
 class Row(BaseModel, frozen=True):
-    """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is."""
+    """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
+
+    ``zeros`` and ``products`` as in `Artifact`.
+    """
 
     name: str
     path: str
@@ -70,6 +73,8 @@ class Row(BaseModel, frozen=True):
     recipe: str
     parameters: int
     unchanged: bool = False
+    zeros: bool = False
+    products: bool = False
     measures: dict[str, Measure]
 
 

@@ -11,7 +11,7 @@ import click
 from compress.cli.console import Console
 from compress.cli.options import overwrite
 from compress.errors import UsageError
-from compress.inspection import Layer, Matrix, fallback_notice, layers_of, total
+from compress.inspection import Layer, Matrix, layers_of, notices, total
 from compress.manifest import PER_CHANNEL, Manifest, WeightReport
 
 NONE = "–"
@@ -46,8 +46,8 @@ def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwri
         console.show(_WEIGHT_HEADERS, [_weight_row(m) for layer in layers for m in layer.matrices])
     else:
         console.show(_LAYER_HEADERS, [_layer_row(layer) for layer in [*layers, whole]])
-    if fallen := fallback_notice(manifest):
-        console.out.print(f"! {fallen}", markup=False, soft_wrap=True)
+    for notice in notices(manifest):
+        console.out.print(f"! {notice}", markup=False, soft_wrap=True)
     if whole.worst is None:
         found = "only the weights' own errors are" if whole.solvers else "no error is"
         console.notice(f"{found} known: no pass of this recipe measured outputs")
@@ -98,14 +98,15 @@ _WEIGHT_HEADERS = ["matrix", "form", "bits", "group", "zero point", "inputs", "b
 
 def _weight_row(matrix: Matrix) -> list[str]:
     stored, report = matrix.stored, matrix.report
-    quantized = stored.form == "quantized"
+    base = stored.leaves[0]  # a repaired matrix's integers, or a product's left factor
+    quantized = base.form == "quantized"
     return [
         matrix.name,
         stored.form,
         str(matrix.stored_bits),
-        NONE if stored.group is None else "channel" if stored.group == PER_CHANNEL else str(stored.group),
-        ("sym" if stored.symmetric else "asym") if quantized else NONE,
-        stored.act or "float",
+        NONE if base.group is None else "channel" if base.group == PER_CHANNEL else str(base.group),
+        ("sym" if base.symmetric else "asym") if quantized else NONE,
+        base.act or "float",
         f"{stored.nbytes:,}",
         _percent(report.error if report else None),
         _percent(report.weight_error if report else None),

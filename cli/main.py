@@ -19,6 +19,7 @@ from compress.errors import CompressError
 _COMMANDS = {
     "run": "Compress a model, export and score every variant (the default).",
     "passes": "List every pass with its options.",
+    "predict": "Tell how large variants will be, from config.json alone.",
     "inspect": "Show what a variant stores and lost, layer by layer.",
     "export": "Export a variant to a target again.",
     "score": "Measure variants again.",

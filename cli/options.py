@@ -10,6 +10,9 @@ evaluation_file = click.option(
     type=click.Path(path_type=Path),
     help="Text (or JSON lines) to measure accuracy on.  [default: a demo's held-out text, else self-written]",
 )
+merge = click.option(
+    "--merge", is_flag=True, help="Store products (lowrank, compensate) multiplied out, for targets without them."
+)
 seed = click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Of everything random."
 )

@@ -12,14 +12,14 @@ import click
 
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
-from compress.cli.options import evaluation_file, overwrite, seed, trust_remote_code
+from compress.cli.options import evaluation_file, merge, overwrite, seed, trust_remote_code
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
 from compress.contract import Statistic
 from compress.errors import UsageError
 from compress.export.target import Target, find_target
-from compress.inspection import fallback_notice
+from compress.inspection import notices
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.profiles.loader import load_profile
@@ -51,6 +51,7 @@ from compress.staging import check_replaceable, staged
 )  # fmt: skip
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
+@merge
 @seed
 @overwrite
 @trust_remote_code
@@ -65,6 +66,7 @@ def command(
     length: int | None,
     no_score: bool,
     evaluation: Path | None,
+    merge: bool,
     seed: int,
     overwrite: bool,
     trust_remote_code: bool,
@@ -75,14 +77,14 @@ def command(
     parsed = _parse(pipelines or chosen.pipelines)
     runtime = find_target(target or chosen.target)
     for pipeline in parsed:
-        runtime.check(pipeline.passes)
+        runtime.check(pipeline.passes, merge)
     _check_free(out, parsed, overwrite, scoring=not no_score)
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
         needed = max(settle(model, pipeline, runtime.holds).needs() for pipeline in parsed)
     texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
     texts.check(scoring=not no_score)
-    entries = [_make(model, pipeline, runtime, texts, out, seed, overwrite, console) for pipeline in parsed]
+    entries = [_make(model, pipeline, runtime, texts, out, seed, merge, overwrite, console) for pipeline in parsed]
     if no_score:
         return
     settings = Settings(seed=seed, threads=chosen.threads)
@@ -115,19 +117,20 @@ def _make(
     texts: Texts,
     out: Path,
     seed: int,
+    merge: bool,
     overwrite: bool,
     console: Console,
 ) -> Entry:
     """One variant, whole or not at all."""
     path = out / pipeline.slug
     with staged(path, overwrite) as stage:
-        variant = compress_model(model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console)
+        variant = compress_model(model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console, merge)
         artifact = stage / runtime.folder
         artifact.mkdir(exist_ok=True)
         with console.waiting(f"exporting {pipeline} to {runtime.name}"):
             runtime.export(variant, pipeline.graph_passes, artifact, console)
     console.say(f"made {path}")
-    if notice := fallback_notice(variant.manifest):
+    for notice in notices(variant.manifest):
         console.notice(f"{pipeline}: {notice}")
     return Entry(pipeline.slug, path, str(pipeline))
 

@@ -121,6 +121,30 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     )
 
 
+def any_architecture(path: Path) -> Architecture:
+    """The architecture of a ``config.json`` of any model that transformers knows, supported here or not.
+
+    Nothing but its shapes can be told from it. Where the config names no class, it is that of a causal language model,
+    or the base model. Raises ModelError for a config that is missing or that transformers can't build a model of.
+    """
+    import transformers
+
+    raw = _read_config(path)
+    if raw.get("model_type") in {**DECODERS, **ENCODERS}:
+        return read_architecture(path, ["pooler."])
+    try:
+        with quiet_transformers():
+            config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+        named = getattr(transformers, (config.architectures or [""])[0], None)
+        generates = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+        cls: Any = named or generates or transformers.MODEL_MAPPING[type(config)]
+    except Exception as error:  # as in `read_architecture`
+        raise ModelError(
+            f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"
+        ) from error
+    return Architecture(cls, config, "decoder" if cls is generates else "encoder", {})
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
     if not file.is_file():

@@ -29,6 +29,10 @@ class Artifact:
     parameters: int
     stored_bytes: int
     read_bytes: int
+    zeros: bool = False
+    """whether matrices hold zeros on purpose, which this runtime computes with like with any other number"""
+    products: bool = False
+    """whether matrices are multiplied part by part"""
 
     def save(self) -> None:
         """Write the facts beside the artifact."""

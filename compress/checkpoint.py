@@ -14,6 +14,29 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
+class Outline(Protocol):
+    """What is known of a model before any weight is read."""
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The architecture."""
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it generates (decoder) or embeds (encoder)."""
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice (then only the embedding's name appears)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the module's order."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+
+
 class Checkpoint(Protocol):
     """A directory of weights. Names are those of the transformers module's ``state_dict``; tied weights appear once."""
 

@@ -21,7 +21,7 @@ from compress.pipeline import Pipeline
 from compress.progress import Progress
 from compress.variant import Variant, VariantWriter
 from compress.walk import walk_blocks
-from compress.weight import Weight, is_finite, mask_of
+from compress.weight import Weight, is_finite, keeps_zeros, merged
 
 _SURVEYED = 4
 """Calibration windows that a pass sees when it plans."""
@@ -55,11 +55,13 @@ def compress_model(
     calibration: Callable[[], Calibration],
     seed: int,
     progress: Progress,
+    merge: bool = False,
 ) -> Variant:
     """Run a pipeline's weight passes over a model, block by block, and write the variant into the directory ``out``.
 
-    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics. Raises
-    UsageError as `settle` does, and PassError where a pass breaks its contract.
+    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics. With
+    ``merge`` products are multiplied out in the end, each stored as one dense matrix. Raises UsageError as `settle`
+    does, and PassError where a pass breaks its contract.
     """
     settled = settle(model, pipeline, holds)
     needed = settled.needs()
@@ -70,19 +72,28 @@ def compress_model(
     passes = [item.plan(survey) for item in settled.weight_passes]
     writer = VariantWriter(model, out)
     layers: dict[str, LayerReport] = {}
+    idle = dict.fromkeys(map(str, passes))
     begin = time.perf_counter()
     for block, inputs in walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH):
         loaded = dict(block.weights)
         for item in passes:
-            before = dict(block.weights)
+            before, told = dict(block.weights), dict(block.reports)
+            vectors = dict(block.vectors)
             item.run(block, inputs)
             _check(item, before, block.weights)
-            _report(item, before, block)
-        writer.add(block.weights, block.vectors, loaded)
+            _report(item, before, told, block)
+            if any(block.weights[name] is not old for name, old in before.items()) or any(
+                block.vectors[name] is not old for name, old in vectors.items()
+            ):
+                idle.pop(str(item), None)
+        stored = {name: merged(weight) if merge else weight for name, weight in block.weights.items()}
+        writer.add(stored, block.vectors, loaded)
         now = time.perf_counter()
         if block.reports:
             layers[block.name] = LayerReport(seconds=now - begin, weights=block.reports)
         begin = now
+    for name in idle:
+        progress.notice(f"{name} changed nothing")
     return writer.finish(
         Manifest(
             source=_source(model),
@@ -109,12 +120,18 @@ def _source(model: Model) -> Source:
     )
 
 
-def _report(item: WeightPass, before: Mapping[str, Weight], block: Block) -> None:
-    """Say what a pass cost the matrices that it changed without a word of its own."""
+def _report(item: WeightPass, before: Mapping[str, Weight], told: Mapping[str, WeightReport], block: Block) -> None:
+    """Say what a pass cost the matrices that it changed without a word of its own.
+
+    What was ``told`` of a matrix before stays in front: ``sparsegpt, then gptq``. Errors are the last pass's own.
+    """
     for name, old in before.items():
-        new = block.weights[name]
-        if new is not old and name not in block.reports:
+        new, first = block.weights[name], told.get(name)
+        if new is not old and block.reports.get(name) is first:
             block.reports[name] = WeightReport.of(item.name, old.dequantize(), new.dequantize())
+        last = block.reports.get(name)
+        if first is not None and last is not None and last is not first:
+            block.reports[name] = last.model_copy(update={"solver": f"{first.solver}, then {last.solver}"})
 
 
 def _check(item: WeightPass, before: Mapping[str, Weight], after: Mapping[str, Weight]) -> None:
@@ -129,6 +146,5 @@ def _check(item: WeightPass, before: Mapping[str, Weight], after: Mapping[str, W
             raise PassError(f"{item.name} made {name} larger: {new.nbytes()} bytes instead of {old.nbytes()}")
         if not is_finite(new):
             raise PassError(f"{item.name} left NaN or infinite values in {name}")
-        mask = mask_of(old)
-        if mask is not None and bool(new.dequantize().masked_select(~mask).any()):
-            raise PassError(f"{item.name} filled zeros of {name} that an earlier pass had promised to keep")
+        if not keeps_zeros(old, new):
+            raise PassError(f"{item.name} filled or forgot zeros of {name} that an earlier pass had promised to keep")

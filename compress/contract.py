@@ -22,9 +22,10 @@ from compress.weight import Dense, Weight
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from compress.block import Block
+    from compress.block import Block, Role
+    from compress.checkpoint import Outline
     from compress.inputs import BlockInputs
-    from compress.model import Model
+    from compress.manifest import StoredForm
     from compress.statistics import InputStatistics
 
 _registry: dict[str, type[Pass]] = {}
@@ -78,7 +79,7 @@ class Pass(ABC):
         changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
         return ":".join([self.name, *changed])
 
-    def settle(self, model: Model, holds: Capability) -> Self:
+    def settle(self, model: Outline, holds: Capability) -> Self:
         """The same pass with everything that its defaults leave open decided for this model and target.
 
         Called before any weight is read: a pass that can't work on this model, or would leave what the target can't
@@ -94,14 +95,34 @@ class Pass(ABC):
 
 
 class WeightPass(Pass):
-    """Changes how weights are stored."""
+    """Changes how weights are stored.
+
+    ``accepts`` are the weight forms that it works on, ``produces`` those that it may leave besides. `Factored` among
+    the accepted ones means that it works factor by factor.
+    """
 
     accepts: ClassVar[tuple[type, ...]] = (Dense,)
     produces: ClassVar[tuple[type, ...]]
 
+    def makes(self) -> tuple[type, ...]:
+        """The forms that it may leave with its options as they are; by default all that it produces."""
+        return self.produces
+
     def needs(self) -> Statistic:
         """The statistics that `run` reads; NONE spares the calibration."""
         return Statistic.NONE
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """How the matrix ``name`` of a block in that role will be stored, from how it is so far, without its numbers.
+
+        By default as it is. Raises UsageError where only the numbers tell. What `run` leaves takes as many bytes, but
+        for fallbacks that it reports.
+        """
+        return stored
+
+    def vector_itemsize(self, itemsize: int) -> int:
+        """Bytes of a number of the float tensors that are no matrices, from those so far."""
+        return itemsize
 
     def plan(self, walk: Callable[[], Iterator[tuple[Block, BlockInputs]]]) -> Self:
         """The same pass with what only a look at the whole model can decide.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +44,21 @@ class BlockInputs:
         read the same tensor share one object.
         """
         return {}
+
+    def staged(self, level: Statistic, names: Iterable[str]) -> Iterator[tuple[list[str], LinearInput | None]]:
+        """The matrices ``names`` in the order in which they run, those that read the same tensor together.
+
+        Each stage comes with the statistics of its inputs as they are when it is reached: what was left in the block
+        for the stages before is in them. Last, and with None, come those that no text reaches, one by one; all of them
+        where the level is NONE.
+        """
+        left = list(names)
+        for stage in self.stages() if level > Statistic.NONE else []:
+            if here := [name for name in stage if name in left]:
+                left = [name for name in left if name not in here]
+                yield here, self.statistics(level, here)[here[0]]
+        for name in left:
+            yield [name], None
 
 
 class LayerInputs(BlockInputs):

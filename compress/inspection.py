@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.manifest import Manifest, StoredForm, WeightReport
+from compress.manifest import LEFT_DENSE, Manifest, StoredForm, WeightReport
 
 _LAYER = re.compile(r"(?P<layer>(?:.+?\.)?(?P<index>\d+))\.(?P<kind>.+)")
 _NAMED_IN_NOTICE = 3
@@ -32,8 +32,11 @@ class Matrix:
 
     @property
     def stored_bits(self) -> int:
-        """Bits of one stored number, scales not counted: a float's width where it isn't quantized."""
-        return self.stored.bits or 8 * self.stored.nbytes // self.parameters
+        """Bits of one stored number, scales not counted: a float's width where it isn't quantized.
+
+        Of a matrix in parts, those of the widest.
+        """
+        return max(leaf.bits or 8 * leaf.nbytes // (leaf.shape[0] * leaf.shape[1]) for leaf in self.stored.leaves)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,21 @@ def total(layers: Sequence[Layer]) -> Layer:
     matrices = tuple(matrix for layer in layers for matrix in layer.matrices)
     known = [layer.seconds for layer in layers if layer.seconds is not None]
     return Layer("all matrices", None, matrices, sum(known) if known else None)
+
+
+def notices(manifest: Manifest) -> list[str]:
+    """What a user should know of how the matrices were found, in single lines."""
+    return [notice for notice in (fallback_notice(manifest), _left_dense(manifest)) if notice]
+
+
+def _left_dense(manifest: Manifest) -> str | None:
+    """One line on the matrices that weren't factored because their products would not be smaller."""
+    reports = [each for layer in manifest.layers.values() for each in layer.weights.values()]
+    left = sum(report.solver.startswith(LEFT_DENSE) for report in reports)
+    if not left:
+        return None
+    factored = sum(form.form == "factored" for form in manifest.weights.values())
+    return f"{left} of {left + factored} matrices were left dense: as products they would not be smaller"
 
 
 def fallback_notice(manifest: Manifest) -> str | None:

@@ -11,11 +11,15 @@ from compress.artifact import Kind
 from compress.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from compress.weight import Weight
 
 FILE = "compress.json"
+LEFT_DENSE = "left dense"
+"""How a `WeightReport` begins for a matrix that a pass could have factored, but that would not have become smaller."""
 PER_CHANNEL = -1
 """The group that stands for one scale a whole output channel, as in compressed-tensors."""
 
@@ -45,26 +49,33 @@ class Source(BaseModel):
 
 
 class StoredForm(BaseModel):
-    """How one matrix ``[out, in]`` is stored. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`."""
+    """How one matrix ``[out, in]`` is stored. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`.
+
+    A product has the ``parts`` left and right, a repaired matrix base, left and right as well. ``masked``: zeros that
+    an earlier pass promised are kept.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    form: Literal["dense", "quantized"]
+    form: Literal["dense", "quantized", "factored", "residual"]
     shape: tuple[int, int]
     nbytes: int
     bits: int | None = None
     group: int | None = None
     symmetric: bool = True
     act: Literal["dynamic"] | None = None
+    masked: bool = False
+    parts: dict[str, StoredForm] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, weight: Weight) -> StoredForm:
-        """What the manifest says of a weight; a ModelError for a form that no checkpoint format holds."""
-        from compress.weight import Dense, Quantized  # here, so that a manifest is read without torch
+        """What the manifest says of a weight."""
+        from compress.weight import Dense, Factored, Quantized, mask_of  # here: a manifest is read without torch
 
+        masked = mask_of(weight) is not None
         match weight:
             case Dense():
-                return cls(form="dense", shape=weight.shape, nbytes=weight.nbytes())
+                return cls(form="dense", shape=weight.shape, nbytes=weight.nbytes(), masked=masked)
             case Quantized():
                 return cls(
                     form="quantized",
@@ -74,8 +85,44 @@ class StoredForm(BaseModel):
                     group=PER_CHANNEL if weight.per_channel else weight.group,
                     symmetric=weight.zero_point is None,
                     act=weight.act,
+                    masked=masked,
                 )
-        raise ModelError(f"a {type(weight).__name__} weight can't be written: no checkpoint format holds it")
+            case Factored(left=left, right=right):
+                return cls.product(cls.of(left), cls.of(right))
+        return cls.repaired(cls.of(weight.base), cls.of(weight.repair))
+
+    @classmethod
+    def product(cls, left: StoredForm, right: StoredForm) -> StoredForm:
+        """The form of ``left @ right``."""
+        shape, nbytes = (left.shape[0], right.shape[1]), left.nbytes + right.nbytes
+        return cls(form="factored", shape=shape, nbytes=nbytes, parts={"left": left, "right": right})
+
+    @classmethod
+    def repaired(cls, base: StoredForm, repair: StoredForm) -> StoredForm:
+        """The form of a matrix with a product beside it that repairs its error."""
+        nbytes, parts = base.nbytes + repair.nbytes, {"base": base, **repair.parts}
+        return cls(form="residual", shape=base.shape, nbytes=nbytes, parts=parts)
+
+    @classmethod
+    def dense(cls, shape: tuple[int, int], itemsize: int) -> StoredForm:
+        """The form of a float matrix with so many bytes a number."""
+        return cls(form="dense", shape=shape, nbytes=shape[0] * shape[1] * itemsize)
+
+    @property
+    def leaves(self) -> list[StoredForm]:
+        """The matrices that are stored: its parts, or itself."""
+        return list(self.parts.values()) or [self]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number of a dense matrix."""
+        return self.nbytes // (self.shape[0] * self.shape[1])
+
+    def changed(self, change: Callable[[StoredForm], StoredForm]) -> StoredForm:
+        """A matrix as it is stored once ``change`` has been done to it, or to both factors of a product."""
+        if self.form == "factored":
+            return self.product(*map(change, self.leaves))
+        return change(self)
 
 
 class WeightReport(BaseModel):

@@ -5,22 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from compress.inspection import fallback_notice, layers_of, total
+from compress.inspection import layers_of, notices, total
 from compress.manifest import Manifest
 
-_LOAD = {
+_TRANSFORMERS = {
     "decoder": """\
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained(".")
 tokenizer = AutoTokenizer.from_pretrained(".")
-```
-
-```python
-import onnxruntime_genai as genai
-
-model = genai.Model("onnx")
 ```
 """,
     "encoder": """\
@@ -30,7 +24,21 @@ from transformers import AutoModel, AutoTokenizer
 model = AutoModel.from_pretrained(".")
 tokenizer = AutoTokenizer.from_pretrained(".")
 ```
+""",
+}
+_PRODUCTS = """\
+transformers can't load what is stored as a product here (`….left.weight` times `….right.weight`); a variant made with
+`--target hf --merge` holds it multiplied out.
+"""
+_ONNX = {
+    "decoder": """\
+```python
+import onnxruntime_genai as genai
 
+model = genai.Model("onnx")
+```
+""",
+    "encoder": """\
 ```python
 import onnxruntime
 
@@ -44,7 +52,8 @@ def write_card(directory: Path, manifest: Manifest) -> None:
     """Write the card: what it was made from, how, how its weights are stored, and how to load it."""
     source = manifest.source
     base = source.title
-    quantized = any(form.form == "quantized" for form in manifest.weights.values())
+    quantized = any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves)
+    products = any(form.parts for form in manifest.weights.values())
     lines = [
         "---",
         f"base_model: {base}",
@@ -68,7 +77,8 @@ def write_card(directory: Path, manifest: Manifest) -> None:
         "",
         "## Loading",
         "",
-        _LOAD[source.kind],
+        _PRODUCTS if products else _TRANSFORMERS[source.kind],
+        _ONNX[source.kind],
     ]
     (directory / "README.md").write_text("\n".join(lines))
 
@@ -83,6 +93,4 @@ def _losses(manifest: Manifest) -> list[str]:
             f"- relative squared error of a matrix's outputs, on the calibration text: {100 * median(errors):.3g} % in "
             f"the median, at worst {100 * max(errors):.3g} % (`{whole.worst.name}`)"
         )
-    if fallen := fallback_notice(manifest):
-        lines.append(f"- {fallen}")
-    return lines
+    return [*lines, *(f"- {notice}" for notice in notices(manifest))]

@@ -7,6 +7,7 @@ Format: the library compressed-tensors, ``pack-quantized`` for groups and ``int-
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,18 +15,21 @@ from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32,
 from torch import Tensor
 
 from compress.manifest import PER_CHANNEL, StoredForm
-from compress.weight import Dense, Quantized, Weight
+from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight, part_name
 
 
 def encode(name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
-    """The checkpoint tensors of the matrix ``name`` (``….weight``).
+    """The checkpoint tensors of the matrix ``name`` (``….weight``); a product's are those of its factors.
 
     Only a ``linear``'s codes are ever packed: transformers can't load an embedding that has no ``weight``.
     """
-    if isinstance(weight, Dense):
-        return {name: weight.tensor.contiguous()}
-    if not isinstance(weight, Quantized):
-        raise TypeError(f"{type(weight).__name__} has no place in a compressed-tensors checkpoint")
+    match weight:
+        case Dense():
+            return {name: weight.tensor.contiguous()}
+        case Factored(left=left, right=right):
+            return encode(part_name(name, "left"), left, linear) | encode(part_name(name, "right"), right, linear)
+        case Residual(base=base, repair=repair):
+            return encode(name, base, linear) | encode(name, repair, linear)
     tensors = {f"{name}_scale": weight.scale.contiguous()}
     stored = StoredForm.of(weight)
     if _is_plain(stored, linear):
@@ -40,8 +44,21 @@ def encode(name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
 
 def decode(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
     """The matrix ``name``, exactly as it was encoded; ``read`` gives the checkpoint's tensors by name."""
+    if not stored.parts:
+        return _leaf(name, stored, read)
+    left, right = (_leaf(part_name(name, part), stored.parts[part], read) for part in ("left", "right"))
+    product = Factored(left, right)
+    return product if stored.form == "factored" else Residual(_integers(name, stored.parts["base"], read), product)
+
+
+def _leaf(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Dense | Quantized:
     if stored.form == "dense":
-        return Dense(read[name])
+        tensor = read[name]
+        return Masked(tensor, tensor != 0) if stored.masked else Dense(tensor)
+    return _integers(name, stored, read)
+
+
+def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quantized:
     assert stored.bits is not None and stored.group is not None
     scale = read[f"{name}_scale"]
     if name in read:
@@ -56,7 +73,8 @@ def decode(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
         if zero_point.dtype == torch.int32:
             zero_point = unpack_from_int32(zero_point, stored.bits, scale.shape, packed_dim=0)
     group = codes.shape[1] if stored.group == PER_CHANNEL else stored.group
-    return Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
+    found = Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
+    return replace(found, mask=found.dequantize() != 0) if stored.masked else found
 
 
 def quantization_config(weights: Mapping[str, StoredForm], linears: list[str], version: str) -> dict[str, Any] | None:
@@ -68,15 +86,16 @@ def quantization_config(weights: Mapping[str, StoredForm], linears: list[str], v
     quantized = {name: stored for name, stored in weights.items() if stored.form == "quantized"}
     if not quantized:
         return None
-    schemes: dict[tuple[StoredForm, bool], list[str]] = {}
-    for name, stored in quantized.items():
-        scheme = stored.model_copy(update={"nbytes": 0, "shape": (0, 0)})
-        schemes.setdefault((scheme, name in linears), []).append(name.removesuffix(".weight"))
-    ranked = sorted(schemes.items(), key=lambda item: (not item[0][1], -len(item[1])))
-    groups = {
-        f"group_{i}": _group(stored, linear, ["Linear"] if linear and i == 0 else names)
-        for i, ((stored, linear), names) in enumerate(ranked)
-    }
+    schemes: dict[tuple[object, ...], list[str]] = {}
+    for name, form in quantized.items():
+        scheme = (name in linears, form.bits, form.group, form.symmetric, form.act)
+        schemes.setdefault(scheme, []).append(name)
+    ranked = sorted(schemes.values(), key=lambda names: (names[0] not in linears, -len(names)))
+    groups = {}
+    for i, names in enumerate(ranked):
+        linear = names[0] in linears
+        targets = ["Linear"] if linear and i == 0 else [name.removesuffix(".weight") for name in names]
+        groups[f"group_{i}"] = _group(quantized[names[0]], linear, targets)
     formats = {group["format"] for group in groups.values()}
     return {
         "quant_method": "compressed-tensors",

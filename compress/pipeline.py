@@ -131,15 +131,18 @@ def _no_value(name: str, key: str) -> UsageError:
 
 
 def _conflict(order: Sequence[WeightPass]) -> str | None:
-    """Why a pass in this order would meet a weight form that it doesn't accept, or None."""
-    forms: tuple[type, ...] = (Dense,)
-    before: WeightPass | None = None
+    """Why a pass in this order would meet a weight form that it doesn't accept, or None.
+
+    A pass may leave any matrix as it found it, so forms only add up along the way.
+    """
+    forms: list[type] = [Dense]
+    makers: dict[type, str] = {Dense: "the model"}
     for item in order:
-        if not set(forms) <= set(item.accepts):
-            made = ", ".join(form.__name__ for form in forms)
+        if odd := [form for form in forms if form not in item.accepts]:
+            made = ", ".join(form.__name__ for form in odd)
             takes = ", ".join(form.__name__ for form in item.accepts)
-            return (
-                f"{item.name} works on {takes} weights, but {before.name if before else 'the model'} may leave {made}"
-            )
-        forms, before = item.produces, item
+            return f"{item.name} works on {takes} weights, but {makers[odd[0]]} may leave {made}"
+        new = [form for form in item.makes() if form not in forms]
+        forms.extend(new)
+        makers |= dict.fromkeys(new, item.name)
     return None

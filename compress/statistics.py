@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -65,6 +65,21 @@ class LinearInput:
             with fast_products():
                 total = ((y - x).T @ weighted).float()
             self.mismatch = _running(self.mismatch, total, old, self.tokens)
+
+    def behind(self, exact: Tensor, stored: Tensor) -> LinearInput:
+        """The same of what a linear ``stored`` ``[out, features]`` makes of the inputs, ``exact`` being the original's.
+
+        With R' stored and R exact: E[R'x xᵀR'ᵀ] = R' H R'ᵀ, and E[(Ry - R'x)(R'x)ᵀ] = R (D + H) R'ᵀ - R' H R'ᵀ.
+        Ranges are those of the sampled rows.
+        """
+        sample = self.sample @ stored.T
+        gram = stored @ self.gram @ stored.T if self.level >= Statistic.GRAM else self.gram
+        square = gram.diagonal() if self.level >= Statistic.GRAM else sample.square().mean(0)
+        mismatch = self.mismatch
+        if self.level >= Statistic.MISMATCH and len(mismatch):
+            mismatch = exact @ (mismatch + self.gram) @ stored.T - gram
+        amax = sample.abs().amax(0)
+        return replace(self, amax=amax, square=square, gram=gram, mismatch=mismatch, sample=sample)
 
 
 def _running(mean: Tensor, total: Tensor, old: int, new: int) -> Tensor:

@@ -14,13 +14,9 @@ Act = Literal["dynamic"]
 
 @dataclass(frozen=True)
 class Dense:
-    """A plain float matrix ``[out, in]``.
-
-    ``mask`` (bool, same shape) is False where every later pass must keep a zero.
-    """
+    """A plain float matrix ``[out, in]``."""
 
     tensor: Tensor
-    mask: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -36,12 +32,23 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Masked(Dense):
+    """A float matrix with zeros to keep.
+
+    ``mask`` (bool, same shape) is False where every later pass must leave a zero. A pass that can't doesn't accept it.
+    """
+
+    mask: Tensor
+
+
+@dataclass(frozen=True)
 class Quantized:
     """Integers and scales: the weight is ``(codes - zero_point) * scale``, group by group along the inputs.
 
     ``codes`` int8 ``[out, in]``, one code a byte, signed; ``scale`` float ``[out, in / group]``, in the dtype that is
     stored; ``zero_point`` int8 of the scale's shape, or None where symmetric; ``group`` inputs share a scale (all of
-    them: per channel). ``act="dynamic"`` asks the runtime to quantize the inputs too, to 8 bits, as they come.
+    them: per channel). ``act="dynamic"`` asks the runtime to quantize the inputs too, to 8 bits, as they come. ``mask``
+    (bool, the codes' shape) is False where the code is the zero point and has to stay it.
     """
 
     codes: Tensor
@@ -50,6 +57,7 @@ class Quantized:
     group: int
     zero_point: Tensor | None = None
     act: Act | None = None
+    mask: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -119,6 +127,22 @@ class Residual:
 Weight = Dense | Quantized | Factored | Residual
 
 
+def part_name(name: str, part: str) -> str:
+    """What one part of the matrix ``name`` is called: ``q_proj.left.weight`` of ``q_proj.weight``."""
+    return f"{name.removesuffix('.weight')}.{part}.weight"
+
+
+def whole_name(part: str) -> str:
+    """The matrix that a part of that name belongs to: the other way round from `part_name`."""
+    module, _, last = part.removesuffix(".weight").rpartition(".")
+    return f"{module}.weight" if last in ("left", "right") else part
+
+
+def masked(tensor: Tensor, mask: Tensor | None) -> Dense:
+    """A float matrix that keeps the zeros of a mask, if there is one."""
+    return Dense(tensor) if mask is None else Masked(tensor, mask)
+
+
 def stacked(parts: Sequence[Quantized]) -> Quantized:
     """Integers that are stored alike, laid on top of each other along their outputs."""
     zeros = [part.zero_point for part in parts if part.zero_point is not None]
@@ -127,22 +151,65 @@ def stacked(parts: Sequence[Quantized]) -> Quantized:
         codes=torch.cat([part.codes for part in parts]),
         scale=torch.cat([part.scale for part in parts]),
         zero_point=torch.cat(zeros) if zeros else None,
+        mask=stacked_masks(parts),
     )
 
 
+def stacked_masks(parts: Sequence[Dense | Quantized]) -> Tensor | None:
+    """The zeros that matrices laid on top of each other promise to keep; None where none of them does."""
+    masks = [mask_of(part) for part in parts]
+    if all(mask is None for mask in masks):
+        return None
+    whole = [torch.ones(p.shape, dtype=torch.bool) if m is None else m for p, m in zip(parts, masks, strict=True)]
+    return torch.cat(whole)
+
+
 def mask_of(weight: Weight) -> Tensor | None:
-    """The zeros that a weight promises to keep, or None."""
-    return weight.mask if isinstance(weight, Dense) else None
+    """The zeros that a weight promises to keep, or None; those of a residual are its base's."""
+    match weight:
+        case Masked(mask=mask) | Quantized(mask=mask):
+            return mask
+        case Residual(base=base):
+            return base.mask
+    return None
+
+
+def keeps_zeros(old: Weight, new: Weight) -> bool:
+    """Whether every zero that ``old`` promised to keep is one in ``new``, and still promised there.
+
+    Factors are compared one by one. A repaired matrix keeps its zeros in its base: the product beside it is never
+    multiplied out.
+    """
+    match old, new:
+        case _, Residual(base=base):
+            return keeps_zeros(old, base)
+        case Factored(), Factored():
+            return keeps_zeros(old.left, new.left) and keeps_zeros(old.right, new.right)
+    mask, kept = mask_of(old), mask_of(new)
+    if mask is None:
+        return True
+    return kept is not None and not bool((kept & ~mask).any() or new.dequantize().masked_select(~mask).any())
+
+
+def leaves(weight: Weight) -> list[Dense | Quantized]:
+    """The stored matrices that a weight is made of: itself, or the base and the factors."""
+    match weight:
+        case Factored(left=left, right=right):
+            return [left, right]
+        case Residual(base=base, repair=repair):
+            return [base, *leaves(repair)]
+    return [weight]
+
+
+def merged(weight: Weight) -> Dense | Quantized:
+    """A product, or a sum with one, as the one dense matrix that it stands for; every other form as it is."""
+    if isinstance(weight, Dense | Quantized):
+        return weight
+    inner = leaves(weight)[-1]
+    return Dense(weight.dequantize().to(inner.tensor.dtype if isinstance(inner, Dense) else inner.scale.dtype))
 
 
 def is_finite(weight: Weight) -> bool:
     """Whether every stored number is finite."""
-    match weight:
-        case Dense(tensor=tensor):
-            return bool(torch.isfinite(tensor).all())
-        case Quantized(scale=scale):
-            return bool(torch.isfinite(scale).all())
-        case Factored(left=left, right=right):
-            return is_finite(left) and is_finite(right)
-        case Residual(base=base, repair=repair):
-            return is_finite(base) and is_finite(repair)
+    each = [leaf.tensor if isinstance(leaf, Dense) else leaf.scale for leaf in leaves(weight)]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in each)

@@ -25,7 +25,7 @@ from compress.export.target import Target
 from compress.packing import quantization_config
 from compress.progress import Progress
 from compress.variant import Variant
-from compress.weight import Dense, Quantized
+from compress.weight import Dense, Masked, Quantized
 
 _TOLERANCE = 1e-4
 """Largest relative error allowed: both sides compute in float32 from the same integers and scales."""
@@ -38,7 +38,8 @@ class Hf(Target):
 
     name = "hf"
     folder = ""
-    holds = Capability(name, (Dense, Quantized), bits=frozenset(range(2, 9)), graphs=False)
+    instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
+    holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset(range(2, 9)), graphs=False)
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
@@ -54,7 +55,10 @@ class Hf(Target):
             )
         else:
             _prove_loads(checkpoint)
-        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.manifest.source.parameters, *_sizes(checkpoint))
+        manifest = checkpoint.manifest
+        zeros = any(form.masked for form in manifest.weights.values())
+        sizes = manifest.source.parameters, *_sizes(checkpoint)
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros)
         artifact.save()
         return artifact
 

@@ -15,7 +15,7 @@ from compress.export.lowering import embedding, linear
 from compress.export.sidecar import Sidecar
 from compress.export.stacking import hand_on, join, stacked_name
 from compress.progress import Progress
-from compress.weight import Weight
+from compress.weight import Factored, Residual, Weight, leaves, mask_of
 
 _INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
 
@@ -37,14 +37,16 @@ class Weights(Protocol):
 class Lowered:
     """What a lowered graph holds: weights of the source, bytes, and the bytes that decoding one token reads.
 
-    ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed,
-    or always.
+    ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed, or
+    always. ``zeros`` and ``products`` as in `Artifact`.
     """
 
     parameters: int
     stored_bytes: int
     read_bytes: int
     rounding: Rounding
+    zeros: bool
+    products: bool
 
 
 def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progress) -> Lowered:
@@ -64,7 +66,14 @@ def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progres
         rounding = "prepacked"
     if "DynamicQuantizeMatMul" in operators:
         rounding = "always"
-    return Lowered(sum(walk.parameters.values()), sidecar.written, sidecar.written - tables, rounding)
+    return Lowered(
+        parameters=sum(walk.parameters.values()),
+        stored_bytes=sidecar.written,
+        read_bytes=sidecar.written - tables,
+        rounding=rounding,
+        zeros=walk.zeros,
+        products=walk.products,
+    )
 
 
 class _Walk:
@@ -82,6 +91,7 @@ class _Walk:
         self.multiplied: set[str] = set()
         self.tables: dict[str, int] = {}
         self.parameters: dict[str, int] = {}
+        self.zeros = self.products = False
 
     def weight_name(self, value: ir.Value | None) -> str | None:
         """The checkpoint's name for a value that stands for one of its tensors."""
@@ -158,6 +168,8 @@ class _Walk:
         """A matrix in its form."""
         weight = self.weights.weight(name)
         self.parameters[name] = weight.shape[0] * weight.shape[1]
+        self.zeros |= any(mask_of(leaf) is not None for leaf in leaves(weight))
+        self.products |= isinstance(weight, Factored | Residual)
         return weight
 
     def finish(self) -> None:

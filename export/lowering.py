@@ -8,7 +8,7 @@ from onnx_ir import DataType, Value
 from compress.errors import ExportError
 from compress.export.emit import Emitter
 from compress.export.packing import blocked
-from compress.weight import Dense, Quantized, Weight
+from compress.weight import Dense, Factored, Quantized, Residual, Weight, part_name
 
 CONTRIB = "com.microsoft"
 _INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; without it its 8-bit kernel is a hundred times slower
@@ -25,8 +25,17 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
             return dynamic(emit, name, weight, x, bias)
         case Quantized():
             return weight_only(emit, name, weight, x, bias)
-        case _:
-            raise ExportError(f"{name}: ort-cpu can't hold {type(weight).__name__} weights yet")
+        case Factored():
+            return factored(emit, name, weight, x, bias)
+        case Residual():
+            repair = factored(emit, name, weight.repair, x, bias)
+            return _add(emit, name, linear(emit, name, weight.base, x, None, shared), repair)
+
+
+def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value | None) -> Value:
+    """A product: two multiplications, the right factor's first, each in its factor's own form."""
+    thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
+    return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
 
 
 def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Value:

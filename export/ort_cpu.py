@@ -24,7 +24,7 @@ from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
 from compress.export.target import Target
 from compress.progress import Progress, Silent
-from compress.weight import Dense, Quantized, Weight
+from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight
 
 GRAPH = "model.onnx"
 _TOKENIZER = (
@@ -46,7 +46,7 @@ class OrtCpu(Target):
 
     name = "ort-cpu"
     folder = FOLDER
-    holds = Capability(name, (Dense, Quantized), bits=frozenset({2, 4, 8}))
+    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}))
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
@@ -61,7 +61,7 @@ class OrtCpu(Target):
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
         sizes = lowered.parameters, lowered.stored_bytes, lowered.read_bytes
-        artifact = Artifact(out, self.name, checkpoint.kind, *sizes)
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=lowered.zeros, products=lowered.products)
         artifact.save()
         return artifact
 

@@ -15,6 +15,7 @@ from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass, Pass, WeightPass
 from compress.errors import UsageError, unknown
 from compress.progress import Progress
+from compress.weight import Factored, Residual
 
 _registry: dict[str, type[Target]] = {}
 
@@ -26,20 +27,26 @@ class Target(ABC):
     folder: ClassVar[str]
     """where a variant's artifact lies inside it; empty where the variant itself is what is loaded"""
     holds: ClassVar[Capability]
+    instead: ClassVar[str] = "choose another target"
+    """what to do where a pass leaves a form that it can't hold"""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" in cls.__dict__:
             _registry[cls.name] = cls
 
-    def check(self, passes: Sequence[Pass]) -> None:
-        """Refuse, with a UsageError, passes that leave what this target can't hold, before the work."""
+    def check(self, passes: Sequence[Pass], merge: bool = False) -> None:
+        """Refuse, with a UsageError, passes that leave what this target can't hold, before the work.
+
+        With ``merge`` products are multiplied out before they get here.
+        """
+        held = {*self.holds.forms, *((Factored, Residual) if merge else ())}
         for one in passes:
             if isinstance(one, GraphPass) and not self.holds.graphs:
                 raise UsageError(f"{self.name} has no graph for {one.name} to change; leave {one.name} out")
-            forms = one.produces if isinstance(one, WeightPass) else ()
-            if odd := [form.__name__ for form in forms if form not in self.holds.forms]:
-                raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)})")
+            forms = one.makes() if isinstance(one, WeightPass) else ()
+            if odd := [form.__name__ for form in forms if form not in held]:
+                raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)}); {self.instead}")
 
     @abstractmethod
     def export(

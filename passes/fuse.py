@@ -14,7 +14,7 @@ from compress.errors import UsageError
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from compress.model import Model
+    from compress.checkpoint import Outline
 
 _HEAD_MULTIPLE = 8
 
@@ -31,7 +31,7 @@ class Fuse(GraphPass):
         "ranges are taken from the model at export",
     )
 
-    def settle(self, model: Model, holds: Capability) -> Self:
+    def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
         if model.kind == "encoder" and self.kv != "float":
             raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")

@@ -8,12 +8,17 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from compress.manifest import PER_CHANNEL, StoredForm
 from compress.weight import Act, Quantized
 
 _NARROWEST = {2: 0.40, 3: 0.55, 4: 0.70, 8: 0.92}
 """How far a search shrinks the range, by bits: the fewer codes there are, the more a clipped extreme can gain."""
 _WIDEST = 1.05
 _SEARCHED = 15
+
+
+FITTING = (64, 32)
+"""Groups tried in this order where the group is left open: as accurate as finer ones, and faster than they are."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,22 @@ class Grid:
             return scale, None
         return scale, (self.low - smallest * factors / scale).round_().clamp_(self.low, self.high)
 
+    def stored(self, exact: StoredForm, act: Act | None = None) -> StoredForm:
+        """How a dense matrix is stored on this grid: codes, scales in its dtype, zero points."""
+        size = exact.shape[0] * exact.shape[1]
+        groups = size // self.group
+        zeros = 0 if self.symmetric else -(-groups * self.bits // 8)
+        return StoredForm(
+            form="quantized",
+            shape=exact.shape,
+            nbytes=-(-size * self.bits // 8) + groups * exact.itemsize + zeros,
+            bits=self.bits,
+            group=PER_CHANNEL if self.group == exact.shape[1] else self.group,
+            symmetric=self.symmetric,
+            act=act,
+            masked=exact.masked,
+        )
+
     def codes(self, proposal: Tensor) -> Tensor:
         """The codes nearest to ``proposal``, which is a weight over its scale, plus the zero point. As floats."""
         return proposal.round().clamp_(self.low, self.high)
@@ -100,3 +121,8 @@ class Proposal:
         zeros = [None] * len(rows) if self.zero is None else self.zero.split(rows)
         parts = zip(self.values.split(rows), self.scale.split(rows), zeros, strict=True)
         return [Proposal(self.grid, values, scale, zero) for values, scale, zero in parts]
+
+
+def fitting(features: int) -> int:
+    """The group where it is left open: 64, where that doesn't divide the inputs 32, else all of them."""
+    return next((group for group in FITTING if features % group == 0), features)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.block import Block
+from compress.block import Block, Role
 from compress.contract import WeightPass
 from compress.errors import PassError
 from compress.inputs import BlockInputs
+from compress.manifest import StoredForm
+from compress.passes.factors import each_factor
 from compress.statistics import InputStatistics
-from compress.weight import Dense, Weight
+from compress.weight import Dense, Factored, Masked, Weight
 
 
 class Half(WeightPass):
     """What both 16-bit formats share."""
 
-    accepts: ClassVar[tuple[type, ...]] = (Dense,)
-    produces: ClassVar[tuple[type, ...]] = (Dense,)
+    accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
+    produces: ClassVar[tuple[type, ...]] = ()
     dtype: ClassVar[torch.dtype]
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
@@ -29,10 +32,26 @@ class Half(WeightPass):
         block.vectors.update({name: self._convert(name, vector) for name, vector in block.vectors.items()})
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """One matrix in 16 bits, its mask kept."""
-        if not isinstance(weight, Dense):
-            raise PassError(f"{type(self).__name__} converts dense weights; {name} is {type(weight).__name__}")
-        return Dense(self._convert(name, weight.tensor), weight.mask)
+        """One matrix in 16 bits, its mask kept; or both factors of one."""
+
+        def halved(leaf: Dense) -> Dense:
+            tensor = self._convert(name, leaf.tensor)
+            return leaf if tensor is leaf.tensor else replace(leaf, tensor=tensor)
+
+        return each_factor(type(self).__name__, name, weight, halved)
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """Two bytes a number."""
+
+        def halved(leaf: StoredForm) -> StoredForm:
+            nbytes = leaf.shape[0] * leaf.shape[1] * self.vector_itemsize(leaf.itemsize)
+            return leaf.model_copy(update={"nbytes": nbytes})
+
+        return stored.changed(halved)
+
+    def vector_itemsize(self, itemsize: int) -> int:
+        """Two bytes, or as before."""
+        return min(itemsize, 2)
 
     def _convert(self, name: str, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or tensor.element_size() < 4:

@@ -14,8 +14,9 @@ from compress.block import Block
 from compress.contract import Capability, Statistic
 from compress.errors import UsageError
 from compress.inputs import BlockInputs
-from compress.passes.grid import Grid
-from compress.passes.integer import Integer, fitting
+from compress.manifest import StoredForm
+from compress.passes.grid import Grid, fitting
+from compress.passes.integer import Integer
 from compress.passes.rounding import round_to_nearest
 from compress.passes.smoothing import SmoothQuant, output_error, smooth
 from compress.passes.solve import Solved
@@ -23,7 +24,7 @@ from compress.statistics import LinearInput
 from compress.weight import Dense, Quantized
 
 if TYPE_CHECKING:
-    from compress.model import Model
+    from compress.checkpoint import Outline
 
 HEADROOM_LEVELS = 63
 """x86 without VNNI adds pairs of u8 x s8 products in 16 bits: 2 · 255 · 63 still fits, 2 · 255 · 127 saturates."""
@@ -60,7 +61,7 @@ class Int8(Integer):
         description="with act=dynamic: a linear whose relative squared output error exceeds this keeps float inputs",
     )
 
-    def settle(self, model: Model, holds: Capability) -> Self:
+    def settle(self, model: Outline, holds: Capability) -> Self:
         """Decide ``act`` by the kind of model, and refuse what can't work on it."""
         act = self.act if self.act != "auto" else ("none" if model.kind == "decoder" else "dynamic")
         if act == "dynamic" and self.group not in ("auto", "channel"):
@@ -95,6 +96,11 @@ class Int8(Integer):
             if output_error(x @ weights[name].dequantize().T, one.weight, x) > self.fallback
         }
         return solved | super()._solve(costly, inputs)
+
+    def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
+        if self.act == "dynamic":
+            return _headroom(leaf.shape[1]).stored(leaf, "dynamic")
+        return super()._predict_leaf(leaf)
 
     def _grid(self, bits: int, features: int) -> Grid:
         if self.group == "auto":

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from compress.block import Block
 from compress.inputs import BlockInputs, LayerInputs, token_error
+from compress.passes.factors import leaf_names
 from compress.passes.grid import Proposal
 from compress.passes.solve import Solved
 from compress.precision import fast_products
+from compress.weight import mask_of
 
 _CODES_RATE = 1e-4
 """Step size of the proposed codes, in codes."""
@@ -69,11 +72,13 @@ def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps
     if not isinstance(inputs, LayerInputs):
         return {}
     inputs.refresh()
-    trained = {name: _Trained(one.proposal, one.exact.mask) for name, one in solved.items()}
+    trained = {name: _Trained(one.proposal, mask_of(one.exact)) for name, one in solved.items()}
+    whole = {name: leaf_names(name, weight) for name, weight in block.weights.items()}
     vectors = {name: v.float().clone().requires_grad_() for name, v in block.vectors.items() if v.is_floating_point()}
 
     def parameters() -> dict[str, Tensor]:
-        return {name: one.matrix() for name, one in trained.items()} | vectors
+        found = {name: [trained[leaf].matrix() for leaf in leaves if leaf in trained] for name, leaves in whole.items()}
+        return {name: reduce(torch.matmul, factors) for name, factors in found.items() if factors} | vectors
 
     held, used = _split(range(inputs.batches))
     with fast_products():

@@ -19,7 +19,7 @@ from compress.contract import Statistic
 from compress.inputs import BlockInputs
 from compress.precision import per_token
 from compress.statistics import LinearInput
-from compress.weight import Dense, Quantized, Weight
+from compress.weight import Dense, Factored, Quantized, Weight
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -110,10 +110,16 @@ def _spread(scale: Tensor, fold: Fold) -> Tensor:
 def _apply(block: Block, fold: Fold, scale: Tensor) -> None:
     wide = _spread(scale, fold)
     for name in fold.consumers:
-        block.weights[name] = _times(block.weights[name], wide)
+        weight = block.weights[name]
+        block.weights[name] = (
+            replace(weight, right=_times(weight.right, wide)) if isinstance(weight, Factored) else _times(weight, wide)
+        )
     bias = fold.source.removesuffix("weight") + "bias"
     if fold.source in block.weights:
-        block.weights[fold.source] = _times(block.weights[fold.source], 1 / scale[:, None])
+        source, rows = block.weights[fold.source], 1 / scale[:, None]
+        block.weights[fold.source] = (
+            replace(source, left=_times(source.left, rows)) if isinstance(source, Factored) else _times(source, rows)
+        )
     for name in {fold.source, bias} & block.vectors.keys():
         vector = block.vectors[name]
         block.vectors[name] = (vector.float() / scale).to(vector.dtype)

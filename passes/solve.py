@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from compress.contract import Statistic
-from compress.errors import PassError
 from compress.manifest import WeightReport
+from compress.passes.factors import leaf_names
 from compress.passes.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Order, gptq
 from compress.passes.grid import Grid, Proposal
 from compress.passes.rounding import round_to_nearest
 from compress.statistics import LinearInput
-from compress.weight import Act, Dense, Quantized, Weight
+from compress.weight import Act, Dense, Quantized, Residual, Weight, mask_of, masked, stacked, stacked_masks
 
+_ROWS = 8192
+"""Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
 _ADVISED = 16
 """Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
 
@@ -36,7 +38,7 @@ class Solved:
     @cached_property
     def weight(self) -> Quantized:
         """The matrix as it is stored."""
-        return self.proposal.quantized(self.exact.tensor.dtype, self.act)
+        return replace(self.proposal.quantized(self.exact.tensor.dtype, self.act), mask=mask_of(self.exact))
 
     def report(self) -> WeightReport:
         """What that cost."""
@@ -69,7 +71,7 @@ class Solver:
         for grid in dict.fromkeys(grids.values()):
             names = [name for name in weights if grids[name] == grid]
             parts = [weights[name] for name in names]
-            proposal = self._propose(_stack(parts), grid, hessian)
+            proposal = self._propose(stack(parts), grid, hessian)
             cuts = proposal.split([part.shape[0] for part in parts])
             for name, exact, cut in zip(names, parts, cuts, strict=True):
                 zeros = not bool(exact.tensor.any())
@@ -78,49 +80,68 @@ class Solver:
 
     def plain(self, weight: Dense, grid: Grid) -> Proposal:
         """Rounding to the nearest code."""
-        return round_to_nearest(weight.tensor, grid, self.search, weight.mask)
+        return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight))
+
+    def by_rows(self, weight: Dense, grid: Grid) -> Quantized:
+        """The same for a very large matrix, some rows at a time."""
+        mask = mask_of(weight)
+        masks = [None] * -(-weight.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
+        parts = [masked(rows, kept) for rows, kept in zip(weight.tensor.split(_ROWS), masks, strict=True)]
+        each = [self.plain(part, grid).quantized(part.tensor.dtype) for part in parts]
+        return replace(stacked(each), mask=mask)
 
     def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
         if hessian is None:
             return self.plain(weight, grid)
         moved = hessian.corrected(weight.tensor)
-        return gptq(moved, hessian, grid, self.search, weight.tensor.dtype, weight.mask)
+        return gptq(moved, hessian, grid, self.search, weight.tensor.dtype, mask_of(weight))
 
     def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
         if self.kind == "rtn":
             return None, "rtn"
-        if inputs is None:
-            return None, "rtn (fallback: no calibration text reaches it)"
-        if not bool(inputs.gram.diagonal().any()):
-            return None, "rtn (fallback: its inputs are zero on all of the calibration text)"
-        try:
-            hessian = Hessian(inputs.gram, inputs.mismatch if self.mismatch else None, group, self.order)
-        except NotPositiveDefiniteError:
-            return None, "rtn (fallback: its Hessian is not positive definite)"
-        advised = _ADVISED * len(inputs.gram)
-        notes = [
-            *([f"damping {hessian.damping:g}"] if hessian.damping > DAMPING else []),
-            *([f"{inputs.tokens} calibration tokens, {advised} advised"] if inputs.tokens < advised else []),
-        ]
-        return hessian, f"gptq ({'; '.join(notes)})" if notes else "gptq"
+        hessian, said = factored(inputs, self.mismatch, group, self.order)
+        if hessian is None:
+            return None, f"rtn (fallback: {said})"
+        return hessian, f"gptq ({said})" if said else "gptq"
 
 
-def dense(item: str, name: str, weight: Weight) -> Dense:
-    """The weight, which a pass that quantizes needs to be dense; else a PassError."""
-    if not isinstance(weight, Dense):
-        raise PassError(f"{item} quantizes dense weights; {name} is {type(weight).__name__}")
-    return weight
+def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
+    """The Hessian of inputs, with what should be known of it, if anything; or None, with the reason why there is none.
+
+    ``mismatch`` takes in how the original model's inputs differ.
+    """
+    if inputs is None:
+        return None, "no calibration text reaches it"
+    if not bool(inputs.gram.diagonal().any()):
+        return None, "its inputs are zero on all of the calibration text"
+    try:
+        hessian = Hessian(inputs.gram, inputs.mismatch if mismatch else None, group, order)
+    except NotPositiveDefiniteError:
+        return None, "its Hessian is not positive definite"
+    advised = _ADVISED * len(inputs.gram)
+    notes = [
+        *([f"damping {hessian.damping:g}"] if hessian.damping > DAMPING else []),
+        *([f"{inputs.tokens} calibration tokens, {advised} advised"] if inputs.tokens < advised else []),
+    ]
+    return hessian, "; ".join(notes)
 
 
-def _stack(parts: list[Dense]) -> Dense:
+def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved]) -> WeightReport:
+    """What storing the matrix ``name`` cost, its factors together where it is a product."""
+    found = [solved[leaf] for leaf in leaf_names(name, exact)]
+    solver = "; ".join(dict.fromkeys(one.solver for one in found))
+    if isinstance(stored, Residual):
+        solver = f"{solver}, repaired with rank {stored.repair.right.shape[0]}"
+    # a product's right factor, the last, reads what the product reads
+    return WeightReport.of(solver, exact.dequantize(), stored.dequantize(), found[-1].gram)
+
+
+def stack(parts: Sequence[Dense]) -> Dense:
+    """Float matrices laid on top of each other along their outputs, with the zeros that any of them keeps."""
     if len(parts) == 1:
         return parts[0]
-    mask = None
-    if any(part.mask is not None for part in parts):
-        free = [torch.ones(part.shape, dtype=torch.bool) if part.mask is None else part.mask for part in parts]
-        mask = torch.cat(free)
-    return Dense(torch.cat([part.tensor for part in parts]), mask)
+    return masked(torch.cat([part.tensor for part in parts]), stacked_masks(parts))
 
 
 def _gram(inputs: LinearInput) -> Tensor:

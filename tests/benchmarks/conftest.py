@@ -110,7 +110,14 @@ def of_artifact() -> Callable[..., Contender]:
 def card() -> Callable[..., Scorecard]:
     """A card of made-up figures: ``card(name={metric: figure or rounds}, ...)``; the first two are the baselines."""
 
-    def make(kind: Kind = "decoder", others: float = 0.0, unchanged: str = "", **rows: dict[str, object]) -> Scorecard:
+    def make(
+        kind: Kind = "decoder",
+        others: float = 0.0,
+        unchanged: str = "",
+        zeros: str = "",
+        products: str = "",
+        **rows: dict[str, object],
+    ) -> Scorecard:
         roles: list[Role] = ["original", "float"]
         made = [
             Row(
@@ -121,6 +128,8 @@ def card() -> Callable[..., Scorecard]:
                 recipe=name,
                 parameters=1000,
                 unchanged=name == unchanged,
+                zeros=name == zeros,
+                products=name == products,
                 measures={
                     key: summarize(value) if isinstance(value, list) else Measure(value=float(str(value)))
                     for key, value in figures.items()

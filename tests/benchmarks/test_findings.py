@@ -66,3 +66,18 @@ def test_beyond_noise():
     assert not beyond_noise(summarize([0.9, 0.95, 1.01]), worse=False)
     assert not beyond_noise(Measure(value=0.99), worse=False)
     assert beyond_noise(summarize([1.1, 1.2]), worse=True)
+
+
+def test_zeros_gain_nothing_where_the_runtime_computes_with_them(card):
+    assert findings(card(zeros="sparse24", torch=GOOD, onnx=GOOD, sparse24=GOOD)) == [
+        "sparse24 gains NOTHING by its zeros: ort-cpu computes with them like with any other number, they save no time "
+        "and no bytes here"
+    ]
+
+
+def test_products_are_named_where_they_are_slower_or_larger(card):
+    slow = GOOD | {"prefill_tps": [66.0, 66.5, 65.0]}
+    why = "low multiplies part by part: two thin products, where the original has one matrix"
+    said = findings(card(products="low", torch=GOOD, onnx=GOOD, low=slow))
+    assert said == ["low is SLOWER than onnx at prefill: 0.66× its speed", why]
+    assert findings(card(products="low", torch=GOOD, onnx=GOOD, low=GOOD)) == []

@@ -251,3 +251,30 @@ def test_torch_is_not_needed_for_help():
     )
     assert " torch" not in done.stderr
     assert torch.__version__
+
+
+def test_predict_tells_sizes_from_the_config_alone(llama, tmp_path):
+    (tmp_path / "config.json").write_bytes((llama / "config.json").read_bytes())
+    done = compress("predict", tmp_path, "-p", "int4:embed=int4:head=int4", "-p", "lowrank:rank=0.4,int8")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if "%" in line]
+    assert [row.split()[1] for row in rows] == ["original", "int4:head=int4:embed=int4", "lowrank:rank=0.4,int8"]
+    assert "100.0 %" in rows[0]
+    assert "32.00" in rows[0]
+    wrong = compress("predict", tmp_path, "-p", "lowrank:keep=0.8")
+    assert wrong.returncode == 2
+    assert wrong.stderr.strip() == (
+        "compress: lowrank: ranks by keep and energy hang on the weights; give rank to predict sizes"
+    )
+
+
+def test_products_are_merged_for_a_target_without_them(untied, tmp_path):
+    order = (untied, "-p", "lowrank:rank=0.4:whiten=off", "--target", "hf", "--no-score", "-o", tmp_path / "out")
+    refused = compress(*order)
+    assert refused.returncode == 2
+    assert "hf can't hold what lowrank produces (Factored); --merge stores" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    done = compress(*order, "--merge")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "out" / "lowrank-rank-0.4-whiten-off" / "compress.json").read_text())
+    assert {form["form"] for form in manifest["weights"].values()} == {"dense"}

@@ -17,7 +17,7 @@ from compress.model import Model
 from compress.pipeline import Pipeline, parse_pass
 from compress.progress import Silent
 from compress.variant import Variant
-from compress.weight import Dense, Quantized
+from compress.weight import Dense, Factored, Masked, Quantized
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
 
@@ -172,7 +172,8 @@ def test_what_cannot_work_on_a_model_is_refused_before_the_work(llama, tmp_path,
 class Broken(WeightPass):
     """A pass that breaks its contract."""
 
-    produces = (Dense,)
+    accepts = (Dense, Masked, Quantized, Factored)
+    produces = (Dense, Masked)
 
     def __init__(self, change):
         self.change = change
@@ -202,11 +203,39 @@ def test_postconditions_are_checked(llama, tmp_path, change, message):
 
 def test_a_mask_is_a_postcondition(llama, tmp_path):
     def masked(weight):
-        return Dense(torch.zeros_like(weight.tensor), torch.zeros_like(weight.tensor, dtype=torch.bool))
+        return Masked(torch.zeros_like(weight.tensor), torch.zeros_like(weight.tensor, dtype=torch.bool))
 
     def refill(weight):
         return Dense(weight.tensor + 1)
 
     make(llama, Pipeline((Broken(masked), parse_pass("int8"))), tmp_path / "v")
-    with pytest.raises(PassError, match="filled zeros"):
+    with pytest.raises(PassError, match="filled or forgot zeros"):
         make(llama, Pipeline((Broken(masked), Broken(refill))), tmp_path / "w")
+
+
+def test_a_pass_that_changed_nothing_says_so(llama, tmp_path):
+    def notices(pipeline, name):
+        told, out = Silent(), tmp_path / name
+        out.mkdir()
+        model = Model.open(str(llama))
+        compress_model(model, Pipeline.parse(pipeline), OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), 0, told)
+        return told.notices
+
+    assert notices("lowrank:energy=0.9999:whiten=off,int8", "a") == ["lowrank:energy=0.9999:whiten=off changed nothing"]
+    assert notices("fp16,bf16", "b") == ["bf16 changed nothing"]
+    assert notices("lowrank:rank=0.4:whiten=off", "c") == []
+
+
+def test_what_every_pass_says_of_a_matrix_is_kept(llama, tmp_path):
+    made = make(llama, "sparse24:solver=magnitude:refine=off,int8", tmp_path / "v")
+    reports = made.manifest.layers["model.layers.0"].weights.values()
+    assert {report.solver for report in reports} == {"magnitude, then rtn"}
+
+
+def test_matrices_left_dense_are_told(llama, tmp_path):
+    made = make(llama, "lowrank:rank=0.6:whiten=off", tmp_path / "v")
+    forms = [form.form for name, form in made.manifest.weights.items() if ".layers." in name]
+    left, factored = forms.count("dense"), forms.count("factored")
+    assert (left, factored) == (4, 10)
+    line = f"{left} of {left + factored} matrices were left dense: as products they would not be smaller"
+    assert line in (made.path / "README.md").read_text()

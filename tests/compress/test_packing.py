@@ -1,5 +1,7 @@
 """Bytes against the format's own library."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from compressed_tensors.compressors import BaseCompressor
@@ -7,7 +9,7 @@ from compressed_tensors.quantization import QuantizationScheme
 
 from compress.manifest import PER_CHANNEL, StoredForm
 from compress.packing import decode, encode, quantization_config
-from compress.weight import Dense, Factored, Quantized
+from compress.weight import Dense, Factored, Masked, Quantized, Residual
 
 NAME = "model.layers.0.mlp.up_proj.weight"
 
@@ -53,9 +55,32 @@ def test_dense_weights_are_plain_tensors():
     assert torch.equal(decode(NAME, StoredForm.of(weight), {NAME: weight.tensor}).tensor, weight.tensor)
 
 
-def test_a_form_without_a_format_is_refused():
-    with pytest.raises(TypeError, match="Factored has no place"):
-        encode(NAME, Factored(Dense(torch.ones(2, 1)), Dense(torch.ones(1, 2))), linear=True)
+def test_products_and_repaired_matrices_are_stored_part_by_part():
+    left, right = Dense(torch.randn(24, 24)), Dense(torch.randn(24, 128).half())
+    base, stem = quantized(4, 32, zero=True), NAME.removesuffix("weight")
+    product = Factored(left, quantized(4, 32))
+    for weight in (Factored(left, right), product, Residual(base, Factored(left, right)), Residual(base, product)):
+        tensors, stored = encode(NAME, weight, linear=True), StoredForm.of(weight)
+        assert (f"{NAME}_packed" in tensors) == isinstance(weight, Residual)
+        assert torch.equal(tensors[f"{stem}left.weight"], left.tensor)
+        again = decode(NAME, stored, tensors)
+        assert type(again) is type(weight)
+        assert torch.equal(again.dequantize(), weight.dequantize())
+        assert again.nbytes() == stored.nbytes == weight.nbytes()
+        assert StoredForm.model_validate_json(stored.model_dump_json()) == stored
+
+
+def test_masks_are_read_back_from_what_is_zero():
+    mask = torch.rand(24, 128) > 0.5
+    dense = Masked(torch.randn(24, 128) * mask, mask)
+    assert torch.equal(decode(NAME, StoredForm.of(dense), encode(NAME, dense, linear=True)).mask, mask)
+    for zero in (True, False):
+        codes = quantized(4, 32, zero)
+        codes = replace(codes, mask=codes.dequantize() != 0)
+        again = decode(NAME, StoredForm.of(codes), encode(NAME, codes, linear=True))
+        assert torch.equal(again.mask, codes.mask)
+    config = quantization_config({NAME: StoredForm.of(codes), "b.weight": StoredForm.of(quantized(4, 32))}, [NAME], "1")
+    assert config["sparsity_config"] == {}
 
 
 def test_the_config_names_what_is_quantized_how():

@@ -9,7 +9,7 @@ from compress import contract
 from compress.contract import WeightPass, choices
 from compress.errors import UsageError
 from compress.pipeline import Pipeline, parse_pass
-from compress.weight import Dense
+from compress.weight import Dense, Factored, Masked
 
 
 @pytest.fixture
@@ -149,10 +149,52 @@ def test_a_mistake_is_named_with_its_remedy(text, message):
 
 
 def test_an_impossible_order_is_refused_with_the_one_that_works():
-    with pytest.raises(UsageError, match="int8 may leave Quantized, Dense; this order works: fp16,int8,fuse"):
+    with pytest.raises(UsageError, match="int8 may leave Quantized; this order works: fp16,int8,fuse"):
         Pipeline.parse("int8,fp16,fuse")
 
 
 def test_passes_that_never_fit_together_are_refused():
     with pytest.raises(UsageError, match="no other order works"):
         Pipeline.parse("int8,int8")
+
+
+@pytest.fixture
+def forms(monkeypatch):
+    """Passes that say only which forms they take and leave: ``thin`` (Masked) and ``split`` (Factored)."""
+    monkeypatch.setattr(contract, "_registry", dict(contract._registry))
+
+    class Thin(WeightPass):
+        name: ClassVar[str] = "thin"
+        accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
+        produces: ClassVar[tuple[type, ...]] = (Masked,)
+
+        def apply(self, name, weight, stats):
+            return weight
+
+    class Split(Thin):
+        name: ClassVar[str] = "split"
+        accepts: ClassVar[tuple[type, ...]] = (Dense,)
+        produces: ClassVar[tuple[type, ...]] = (Factored,)
+
+
+@pytest.mark.parametrize("text", ["split,thin,int4", "split,fp16,int8", "thin,thin", "thin,bf16,int4,fuse"])
+def test_forms_add_up_along_the_way(forms, text):
+    assert str(Pipeline.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("thin,split", "split works on Dense weights, but thin may leave Masked; this order works: split,thin"),
+        ("split,int4,thin", "thin works on Dense, Masked, Factored weights, but int4 may leave Quantized; this order "
+         "works: split,thin,int4"),
+        ("split,fp16,split", "split works on Dense weights, but split may leave Factored, and no other order works; "
+         "leave one of them out"),
+        ("int4,int8", "int8 works on Dense, Masked, Factored weights, but int4 may leave Quantized, and no other order "
+         "works; leave one of them out"),
+    ],
+)  # fmt: skip
+def test_an_earlier_passs_form_is_met_later_too(forms, text, message):
+    with pytest.raises(UsageError) as error:
+        Pipeline.parse(text)
+    assert str(error.value) == f"pipeline {text}: {message}"

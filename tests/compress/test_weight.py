@@ -1,6 +1,18 @@
 import torch
 
-from compress.weight import Dense, Factored, Quantized, Residual, is_finite, mask_of
+from compress.weight import (
+    Dense,
+    Factored,
+    Masked,
+    Quantized,
+    Residual,
+    is_finite,
+    keeps_zeros,
+    mask_of,
+    merged,
+    part_name,
+    whole_name,
+)
 
 
 def quantized(zero_point=None, bits=8):
@@ -42,7 +54,46 @@ def test_finiteness_looks_at_every_stored_number():
     assert is_finite(Residual(quantized(), Factored(Dense(torch.ones(2, 1)), Dense(torch.ones(1, 4)))))
 
 
-def test_only_dense_weights_carry_a_mask():
+def test_masks_are_those_of_the_stored_matrix():
     mask = torch.tensor([[True, False]])
-    assert mask_of(Dense(torch.ones(1, 2), mask)) is mask
-    assert mask_of(quantized()) is None
+    codes = Quantized(torch.tensor([[1, 0]], dtype=torch.int8), torch.ones(1, 1), 4, 2, mask=mask)
+    repair = Factored(Dense(torch.ones(1, 1)), Dense(torch.ones(1, 2)))
+    for weight in (Masked(torch.ones(1, 2), mask), codes, Residual(codes, repair)):
+        assert mask_of(weight) is mask
+    for weight in (Dense(torch.ones(1, 2)), quantized(), repair):
+        assert mask_of(weight) is None
+
+
+def test_zeros_are_kept_only_where_they_stay_promised():
+    mask = torch.tensor([[True, False]])
+    old, more = Masked(torch.tensor([[3.0, 0.0]]), mask), torch.tensor([[False, False]])
+    product = Factored(Dense(torch.ones(1, 1)), old)
+    assert keeps_zeros(Dense(torch.ones(1, 2)), Dense(torch.ones(1, 2)))
+    assert keeps_zeros(old, Masked(torch.tensor([[9.0, 0.0]]), mask))
+    assert keeps_zeros(old, Masked(torch.zeros(1, 2), more))
+    assert keeps_zeros(
+        old, Residual(Quantized(torch.zeros(1, 2, dtype=torch.int8), torch.ones(1, 1), 4, 2, mask=mask), product)
+    )
+    assert not keeps_zeros(old, Masked(torch.ones(1, 2), mask))
+    assert not keeps_zeros(old, Dense(torch.tensor([[3.0, 0.0]])))
+    assert not keeps_zeros(old, product)
+    assert keeps_zeros(product, product)
+    assert not keeps_zeros(product, Factored(product.left, Dense(old.tensor)))
+
+
+def test_parts_are_named_beside_the_matrix():
+    assert part_name("a.q_proj.weight", "left") == "a.q_proj.left.weight"
+    assert [whole_name(f"a.{each}.weight") for each in ("q.left", "q.right", "q", "left.q")] == [
+        "a.q.weight",
+        "a.q.weight",
+        "a.q.weight",
+        "a.left.q.weight",
+    ]
+
+
+def test_a_product_is_merged_into_what_it_stands_for():
+    left, right = torch.tensor([[1.0], [2.0]]), torch.arange(4.0)[None]
+    product = Factored(Dense(left.half()), Dense(right.half()))
+    assert torch.equal(merged(product).tensor, (left @ right).half())
+    assert torch.equal(merged(Residual(quantized(), product)).tensor, (quantized().dequantize() + left @ right).half())
+    assert merged(product.left) is product.left

@@ -21,6 +21,7 @@ from compress.export.hf import Hf
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.progress import Silent
+from compress.variant import Variant
 from compress.weight import Dense, Quantized
 
 TOKENS = torch.randint(3, 300, (2, 12), generator=torch.Generator().manual_seed(1))
@@ -182,3 +183,41 @@ def test_the_engine_says_what_the_dequantized_variant_says(tiny, tmp_path, round
     else:
         mask = torch.ones_like(TOKENS)
         assert torch.equal(torch.from_numpy(engine.embed(TOKENS.numpy(), mask.numpy())), said(module).mean(1))
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "BertModel"])
+@pytest.mark.parametrize("pipeline", ["lowrank:rank=0.4:whiten=off", "lowrank:rank=0.4:whiten=off,int4:solver=rtn"])
+def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
+    path = tiny(name)
+    for merge in (True, False):
+        out = tmp_path / str(merge)
+        out.mkdir()
+        passes = Pipeline.parse(pipeline)
+        found = compress_model(Model.open(str(path)), passes, Hf.holds, out, lambda: None, 0, Silent(), merge)
+        forms = {form.form for form in found.manifest.weights.values()}
+        assert ("factored" in forms) != merge
+    with torch.no_grad():
+        apart, whole = (Variant.open(tmp_path / str(merge)).torch_module()(TOKENS)[0] for merge in (False, True))
+    assert torch.allclose(apart, whole, atol=1e-4)
+    Hf().export(Variant.open(tmp_path / "True"), (), tmp_path / "True", Silent())
+    assert "a variant made with" in " ".join((tmp_path / "False" / "README.md").read_text().split())
+    assert "from_pretrained" not in (tmp_path / "False" / "README.md").read_text()
+
+
+def test_masked_integers_load_too(untied, tmp_path):
+    out = tmp_path / "v"
+    out.mkdir()
+    passes = Pipeline.parse("sparse24:solver=magnitude:refine=off,int4:solver=rtn")
+    found = compress_model(Model.open(str(untied)), passes, Hf.holds, out, lambda: None, 0, Silent())
+    Hf().export(found, (), out, Silent())
+    config = json.loads((out / "config.json").read_text())["quantization_config"]
+    assert config["sparsity_config"] == {}
+    for name in (name for name in found.names if "_proj" in name):
+        assert (found.weight(name).mask.unflatten(1, (-1, 4)).sum(2) <= 2).all()
+
+
+@pytest.mark.parametrize("pipeline", ["lowrank:rank=0.4", "int4:compensate=4", "sparse24,int8:compensate=4"])
+def test_products_are_refused_before_the_work(pipeline):
+    with pytest.raises(UsageError, match=r"hf can't hold what .* \((Factored|Residual)\); --merge stores"):
+        Hf().check(Pipeline.parse(pipeline).passes)
+    Hf().check(Pipeline.parse(pipeline).passes, merge=True)

@@ -17,7 +17,7 @@ from compress.export.target import find_target
 from compress.model import Model
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
-from compress.weight import Dense, Factored
+from compress.weight import Dense, Factored, Masked, Residual
 
 TOKENS = torch.randint(3, 300, (2, 16), generator=torch.Generator().manual_seed(1))
 
@@ -142,6 +142,41 @@ def test_inputs_are_rounded_token_by_token(llama, tmp_path, rounded):
     assert found["MatMulNBits"] == 1  # the head, which shares its bytes with the embedding
 
 
+def halves(tensor):
+    """A product of half the rank."""
+    u, s, v = torch.linalg.svd(tensor, full_matrices=False)
+    rank = len(s) // 2
+    return (u[:, :rank] * s[:rank]).contiguous(), v[:rank].contiguous()
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM", "BertModel"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_products_and_repaired_matrices_are_multiplied_part_by_part(tiny, tmp_path, rounded, name, fused):
+    """Also where their neighbours in a packed product are stored in other ways, and where there are biases."""
+
+    def form(name, tensor):
+        kind, (left, right) = name.split(".")[-2], halves(tensor) if tensor.ndim == 2 else (None, None)
+        if kind in ("q_proj", "down_proj", "query"):
+            return Factored(Dense(left), Dense(right))
+        if kind in ("v_proj", "value"):
+            return Factored(rounded(left, None, 8), rounded(right, 32, 4, zero=True))
+        if kind in ("o_proj", "up_proj", "dense"):
+            return Residual(rounded(tensor, 32, 4), Factored(Dense(0.01 * left), Dense(right.half())))
+        return Masked(tensor, tensor != 0) if kind == "k_proj" else Dense(tensor)
+
+    path, out = tiny(name), tmp_path / "a"
+    out.mkdir()
+    artifact = find_target("ort-cpu").export(Stored(path, form), [Fuse()] if fused else [], out, Silent())
+    found = operators(artifact)
+    assert (artifact.zeros, artifact.products) == ("Bert" not in name, True)
+    assert found["MatMulNBits"] == 2 * (4 if "Bert" not in name else 5)
+    assert artifact.parameters == Stored(path, form).model.parameters - ("Bert" in name) * POOLER
+
+
+POOLER = 64 * 64 + 64
+"""A pooler's weights, which no graph has."""
+
+
 def beyond(weight):
     """The same with codes to ±127."""
     return replace(weight, codes=weight.codes * 2)
@@ -153,7 +188,6 @@ def beyond(weight):
         (lambda tensor, rounded: rounded(tensor, 16, act="dynamic"), "one scale a channel"),
         (lambda tensor, rounded: beyond(rounded(tensor, None, act="dynamic")), "codes beyond ±64 would saturate"),
         (lambda tensor, rounded: rounded(tensor, 32, 3), "weights of 2, 4 or 8 bits, not 3"),
-        (lambda tensor, rounded: Factored(Dense(tensor), Dense(torch.eye(tensor.shape[1]))), "can't hold Factored"),
     ],
 )
 def test_what_would_be_wrong_or_is_not_written_is_refused(untied, tmp_path, rounded, form, message):

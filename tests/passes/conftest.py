@@ -14,10 +14,10 @@ from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.progress import Silent
 from compress.variant import Variant
-from compress.weight import Dense, Quantized
+from compress.weight import Dense, Factored, Masked, Quantized, Residual
 
 TOKENS = torch.randint(3, 300, (10, 32), generator=torch.Generator().manual_seed(1))
-ANY = Capability("test", (Dense, Quantized), bits=frozenset(range(2, 9)))
+ANY = Capability("test", (Dense, Masked, Quantized, Factored, Residual), bits=frozenset(range(2, 9)))
 """A target that holds everything."""
 Run = Callable[..., Variant]
 

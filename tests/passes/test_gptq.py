@@ -9,7 +9,7 @@ from compress.passes.grid import Grid
 from compress.passes.rounding import round_to_nearest
 from compress.passes.solve import Solver
 from compress.statistics import LinearInput
-from compress.weight import Dense
+from compress.weight import Dense, Masked
 
 F32 = torch.float32
 
@@ -322,14 +322,15 @@ def test_matrices_solved_together_equal_each_alone(kind, symmetric):
     """Of several heights, one of them with frozen zeros, one on a grid of its own."""
     inputs = reading(gram_of(correlated(192)))
     weights = {name: Dense(random(rows, 192, seed=rows)) for name, rows in (("q", 16), ("k", 8), ("v", 12))}
-    weights["k"] = Dense(weights["k"].tensor, random(8, 192, seed=4) > 0)
+    weights["k"] = Masked(weights["k"].tensor, random(8, 192, seed=4) > 0)
     grids = {name: Grid(3 if name == "v" else 4, 64, symmetric) for name in weights}
     together = solver(kind).solve(weights, grids, inputs)
     assert set(together) == set(weights)
     for name, weight in weights.items():
         alone = solver(kind).solve({name: weight}, {name: grids[name]}, inputs)[name]
         assert torch.equal(together[name].weight.codes, alone.weight.codes)
-        torch.testing.assert_close(together[name].weight.scale, alone.weight.scale)  # BLAS may sum in another order
+        assert torch.allclose(together[name].weight.scale, alone.weight.scale, rtol=1e-5)  # other sizes, other sums
         assert together[name].weight.bits == grids[name].bits
-        if weight.mask is not None:
+        if name == "k":
+            assert together[name].weight.mask is weight.mask
             assert not together[name].weight.dequantize()[~weight.mask].any()

@@ -5,13 +5,13 @@ from compress.block import Block
 from compress.errors import PassError
 from compress.inputs import BlockInputs
 from compress.passes.half import Bf16, Fp16
-from compress.weight import Dense
+from compress.weight import Dense, Masked
 
 
 @pytest.mark.parametrize(("item", "dtype"), [(Fp16(), torch.float16), (Bf16(), torch.bfloat16)])
 def test_every_float_tensor_is_rounded_once(item, dtype):
     matrix, vector, mask = torch.randn(4, 8), torch.randn(8), torch.rand(4, 8) > 0.5
-    block = Block("b", "layer", {"w": Dense(matrix, mask)}, {"v": vector, "ids": torch.arange(3)})
+    block = Block("b", "layer", {"w": Masked(matrix, mask)}, {"v": vector, "ids": torch.arange(3)})
     item.run(block, BlockInputs())
     assert torch.equal(block.weights["w"].tensor, matrix.to(dtype))
     assert block.weights["w"].mask is mask

@@ -11,7 +11,7 @@ from compress.export.ort_cpu import OrtCpu
 from compress.model import Model
 from compress.pipeline import Pipeline, parse_pass
 from compress.progress import Silent
-from compress.weight import Dense, Quantized
+from compress.weight import Dense, Masked, Quantized
 
 ANY = Capability("test", (Dense, Quantized), bits=frozenset(range(2, 9)))
 SYMMETRIC = "int8: act=dynamic needs symmetric 8-bit codes"
@@ -136,7 +136,7 @@ def test_a_tied_head_is_stored_once(llama, run, kind):
 
 def test_large_embeddings_are_rounded_in_parts(untied, run, monkeypatch):
     whole = run(untied, "int4:solver=rtn:embed=int4:asym").weight("model.embed_tokens.weight")
-    monkeypatch.setattr("compress.passes.integer._ROWS", 100)
+    monkeypatch.setattr("compress.passes.solve._ROWS", 100)
     parts = run(untied, "int4:solver=rtn:embed=int4:asym").weight("model.embed_tokens.weight")
     for what in ("codes", "scale", "zero_point"):
         assert torch.equal(getattr(whole, what), getattr(parts, what))
@@ -228,14 +228,14 @@ def test_a_layer_of_zeros_stays_one_and_is_reported_as_exact(untied, run, tmp_pa
 class Prune(WeightPass):
     """Every other weight of a layer is zero, and has to stay so."""
 
-    produces = (Dense,)
+    produces = (Masked,)
 
     def __str__(self):
         return "prune"
 
     def apply(self, name, weight, stats):
         mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) > 0.5
-        return Dense(weight.tensor * mask, mask)
+        return Masked(weight.tensor * mask, mask)
 
 
 Prune.name = "prune"

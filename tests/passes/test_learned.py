@@ -12,7 +12,7 @@ from compress.passes.learned import learn
 from compress.passes.solve import Solver
 from compress.progress import Silent
 from compress.walk import walk_blocks
-from compress.weight import Dense
+from compress.weight import Masked
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = torch.randint(3, 300, (128, 32), generator=torch.Generator().manual_seed(1))
@@ -26,7 +26,7 @@ def start(path, grid, masks=None, tokens=TOKENS):
     walk = walk_blocks(model, tokens, Silent(), originals=True)
     block, inputs = next((b, i) for b, i in walk if b.role == "layer")
     for name, mask in (masks or {}).items():
-        block.weights[name] = Dense(block.weights[name].tensor * mask, mask)
+        block.weights[name] = Masked(block.weights[name].tensor * mask, mask)
     solver, solved = Solver("gptq", True, "gar", mismatch=True), {}
     for stage in inputs.stages():
         here = {name: block.weights[name] for name in stage}

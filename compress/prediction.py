@@ -1,0 +1,131 @@
+"""How large a variant will be, from the architecture's config alone: no weight is read, nothing is solved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from compress.architecture import Architecture, any_architecture
+from compress.artifact import Kind
+from compress.block import Role
+from compress.contract import Capability
+from compress.manifest import StoredForm
+from compress.pipeline import Pipeline
+from compress.walk import layer_list
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A model without its weights: an `Outline` of any architecture that transformers knows."""
+
+    built: Architecture
+
+    @classmethod
+    def read(cls, path: Path) -> Sketch:
+        """From the ``config.json`` in a directory; a ModelError where there is none, or transformers can't use it."""
+        return cls(any_architecture(path))
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The architecture."""
+        return self.built.config
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it generates (decoder) or embeds (encoder)."""
+        return self.built.kind
+
+    @cached_property
+    def module(self) -> PreTrainedModel:
+        """The module, every tensor on torch's meta device."""
+        return self.built.meta_module()
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice."""
+        return self.kind == "decoder" and bool(self.config.tie_word_embeddings)
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name, tied ones once, on the meta device."""
+        tied = set(self.module.all_tied_weights_keys)
+        return {name: tensor for name, tensor in self.module.state_dict().items() if name not in tied}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the module's order."""
+        return tuple(self.tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return tuple(self.tensors[name].shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a float number in the checkpoint, as its config has it; float32 where it doesn't say."""
+        dtype = self.config.dtype
+        return dtype.itemsize if isinstance(dtype, torch.dtype) else torch.float32.itemsize
+
+    @cached_property
+    def _layers(self) -> str:
+        return layer_list(self.module)[0]
+
+    def role(self, name: str) -> Role:
+        """The kind of block that a tensor is in; ``rest`` has no matrices."""
+        if name.startswith(f"{self._layers}."):
+            return "layer"
+        module = self.module.get_submodule(name.rpartition(".")[0])
+        if module is self.module.get_input_embeddings():
+            return "tied" if self.tied else "embedding"
+        return "head" if module is self.module.get_output_embeddings() and name.endswith(".weight") else "rest"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How every matrix will be stored, and the bytes of what is no matrix."""
+
+    weights: dict[str, StoredForm]
+    vector_nbytes: int
+    parameters: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything that is stored, tied matrices once; as `Manifest.nbytes` has them."""
+        return self.vector_nbytes + sum(stored.nbytes for stored in self.weights.values())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits over the original's weights."""
+        return 8 * self.nbytes / self.parameters
+
+
+def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Prediction:
+    """What a pipeline will make of a model, on a target that ``holds`` so much; without one, the model as it is.
+
+    Raises UsageError where a pass can't work on the model, or only the weights tell.
+    """
+    passes = [item.settle(sketch, holds) for item in pipeline.weight_passes] if pipeline else []
+    weights: dict[str, StoredForm] = {}
+    vectors = 0
+    size = sketch.itemsize
+    for item in passes:
+        size = item.vector_itemsize(size)
+    for name, tensor in sketch.tensors.items():
+        role, shape = sketch.role(name), sketch.shape(name)
+        if role == "rest" or len(shape) != 2:
+            vectors += math.prod(shape) * (size if tensor.is_floating_point() else tensor.element_size())
+            continue
+        stored = StoredForm.dense((shape[0], shape[1]), sketch.itemsize)
+        for item in passes:
+            stored = item.predict(name, role, stored)
+        weights[name] = stored
+    return Prediction(weights, vectors, sum(math.prod(sketch.shape(name)) for name in sketch.names))

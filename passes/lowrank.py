@@ -1,0 +1,160 @@
+"""Low rank: a linear's matrix as a product of two thin ones, wherever that is smaller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from compress.block import Block, Role
+from compress.contract import Capability, Statistic, WeightPass
+from compress.errors import PassError, UsageError
+from compress.inputs import BlockInputs
+from compress.manifest import LEFT_DENSE, StoredForm, WeightReport
+from compress.passes.gptq import DAMPING
+from compress.passes.ranks import Offer, share, shrinks, step
+from compress.passes.selection import SKIP, Skipped
+from compress.passes.whitening import Metric, Spectrum
+from compress.statistics import InputStatistics
+from compress.weight import Dense, Factored, Weight
+
+if TYPE_CHECKING:
+    from compress.checkpoint import Outline
+
+
+@dataclass(frozen=True)
+class Lowrank(WeightPass):
+    """Matrices as products of two thin ones, where that is smaller; give one of rank, keep and energy."""
+
+    name: ClassVar[str] = "lowrank"
+    accepts: ClassVar[tuple[type, ...]] = (Dense,)
+    produces: ClassVar[tuple[type, ...]] = (Factored,)
+
+    rank: float | None = Field(
+        None, gt=0, lt=1, description="rank of the products, as a share of the smaller side of the matrix"
+    )
+    keep: float | None = Field(
+        None, gt=0, lt=1, description="bytes of the layers' matrices that stay, as a share; shared out by loss a byte"
+    )
+    energy: float | None = Field(
+        None, gt=0, lt=1, description="share of the outputs' energy (Σσ²) that each product keeps"
+    )
+    whiten: Literal["on", "off"] = Field(
+        "on", description="on: lose least of the outputs on calibration text; off: of the matrix, a plain SVD"
+    )
+    mismatch: Literal["on", "off"] = Field(
+        "off", description="aim at the original model's outputs, given what the compressed layers deliver"
+    )
+    head: Literal["lowrank", "float"] = Field(
+        "lowrank", description="an untied output head, where rank or energy is given; a tied one is left alone"
+    )
+    skip: str = Field("", description=SKIP)
+    ranks: Mapping[str, int] = Field(default_factory=dict, exclude=True)
+    """Each matrix's rank, once they are planned; 0: it stays dense."""
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.rank, self.keep, self.energy)) != 1:
+            raise ValueError("give exactly one of rank, keep and energy, like rank=0.625")
+
+    def settle(self, model: Outline, holds: Capability) -> Self:
+        """Refuse patterns that match nothing, and options that contradict each other."""
+        Skipped(self.skip).check(self.name, model)
+        if self.whiten == "off" and self.mismatch == "on":
+            raise UsageError("lowrank: mismatch=on needs whiten=on, which knows the inputs")
+        return self
+
+    def needs(self) -> Statistic:
+        """The inputs' Gram, and the original model's beside them; nothing for a plain SVD."""
+        if self.whiten == "off":
+            return Statistic.NONE
+        return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
+
+    def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
+        """Share a byte budget out over the layers' matrices."""
+        if self.keep is None:
+            return self
+        offers = {}
+        for block, inputs in walk():
+            if block.role == "layer":
+                open_ = [name for name in block.weights if name not in Skipped(self.skip)]
+                level = min(self.needs(), Statistic.GRAM)
+                for names, seen in inputs.staged(level, open_):
+                    metric = Metric(seen, self.whiten == "on")
+                    for name in names:
+                        matrix = block.weights[name].dequantize()
+                        offers[name] = Offer((matrix.shape[0], matrix.shape[1]), metric.spectrum(matrix).losses)
+        return replace(self, ranks=share(offers, self.keep))
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """A product of the rank that the shape alone tells; a UsageError where it hangs on the numbers."""
+        if self.rank is None:
+            raise UsageError("lowrank: ranks by keep and energy hang on the weights; give rank to predict sizes")
+        if role not in self._roles or name in Skipped(self.skip):
+            return stored
+        rank = self._fixed(name, stored.shape)
+        if rank is None or not shrinks(stored.shape, rank):
+            return stored
+        (rows, columns), itemsize = stored.shape, stored.itemsize
+        return StoredForm.product(StoredForm.dense((rows, rank), itemsize), StoredForm.dense((rank, columns), itemsize))
+
+    def run(self, block: Block, inputs: BlockInputs) -> None:
+        """Factor a layer's matrices in the order in which they run, each stage on what the ones before it left."""
+        if block.role not in self._roles:
+            return
+        level = self.needs() if block.role == "layer" else Statistic.NONE
+        open_ = [name for name in block.weights if name not in Skipped(self.skip)]
+        for names, seen in inputs.staged(level, open_):
+            metric = Metric(seen, self.whiten == "on")
+            for name in names:
+                old = block.weights[name]
+                block.weights[name] = new = self._factor(name, old, metric)
+                gram = seen.gram if metric.root is not None and seen is not None else None
+                block.reports[name] = _report(old, new, gram)
+
+    def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
+        """One matrix by itself, with its inputs' statistics."""
+        return self._factor(name, weight, Metric(stats.get(name), self.whiten == "on"))
+
+    @property
+    def _roles(self) -> tuple[Role, ...]:
+        """Blocks whose matrices are factored; a head's loss can't be held against a layer's, so it takes no share."""
+        return ("layer", "head") if self.head == "lowrank" and self.keep is None else ("layer",)
+
+    def _factor(self, name: str, weight: Weight, metric: Metric) -> Weight:
+        """The product of the matrix's rank, or the matrix where that would be no smaller."""
+        if not isinstance(weight, Dense):
+            raise PassError(f"lowrank works on dense weights; {name} is {type(weight).__name__}")
+        fixed = self._fixed(name, weight.shape)
+        if fixed is not None and not shrinks(weight.shape, fixed):
+            return weight
+        spectrum = metric.spectrum(metric.target(weight.tensor, DAMPING))
+        rank = fixed if fixed is not None else self._enough(weight.shape, spectrum)
+        return spectrum.product(rank, weight.tensor.dtype) if shrinks(weight.shape, rank) else weight
+
+    def _fixed(self, name: str, shape: tuple[int, int]) -> int | None:
+        """The rank of a matrix where it doesn't hang on its numbers, or was planned."""
+        if self.rank is not None:
+            return max(int(self.rank * min(shape) / step(shape)), 1) * step(shape)
+        return self.ranks.get(name, 0) if self.keep is not None else None
+
+    def _enough(self, shape: tuple[int, int], spectrum: Spectrum) -> int:
+        """The smallest rank that keeps the wanted share of the energy."""
+        assert self.energy is not None
+        kept = spectrum.losses.cumsum(0)
+        rank = int((kept < self.energy * kept[-1]).sum()) + 1
+        return math.ceil(rank / step(shape)) * step(shape)
+
+
+def _report(old: Weight, new: Weight, gram: Tensor | None) -> WeightReport:
+    if new is old:
+        return WeightReport(
+            solver=f"{LEFT_DENSE}: no product that keeps enough of it is smaller", error=None, weight_error=0.0
+        )
+    assert isinstance(new, Factored)
+    solver = f"{'svd' if gram is None else 'whitened svd'}, rank {new.right.shape[0]}"
+    return WeightReport.of(solver, old.dequantize(), new.dequantize(), gram)
