@@ -54,7 +54,7 @@ class Hf(Target):
             )
         else:
             _prove_loads(checkpoint)
-        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.manifest.source.parameters, *_sizes(checkpoint))
+        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.parameters, *_sizes(checkpoint))
         artifact.save()
         return artifact
 
