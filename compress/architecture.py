@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,12 @@ class Architecture:
         """The module without weights: every tensor on torch's meta device."""
         with quiet_transformers(), torch.device("meta"):
             return self.cls(copy.deepcopy(self.config), **self.options)
+
+    def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
+        """The same with a config that ``resize`` has changed."""
+        config = copy.deepcopy(self.config)
+        resize(config)
+        return replace(self, config=config)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor of the module by its name."""

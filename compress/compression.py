@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from compress.architecture import Architecture
 from compress.block import Block
-from compress.contract import Capability, Statistic, WeightPass
+from compress.contract import Capability, Pass, Statistic, WeightPass
 from compress.errors import PassError
 from compress.inputs import BlockInputs
 from compress.machine import machine, versions
@@ -47,9 +46,16 @@ class Calibration:
 def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
     """The pipeline with every option decided for this model and a target that ``holds`` so much.
 
+    Each pass decides on the shapes that the ones before it leave.
+
     Raises UsageError where a pass can't work on them.
     """
-    return replace(pipeline, passes=tuple(item.settle(model, holds) for item in pipeline.passes))
+    settled: list[Pass] = []
+    for item in pipeline.passes:
+        settled.append(one := item.settle(model, holds))
+        if isinstance(one, WeightPass):
+            model = model.resized(one.resize)
+    return replace(pipeline, passes=tuple(settled))
 
 
 def compress_model(
@@ -122,10 +128,9 @@ def _source(model: Model) -> Source:
 
 def _resized(built: Architecture, passes: Sequence[WeightPass]) -> tuple[list[Shapes], Architecture]:
     """The shapes that tensors have after each pass, and the architecture that all of them together leave."""
-    built = replace(built, config=copy.deepcopy(built.config))
     shapes: list[Shapes] = []
     for item in passes:
-        item.resize(built.config)
+        built = built.resized(item.resize)
         shapes.append(built.shapes())
     return shapes, built
 
