@@ -110,8 +110,11 @@ class LayerInputs(BlockInputs):
                 if id(x) not in current:
                     current[id(x)] = stats.get(name) or LinearInput(level)
                     weight = importance if self._writes_residual(name) else None
+                    exact = before.get(name)
+                    if exact is not None and exact.shape != x.shape:
+                        exact = x  # channels were dropped here: the original has nothing to compare them with
                     with fast_products():
-                        current[id(x)].update(x, share, before.get(name), weight)
+                        current[id(x)].update(x, share, exact, weight)
                 stats[name] = current[id(x)]
         release_memory()
         return stats

@@ -181,7 +181,7 @@ class Prune(WeightPass):
             try:
                 smaller.validate()
             except Exception as error:  # transformers has no common class for what a config can be wrong in
-                return first_line(error)
+                return first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
             return None
 
         if reason := refusal(self._kept(units)):
