@@ -95,7 +95,10 @@ class Pass(ABC):
 
 
 class WeightPass(Pass):
-    """Changes how weights are stored."""
+    """Changes how weights are stored.
+
+    ``accepts`` and ``produces`` are weight forms; a pass that produces none leaves each matrix in the form that it has.
+    """
 
     accepts: ClassVar[tuple[type, ...]] = (Dense,)
     produces: ClassVar[tuple[type, ...]]

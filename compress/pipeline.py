@@ -141,5 +141,6 @@ def _conflict(order: Sequence[WeightPass]) -> str | None:
             return (
                 f"{item.name} works on {takes} weights, but {before.name if before else 'the model'} may leave {made}"
             )
-        forms, before = item.produces, item
+        if item.produces:
+            forms, before = item.produces, item
     return None

@@ -27,7 +27,7 @@ Run = Callable[..., Variant]
 def exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products in float32 throughout, whatever the processor could do faster."""
     monkeypatch.setattr("compress.inputs.fast_products", contextlib.nullcontext)
-    monkeypatch.setattr("compress.passes.learned.fast_products", contextlib.nullcontext)
+    monkeypatch.setattr("compress.passes.reconstruct.fast_products", contextlib.nullcontext)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_named_layers_go(tiny, run, name):
     )
     del stack[2], stack[0]
     kept.config.num_hidden_layers = 1
-    kept.config.layer_types = ["full_attention"]
+    kept.config.layer_types, kept.config.use_cache = ["full_attention"], False
     assert torch.equal(said(variant.torch_module()), said(kept))
     assert torch.equal(said(reloaded(variant)), said(kept))
 
