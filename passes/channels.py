@@ -61,7 +61,7 @@ def drop_channels(
     if solver == "nystrom" and shift == 0:
         solver, said = "dropped", "dropped (fallback: its inputs are zero on all of the calibration text)"
     if solver == "nystrom":
-        kept, fitted = eliminate(exact, inputs.gram, inputs.mismatch, shift, units, count)
+        kept, fitted = eliminate(exact, inputs.gram, shift, units, count)
     else:
         kept = torch.ones(units, dtype=torch.bool)
         kept[energy(exact, inputs.gram, units).argsort()[:count]] = False

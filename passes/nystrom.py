@@ -1,8 +1,9 @@
 """Which inputs of a matrix can go, and what the others' weights must become to stand in for them.
 
-With C = E[x xᵀ] of the inputs that reach the matrix W and D = E[(y - x) xᵀ], y being the original model's inputs, the
-weights V on the kept inputs S that come closest to the original's outputs W y are Nyström's (MoDeGPT, Lin et al., arXiv
-2408.09632). They are held by a ridge to what they were, not to zero: few tokens then move them little.
+With C = E[x xᵀ] of the inputs that reach the matrix W, the weights V on the kept inputs S that come closest to its
+outputs W x are Nyström's (MoDeGPT, Lin et al., arXiv 2408.09632). They are held by a ridge to what they were, not to
+zero: few tokens then move them little. That the inputs are no longer the original model's is not made up for here: at
+damage of this size such a correction feeds on its own errors from layer to layer, and the hidden states explode.
 
 What goes is found by elimination (ZipLM, Kurtic et al., arXiv 2302.04089): with P = (C + λI)⁻¹ at hand, dropping the
 inputs R moves the others' weights by -W_R P_RR⁻¹ P_RS, and P by -P_SR P_RR⁻¹ P_RS. All in float64.
@@ -24,20 +25,15 @@ def ridge(gram: Tensor, tokens: int) -> float:
     return _DOUBT * len(gram) / tokens * float(gram.diagonal().double().mean())
 
 
-def eliminate(
-    weight: Tensor, gram: Tensor, mismatch: Tensor | None, shift: float, units: int, count: int
-) -> tuple[Tensor, Tensor]:
+def eliminate(weight: Tensor, gram: Tensor, shift: float, units: int, count: int) -> tuple[Tensor, Tensor]:
     """Drop ``count`` of ``units`` equal runs of the inputs of ``weight`` ``[out, in]``, which the others stand in for.
 
     Returns which runs are kept, bool ``[units]``, and the weights of the kept inputs, ``[out, kept]``. They minimize
-    E‖W y - V x_S‖² + λ‖V - W_S‖² with λ = ``shift`` > 0: V = W_S + (W (C + D)_S - W_S C_SS) (C_SS + λI)⁻¹.
+    E‖W x - V x_S‖² + λ‖V - W_S‖² with λ = ``shift`` > 0: V = W_S + W_R C_RS (C_SS + λI)⁻¹, R being what goes.
     """
     size = weight.shape[1] // units
-    inverse = gram.double() + shift * torch.eye(len(gram), dtype=torch.float64)
-    inverse = torch.linalg.inv(inverse)
+    inverse = torch.linalg.inv(gram.double() + shift * torch.eye(len(gram), dtype=torch.float64))
     left = weight.double()
-    if mismatch is not None:
-        left = left + left @ mismatch.double() @ inverse
     kept = torch.ones(units, dtype=torch.bool)
     for most in torch.arange(count).tensor_split(min(count, _ROUNDS)):
         cost = _costs(left, inverse, shift, units).masked_fill(~kept, torch.inf)

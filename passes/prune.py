@@ -52,7 +52,7 @@ class Prune(WeightPass):
     )
     compensate: Literal["on", "off"] = Field(
         "on",
-        description="mlp, heads: what is kept stands in for what goes, fitted to the original's outputs; off drops "
+        description="mlp, heads: what is kept stands in for what goes, fitted to the layer's outputs; off drops "
         "what adds the least",
     )
     layers: str = Field("", description="blocks: which layers go, by their numbers from 0, joined by +, like 20+21")
@@ -76,10 +76,8 @@ class Prune(WeightPass):
         return replace(self, head=head_size(config))
 
     def needs(self) -> Statistic:
-        """The reader's Gram, and the original model's inputs beside it; for whole layers text alone."""
-        if self.what == "blocks":
-            return Statistic.AMAX
-        return Statistic.MISMATCH if self.compensate == "on" else Statistic.GRAM
+        """The Gram of what the channels' reader reads; for whole layers text alone."""
+        return Statistic.AMAX if self.what == "blocks" else Statistic.GRAM
 
     def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
         """Choose the layers that go: those whose outputs point most nearly where their inputs do.
