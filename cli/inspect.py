@@ -69,6 +69,7 @@ def _header(manifest: Manifest) -> list[str]:
         f"{source.name} ({source.architecture}, {source.parameters / 1e6:.1f} million parameters)",
         f"  recipe       {','.join(manifest.recipe)}",
         f"  calibration  {manifest.calibration}",
+        *([f"  parameters   {manifest.resized}"] if manifest.resized else []),
         f"  weights      {source.nbytes / 1e6:.1f} MB → {nbytes / 1e6:.1f} MB ({nbytes / source.nbytes:.2f}×), "
         f"{manifest.bits_per_weight:.2f} bits a weight",
     ]
@@ -126,6 +127,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     layers = layers_of(manifest)
     return {
         **manifest.model_dump(include={"source", "pipeline", "recipe", "seed", "calibration"}),
+        "parameters": manifest.parameters,
         "nbytes": manifest.nbytes,
         "ratio": manifest.nbytes / manifest.source.nbytes,
         "bits_per_weight": manifest.bits_per_weight,

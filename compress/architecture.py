@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,16 @@ class Architecture:
         with quiet_transformers(), torch.device("meta"):
             return self.cls(copy.deepcopy(self.config), **self.options)
 
+    def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
+        """The same with a config that ``resize`` has changed."""
+        config = copy.deepcopy(self.config)
+        resize(config)
+        return replace(self, config=config)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor of the module by its name."""
+        return {name: tuple(tensor.shape) for name, tensor in self.meta_module().state_dict().items()}
+
 
 def check_config(path: Path, trust_remote_code: bool) -> None:
     """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code."""
@@ -78,7 +88,7 @@ def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype 
     def read(name: str) -> Tensor:
         return checkpoint.weight(name).dequantize() if len(shapes[name]) == 2 else checkpoint.tensor(name)
 
-    shapes = {name: tensor.shape for name, tensor in built.meta_module().state_dict().items()}
+    shapes = built.shapes()
     state = {name: read(name) for name in checkpoint.names}
     with quiet_transformers():
         module = built.cls.from_pretrained(None, config=built.config, state_dict=state, dtype=dtype, **built.options)

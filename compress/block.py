@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from torch import Tensor
 
@@ -13,7 +13,11 @@ from compress.manifest import WeightReport
 from compress.weight import Weight
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transformers import PretrainedConfig
+
+T = TypeVar("T")
 
 Role = Literal["layer", "embedding", "head", "tied", "rest"]
 
@@ -36,10 +40,12 @@ class Fold:
 @dataclass
 class Block:
     """Names are the checkpoint's. Passes replace entries of ``weights`` and ``vectors``; nothing else changes a model.
+    What they make narrower or leave out, they also say of the variant's config (`WeightPass.resize`).
 
     ``role``: a repeated layer, the token embedding, the head, both of them in one (``tied``), or what is left over (the
     last norm, position tables), which has no weights, only vectors. A pass that knows how it found a matrix and what
-    that cost says so in ``reports``; for the others the runner compares what came with what was left.
+    that cost says so in ``reports``; for the others the runner compares what came with what was left. A layer that is
+    ``dropped`` hands its inputs on as they are and isn't written.
     """
 
     name: str
@@ -48,6 +54,19 @@ class Block:
     vectors: dict[str, Tensor]
     folds: Sequence[Fold] = ()
     reports: dict[str, WeightReport] = field(default_factory=dict)
+    dropped: bool = False
+
+    def numbered(self, index: int) -> Block:
+        """A layer by the name that it has where it is the layer ``index``; another block as it is."""
+        if self.role != "layer":
+            return self
+        name = f"{self.name.rpartition('.')[0]}.{index}"
+
+        def renamed(tensors: Mapping[str, T]) -> dict[str, T]:
+            return {f"{name}{key.removeprefix(self.name)}": each for key, each in tensors.items()}
+
+        weights, vectors, reports = renamed(self.weights), renamed(self.vectors), renamed(self.reports)
+        return replace(self, name=name, weights=weights, vectors=vectors, folds=(), reports=reports)
 
 
 def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tuple[Fold, ...]:

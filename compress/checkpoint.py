@@ -53,6 +53,10 @@ class Checkpoint(Protocol):
         """Whether it generates (decoder) or embeds (encoder)."""
 
     @property
+    def parameters(self) -> int:
+        """How many weights the model has that this is, or was made from; tied ones count once."""
+
+    @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice (then only the embedding's name appears)."""
 

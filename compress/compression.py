@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from compress.architecture import Architecture
 from compress.block import Block
-from compress.contract import Capability, Statistic, WeightPass
+from compress.contract import Capability, Pass, Statistic, WeightPass
 from compress.errors import PassError
+from compress.inputs import BlockInputs
 from compress.machine import machine, versions
 from compress.manifest import LayerReport, Manifest, Source, WeightReport
 from compress.model import Model
@@ -22,6 +24,8 @@ from compress.progress import Progress
 from compress.variant import Variant, VariantWriter
 from compress.walk import walk_blocks
 from compress.weight import Weight, is_finite, keeps_zeros, merged
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 _SURVEYED = 4
 """Calibration windows that a pass sees when it plans."""
@@ -42,9 +46,16 @@ class Calibration:
 def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
     """The pipeline with every option decided for this model and a target that ``holds`` so much.
 
+    Each pass decides on the shapes that the ones before it leave.
+
     Raises UsageError where a pass can't work on them.
     """
-    return replace(pipeline, passes=tuple(item.settle(model, holds) for item in pipeline.passes))
+    settled: list[Pass] = []
+    for item in pipeline.passes:
+        settled.append(one := item.settle(model, holds))
+        if isinstance(one, WeightPass):
+            model = model.resized(one.resize)
+    return replace(pipeline, passes=tuple(settled))
 
 
 def compress_model(
@@ -69,36 +80,38 @@ def compress_model(
     tokens = text.tokens if text else None
     torch.manual_seed(seed)
     survey = partial(walk_blocks, model, None if tokens is None else tokens[:_SURVEYED], progress, doing="surveying")
-    passes = [item.plan(survey) for item in settled.weight_passes]
-    writer = VariantWriter(model, out)
+    planned = [item.plan(survey) if isinstance(item, WeightPass) else item for item in settled.passes]
+    passes = [item for item in planned if isinstance(item, WeightPass)]
+    shapes, built = _resized(model.built, passes)
+    writer = VariantWriter(model, built, out)
     layers: dict[str, LayerReport] = {}
     idle = dict.fromkeys(map(str, passes))
-    begin = time.perf_counter()
+    begin, kept = time.perf_counter(), 0
     for block, inputs in walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH):
         loaded = dict(block.weights)
-        for item in passes:
-            before, told = dict(block.weights), dict(block.reports)
-            vectors = dict(block.vectors)
-            item.run(block, inputs)
-            _check(item, before, block.weights)
-            _report(item, before, told, block)
-            if any(block.weights[name] is not old for name, old in before.items()) or any(
-                block.vectors[name] is not old for name, old in vectors.items()
-            ):
-                idle.pop(str(item), None)
-        stored = {name: merged(weight) if merge else weight for name, weight in block.weights.items()}
-        writer.add(stored, block.vectors, loaded)
+        for item in _run(passes, shapes, block, inputs, kept):
+            idle.pop(str(item), None)
+        if block.dropped:
+            continue
+        stored = block.numbered(kept)
+        kept += block.role == "layer"
+        names = zip(stored.weights, block.weights, strict=True)
+        same = {new: old for new, old in names if block.weights[old] is loaded[old]}
+        weights = {name: merged(weight) if merge else weight for name, weight in stored.weights.items()}
+        writer.add(weights, stored.vectors, same)
         now = time.perf_counter()
-        if block.reports:
-            layers[block.name] = LayerReport(seconds=now - begin, weights=block.reports)
+        if stored.reports:
+            layers[stored.name] = LayerReport(seconds=now - begin, weights=stored.reports)
         begin = now
     for name in idle:
         progress.notice(f"{name} changed nothing")
+    if kept != (count := built.config.num_hidden_layers):
+        raise PassError(f"{kept} layers are left, but by the variant's config {count} are needed")
     return writer.finish(
         Manifest(
             source=_source(model),
             pipeline=str(pipeline),
-            recipe=[str(item) for item in settled.passes],
+            recipe=[str(item) for item in planned],
             seed=seed,
             calibration=str(text) if text else "none",
             versions=versions(),
@@ -120,6 +133,36 @@ def _source(model: Model) -> Source:
     )
 
 
+def _resized(built: Architecture, passes: Sequence[WeightPass]) -> tuple[list[Shapes], Architecture]:
+    """The shapes that tensors have after each pass, and the architecture that all of them together leave."""
+    shapes: list[Shapes] = []
+    for item in passes:
+        built = built.resized(item.resize)
+        shapes.append(built.shapes())
+    return shapes, built
+
+
+def _run(
+    passes: Sequence[WeightPass], shapes: Sequence[Shapes], block: Block, inputs: BlockInputs, index: int
+) -> Iterator[WeightPass]:
+    """Run passes over a block, which will be the variant's layer ``index`` unless one drops it; yield what acts."""
+    for item, expected in zip(passes, shapes, strict=True):
+        before, vectors, told = dict(block.weights), dict(block.vectors), dict(block.reports)
+        item.run(block, inputs)
+        if block.dropped:
+            yield item
+            return
+        _check_shapes(item, block, block.numbered(index), expected)
+        _check(item, before, block.weights)
+        _report(item, before, told, block)
+        if _differ(before, block.weights) or _differ(vectors, block.vectors):
+            yield item
+
+
+def _differ(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
+    return any(after[name] is not old for name, old in before.items())
+
+
 def _report(item: WeightPass, before: Mapping[str, Weight], told: Mapping[str, WeightReport], block: Block) -> None:
     """Say what a pass cost the matrices that it changed without a word of its own.
 
@@ -134,14 +177,23 @@ def _report(item: WeightPass, before: Mapping[str, Weight], told: Mapping[str, W
             block.reports[name] = last.model_copy(update={"solver": f"{first.solver}, then {last.solver}"})
 
 
+def _check_shapes(item: WeightPass, block: Block, stored: Block, expected: Shapes) -> None:
+    """Hold a block against the shapes of its tensors by the names that they are stored by."""
+    held = {**block.weights, **block.vectors}
+    for name, written in zip(held, {**stored.weights, **stored.vectors}, strict=True):
+        shape = tuple(held[name].shape)
+        if shape != (wanted := expected.get(written, shape)):
+            raise PassError(
+                f"{item.name} left {name} as {list(shape)}, but by the variant's config {list(wanted)} is needed"
+            )
+
+
 def _check(item: WeightPass, before: Mapping[str, Weight], after: Mapping[str, Weight]) -> None:
     """The postconditions of every pass; a PassError names the pass, the weight and what it broke."""
     for name, old in before.items():
         new = after.get(name)
         if new is None:
             raise PassError(f"{item.name} lost {name}; this is a bug in the pass")
-        if new.shape != old.shape:
-            raise PassError(f"{item.name} changed {name} from {list(old.shape)} to {list(new.shape)}")
         if new.nbytes() > old.nbytes():
             raise PassError(f"{item.name} made {name} larger: {new.nbytes()} bytes instead of {old.nbytes()}")
         if not is_finite(new):

@@ -21,6 +21,7 @@ from compress.weight import Dense, Weight
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from transformers import PretrainedConfig
 
     from compress.block import Block, Role
     from compress.checkpoint import Outline
@@ -131,6 +132,12 @@ class WeightPass(Pass):
         nothing.
         """
         return self
+
+    def resize(self, config: PretrainedConfig) -> None:
+        """Change the variant's ``config`` in place to the shapes that `run` leaves; by default there is nothing to say.
+
+        Called once, after `plan`. The runner holds what `run` leaves against the shapes that this config gives.
+        """
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Change a block's weights in place; by default, each linear by itself through `apply`."""

@@ -83,6 +83,7 @@ class LayerInputs(BlockInputs):
         self.originals = originals
         self.calls = calls
         self.batches = len(states)
+        self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
         self._stages: list[tuple[str, ...]] | None = None
         self._importance: dict[int, Tensor] = {}
         self._original = None
@@ -124,7 +125,10 @@ class LayerInputs(BlockInputs):
                 if id(x) not in current:
                     current[id(x)] = stats.get(name) or LinearInput(level)
                     weight = importance if self._writes_residual(name) else None
-                    current[id(x)].update(x, share, before.get(name), weight)
+                    exact = before.get(name)
+                    if exact is not None and exact.shape != x.shape:
+                        exact = x  # channels were dropped here: the original has nothing to compare them with
+                    current[id(x)].update(x, share, exact, weight)
                 stats[name] = current[id(x)]
         release_memory()
         return stats
@@ -150,10 +154,11 @@ class LayerInputs(BlockInputs):
         return self._run(self._reference, self.originals[batch])
 
     def advance(self) -> None:
-        """Replace the states by the outputs: of the block as it is now, and of the original."""
+        """Replace the states by the outputs: of the block as it is now, unless it is dropped, and of the original."""
         self.refresh()
-        for i, state in enumerate(self.states):
-            self.states[i] = waiting(self._run(self.layer, state))
+        if not self.block.dropped:
+            for i, state in enumerate(self.states):
+                self.states[i] = waiting(self._run(self.layer, state))
         originals = self.originals or []
         for i, state in enumerate(originals):
             originals[i] = waiting(self._run(self._reference, state))
@@ -182,7 +187,7 @@ class LayerInputs(BlockInputs):
     def _writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
         alone = (name,) in self.stages()
-        return alone and self.block.weights[name].shape[0] == self.states[0].shape[-1]
+        return alone and self._outputs[name] == self.states[0].shape[-1]
 
     @torch.no_grad()
     def _run(self, layer: nn.Module, state: Tensor) -> Tensor:
@@ -228,10 +233,15 @@ def _linears(layer: nn.Module, block: str) -> dict[str, nn.Linear]:
 
 
 def fill(layer: nn.Module, block: Block) -> None:
-    """Give a layer the weights that its block holds now, in float32."""
+    """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
     state = {name: weight.dequantize() for name, weight in block.weights.items()}
     state |= {name: vector.float() for name, vector in block.vectors.items()}
-    layer.load_state_dict({name.removeprefix(f"{block.name}."): t for name, t in state.items()}, assign=True)
+    local = {name.removeprefix(f"{block.name}."): tensor for name, tensor in state.items()}
+    for name, held in layer.state_dict().items():
+        if name in local and local[name].shape != held.shape:  # which no state dict may change
+            owner, _, attribute = name.rpartition(".")
+            setattr(layer.get_submodule(owner), attribute, nn.Parameter(local[name]))
+    layer.load_state_dict(local, assign=True)
     layer.requires_grad_(False)
 
 

@@ -183,6 +183,8 @@ class Manifest(BaseModel):
     weights: dict[str, StoredForm] = Field(default_factory=dict)
     vector_nbytes: int = 0
     """bytes of what is no matrix: norms, biases, position tables"""
+    parameters: int = 0
+    """how many weights the passes left, tied ones once"""
     layers: dict[str, LayerReport] = Field(default_factory=dict)
     """by block: ``model.layers.0``, ``embedding``, ``head``, or ``tied`` where one matrix is both"""
 
@@ -190,6 +192,14 @@ class Manifest(BaseModel):
     def nbytes(self) -> int:
         """Bytes of everything that is stored, tied matrices once."""
         return self.vector_nbytes + sum(stored.nbytes for stored in self.weights.values())
+
+    @property
+    def resized(self) -> str | None:
+        """How many weights the passes left of the original's, or None where all of them."""
+        before, after = self.source.parameters, self.parameters
+        if after in (0, before):
+            return None
+        return f"{before / 1e6:.1f} → {after / 1e6:.1f} million ({after / before:.2f}×)"
 
     @property
     def bits_per_weight(self) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,7 +146,19 @@ class Model:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, from the headers alone."""
-        return self.shards.shapes[self.stored[name]]
+        return self._shapes[name]
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.built.shapes()
+
+    def resized(self, resize: Callable[[PretrainedConfig], None]) -> Model:
+        """What a pass that changes the config so will leave: for names and shapes, not to be read from."""
+        built = self.built.resized(resize)
+        if built.config.to_dict() == self.config.to_dict():
+            return self
+        names = built.shapes()
+        return replace(self, built=built, stored={new: old for new, old in self.stored.items() if new in names})
 
 
 def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> None:

@@ -69,6 +69,7 @@ def write_card(directory: Path, manifest: Manifest) -> None:
         "",
         f"- recipe: `{','.join(manifest.recipe)}`, seed {manifest.seed}",
         f"- calibration: {manifest.calibration}",
+        *([f"- parameters: {manifest.resized}"] if manifest.resized else []),
         f"- weights: {manifest.nbytes / 1e6:.1f} MB, against the original's {source.nbytes / 1e6:.1f} MB",
         *_losses(manifest),
         "- every option, version and weight form: `compress.json`",

@@ -113,7 +113,11 @@ def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Pre
 
     Raises UsageError where a pass can't work on the model, or only the weights tell.
     """
-    passes = [item.settle(sketch, holds) for item in pipeline.weight_passes] if pipeline else []
+    parameters = sum(math.prod(sketch.shape(name)) for name in sketch.names)
+    passes = []
+    for item in pipeline.weight_passes if pipeline else ():
+        passes.append(one := item.settle(sketch, holds))
+        sketch = Sketch(sketch.built.resized(one.resize))
     weights: dict[str, StoredForm] = {}
     vectors = 0
     size = sketch.itemsize
@@ -128,4 +132,4 @@ def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Pre
         for item in passes:
             stored = item.predict(name, role, stored)
         weights[name] = stored
-    return Prediction(weights, vectors, sum(math.prod(sketch.shape(name)) for name in sketch.names))
+    return Prediction(weights, vectors, parameters)

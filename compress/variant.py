@@ -38,37 +38,44 @@ class VariantWriter:
     """Takes a variant's tensors one after another and writes a shard whenever one is full.
 
     Loaders can't tie compressed weights, so a tied matrix that is quantized is stored under both of its names and the
-    config says untied; the manifest and every ONNX target keep it tied.
+    config says untied; the manifest and every ONNX target keep it tied. ``built`` is the variant's architecture.
     """
 
-    def __init__(self, model: Model, directory: Path) -> None:
-        module = model.meta_module()
+    def __init__(self, model: Model, built: Architecture, directory: Path) -> None:
+        module = built.meta_module()
         self.model = model
+        self.config = built.config
         self.directory = directory
         self.forms: dict[str, StoredForm] = {}
         # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
-        loaded = replace(model.built, options={}).meta_module()
+        loaded = replace(built, options={}).meta_module()
         self._linears = [f"{n}.weight" for n, m in loaded.named_modules() if isinstance(m, torch.nn.Linear)]
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
-        self._pending: dict[str, Tensor | None] = {}
+        self._pending: dict[str, Tensor | str] = {}
         self._shards: list[list[str]] = []
         self._bytes = 0
         self._pending_bytes = 0
         self._vector_bytes = 0
+        self._parameters = 0
         self._dtypes: Counter[torch.dtype] = Counter()
 
-    def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor], loaded: Mapping[str, Weight]) -> None:
-        """Take in a block's matrices and vectors; what is still as ``loaded`` is read again when it is written."""
+    def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor], unchanged: Mapping[str, str]) -> None:
+        """Take in a block's matrices and vectors by the names that they get.
+
+        What is ``unchanged`` goes by that name in the model and is read again when it is written.
+        """
         for name, weight in weights.items():
             self.forms[name] = StoredForm.of(weight)
-            if isinstance(weight, Dense) and weight is loaded.get(name):
+            self._parameters += weight.shape[0] * weight.shape[1]
+            if isinstance(weight, Dense) and name in unchanged:
                 self._put({name: weight.tensor})
-                self._pending[name] = None
+                self._pending[name] = unchanged[name]
                 continue
             for written in self._written_names(name):
                 self._put(encode(written, weight, linear=written in self._linears))
         self._put({name: tensor.contiguous() for name, tensor in vectors.items()})
         self._vector_bytes += sum(tensor.numel() * tensor.element_size() for tensor in vectors.values())
+        self._parameters += sum(tensor.numel() for tensor in vectors.values())
 
     def finish(self, manifest: Manifest) -> Variant:
         """Write what is left, the config, the tokenizer's files and the manifest."""
@@ -82,6 +89,7 @@ class VariantWriter:
                     shutil.copy(file, self.directory / file.name)
         manifest.weights = self.forms
         manifest.vector_nbytes = self._vector_bytes
+        manifest.parameters = self._parameters
         manifest.save(self.directory)
         write_card(self.directory, manifest)
         return Variant.open(self.directory)
@@ -103,7 +111,8 @@ class VariantWriter:
 
     def _flush(self) -> None:
         seen: set[int] = set()
-        tensors = {n: self.model.tensor(n).contiguous() if t is None else t for n, t in self._pending.items()}
+        held = self._pending.items()
+        tensors = {n: self.model.tensor(t).contiguous() if isinstance(t, str) else t for n, t in held}
         for name, tensor in tensors.items():
             if tensor.data_ptr() in seen:  # a tied matrix under its second name: the format wants it twice
                 tensors[name] = tensor.clone()
@@ -128,7 +137,7 @@ class VariantWriter:
 
     def _write_config(self) -> None:
         written = {each: form for name, form in self.forms.items() for each in self._written_names(name)}
-        config: dict[str, Any] = self.model.config.to_diff_dict()
+        config: dict[str, Any] = self.config.to_diff_dict()
         config.pop("_name_or_path", None)  # a path of the machine that this ran on
         config["dtype"] = str(self._dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
@@ -169,6 +178,11 @@ class Variant:
     def kind(self) -> Kind:
         """Whether it generates (decoder) or embeds (encoder)."""
         return self.manifest.source.kind
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the source has; tied ones count once."""
+        return self.manifest.source.parameters
 
     @property
     def tied(self) -> bool:

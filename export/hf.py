@@ -55,9 +55,8 @@ class Hf(Target):
             )
         else:
             _prove_loads(checkpoint)
-        manifest = checkpoint.manifest
-        zeros = any(form.masked for form in manifest.weights.values())
-        sizes = manifest.source.parameters, *_sizes(checkpoint)
+        zeros = any(form.masked for form in checkpoint.manifest.weights.values())
+        sizes = checkpoint.parameters, *_sizes(checkpoint)
         artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros)
         artifact.save()
         return artifact

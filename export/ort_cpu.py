@@ -60,7 +60,7 @@ class OrtCpu(Target):
         _copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
-        sizes = lowered.parameters, lowered.stored_bytes, lowered.read_bytes
+        sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
         artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=lowered.zeros, products=lowered.products)
         artifact.save()
         return artifact

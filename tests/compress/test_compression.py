@@ -17,6 +17,7 @@ from compress.model import Model
 from compress.pipeline import Pipeline, parse_pass
 from compress.progress import Silent
 from compress.variant import Variant
+from compress.walk import walk_blocks
 from compress.weight import Dense, Factored, Masked, Quantized
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
@@ -191,7 +192,7 @@ Broken.name = "broken"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda w: Dense(w.tensor[:1]), "changed .* from"),
+        (lambda w: Dense(w.tensor[:1]), r"left .* as \[1, 64\], but by the variant's config \[\d+, 64\] is needed"),
         (lambda w: Dense(w.tensor.double()), "larger"),
         (lambda w: Dense(w.tensor * float("nan")), "NaN"),
     ],
@@ -239,3 +240,73 @@ def test_matrices_left_dense_are_told(llama, tmp_path):
     assert (left, factored) == (4, 10)
     line = f"{left} of {left + factored} matrices were left dense: as products they would not be smaller"
     assert line in (made.path / "README.md").read_text()
+
+
+class Without(WeightPass):
+    """Drops layers, and says of the config what it is told to."""
+
+    produces = (Dense,)
+
+    def __init__(self, layers, left):
+        self.layers, self.left = layers, left
+
+    def __str__(self):
+        return "without"
+
+    def resize(self, config):
+        config.num_hidden_layers = self.left
+
+    def run(self, block, inputs):
+        block.dropped = block.name in self.layers
+
+    def apply(self, name, weight, stats):
+        return weight
+
+
+Without.name = "without"
+
+
+@pytest.mark.parametrize("pipeline", ["int8", "fp16"])
+def test_layers_behind_a_dropped_one_are_renumbered(tiny, tmp_path, pipeline):
+    source = tiny("LlamaForCausalLM", num_hidden_layers=4)
+    dropping = Without({"model.layers.0", "model.layers.2"}, 2)
+    variant = make(source, Pipeline((dropping, parse_pass(pipeline))), tmp_path / "v")
+    whole = make(source, pipeline, tmp_path / "w")
+    assert variant.config.num_hidden_layers == 2
+    for new, old in (("0", "1"), ("1", "3")):
+        for name in [name for name in variant.names if name.startswith(f"model.layers.{new}.")]:
+            was = name.replace(f"layers.{new}.", f"layers.{old}.")
+            assert torch.equal(variant.weight(name).dequantize(), whole.weight(was).dequantize()), name
+    assert [name for name in variant.manifest.layers if "layers" in name] == ["model.layers.0", "model.layers.1"]
+    assert variant.manifest.parameters == sum(t.numel() for t in variant.torch_module().parameters())
+    with torch.no_grad():
+        theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)(TOKENS).logits
+        assert torch.equal(theirs, variant.torch_module()(TOKENS).logits)
+
+
+def test_layers_that_nothing_changed_are_read_again_by_their_old_names(tiny, tmp_path):
+    source = tiny("LlamaForCausalLM", num_hidden_layers=4)
+    variant = make(source, Pipeline((Without({"model.layers.1"}, 3),)), tmp_path / "v")
+    model = Model.open(str(source))
+    assert torch.equal(
+        variant.tensor("model.layers.1.mlp.up_proj.weight"), model.tensor("model.layers.2.mlp.up_proj.weight")
+    )
+
+
+def test_a_dropped_layer_hands_its_inputs_on_and_the_original_goes_through(tiny):
+    source = tiny("LlamaForCausalLM", num_hidden_layers=3)
+    states, originals, outputs = {}, {}, {}
+    for block, inputs in walk_blocks(Model.open(str(source)), TOKENS, Silent(), originals=True):
+        if block.role == "layer":
+            block.dropped = block.name == "model.layers.1"
+            states[block.name], originals[block.name] = inputs.states[0].clone(), inputs.originals[0].clone()
+            inputs.refresh()
+            outputs[block.name] = inputs.target(0)
+    assert torch.equal(states["model.layers.2"], states["model.layers.1"])
+    assert torch.equal(originals["model.layers.2"], outputs["model.layers.1"])
+    assert not torch.equal(originals["model.layers.2"], states["model.layers.2"])
+
+
+def test_a_config_that_says_otherwise_than_its_layers_is_refused(untied, tmp_path):
+    with pytest.raises(PassError, match="2 layers are left, but by the variant's config 1 are needed"):
+        make(untied, Pipeline((Without(set(), 1),)), tmp_path / "v")

@@ -1,0 +1,207 @@
+"""Pass ``prune``: channels, heads or whole layers go, and what is left is a smaller checkpoint of the same kind."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from compress.architecture import first_line, head_size
+from compress.block import Block
+from compress.contract import Capability, Statistic, WeightPass
+from compress.errors import PassError, UsageError
+from compress.inputs import BlockInputs, LayerInputs
+from compress.passes.channels import HEADS, MLP, Solver, drop_channels, find_channels
+from compress.statistics import InputStatistics
+from compress.weight import Dense, Weight
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from compress.checkpoint import Outline
+
+_CHANNELS = {"mlp": MLP, "heads": HEADS}
+_NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}
+_COARSE, _FINE, _WIDE = 64, 8, 1024
+"""MLPs as wide as the last keep a multiple of the first, narrower ones of the second: kernels work in such tiles."""
+
+
+@dataclass(frozen=True)
+class Prune(WeightPass):
+    """Drop MLP channels, heads or whole layers, and leave a standard checkpoint that is smaller everywhere."""
+
+    name: ClassVar[str] = "prune"
+    accepts: ClassVar[tuple[type, ...]] = (Dense,)
+    produces: ClassVar[tuple[type, ...]] = (Dense,)
+
+    ratio: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="share that goes, the same in every layer; MLPs keep a multiple of 64 channels, narrow ones of 8",
+    )
+    what: Literal["mlp", "heads", "blocks"] = Field(
+        "mlp",
+        description="mlp: channels between up and down; heads: key-value heads, each with its query heads; blocks: the "
+        "layers that turn their inputs the least",
+    )
+    compensate: Literal["on", "off"] = Field(
+        "on",
+        description="mlp, heads: what is kept stands in for what goes, fitted to the layer's outputs; off drops "
+        "what adds the least",
+    )
+    layers: str = Field("", description="blocks: which layers go, by their numbers from 0, joined by +, like 20+21")
+    head: int = Field(1, exclude=True)
+    """Channels a head, once the model is known."""
+
+    def settle(self, model: Outline, holds: Capability) -> Self:
+        """Refuse a model that can't do with fewer of these, and a ratio that drops none or all of them."""
+        config = model.config
+        if self.what == "heads" and not hasattr(config, "num_key_value_heads"):
+            raise UsageError(
+                f"prune: the config of a {(config.architectures or [config.model_type])[0]} can't say fewer heads of the same size; use what=mlp or "
+                "what=blocks"
+            )
+        if self.layers:
+            self._check_layers(config.num_hidden_layers)
+        else:
+            self._check_ratio(self._units(config))
+        if self.what == "heads":
+            self._check_heads(config)
+        return replace(self, head=head_size(config))
+
+    def needs(self) -> Statistic:
+        """The Gram of what the channels' reader reads; for whole layers text alone."""
+        return Statistic.AMAX if self.what == "blocks" else Statistic.GRAM
+
+    def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
+        """Choose the layers that go: those whose outputs point most nearly where their inputs do.
+
+        ShortGPT, Men et al., arXiv 2403.03853: the mean cosine of the hidden states before and after, token by token.
+        """
+        if self.what != "blocks" or self.layers:
+            return self
+        cosines = {_number(block): _cosine(inputs) for block, inputs in walk() if isinstance(inputs, LayerInputs)}
+        count = len(cosines) - self._kept(len(cosines))
+        likest = sorted(cosines, key=cosines.__getitem__, reverse=True)[:count]
+        return replace(self, layers="+".join(map(str, sorted(likest))))
+
+    def resize(self, config: PretrainedConfig) -> None:
+        """Write the width, the heads and their size, or the layers that are left."""
+        units = self._units(config)
+        kept = units - len(self._dropped) if self._dropped else self._kept(units)
+        if self.what == "mlp":
+            setattr(config, _width(config), kept)
+        elif self.what == "heads":
+            size, repeat = head_size(config), config.num_attention_heads // units
+            config.head_dim, config.num_key_value_heads, config.num_attention_heads = size, kept, kept * repeat
+        else:
+            if kinds := getattr(config, "layer_types", None):
+                gone = self._dropped or range(kept, units)  # before they are chosen, only their count is known
+                config.layer_types = [kind for i, kind in enumerate(kinds) if i not in gone]
+            config.num_hidden_layers = kept
+
+    def run(self, block: Block, inputs: BlockInputs) -> None:
+        """Drop a layer, or channels of it."""
+        if block.role != "layer":
+            return
+        if self.what == "blocks":
+            block.dropped = _number(block) in self._dropped
+            return
+        channels = find_channels(_CHANNELS[self.what], block.name, block.weights)
+        if channels is None:
+            raise PassError(f"prune finds no {_NAMES[self.what]} in {block.name}; use what=blocks")
+        for name in (*channels.makers, channels.reader):
+            if type(block.weights[name]) is not Dense:
+                raise PassError(
+                    f"prune drops channels of dense weights; {name} isn't one, put prune before what made it"
+                )
+        seen = inputs.statistics(self.needs(), [channels.reader])[channels.reader]
+        rows = min(block.weights[name].shape[0] for name in channels.makers)
+        units = rows // self.head if self.what == "heads" else rows
+        solver: Solver = "nystrom" if self.compensate == "on" else "dropped"
+        drop_channels(block, channels, seen, units, units - self._kept(units), solver)
+
+    def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
+        """Nothing: what goes from one matrix goes from others as well."""
+        return weight
+
+    @property
+    def _dropped(self) -> frozenset[int]:
+        """The layers that go, once they are chosen."""
+        return frozenset(map(int, self.layers.split("+"))) if self.layers else frozenset()
+
+    def _units(self, config: PretrainedConfig) -> int:
+        """How many there are, in a layer or of layers."""
+        counts = {"mlp": _width(config), "heads": "num_key_value_heads", "blocks": "num_hidden_layers"}
+        return int(getattr(config, counts[self.what]))
+
+    def _step(self, units: int) -> int:
+        if self.what != "mlp":
+            return 1
+        return _COARSE if units >= _WIDE else _FINE
+
+    def _kept(self, units: int) -> int:
+        """How many are left."""
+        step = self._step(units)
+        return round((1 - self.ratio) * units / step) * step
+
+    def _check_ratio(self, units: int) -> None:
+        kept, step = self._kept(units), self._step(units)
+        if 0 < kept < units:
+            return
+        drops, least = ("none", "at least") if kept else ("all", "at most")
+        fits = step / units if kept else 1 - step / units
+        what = f"{units} {_NAMES[self.what]}" + (f", which go by {step}" if step > 1 else "")
+        raise UsageError(f"prune: ratio={self.ratio:g} drops {drops} of {what}; give {least} ratio={fits:.3g}")
+
+    def _check_layers(self, count: int) -> None:
+        if self.what != "blocks":
+            raise UsageError(f"prune: layers={self.layers} needs what=blocks")
+        if not all(number.isdigit() and int(number) < count for number in self.layers.split("+")):
+            raise UsageError(f"prune: layers={self.layers} should be numbers from 0 to {count - 1}, joined by +")
+        if len(self._dropped) == count:
+            raise UsageError(f"prune: layers={self.layers} drops all {count} layers; leave one")
+
+    def _check_heads(self, config: PretrainedConfig) -> None:
+        """Some families want their hidden size divided by the number of heads, whatever a head's size is."""
+        units = self._units(config)
+        repeat = config.num_attention_heads // units
+
+        def refusal(kept: int) -> str | None:
+            smaller = copy.deepcopy(config)
+            smaller.num_key_value_heads, smaller.num_attention_heads = kept, kept * repeat
+            try:
+                smaller.validate()
+            except Exception as error:  # transformers has no common class for what a config can be wrong in
+                return first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+            return None
+
+        if reason := refusal(self._kept(units)):
+            fits = [f"{1 - kept / units:.3g}" for kept in range(units - 1, 0, -1) if refusal(kept) is None]
+            instead = f"give ratio={' or '.join(fits)}" if fits else "use what=mlp or what=blocks"
+            raise UsageError(f"prune: ratio={self.ratio:g} of the heads makes no valid config ({reason}); {instead}")
+
+
+def _number(block: Block) -> int:
+    return int(block.name.rpartition(".")[2])
+
+
+def _width(config: PretrainedConfig) -> str:
+    """What a config calls the width of its MLPs."""
+    return "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
+
+
+@torch.no_grad()
+def _cosine(inputs: LayerInputs) -> float:
+    """The mean cosine between a layer's inputs and its outputs, token by token."""
+    inputs.refresh()
+    each = [
+        torch.cosine_similarity(state, inputs.forward(i, {}), dim=-1).mean() for i, state in enumerate(inputs.states)
+    ]
+    return float(torch.stack(each).mean())

@@ -1,0 +1,136 @@
+"""Short recovery on tiny layers: every form keeps its form, the output comes closer, or nothing changes."""
+
+import pytest
+import torch
+
+from compress.model import Model
+from compress.passes.grid import Grid
+from compress.passes.rounding import round_to_nearest
+from compress.passes.trainable import form
+from compress.passes.tune import Tune
+from compress.pipeline import Pipeline
+from compress.progress import Silent
+from compress.walk import walk_blocks
+from compress.weight import Dense, Factored, Quantized, Residual
+
+pytestmark = pytest.mark.usefixtures("exact_products")
+TOKENS = torch.randint(3, 300, (16, 32), generator=torch.Generator().manual_seed(1))
+NAME = "model.layers.0.mlp.up_proj.weight"
+
+
+def masked(tensor):
+    mask = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0)) > 0.5
+    return Dense(tensor * mask, mask)
+
+
+def quantized(tensor, bits=3, symmetric=True):
+    return round_to_nearest(tensor, Grid(bits, tensor.shape[1], symmetric)).quantized(torch.float32)
+
+
+def factored(tensor):
+    left, sizes, right = torch.linalg.svd(tensor, full_matrices=False)
+    return Factored(Dense((left * sizes)[:, :16].contiguous()), Dense(right[:16].contiguous()))
+
+
+FORMS = {
+    "dense": lambda t: Dense((t * 0.8).half()),
+    "masked": masked,
+    "symmetric": quantized,
+    "asymmetric": lambda t: quantized(t, 2, False),
+    "factored": factored,
+    "quantized factors": lambda t: Factored(quantized(factored(t).left.tensor), quantized(factored(t).right.tensor)),
+    "residual": lambda t: Residual(quantized(t, 2), factored(t - quantized(t, 2).dequantize())),
+}
+
+
+def layer(path, damage):
+    """The first layer with all of its matrices damaged, and its inputs."""
+    for block, inputs in walk_blocks(Model.open(str(path)), TOKENS, Silent(), originals=True):
+        if block.role == "layer":
+            block.weights |= {name: damage(weight.dequantize()) for name, weight in block.weights.items()}
+            return block, inputs
+    raise AssertionError
+
+
+def error(inputs):
+    """Relative squared error of the layer's output by token, on the held-out batch."""
+    inputs.refresh()
+    exact = inputs.target(0)
+    with torch.no_grad():
+        off = inputs.forward(0, {}) - exact
+    return float((off.square().sum(-1) / exact.square().sum(-1)).mean())
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_every_form_starts_where_it_is(kind):
+    weight = FORMS[kind](torch.randn(32, 64, generator=torch.Generator().manual_seed(2)))
+    one = form(weight)
+    assert torch.allclose(one.matrix(), weight.dequantize(), atol=1e-6)
+    assert torch.equal(one.weight().dequantize(), weight.dequantize())
+    one.matrix().square().sum().backward()
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, kind):
+    torch.manual_seed(0)
+    block, inputs = layer(llama, FORMS[kind])
+    before, start = error(inputs), dict(block.weights)
+    Tune(steps=60).run(block, inputs)
+    assert error(inputs) < 0.985 * before
+    for name, weight in block.weights.items():
+        old = start[name]
+        assert (type(weight), weight.shape, weight.nbytes()) == (type(old), old.shape, old.nbytes())
+        if isinstance(weight, Dense):
+            assert weight.tensor.dtype == old.tensor.dtype
+            assert weight.mask is None or not weight.tensor[~weight.mask].any()
+        if isinstance(weight, Quantized):
+            limits = Grid(weight.bits, weight.group, weight.zero_point is None)
+            assert limits.low <= weight.codes.min() <= weight.codes.max() <= limits.high
+            assert (weight.codes - old.codes).abs().max() <= 1
+            assert weight.zero_point is None or torch.equal(weight.zero_point, old.zero_point)
+        if isinstance(weight, Factored):
+            assert weight.left.shape == old.left.shape
+        assert block.reports[name].solver.startswith("tune (layer's error ")
+
+
+def test_inputs_that_are_rounded_too_get_no_larger_codes():
+    start = round_to_nearest(torch.randn(8, 64), Grid(8, 64, levels=63)).quantized(torch.float32, act="dynamic")
+    one = form(start)
+    one.values.data += 5
+    assert one.weight().codes.max() == 63
+    assert one.weight().act == "dynamic"
+
+
+def test_what_did_not_help_is_left_as_it_was(llama, monkeypatch):
+    monkeypatch.setattr("compress.passes.tune._FLOATS_RATE", 10.0)
+    block, inputs = layer(llama, FORMS["dense"])
+    weights, vectors = dict(block.weights), {name: v.clone() for name, v in block.vectors.items()}
+    Tune(steps=3).run(block, inputs)
+    assert all(block.weights[name] is weight for name, weight in weights.items())
+    assert all(torch.equal(block.vectors[name], vector) for name, vector in vectors.items())
+    assert {report.solver for report in block.reports.values()} == {"tune (kept nothing)"}
+    assert {report.weight_error for report in block.reports.values()} == {0.0}
+
+
+@pytest.mark.parametrize("damage", ["prune:ratio=0.5", "prune:what=heads:ratio=0.5", "prune:what=blocks:layers=1"])
+def test_recovery_after_damage(tiny, run, damage):
+    path = tiny("LlamaForCausalLM", num_hidden_layers=3)
+    text = torch.randint(3, 300, (128, 32), generator=torch.Generator().manual_seed(1))
+    variants = [run(path, pipeline, tokens=text) for pipeline in (damage, f"{damage},tune")]
+    with torch.no_grad():
+        exact = Model.open(str(path)).torch_module()(TOKENS).logits
+        off = [float((variant.torch_module()(TOKENS).logits - exact).norm() / exact.norm()) for variant in variants]
+    assert off[1] < 0.98 * off[0]
+
+
+def test_the_report_says_what_was_done_before(llama, run):
+    reports = run(llama, "prune,tune:steps=20", tokens=TOKENS).manifest.layers["model.layers.0"].weights
+    solvers = {name.split(".")[4]: report.solver for name, report in reports.items()}
+    assert solvers["down_proj"].startswith("nystrom, tune (")
+    assert solvers["q_proj"].startswith("tune (")
+
+
+def test_forms_before_it_are_the_forms_after_it():
+    assert str(Pipeline.parse("prune,tune,int4,tune,fuse")) == "prune,tune,int4,tune,fuse"
+    with pytest.raises(Exception, match="prune works on Dense weights, but int4 may leave .*; this order works"):
+        Pipeline.parse("int4,tune,prune")
