@@ -63,9 +63,9 @@ class Prune(WeightPass):
         """Refuse a model that can't do with fewer of these, and a ratio that drops none or all of them."""
         config = model.config
         if self.what == "heads" and not hasattr(config, "num_key_value_heads"):
+            name = (config.architectures or [config.model_type])[0]
             raise UsageError(
-                f"prune: the config of a {(config.architectures or [config.model_type])[0]} can't say fewer heads of the same size; use what=mlp or "
-                "what=blocks"
+                f"prune: the config of a {name} can't say fewer heads of the same size; use what=mlp or what=blocks"
             )
         if self.layers:
             self._check_layers(config.num_hidden_layers)

@@ -37,22 +37,26 @@ class Word:
 
 
 WORDS = {
+    "prune": Word("prune:ratio=0.5", "Dense", "Dense"),
     "lowrank": Word("lowrank:rank=0.4", "Dense", "Factored"),
     "sparse24": Word("sparse24", "Dense, Masked, Factored", "Masked"),
     "sparse": Word("sparse:ratio=0.4", "Dense, Masked, Factored", "Masked"),
     "int8": Word("int8:fallback=1.0", "Dense, Masked, Factored", "Quantized"),
     "int4": Word("int4:group=64", "Dense, Masked, Factored", "Quantized"),
     "fp16": Word("fp16", "Dense, Masked, Factored", "Dense"),
+    "tune": Word("tune:steps=2", "Dense, Masked, Quantized, Factored, Residual", "Dense"),
     "fuse": Word("fuse", "", None),
 }
 TRIPLES = [
     ("lowrank", "sparse24", "int4"), ("lowrank", "sparse", "int8"), ("lowrank", "int4", "fuse"),
     ("sparse24", "int4", "fuse"), ("sparse", "int8", "fuse"), ("lowrank", "fp16", "fuse"), ("fp16", "sparse24", "int8"),
+    ("prune", "lowrank", "int4"), ("prune", "tune", "int8"), ("prune", "sparse24", "tune"), ("lowrank", "int4", "tune"),
     ("sparse24", "lowrank", "int4"), ("int4", "sparse24", "lowrank"), ("sparse", "int4", "lowrank"),
 ]  # fmt: skip
 """Those that are of use, and some that would be in another order."""
 INTERESTING = [
     ("lowrank", "sparse24", "int4"), ("lowrank", "int8", "fuse"), ("sparse", "int4", "fuse"), ("sparse24", "fp16"),
+    ("prune", "tune", "int8"),
 ]  # fmt: skip
 """Those that run on every family."""
 PAIRS = list(permutations(WORDS, 2))

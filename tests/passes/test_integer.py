@@ -39,7 +39,7 @@ def test_every_matrix_is_stored_as_asked_and_reported(request, run, family, bits
     for name in matrices:
         stored, exact, layer = variant.weight(name), model.tensor(name), ".layer" in name
         assert stored.bits == (bits if layer else 8)
-        assert stored.group == (32 if layer or bits == 8 else 64)
+        assert stored.group == 32
         assert (stored.zero_point is None) == (symmetry == "sym" or (not layer and bits != 8))
         lost = float((stored.dequantize() - exact).square().sum() / exact.square().sum())
         assert said[name].weight_error == pytest.approx(lost, rel=1e-3)
