@@ -2,8 +2,8 @@
 
 With C = E[x xᵀ] of the inputs that reach the matrix W, the weights V on the kept inputs S that come closest to its
 outputs W x are Nyström's (MoDeGPT, Lin et al., arXiv 2408.09632). They are held by a ridge to what they were, not to
-zero: few tokens then move them little. That the inputs are no longer the original model's is not made up for here: at
-damage of this size such a correction feeds on its own errors from layer to layer, and the hidden states explode.
+zero: few tokens then move them little. That the inputs are no longer the original model's is not made up for here: with
+that correction (see `compress.passes.gptq`) SmolLM2's hidden states exploded in the middle layers; why is not known.
 
 What goes is found by elimination (ZipLM, Kurtic et al., arXiv 2302.04089): with P = (C + λI)⁻¹ at hand, dropping the
 inputs R moves the others' weights by -W_R P_RR⁻¹ P_RS, and P by -P_SR P_RR⁻¹ P_RS. All in float64.
