@@ -121,7 +121,7 @@ def test_head_and_embedding_are_stored_as_asked(untied, run, head, embed):
         form = variant.manifest.weights[name]
         assert (form.form, form.bits, form.group, form.symmetric) == {
             "float": ("dense", None, None, True),
-            "int8": ("quantized", 8, -1, True),  # 64, all of its inputs
+            "int8": ("quantized", 8, 32, True),
             "int4": ("quantized", 4, 32, False),
         }[kind]
 
