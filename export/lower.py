@@ -35,13 +35,12 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class Lowered:
-    """What a lowered graph holds: weights of the source, bytes, and the bytes that decoding one token reads.
+    """What a lowered graph holds: its bytes, and those that decoding one token reads.
 
     ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed, or
     always. ``zeros`` and ``products`` as in `Artifact`.
     """
 
-    parameters: int
     stored_bytes: int
     read_bytes: int
     rounding: Rounding
@@ -67,7 +66,6 @@ def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progres
     if "DynamicQuantizeMatMul" in operators:
         rounding = "always"
     return Lowered(
-        parameters=sum(walk.parameters.values()),
         stored_bytes=sidecar.written,
         read_bytes=sidecar.written - tables,
         rounding=rounding,
@@ -90,7 +88,6 @@ class _Walk:
         }
         self.multiplied: set[str] = set()
         self.tables: dict[str, int] = {}
-        self.parameters: dict[str, int] = {}
         self.zeros = self.products = False
 
     def weight_name(self, value: ir.Value | None) -> str | None:
@@ -161,13 +158,11 @@ class _Walk:
     def vector(self, names: tuple[str, ...]) -> ir.Value:
         """One initializer for tensors laid end to end; float32, since in half they would save nothing worth a Cast."""
         tensors = [self.weights.tensor(name) for name in names]
-        self.parameters.update({name: t.numel() for name, t in zip(names, tensors, strict=True)})
         return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).float())
 
     def read(self, name: str) -> Weight:
         """A matrix in its form."""
         weight = self.weights.weight(name)
-        self.parameters[name] = weight.shape[0] * weight.shape[1]
         self.zeros |= any(mask_of(leaf) is not None for leaf in leaves(weight))
         self.products |= isinstance(weight, Factored | Residual)
         return weight

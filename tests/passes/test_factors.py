@@ -26,6 +26,7 @@ def seen(x, y, level=Statistic.MISMATCH):
     return found
 
 
+@pytest.mark.usefixtures("exact_products")
 def test_statistics_behind_a_factor_are_those_of_its_outputs():
     x, right, stored = random(64, 12), random(5, 12, seed=1), random(5, 12, seed=2)
     y = x + 0.1 * random(64, 12, seed=3)
