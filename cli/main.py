@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-import signal
 import sys
 import traceback
 from importlib import import_module
-from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 import compress
+from compress import interrupt
 from compress.errors import CompressError
 
 _COMMANDS = {
@@ -26,6 +25,7 @@ _COMMANDS = {
     "generate": "Let a variant write.",
 }
 INTERRUPTED = 130
+_INTERRUPTED = "interrupted; nothing half-written was left behind"
 
 
 class Commands(click.Group):
@@ -73,16 +73,14 @@ def cli(debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 requirement not met, 2 usage, 3 model, 4 failure, 5 missing, 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt.listen()
     debug = "--debug" in sys.argv
     args = [arg for arg in sys.argv[1:] if arg != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         code = cli.main(args, prog_name="compress", standalone_mode=False)
-    except KeyboardInterrupt:
-        code = _fail("interrupted; nothing half-written was left behind", INTERRUPTED, debug)
-    except click.exceptions.Abort:
-        code = _fail("interrupted; nothing half-written was left behind", INTERRUPTED, debug)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        code = _fail(_INTERRUPTED, INTERRUPTED, debug)
     except click.ClickException as error:
         code = _fail(_one_line(error.format_message()) + _perhaps_a_command(args), 2, debug)
     except CompressError as error:
@@ -102,6 +100,8 @@ def main() -> NoReturn:
 def _fail(text: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
+    if interrupt.heard():  # another library may have made something else of it
+        text, code = _INTERRUPTED, INTERRUPTED
     click.echo(f"compress: {text}", err=True)
     return code
 
@@ -122,7 +122,3 @@ def _missing(error: ImportError) -> str:
     if name in extras:
         return f"{name} is not installed: pip install 'compress-models[{extras[name]}]'"
     return f"{_one_line(str(error))}: the installation is incomplete; pip install compress-models again"
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> Any:
-    raise KeyboardInterrupt

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from compress import interrupt
 from compress.errors import UsageError
 
 
@@ -26,6 +27,7 @@ def staged(path: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         _make(stage)
         yield stage
+        interrupt.check()
         check_replaceable(path, overwrite)
         _put_in_place(stage, path)
     except BaseException:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from compress import interrupt
 from compress.errors import UsageError
 from compress.staging import staged
 
@@ -18,6 +20,30 @@ def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
         assert not out.exists()
     assert (out / "file").read_text() == "whole"
     assert [p.name for p in out.parent.iterdir()] == ["out"]
+
+
+class Deaf:
+    """Is interrupted in its destructor, from which no exception comes out."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_was_swallowed_counts_all_the_same(tmp_path: Path) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    interrupt.listen()
+    try:
+        with pytest.raises(KeyboardInterrupt), staged(tmp_path / "a" / "out") as stage:
+            deaf = Deaf()
+            del deaf
+            assert interrupt.heard()
+            (stage / "file").write_text("whole, but not wanted")
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        interrupt.listen()  # which forgets it
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])

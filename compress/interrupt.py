@@ -1,0 +1,35 @@
+"""Interrupts that can't get lost: what a signal raises in a destructor, or in a callback of C code, Python drops."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+_heard = False
+
+
+def listen() -> None:
+    """From now on SIGTERM raises KeyboardInterrupt, as SIGINT does where it isn't ignored, and both are remembered."""
+    global _heard
+    _heard = False
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def heard() -> bool:
+    """Whether an interrupt came since `listen`, whatever became of its exception."""
+    return _heard
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt where one came and got lost."""
+    if _heard:
+        raise KeyboardInterrupt
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> Any:
+    global _heard
+    _heard = True
+    raise KeyboardInterrupt
