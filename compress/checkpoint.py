@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-class Outline(Protocol):
-    """What is known of a model before any weight is read."""
+class Named(Protocol):
+    """What a model is called by: its architecture, and the names of its tensors."""
 
     @property
     def config(self) -> PretrainedConfig:
@@ -33,11 +33,15 @@ class Outline(Protocol):
     def names(self) -> tuple[str, ...]:
         """Every tensor, in the module's order."""
 
+
+class Outline(Named, Protocol):
+    """What is known of a model before any weight is read."""
+
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
 
 
-class Checkpoint(Protocol):
+class Checkpoint(Named, Protocol):
     """A directory of weights. Names are those of the transformers module's ``state_dict``; tied weights appear once."""
 
     @property
@@ -45,24 +49,8 @@ class Checkpoint(Protocol):
         """The directory, which also holds the tokenizer and ``config.json``."""
 
     @property
-    def config(self) -> PretrainedConfig:
-        """The architecture."""
-
-    @property
-    def kind(self) -> Kind:
-        """Whether it generates (decoder) or embeds (encoder)."""
-
-    @property
     def parameters(self) -> int:
         """How many weights the model has that this is, or was made from; tied ones count once."""
-
-    @property
-    def tied(self) -> bool:
-        """Whether the head is the embedding, used twice (then only the embedding's name appears)."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every tensor, in the module's order."""
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is no matrix (a norm, a bias), in its stored dtype."""
