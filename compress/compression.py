@@ -93,15 +93,11 @@ def compress_model(
             idle.pop(str(item), None)
         if block.dropped:
             continue
-        stored = block.numbered(kept)
+        name, reports = _write(writer, block, loaded, kept, merge)
         kept += block.role == "layer"
-        names = zip(stored.weights, block.weights, strict=True)
-        same = {new: old for new, old in names if block.weights[old] is loaded[old]}
-        weights = {name: merged(weight) if merge else weight for name, weight in stored.weights.items()}
-        writer.add(weights, stored.vectors, same)
         now = time.perf_counter()
-        if stored.reports:
-            layers[stored.name] = LayerReport(seconds=now - begin, weights=stored.reports)
+        if reports:
+            layers[name] = LayerReport(seconds=now - begin, weights=reports)
         begin = now
     for name in idle:
         progress.notice(f"{name} changed nothing")
@@ -119,6 +115,18 @@ def compress_model(
             layers=layers,
         )
     )
+
+
+def _write(
+    writer: VariantWriter, block: Block, loaded: Mapping[str, Weight], index: int, merge: bool
+) -> tuple[str, dict[str, WeightReport]]:
+    """Hand a block to the writer as the layer ``index``; its name there, and what was said of its matrices."""
+    stored = block.numbered(index)
+    names = zip(stored.weights, block.weights, strict=True)
+    same = {new: old for new, old in names if block.weights[old] is loaded[old]}
+    weights = {name: merged(weight) if merge else weight for name, weight in stored.weights.items()}
+    writer.add(weights, stored.vectors, same)
+    return stored.name, stored.reports
 
 
 def _source(model: Model) -> Source:
@@ -194,6 +202,8 @@ def _check(item: WeightPass, before: Mapping[str, Weight], after: Mapping[str, W
         new = after.get(name)
         if new is None:
             raise PassError(f"{item.name} lost {name}; this is a bug in the pass")
+        if new is old:
+            continue
         if new.nbytes() > old.nbytes():
             raise PassError(f"{item.name} made {name} larger: {new.nbytes()} bytes instead of {old.nbytes()}")
         if not is_finite(new):

@@ -86,6 +86,7 @@ class LayerInputs(BlockInputs):
         self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
         self._stages: list[tuple[str, ...]] | None = None
         self._importance: dict[int, Tensor] = {}
+        self._ahead: dict[int, Tensor] = {}
         self._original = None
         if originals is not None:
             self._original = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
@@ -161,7 +162,7 @@ class LayerInputs(BlockInputs):
                 self.states[i] = waiting(self._run(self.layer, state))
         originals = self.originals or []
         for i, state in enumerate(originals):
-            originals[i] = waiting(self._run(self._reference, state))
+            originals[i] = self._ahead[i] if i in self._ahead else waiting(self._run(self._reference, state))
 
     def _seen(
         self, batch: int, wanted: Sequence[str], level: Statistic
@@ -179,6 +180,8 @@ class LayerInputs(BlockInputs):
         before: dict[str, Tensor] = {}
         if originals is not None:
             before, output = self._inputs(self._reference, originals[batch], wanted, missing)
+            if output is not None:  # it is the next layer's input, whatever becomes of this one
+                self._ahead[batch] = waiting(output)
         if missing and output is not None:
             size = output.square().mean(-1).flatten().clamp(min=1e-30)
             self._importance[batch] = (size.median() / size).clamp(max=1.0)
