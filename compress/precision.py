@@ -22,7 +22,8 @@ def fast_products() -> Iterator[None]:
     Sums stay in float32, what a product returns is rounded to bfloat16 again. About twice as fast there; elsewhere
     nothing changes. For forward passes over calibration text; never for solving.
     """
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=native_bfloat16()):
+    # Its cache would go on multiplying with what a trained matrix was at first.
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=native_bfloat16(), cache_enabled=False):
         yield
 
 

@@ -70,6 +70,19 @@ def test_every_form_starts_where_it_is(kind):
     one.matrix().square().sum().backward()
 
 
+@pytest.mark.parametrize("kind", ["dense", "factored", "residual"])
+def test_products_in_bfloat16_train_as_far_as_exact_ones(llama, kind, monkeypatch):
+    def trained(native):
+        monkeypatch.setattr("compress.precision.native_bfloat16", lambda: native)
+        torch.manual_seed(0)
+        block, inputs = layer(llama, FORMS[kind])
+        Tune(steps=60).run(block, inputs)
+        monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
+        return error(inputs)
+
+    assert trained(True) < 1.05 * trained(False)
+
+
 @pytest.mark.parametrize("kind", FORMS)
 def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, kind):
     torch.manual_seed(0)
