@@ -24,6 +24,7 @@ from compress.benchmarks.goals import (
     GPTQ,
     OFFGRID,
     ORIGINAL,
+    STRUCTURE,
     Verdict,
     judge,
     judge_figures,
@@ -44,7 +45,7 @@ from compress.text import read_text, windows
 
 @dataclass(frozen=True)
 class Section:
-    """How one demo model is measured.
+    """How one part is measured: of the demo model of its name, or of the one called ``demo``.
 
     ``windows`` of evaluation text (None: as many as a quick score reads); ``calibration``: windows and their length,
     from the first two thirds of the demo text (None: what `compress run` does by itself); with ``peers``, other tools'
@@ -54,6 +55,7 @@ class Section:
     windows: int | None = None
     calibration: tuple[int, int] | None = None
     peers: bool = False
+    demo: str | None = None
 
 
 CALIBRATION = (128, 512)
@@ -61,18 +63,20 @@ SECTIONS = {
     "smollm2": Section(),
     "minilm": Section(),
     OFFGRID: Section(windows=40, calibration=CALIBRATION, peers=True),
+    STRUCTURE: Section(windows=20, calibration=(32, 512), demo=OFFGRID),
 }
 
 
 def bench(
     name: str, evaluation: Path | None, folder: Path, variants: Path | None = None, only: Sequence[str] = ()
 ) -> Scorecard:
-    """Build the variants that a demo model's goals speak of, in ``folder``, and score them together.
+    """Build the variants that a part's goals speak of, in ``folder``, and score them together.
 
     They are built in ``variants`` instead, if that is given, where those that are there already stay as they are;
     ``only`` names the pipelines to leave it at.
     """
-    section, model = SECTIONS[name], Model.open(f"demo:{name}")
+    section = SECTIONS[name]
+    model = Model.open(f"demo:{section.demo or name}")
     made = folder if variants is None else variants / name
     wanted = [pipeline for pipeline in pipelines(name) if not only or pipeline in only]
     slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in wanted}

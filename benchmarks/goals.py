@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,10 @@ _NO_PIPELINES = (ORIGINAL, FLOAT, GENAI, GENAI_ORT, LLAMA)
 
 @dataclass(frozen=True)
 class Goal:
-    """``variant``'s metric over ``base``'s is at least or at most a figure; without a base, the metric itself."""
+    """``variant``'s metric over ``base``'s is at least or at most a figure; without a base, the metric itself.
+
+    With ``logs``, the metric's logarithm over that of the base's: of two perplexity ratios, the share of what was lost.
+    """
 
     variant: str
     key: str
@@ -25,10 +29,12 @@ class Goal:
     at_most: float | None = None
     base: str | None = None
     model: str = "smollm2"
+    logs: bool = False
 
     def __str__(self) -> str:
         compared = f" / {self.base}" if self.base else ""
-        return f"{self.model}: {self.variant}: {self.key}{compared}"
+        key = f"log {self.key}" if self.logs else self.key
+        return f"{self.model}: {self.variant}: {key}{compared}"
 
     def bound(self) -> str:
         """The figure as written."""
@@ -41,6 +47,8 @@ class Goal:
         row = card.row(self.variant)
         if self.base is None:
             return row.measures[self.key].value
+        if self.logs:
+            return math.log(row.measures[self.key].value) / math.log(card.row(self.base).measures[self.key].value)
         found = ratio(row, card.row(self.base), self.key)
         if found is None:
             raise KeyError(self.key)
@@ -78,7 +86,12 @@ INT4 = "int4,fuse"
 GPTQ = "int4:group=32:solver=gptq:head=float:embed=float"
 GPTQ_64 = "int4:group=64:solver=gptq:head=float:embed=float,fuse"
 LEARNED = "int4:group=32:solver=learned:head=float:embed=float,fuse"
+WANDA, MAGNITUDE = "sparse24:solver=wanda", "sparse24:solver=magnitude"
+PRUNE = "prune:ratio=0.25"
+LOWRANK = "lowrank:keep=0.8"
 OFFGRID = "smollm2-offgrid"
+STRUCTURE = "structure"
+"""Zeros, smaller shapes and products, on the same model."""
 DEPTH = "depth"
 
 GOALS = (
@@ -103,6 +116,12 @@ GOALS = (
     Goal(INT4, "decode_tps", at_least=1.0, base=GENAI, model=OFFGRID),
     Goal(INT4, "decode_tps", at_least=1.0, base=GENAI_ORT, model=OFFGRID),
     Goal(INT4, "decode_tps", at_least=1.0, base=LLAMA, model=OFFGRID),
+    Goal(WANDA, "perplexity", at_most=0.95, base=MAGNITUDE, model=STRUCTURE),
+    Goal("sparse24", "perplexity", at_most=0.95, base=WANDA, model=STRUCTURE),
+    Goal("sparse24,int4", "perplexity", at_most=1.10, base="sparse24", model=STRUCTURE),
+    Goal(PRUNE, "perplexity", at_most=0.95, base=f"{PRUNE}:compensate=off", model=STRUCTURE),
+    Goal(f"{PRUNE},tune", "perplexity_ratio", at_most=0.5, base=PRUNE, model=STRUCTURE, logs=True),
+    Goal(LOWRANK, "perplexity", at_most=0.95, base=f"{LOWRANK}:whiten=off", model=STRUCTURE),
     # 0.6 of what llm-compressor 0.14 took for the same model and calibration on two cores: 583 s, 1.70 GiB.
     Goal(GPTQ, "wall_s", at_most=0.6 * 583, model=DEPTH),
     Goal(GPTQ, "peak_gib", at_most=0.6 * 1.70, model=DEPTH),

@@ -16,6 +16,7 @@ from compress.benchmarks.goals import (
     INT4,
     LLAMA,
     OFFGRID,
+    STRUCTURE,
     Goal,
     Verdict,
     judge,
@@ -39,7 +40,7 @@ def minilm(card, latency: float):
 
 
 def test_goals_name_metrics_that_exist():
-    kinds = {"smollm2": "decoder", OFFGRID: "decoder", "minilm": "encoder"}
+    kinds = {"smollm2": "decoder", OFFGRID: "decoder", STRUCTURE: "decoder", "minilm": "encoder"}
     known = {name: {metric.key for metric in metrics(kind)} | {"nodes", "export_s"} for name, kind in kinds.items()}
     known[DEPTH] = set(figures({depth: Cost(depth, 1) for depth in DEPTHS}))
     assert set(bench.SECTIONS) == set(kinds)
@@ -68,6 +69,13 @@ def test_verdicts(card):
 def test_a_goal_without_a_base_takes_the_figure_itself(card):
     goal = Goal("fuse", "cosine", at_least=0.995, model="minilm")
     assert goal.measured(minilm(card, 0.01)) == 1.0
+
+
+def test_logarithms_compare_what_was_lost(card):
+    goal = Goal("tuned", "perplexity_ratio", at_most=0.5, base="pruned", logs=True)
+    made = card(**{"torch": {}, FLOAT: {}, "pruned": {"perplexity_ratio": 1.44}, "tuned": {"perplexity_ratio": 1.2}})
+    assert goal.measured(made) == pytest.approx(0.5)
+    assert str(goal) == "smollm2: tuned: log perplexity_ratio / pruned"
 
 
 def test_a_peer_that_is_absent_meets_no_goal(card):
