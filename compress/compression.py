@@ -14,7 +14,7 @@ from torch import Tensor
 from compress.architecture import Architecture
 from compress.block import Block
 from compress.contract import Capability, Pass, Statistic, WeightPass
-from compress.errors import PassError
+from compress.errors import PassError, UsageError
 from compress.inputs import BlockInputs
 from compress.machine import machine, versions
 from compress.manifest import LayerReport, Manifest, Source, WeightReport
@@ -51,10 +51,15 @@ def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
     Raises UsageError where a pass can't work on them.
     """
     settled: list[Pass] = []
+    dropping: Pass | None = None
     for item in pipeline.passes:
         settled.append(one := item.settle(model, holds))
         if isinstance(one, WeightPass):
-            model = model.resized(one.resize)
+            layers, model = model.config.num_hidden_layers, model.resized(one.resize)
+            if model.config.num_hidden_layers < layers:
+                if dropping is not None:  # both would choose from, and number, the layers that the model came with
+                    raise UsageError(f"{dropping} and {one} both drop layers; let one of them drop them all")
+                dropping = one
     return replace(pipeline, passes=tuple(settled))
 
 

@@ -205,3 +205,9 @@ def test_encoders_keep_their_heads(tiny, run, name):
         UsageError, match=f"the config of a {name} can't say fewer heads of the same size; use what=mlp"
     ):
         run(build(tiny, name), "prune:what=heads")
+
+
+def test_layers_are_dropped_once(tiny, run):
+    path = tiny("LlamaForCausalLM", num_hidden_layers=4)
+    with pytest.raises(UsageError, match="layers=0 and prune:ratio=0.5:what=blocks both drop layers; let one of them"):
+        run(path, "prune:what=blocks:layers=0,prune:what=blocks:ratio=0.5")
