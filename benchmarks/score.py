@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -66,6 +67,7 @@ def score(
         others=speeds.others,
         bandwidth=bandwidth,
         windows=(windows.shape[0], windows.shape[1]),
+        text_sha256=hashlib.sha256(windows.tobytes() + marked.tobytes()).hexdigest(),
         notes=tuple(notes),
         rows=tuple(rows),
     )

@@ -53,11 +53,16 @@ class Settings(BaseModel, frozen=True):
 
 
 class Measure(BaseModel, frozen=True):
-    """A figure. ``spread``: half the interquartile range of ``rounds``, or a standard error where there are none."""
+    """A figure. ``spread``: half the interquartile range of ``rounds``, or the standard error of ``windows``' mean.
+
+    ``windows`` holds what each evaluation window contributes (for a figure that is no mean: to first order), so that
+    two runs over the same text can be compared window by window.
+    """
 
     value: float
     spread: float | None = None
     rounds: tuple[float, ...] = ()
+    windows: tuple[float, ...] = ()
 
 
 class Row(BaseModel, frozen=True):
@@ -98,6 +103,8 @@ class Scorecard(BaseModel, frozen=True):
     """bytes a second that this machine reads, by as many threads as the contenders used"""
     windows: tuple[int, int]
     """how many evaluation windows, of how many tokens each"""
+    text_sha256: str = ""
+    """over the evaluation windows' tokens and their mask"""
     notes: tuple[str, ...] = ()
     rows: tuple[Row, ...]
 

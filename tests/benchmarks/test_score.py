@@ -68,12 +68,16 @@ def test_accuracy_is_what_transformers_says(scored, llama, tokens):
         assert row.measures["perplexity_ratio"].value == pytest.approx(1.0, abs=1e-5)
         assert row.measures["kl"].value == pytest.approx(0.0, abs=1e-7)
         assert row.measures["top1"].value == 1.0
+        assert row.measures["retention"].value == pytest.approx(1.0, abs=1e-5)
 
 
 def test_changed_weights_show(scored):
     row = scored.row("worse")
     assert row.measures["kl"].value > 0.01
     assert row.measures["top1"].value < 1
+    assert row.measures["retention"].value == pytest.approx(1 / row.measures["perplexity_ratio"].value, rel=1e-12)
+    assert 0 < row.measures["kl"].value < row.measures["kl_p99"].value
+    assert len(row.measures["kl_p99"].windows) == 4
 
 
 def test_a_variant_that_changed_nothing_is_known(scored):
@@ -99,6 +103,7 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
     for row in card.rows:
         assert set(row.measures) == {metric.key for metric in metrics("encoder")}
         assert row.measures["cosine"].value == pytest.approx(1.0, abs=1e-6)
+        assert row.measures["retention"] == row.measures["cosine"]
 
 
 def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
