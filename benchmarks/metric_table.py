@@ -28,6 +28,11 @@ class Metric:
     compared: bool = True
     kinds: tuple[Kind, ...] = ("decoder", "encoder")
 
+    @property
+    def unit_shown(self) -> str:
+        """The unit of the shown figure, as the heading names it; empty where it has none."""
+        return self.heading.partition(", ")[2]
+
     def shown(self, measure: Measure) -> str:
         """The figure with its spread, where it has one."""
         value = f"{measure.value * self.scale:,.{self.decimals}f}"

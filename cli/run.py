@@ -1,4 +1,4 @@
-"""``compress run``: the main job."""
+"""``compress run``: compress a model, export and score every variant (the default)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 
 import click
 
+from compress.benchmarks.gate import judge
+from compress.benchmarks.requirement import check_kind, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
-from compress.cli.options import evaluation_file, merge, overwrite, seed, trust_remote_code
+from compress.cli.gating import enforce
+from compress.cli.options import evaluation_file, merge, overwrite, require, seed, strict, trust_remote_code
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
@@ -51,6 +54,8 @@ from compress.staging import check_replaceable, staged
 )  # fmt: skip
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
+@require
+@strict
 @merge
 @seed
 @overwrite
@@ -66,6 +71,8 @@ def command(
     length: int | None,
     no_score: bool,
     evaluation: Path | None,
+    require: tuple[str, ...],
+    strict: bool,
     merge: bool,
     seed: int,
     overwrite: bool,
@@ -73,6 +80,9 @@ def command(
 ) -> None:
     """Compress MODEL (a directory, a hub id, or demo:smollm2, demo:minilm), export and score every variant."""
     console = Console()
+    required = parse_requirements(require)
+    if required and no_score:
+        raise UsageError("--require needs figures; leave --no-score out")
     chosen = load_profile(profile)
     parsed = _parse(pipelines or chosen.pipelines)
     runtime = find_target(target or chosen.target)
@@ -81,6 +91,7 @@ def command(
     _check_free(out, parsed, overwrite, scoring=not no_score)
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
+        check_kind([each.figure for each in required], model.kind)
         needed = max(settle(model, pipeline, runtime.holds).needs() for pipeline in parsed)
     texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
     texts.check(scoring=not no_score)
@@ -89,7 +100,9 @@ def command(
         return
     settings = Settings(seed=seed, threads=chosen.threads)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
-        score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
+        card = score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
+    if required:
+        enforce(judge(card, required), strict, console)
 
 
 def _parse(pipelines: Sequence[str]) -> list[Pipeline]:

@@ -79,9 +79,11 @@ def test_a_variant_is_exported_again_from_its_integers(made, tmp_path):
 
 def test_variants_are_scored_again(made):
     out, _ = made
-    done = compress("score", *sorted(out.iterdir()), "--eval", out.parent / "text.txt")
-    assert done.returncode == 0, done.stderr
-    assert "fp16-fuse" in done.stdout
+    require = ("--require", "kl<=9, disk_bytes<=1B")
+    done = compress("score", *sorted(out.iterdir()), "--eval", out.parent / "text.txt", *require)
+    assert done.returncode == 1, done.stderr
+    assert "gate: 3 failed, 3 passed" in done.stdout
+    assert "the gate stays shut: fp16-fuse: disk_bytes<=1B" in done.stderr
 
 
 def test_a_variant_writes(made):
@@ -115,6 +117,9 @@ def test_passes_lists_every_option(inside):
         (["MODEL", "-p", "int8", "--calibration", "nowhere.txt"], 2, "nowhere.txt"),
         (["MODEL", "-p", "int8", "--samples", "0"], 2, "--samples"),
         (["MODEL", "-p", "int8", "-o", "/proc/out"], 2, "/proc"),
+        (["MODEL", "-p", "int8", "--require", "retnetion>=1"], 2, "did you mean 'retention'?"),
+        (["MODEL", "-p", "int8", "--require", "cosine>=1"], 2, "cosine is no metric of decoders"),
+        (["MODEL", "-p", "int8", "--require", "kl<1", "--no-score"], 2, "leave --no-score out"),
         (["demo:smolm", "-p", "int8"], 2, "unknown demo 'smolm'; did you mean 'smollm2'?"),
         (["EMPTY", "-p", "int8"], 3, "is not a checkpoint"),
         (["/nowhere/at/all", "-p", "int8"], 3, "/nowhere/at/all"),
