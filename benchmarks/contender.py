@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from compress.artifact import Artifact, Kind
-from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
+
+if TYPE_CHECKING:
+    from compress.checkpoint import Checkpoint  # a report is read without torch
 
 Role = Literal["original", "float", "variant", "peer"]
 """The original checkpoint in torch; its float export, nothing applied; something compressed or fused; the same model

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from compress.artifact import Kind
 from compress.benchmarks.contender import Role
-from compress.errors import UsageError
 
 SCHEMA = 1
 EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
@@ -128,15 +127,6 @@ class Scorecard(BaseModel, frozen=True):
     def save(self, file: Path) -> None:
         """Write the card as JSON."""
         file.write_text(self.model_dump_json(indent=2) + "\n")
-
-    @classmethod
-    def open(cls, file: Path) -> Scorecard:
-        """Read a card; a UsageError where the file is none, or one of another schema version."""
-        try:
-            return cls.model_validate_json(file.read_text())
-        except (OSError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"{file} is not a scorecard of schema {SCHEMA}: {reason}") from error
 
 
 def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:

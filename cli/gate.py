@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate import compare, differences, judge
+from compress.benchmarks.merged import read_card
 from compress.benchmarks.requirement import parse_requirements, parse_tolerances
-from compress.benchmarks.scorecard import Scorecard
 from compress.cli.console import Console
 from compress.cli.gating import enforce
 from compress.cli.options import require, strict
@@ -44,10 +44,10 @@ def command(
         raise UsageError("--baseline and --tolerance belong together: what is compared, and how much worse it may be")
     if not required and not tolerated:
         raise UsageError("nothing to gate on: give --require, or --baseline with --tolerance")
-    card = Scorecard.open(report)
+    card = read_card(report)
     verdicts, notices = judge(card, required), []
     if baseline is not None:
-        last = Scorecard.open(baseline)
+        last = read_card(baseline)
         verdicts += compare(card, last, tolerated)
         notices = differences(card, last)
     enforce(verdicts, strict, console, notices, junit)

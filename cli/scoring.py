@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compress.artifact import Artifact
 from compress.benchmarks import report
+from compress.benchmarks.comparison import table
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.findings import findings
 from compress.benchmarks.score import score
@@ -62,8 +63,8 @@ def score_and_report(
         command=command,
         notes=[f"evaluated on {text}", *console.notices],
     )
-    report.write(card, out)
-    console.show(*report.table(card))
+    report.write([card], out)
+    console.show(*table(card))
     for line in findings(card):
         console.out.print(f"! {line}", markup=False, soft_wrap=True)
     console.say(f"report: {out / 'report.md'}")

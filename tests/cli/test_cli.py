@@ -53,7 +53,9 @@ def corpus(folder):
 def test_the_main_job_makes_variants_artifacts_and_a_report(made):
     out, done = made
     assert sorted(path.name for path in out.iterdir()) == [
-        "fp16-fuse", "fuse", "int8-fuse", "report.json", "report.md",
+        "fp16-fuse", "fuse", "int8-fuse", "report.accuracy-size.png", "report.accuracy-size.svg",
+        "report.accuracy-speed.png", "report.accuracy-speed.svg", "report.csv", "report.html", "report.json",
+        "report.md", "report.tex",
     ]  # fmt: skip
     for slug in ("int8-fuse", "fuse", "fp16-fuse"):
         files = {path.name for path in (out / slug).iterdir()}
