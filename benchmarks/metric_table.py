@@ -66,6 +66,7 @@ METRICS = (
     Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_DECODER),
     Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_ENCODER),
     Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_ENCODER),
+    Metric("cost", "cost, per million tokens", "lower", 4),
     Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, "share", 100.0, False, _DECODER),
 )
 

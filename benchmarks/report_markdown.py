@@ -93,7 +93,8 @@ def method(card: Scorecard) -> list[str]:
             f"- Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
             "tokens/s × (weight bytes read a token + cache bytes).",
         ]
-    return shared + own
+    priced = [f"- Cost: an hour of the machine at {settings.price_per_hour:g}."] if settings.price_per_hour else []
+    return shared + own + priced
 
 
 def machine(card: Scorecard) -> list[str]:

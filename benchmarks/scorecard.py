@@ -25,6 +25,7 @@ class Settings(BaseModel, frozen=True):
     token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens. Encoders: ``runs`` single
     sentences of ``prompt`` tokens, and a batch of ``batch``.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
+    ``price_per_hour`` of the machine, in any money, gives a cost.
     """
 
     rounds: int = Field(default=0, ge=0)
@@ -36,6 +37,7 @@ class Settings(BaseModel, frozen=True):
     warmup: int = Field(default=3, ge=1)
     pause: float = Field(default=0.06, ge=0.0)
     threads: int | None = Field(default=None, ge=1)
+    price_per_hour: float | None = Field(default=None, gt=0)
     seed: int = 0
 
     def within(self, length: int, kind: Kind) -> Settings:

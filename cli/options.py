@@ -25,3 +25,6 @@ require = click.option(
     help='What every variant must meet, or exit 1: "retention>=0.98, decode_speedup>=1.5, bytes<=0.3x, peak_rss<2GB".',
 )  # fmt: skip
 strict = click.option("--strict", is_flag=True, help="What lies inside the noise fails too.")
+profile = click.option(
+    "--profile", default="cpu", show_default=True, help="A machine's profile: its name or a TOML file."
+)  # fmt: skip

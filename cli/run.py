@@ -15,7 +15,7 @@ from compress.benchmarks.requirement import check_kind, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
-from compress.cli.options import evaluation_file, merge, overwrite, require, seed, strict, trust_remote_code
+from compress.cli.options import evaluation_file, merge, overwrite, profile, require, seed, strict, trust_remote_code
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
@@ -39,7 +39,7 @@ from compress.staging import check_replaceable, staged
     "-o", "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
     help="Where the variants and the report go.",
 )  # fmt: skip
-@click.option("--profile", default="cpu", show_default=True, help="A machine's profile: its name or a TOML file.")
+@profile
 @click.option("--target", help="Where the variants are to run.  [default: the profile's]")
 @click.option(
     "--calibration", type=click.Path(path_type=Path),
@@ -98,7 +98,7 @@ def command(
     entries = [_make(model, pipeline, runtime, texts, out, seed, merge, overwrite, console) for pipeline in parsed]
     if no_score:
         return
-    settings = Settings(seed=seed, threads=chosen.threads)
+    settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
         card = score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
     if required:

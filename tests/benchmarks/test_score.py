@@ -19,7 +19,9 @@ from compress.benchmarks.scorecard import Measure, Settings, ratio, summarize
 from compress.errors import ModelError, UsageError
 from compress.progress import Silent
 
-QUICK = Settings(rounds=2, prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1)
+QUICK = Settings(
+    rounds=2, prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,8 @@ def test_every_row_has_every_metric(scored, contenders):
     for row in scored.rows:
         assert set(row.measures) == {metric.key for metric in metrics("decoder")}
         assert len(row.measures["decode_tps"].rounds) == QUICK.rounds
+        rates, costs = row.measures["decode_tps"].rounds, row.measures["cost"].rounds
+        assert costs == pytest.approx([0.0001 * 1e6 / rate for rate in rates], rel=1e-12)
     assert scored.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
     assert scored.row("fuse").measures["disk_bytes"].value == contenders[2].disk_bytes
     assert scored.float_export is scored.rows[1]
@@ -104,6 +108,10 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
         assert set(row.measures) == {metric.key for metric in metrics("encoder")}
         assert row.measures["cosine"].value == pytest.approx(1.0, abs=1e-6)
         assert row.measures["retention"] == row.measures["cosine"]
+        rates, costs = row.measures["sentences_ps"].rounds, row.measures["cost"].rounds
+        assert costs == pytest.approx([0.0001 * 1e6 / (16 * rate) for rate in rates], rel=1e-12)
+    free = score(pair, tokens, QUICK.model_copy(update={"price_per_hour": None}))
+    assert "cost" not in free.original.measures
 
 
 def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
