@@ -22,6 +22,15 @@ class Markdown(Format):
         return {"report.md": markdown(cards[0]) if len(cards) == 1 else _merged(cards)}
 
 
+def of_variant(card: Scorecard, name: str) -> str:
+    """What a variant's own page says of a run: its figures beside the baselines', and what didn't help."""
+    shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
+    lines = _markdown_table(*table(card, shown))
+    said = [f"- {line}" for line in findings(card) if line.startswith(f"{name} ")]
+    facts = [*(f"- {note}" for note in card.notes[:1]), *method(card), *machine(card)]
+    return "\n".join([*lines, "", *said, *facts])
+
+
 def _merged(cards: Sequence[Scorecard]) -> str:
     headers, rows = overview(cards)
     said = [f"- {card.model}: {line}" for card in cards for line in findings(card)]

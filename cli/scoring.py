@@ -11,12 +11,14 @@ from compress.benchmarks import report
 from compress.benchmarks.comparison import table
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.findings import findings
+from compress.benchmarks.report_markdown import of_variant
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Scorecard, Settings
 from compress.cli.console import Console
 from compress.cli.texts import Texts
 from compress.export.target import Target
 from compress.model import Model
+from compress.model_card import write_scores
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def score_and_report(
         notes=[f"evaluated on {text}", *console.notices],
     )
     report.write([card], out)
+    for each in entries:
+        write_scores(each.path, of_variant(card, each.name))
     console.show(*table(card))
     for line in findings(card):
         console.out.print(f"! {line}", markup=False, soft_wrap=True)

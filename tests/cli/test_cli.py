@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,30 @@ def test_variants_are_scored_again(made):
     assert done.returncode == 1, done.stderr
     assert "gate: 3 failed, 3 passed" in done.stdout
     assert "the gate stays shut: fp16-fuse: disk_bytes<=1B" in done.stderr
+
+
+def test_the_card_says_what_was_measured_and_how_to_load_it(made):
+    out, _ = made
+    card = (out / "int8-fuse" / "README.md").read_text()
+    assert "| × torch · × onnx float | torch | onnx float | int8-fuse |" in card
+    assert "| accuracy retention | 1.0000 ± 0.0000 |" in card
+    assert card.count("<!-- scores -->") == card.count("<!-- /scores -->") == card.count("## Measured") == 1
+    run_blocks(out / "int8-fuse", 2)
+
+
+def run_blocks(folder, count):
+    """Every example of a card, as its reader would run it."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
+    assert len(blocks) == count
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=folder, env=ENV, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout
+
+
+def test_the_card_of_an_encoder_says_how_to_load_it(bert, tmp_path, inside):
+    assert inside(bert, "-p", "int8", "-o", tmp_path, "--no-score").returncode == 0
+    run_blocks(tmp_path / "int8", 2)
 
 
 def test_a_variant_writes(made):
