@@ -9,6 +9,7 @@ from typing import ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from compress.benchmarks.effects import effect_table
 from compress.benchmarks.findings import findings
 from compress.benchmarks.metric_table import Metric
 from compress.benchmarks.overview import Line, lines, measured
@@ -35,7 +36,7 @@ class Html(Format):
             metrics=chosen,
             lines=[(line, [_cell(line, metric) for metric in chosen]) for line in lines(cards)],
             plots=[Markup(picture) for cost in COSTS if (picture := _svg(cards, cost.name))],  # our own, not the cards'
-            runs=[(card, findings(card), [*method(card), *machine(card)]) for card in cards],
+            runs=[(card, effect_table(card), findings(card), [*method(card), *machine(card)]) for card in cards],
         )
         return {"report.html": page}
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from compress.benchmarks.comparison import groups, table
+from compress.benchmarks.effects import effect_table
 from compress.benchmarks.findings import findings
 from compress.benchmarks.overview import overview
 from compress.benchmarks.report import Format
 from compress.benchmarks.scorecard import Scorecard
+
+_EFFECTS = "How many times what it is without that pass alone a figure is. Stars as `docs/metrics.md` counts them."
 
 
 class Markdown(Format):
@@ -57,6 +60,9 @@ def markdown(card: Scorecard) -> str:
         lines += ["```", card.command, "```", ""]
     for group in groups(card):
         lines += [*_markdown_table(*table(card, group)), ""]
+    headers, effects = effect_table(card)
+    if effects:
+        lines += ["## What helped", "", *_markdown_table(headers, effects, "---"), "", _EFFECTS, ""]
     lines += ["## What didn't help", ""]
     lines += [f"- {line}" for line in findings(card)] or ["Nothing to complain of: no variant is worse in anything."]
     lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card), "---"), ""]

@@ -111,5 +111,6 @@ def _row(contender: Contender, floats: Contender | None, measures: Measures, ban
         unchanged=compared and floats is not None and contender.same_bytes(floats),
         zeros=contender.zeros,
         products=contender.products,
+        passes=contender.passes,
         measures=measures | sizes,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from compress.artifact import Kind
-from compress.benchmarks.contender import Role
+from compress.benchmarks.contender import Applied, Role
 
 SCHEMA = 1
 EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
@@ -69,7 +69,7 @@ class Measure(BaseModel, frozen=True):
 class Row(BaseModel, frozen=True):
     """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
 
-    ``zeros`` and ``products`` as in `Artifact`.
+    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Row(BaseModel, frozen=True):
     unchanged: bool = False
     zeros: bool = False
     products: bool = False
+    passes: tuple[Applied, ...] = ()
     measures: dict[str, Measure]
 
 

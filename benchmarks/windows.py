@@ -43,6 +43,20 @@ def quantile(windows: Sequence[Sequence[float]], share: float) -> Measure:
     return _measure(value, value + (len(parts) - 1) * (without.mean() - without))
 
 
+def paired_ratio(mine: Measure, other: Measure) -> Measure | None:
+    """One figure over another, window by window where both are from the same windows; None where that isn't a number.
+
+    The contributions are those of the delta method.
+    """
+    if not other.value:
+        return None
+    value = mine.value / other.value
+    if not mine.windows or len(mine.windows) != len(other.windows) or not mine.value:
+        return Measure(value=value)
+    a, b = np.asarray(mine.windows), np.asarray(other.windows)
+    return _measure(value, value * (1 + (a - a.mean()) / mine.value - (b - b.mean()) / other.value))
+
+
 def standard_error(values: Sequence[float]) -> float:
     """Of the mean of ``values``; 0 for a single one, whose error isn't known."""
     return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0

@@ -52,6 +52,7 @@ from compress.staging import check_replaceable, staged
 @click.option(
     "--length", type=click.IntRange(min=8), help="Tokens in each of them.  [default: 256; for solvers 512]"
 )  # fmt: skip
+@click.option("--ablate", is_flag=True, help="Also make every variant without each of its passes, to see what helped.")
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
 @require
@@ -69,6 +70,7 @@ def command(
     calibration: Path | None,
     samples: int | None,
     length: int | None,
+    ablate: bool,
     no_score: bool,
     evaluation: Path | None,
     require: tuple[str, ...],
@@ -84,7 +86,7 @@ def command(
     if required and no_score:
         raise UsageError("--require needs figures; leave --no-score out")
     chosen = load_profile(profile)
-    parsed = _parse(pipelines or chosen.pipelines)
+    parsed = _parse(pipelines or chosen.pipelines, ablate)
     runtime = find_target(target or chosen.target)
     for pipeline in parsed:
         runtime.check(pipeline.passes, merge)
@@ -105,12 +107,13 @@ def command(
         enforce(judge(card, required), strict, console)
 
 
-def _parse(pipelines: Sequence[str]) -> list[Pipeline]:
+def _parse(pipelines: Sequence[str], ablate: bool) -> list[Pipeline]:
     parsed = [Pipeline.parse(text) for text in pipelines]
     slugs = [pipeline.slug for pipeline in parsed]
     if twice := next((p for p in parsed if slugs.count(p.slug) > 1), None):
         raise UsageError(f"pipeline {twice} is given twice")
-    return parsed
+    fewer = [each for pipeline in parsed for each in pipeline.without_one()] if ablate else []
+    return list({pipeline.slug: pipeline for pipeline in [*parsed, *fewer]}.values())
 
 
 def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scoring: bool) -> None:

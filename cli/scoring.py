@@ -9,7 +9,8 @@ from pathlib import Path
 from compress.artifact import Artifact
 from compress.benchmarks import report
 from compress.benchmarks.comparison import table
-from compress.benchmarks.contender import Contender
+from compress.benchmarks.contender import Applied, Contender
+from compress.benchmarks.difficulty import applied
 from compress.benchmarks.findings import findings
 from compress.benchmarks.report_markdown import of_variant
 from compress.benchmarks.score import score
@@ -19,6 +20,7 @@ from compress.cli.texts import Texts
 from compress.export.target import Target
 from compress.model import Model
 from compress.model_card import write_scores
+from compress.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Entry:
     name: str
     path: Path
     recipe: str
+
+    @property
+    def passes(self) -> tuple[Applied, ...]:
+        """The passes of the recipe."""
+        return applied(Pipeline.parse(self.recipe))
 
 
 def score_and_report(
@@ -55,7 +62,7 @@ def score_and_report(
         contenders.append(Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"))
     for each in entries:
         artifact = Artifact.open(each.path / runtime.folder)
-        contenders.append(Contender.of_artifact(artifact, each.name, each.recipe))
+        contenders.append(Contender.of_artifact(artifact, each.name, each.recipe, passes=each.passes))
     card = score(
         contenders,
         text.tokens.numpy(),

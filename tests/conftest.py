@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from compress.artifact import Kind
-from compress.benchmarks.contender import Role
+from compress.benchmarks.contender import Applied, Role
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.windows import mean
 
@@ -118,6 +118,7 @@ def card() -> Callable[..., Scorecard]:
                 unchanged=name == unchanged,
                 zeros=name == zeros,
                 products=name == products,
+                passes=tuple(Applied(text, 2) for text in name.split(",")) if i > 1 else (),
                 measures={key: measure(value) for key, value in figures.items()},
             )
             for i, (name, figures) in enumerate(rows.items())

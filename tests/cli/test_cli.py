@@ -169,6 +169,14 @@ def test_a_mistake_is_told_in_one_line(llama, tmp_path, inside, monkeypatch, arg
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_ablation_also_makes_every_variant_without_each_of_its_passes(llama, tmp_path, inside):
+    args = (llama, "-p", "fp16,int8,fuse", "-p", "int8,fuse", "--ablate", "--no-score", "-o", tmp_path)
+    assert inside(*args).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fp16-fuse", "fp16-int8", "fp16-int8-fuse", "fuse", "int8", "int8-fuse",
+    ]  # fmt: skip
+
+
 def test_a_model_without_a_tokenizer_is_refused_before_the_work(llama, tmp_path, inside):
     bare = copy(llama, tmp_path / "bare")
     for name in ("tokenizer.json", "tokenizer_config.json"):
