@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,9 +11,9 @@ from typing import Any
 from compress.artifact import Kind
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.engine import Ids
-from compress.benchmarks.metrics import mean_with_error, perplexity
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Measure
+from compress.benchmarks.windows import exponential, mean, quantile
 from compress.progress import Progress
 
 Measures = dict[str, Measure]
@@ -50,7 +49,7 @@ def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) 
     original, *others = workers
     if kind == "decoder":
         request: dict[str, Any] = {"ids": ids[0].tolist()}
-        first = original.ask("reference_logits", to=str(file), **request) | {"kl": 0.0, "top1": 1.0}
+        first = original.ask("reference_logits", to=str(file), **request) | {"kl": 0.0, "kls": [0.0], "top1": 1.0}
         return [first, *(other.ask("compare_logits", reference=str(file), **request) for other in others)]
     request = {"ids": ids.tolist(), "mask": mask.tolist()}
     original.ask("reference_embeddings", to=str(file), **request)
@@ -59,20 +58,22 @@ def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) 
 
 
 def _decoder_measures(scores: list[dict[str, Any]], original: list[dict[str, Any]]) -> Measures:
-    value, error = perplexity([score["nll"] for score in scores])
-    lost, lost_error = mean_with_error([a["nll"] - b["nll"] for a, b in zip(scores, original, strict=True)])
-    factor = math.exp(min(lost, 700.0))
-    kl, kl_error = mean_with_error([score["kl"] for score in scores])
-    top1, top1_error = mean_with_error([score["top1"] for score in scores])
+    lost = [score["nll"] - reference["nll"] for score, reference in zip(scores, original, strict=True)]
     return {
-        "perplexity": Measure(value=value, spread=error),
-        "perplexity_ratio": Measure(value=factor, spread=factor * lost_error),
-        "kl": Measure(value=kl, spread=kl_error),
-        "top1": Measure(value=top1, spread=top1_error),
+        "retention": exponential([-each for each in lost], at_most=1.0),
+        "perplexity": exponential([score["nll"] for score in scores]),
+        "perplexity_ratio": exponential(lost),
+        "kl": mean([score["kl"] for score in scores]),
+        "kl_p99": quantile([score["kls"] for score in scores], 0.99),
+        "top1": mean([score["top1"] for score in scores]),
     }
 
 
 def _encoder_measures(scores: list[dict[str, Any]], original: list[dict[str, Any]]) -> Measures:
     cosines = [value for score in scores for value in score["cosines"]]
-    mean, error = mean_with_error(cosines)
-    return {"cosine": Measure(value=mean, spread=error), "cosine_min": Measure(value=min(cosines))}
+    similar = mean(cosines)
+    return {
+        "retention": similar.model_copy(update={"value": max(similar.value, 0.0)}),
+        "cosine": similar,
+        "cosine_min": Measure(value=min(cosines)),
+    }

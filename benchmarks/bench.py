@@ -15,6 +15,7 @@ import onnx
 
 from compress.artifact import FOLDER, Artifact
 from compress.benchmarks import depth, report
+from compress.benchmarks.comparison import table
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.cores import available_cores
 from compress.benchmarks.findings import findings
@@ -149,7 +150,7 @@ def _build(source: str, wanted: Sequence[str], out: Path, scratch: Path, calibra
 
 
 def _show(card: Scorecard) -> None:
-    headers, rows = report.table(card)
+    headers, rows = table(card)
     lines = [headers, *(line for row in rows for line in _split(row))]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     for first, *rest in lines:
@@ -180,7 +181,7 @@ def _part(
     _show(card)
     if out is not None:
         (out / name).mkdir(parents=True, exist_ok=True)
-        report.write(card, out / name)
+        report.write([card], out / name)
     return judge(name, card)
 
 

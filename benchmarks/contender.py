@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from compress.artifact import Artifact, Kind
-from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
+
+if TYPE_CHECKING:
+    from compress.checkpoint import Checkpoint  # a report is read without torch
 
 Role = Literal["original", "float", "variant", "peer"]
 """The original checkpoint in torch; its float export, nothing applied; something compressed or fused; the same model
@@ -28,12 +30,21 @@ _WIDENED = {"hf": "float32 in transformers"}
 
 
 @dataclass(frozen=True)
+class Applied:
+    """A pass that a variant went through: as it is written, and how difficult it is, from 1 to 5 (`difficulty`)."""
+
+    text: str
+    difficulty: int
+
+
+@dataclass(frozen=True)
 class Contender:
     """Something that a scorecard measures.
 
     ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
     (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
     reads of them (None: the engine says). ``zeros`` and ``products`` as in `Artifact`.
+    ``passes`` were applied in order.
     """
 
     name: str
@@ -48,6 +59,7 @@ class Contender:
     read_bytes: int | None = None
     zeros: bool = False
     products: bool = False
+    passes: tuple[Applied, ...] = ()
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = "torch") -> Contender:
@@ -57,7 +69,9 @@ class Contender:
         return cls(name, checkpoint.path, "torch", checkpoint.kind, "original", recipe, parameters, disk, disk)
 
     @classmethod
-    def of_artifact(cls, artifact: Artifact, name: str, recipe: str, role: Role = "variant") -> Contender:
+    def of_artifact(
+        cls, artifact: Artifact, name: str, recipe: str, role: Role = "variant", passes: tuple[Applied, ...] = ()
+    ) -> Contender:
         """An exported model on its own runtime; ``recipe`` says what was applied."""
         if artifact.target not in _LOADED:
             raise ModelError(f"{artifact.path}: no engine here runs the target {artifact.target!r}")
@@ -74,6 +88,7 @@ class Contender:
             read_bytes=None if artifact.target in _WIDENED else artifact.read_bytes,
             zeros=artifact.zeros,
             products=artifact.products,
+            passes=passes,
         )
 
     @classmethod

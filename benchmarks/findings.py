@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compress.benchmarks.effects import effects
 from compress.benchmarks.metric_table import metric
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
 
@@ -33,7 +34,17 @@ def findings(card: Scorecard) -> list[str]:
             continue
         worse = _slower(row, base) + _larger(row, base)
         lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
-    return lines
+    return lines + _no_help(card)
+
+
+def _no_help(card: Scorecard) -> list[str]:
+    """Passes without which a variant would be no worse."""
+    return [
+        f"{each.applied.text} helps NOTHING in {each.row.name}: as far as the noise lets tell, {each.without.name} is "
+        "no slower, larger or less accurate"
+        for each in effects(card)
+        if each.without.role == "variant" and not each.helped and not each.row.unchanged
+    ]
 
 
 def _idle(row: Row, worse: bool) -> list[str]:

@@ -1,4 +1,7 @@
-"""Every metric: its key in a row, its heading, its unit as shown, and which way is better."""
+"""Every metric: its key in a row, its heading, its unit as stored and as shown, and which way is better.
+
+`docs/metrics.md` says how each is measured, and how its uncertainty is taken.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from typing import Literal
 
 from compress.artifact import Kind
 from compress.benchmarks.scorecard import Measure
+
+Unit = Literal["bytes", "seconds", "share", "number"]
+"""How a figure is stored; a share is one between 0 and 1, a number anything else: a rate, a perplexity, nats."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +23,15 @@ class Metric:
     heading: str
     better: Literal["higher", "lower"]
     decimals: int
+    unit: Unit = "number"
     scale: float = 1.0
     compared: bool = True
     kinds: tuple[Kind, ...] = ("decoder", "encoder")
+
+    @property
+    def unit_shown(self) -> str:
+        """The unit of the shown figure, as the heading names it; empty where it has none."""
+        return self.heading.partition(", ")[2]
 
     def shown(self, measure: Measure) -> str:
         """The figure with its spread, where it has one."""
@@ -34,24 +46,28 @@ _ENCODER: tuple[Kind, ...] = ("encoder",)
 
 METRICS = (
     Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_DECODER),
-    Metric("itl_p50", "inter-token p50, ms", "lower", 2, 1e3, kinds=_DECODER),
-    Metric("itl_p95", "inter-token p95, ms", "lower", 2, 1e3, kinds=_DECODER),
-    Metric("ttft", "time to first token, ms", "lower", 1, 1e3, kinds=_DECODER),
+    Metric("itl_p50", "inter-token p50, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
+    Metric("itl_p95", "inter-token p95, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
+    Metric("itl_p99", "inter-token p99, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
+    Metric("ttft", "time to first token, ms", "lower", 1, "seconds", 1e3, kinds=_DECODER),
     Metric("prefill_tps", "prefill, tokens/s", "higher", 0, kinds=_DECODER),
-    Metric("latency_p50", "latency p50, ms", "lower", 2, 1e3, kinds=_ENCODER),
-    Metric("latency_p95", "latency p95, ms", "lower", 2, 1e3, kinds=_ENCODER),
+    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_ENCODER),
+    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_ENCODER),
     Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_ENCODER),
-    Metric("peak_rss", "peak RSS, MB", "lower", 0, 1e-6),
-    Metric("disk_bytes", "on disk, MB", "lower", 1, 1e-6),
+    Metric("peak_rss", "peak RSS, MB", "lower", 0, "bytes", 1e-6),
+    Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
-    Metric("load_s", "load, s", "lower", 2),
+    Metric("load_s", "load, s", "lower", 2, "seconds"),
+    Metric("retention", "accuracy retention", "higher", 4, "share", compared=False),
     Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_DECODER),
     Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_DECODER),
     Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_DECODER),
-    Metric("top1", "top-1 agreement, %", "higher", 2, 100.0, compared=False, kinds=_DECODER),
-    Metric("cosine", "cosine to original", "higher", 5, compared=False, kinds=_ENCODER),
-    Metric("cosine_min", "worst cosine", "higher", 5, compared=False, kinds=_ENCODER),
-    Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, 100.0, compared=False, kinds=_DECODER),
+    Metric("kl_p99", "KL to original p99, nats", "lower", 4, compared=False, kinds=_DECODER),
+    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_DECODER),
+    Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_ENCODER),
+    Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_ENCODER),
+    Metric("cost", "cost, per million tokens", "lower", 4),
+    Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, "share", 100.0, False, _DECODER),
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +14,15 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class WindowScore:
-    """Means over one window's predicted tokens: negative log-likelihood and KL divergence in nats, agreement in 0…1."""
+    """Means over one window's predicted tokens: negative log-likelihood and KL divergence in nats, agreement in 0…1.
+
+    ``kls`` is the KL divergence of every predicted token.
+    """
 
     nll: float
     kl: float
     top1: float
+    kls: tuple[float, ...]
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -41,15 +44,16 @@ def compare_logits(
     if reference.shape != logits.shape:
         raise ValueError(f"logits {logits.shape} against the original's {reference.shape}")
     predicted = len(ids) - 1
-    nll = kl = agreed = 0.0
+    nll = agreed = 0.0
+    kls: list[float] = []
     for begin in range(0, predicted, _CHUNK):
         rows = slice(begin, min(begin + _CHUNK, predicted))
         mine, original = log_softmax(logits[rows]), log_softmax(reference[rows])
         nll -= float(np.take_along_axis(mine, ids[rows.start + 1 : rows.stop + 1, None], -1).sum())
         agreed += int((mine.argmax(-1) == original.argmax(-1)).sum())
         mine -= original
-        kl -= float(np.einsum("ij,ij->", np.exp(original), mine))
-    return WindowScore(nll / predicted, max(kl, 0.0) / predicted, agreed / predicted)
+        kls += np.maximum(-np.einsum("ij,ij->i", np.exp(original), mine), 0.0).tolist()
+    return WindowScore(nll / predicted, math.fsum(kls) / predicted, agreed / predicted, tuple(kls))
 
 
 def window_nll(logits: NDArray[np.floating], ids: NDArray[np.int64]) -> float:
@@ -68,17 +72,3 @@ def cosine(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     similarity: NDArray[np.float64] = (a * b).sum(-1) / np.where(lengths > 0, lengths, 1.0)
     return similarity
-
-
-def mean_with_error(values: Sequence[float]) -> tuple[float, float]:
-    """The mean and its standard error; 0 for a single value."""
-    array = np.asarray(values, dtype=np.float64)
-    error = float(array.std(ddof=1)) / math.sqrt(len(array)) if len(array) > 1 else 0.0
-    return float(array.mean()), error
-
-
-def perplexity(nlls: Sequence[float]) -> tuple[float, float]:
-    """Perplexity of equally long windows and its standard error, by the delta method."""
-    mean, error = mean_with_error(nlls)
-    value = math.exp(min(mean, 700.0))  # a broken model's is beyond what a float holds
-    return value, value * error

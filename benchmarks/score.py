@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ def score(
     accuracies = measure_accuracy(contenders, windows, marked, threads, progress)
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
-        _row(contender, floats, speed | accuracy, bandwidth)
+        _row(contender, floats, speed | accuracy | _cost(speed, settings), bandwidth)
         for contender, speed, accuracy in zip(contenders, speeds.measures, accuracies, strict=True)
     ]
     return Scorecard(
@@ -66,6 +67,7 @@ def score(
         others=speeds.others,
         bandwidth=bandwidth,
         windows=(windows.shape[0], windows.shape[1]),
+        text_sha256=hashlib.sha256(windows.tobytes() + marked.tobytes()).hexdigest(),
         notes=tuple(notes),
         rows=tuple(rows),
     )
@@ -81,6 +83,14 @@ def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
         raise UsageError(f"two contenders are called {twice!r}: a scorecard tells them apart by name")
     if ids.ndim != 2 or ids.shape != mask.shape or len(ids) == 0 or ids.shape[1] < 2:
         raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {ids.shape}")
+
+
+def _cost(speed: Measures, settings: Settings) -> Measures:
+    """What a million tokens cost where an hour has a price: decoded ones, or those of an encoder's sentences."""
+    if settings.price_per_hour is None:
+        return {}
+    rate, tokens = (speed["decode_tps"], 1) if "decode_tps" in speed else (speed["sentences_ps"], settings.prompt)
+    return {"cost": summarize([settings.price_per_hour / 3600 * 1e6 / (each * tokens) for each in rate.rounds])}
 
 
 def _row(contender: Contender, floats: Contender | None, measures: Measures, bandwidth: float) -> Row:
@@ -101,5 +111,6 @@ def _row(contender: Contender, floats: Contender | None, measures: Measures, ban
         unchanged=compared and floats is not None and contender.same_bytes(floats),
         zeros=contender.zeros,
         products=contender.products,
+        passes=contender.passes,
         measures=measures | sizes,
     )

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from compress.artifact import Kind
-from compress.benchmarks.contender import Role
-from compress.errors import UsageError
+from compress.benchmarks.contender import Applied, Role
 
 SCHEMA = 1
 EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
@@ -26,6 +25,7 @@ class Settings(BaseModel, frozen=True):
     token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens. Encoders: ``runs`` single
     sentences of ``prompt`` tokens, and a batch of ``batch``.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
+    ``price_per_hour`` of the machine, in any money, gives a cost.
     """
 
     rounds: int = Field(default=0, ge=0)
@@ -37,6 +37,7 @@ class Settings(BaseModel, frozen=True):
     warmup: int = Field(default=3, ge=1)
     pause: float = Field(default=0.06, ge=0.0)
     threads: int | None = Field(default=None, ge=1)
+    price_per_hour: float | None = Field(default=None, gt=0)
     seed: int = 0
 
     def within(self, length: int, kind: Kind) -> Settings:
@@ -53,17 +54,22 @@ class Settings(BaseModel, frozen=True):
 
 
 class Measure(BaseModel, frozen=True):
-    """A figure. ``spread``: half the interquartile range of ``rounds``, or a standard error where there are none."""
+    """A figure. ``spread``: half the interquartile range of ``rounds``, or the standard error of ``windows``' mean.
+
+    ``windows`` holds what each evaluation window contributes (for a figure that is no mean: to first order), so that
+    two runs over the same text can be compared window by window.
+    """
 
     value: float
     spread: float | None = None
     rounds: tuple[float, ...] = ()
+    windows: tuple[float, ...] = ()
 
 
 class Row(BaseModel, frozen=True):
     """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
 
-    ``zeros`` and ``products`` as in `Artifact`.
+    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order.
     """
 
     name: str
@@ -75,6 +81,7 @@ class Row(BaseModel, frozen=True):
     unchanged: bool = False
     zeros: bool = False
     products: bool = False
+    passes: tuple[Applied, ...] = ()
     measures: dict[str, Measure]
 
 
@@ -98,6 +105,8 @@ class Scorecard(BaseModel, frozen=True):
     """bytes a second that this machine reads, by as many threads as the contenders used"""
     windows: tuple[int, int]
     """how many evaluation windows, of how many tokens each"""
+    text_sha256: str = ""
+    """over the evaluation windows' tokens and their mask"""
     notes: tuple[str, ...] = ()
     rows: tuple[Row, ...]
 
@@ -121,15 +130,6 @@ class Scorecard(BaseModel, frozen=True):
     def save(self, file: Path) -> None:
         """Write the card as JSON."""
         file.write_text(self.model_dump_json(indent=2) + "\n")
-
-    @classmethod
-    def open(cls, file: Path) -> Scorecard:
-        """Read a card; a UsageError where the file is none, or one of another schema version."""
-        try:
-            return cls.model_validate_json(file.read_text())
-        except (OSError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"{file} is not a scorecard of schema {SCHEMA}: {reason}") from error
 
 
 def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:

@@ -55,6 +55,7 @@ class DecoderSpeed:
             "decode_tps": decode,
             "itl_p50": _quantile(self.steps, pooled, 50),
             "itl_p95": _quantile(self.steps, pooled, 95),
+            "itl_p99": _quantile(self.steps, pooled, 99),
             "ttft": summarize(self.first),
             "prefill_tps": summarize([self.settings.prefill / seconds for seconds in self.prefill]),
         }

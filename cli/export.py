@@ -1,4 +1,4 @@
-"""``compress export``: an artifact for a target, from a variant's integers; nothing is solved again."""
+"""``compress export``: export a variant to a target again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``compress generate``: let a variant write, on the runtime that it was exported to."""
+"""``compress generate``: let a variant write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``compress inspect``: what a variant stores layer by layer, and what that cost. Its manifest is all that is read."""
+"""``compress inspect``: show what a variant stores and lost, layer by layer."""
 
 from __future__ import annotations
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import os
 import sys
 import traceback
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -15,17 +18,24 @@ import compress
 from compress import interrupt
 from compress.errors import CompressError
 
-_COMMANDS = {
-    "run": "Compress a model, export and score every variant (the default).",
-    "passes": "List every pass with its options.",
-    "predict": "Tell how large variants will be, from config.json alone.",
-    "inspect": "Show what a variant stores and lost, layer by layer.",
-    "export": "Export a variant to a target again.",
-    "score": "Measure variants again.",
-    "generate": "Let a variant write.",
-}
 INTERRUPTED = 130
 _INTERRUPTED = "interrupted; nothing half-written was left behind"
+
+
+@cache
+def commands() -> dict[str, str]:
+    """Every subcommand with its help in a line: the modules of this room that begin with ``compress NAME`` and a colon.
+
+    They are read, not imported: help must not wait for torch.
+    """
+    found = {}
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        title = f"``compress {file.stem}``: "
+        summary = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        if summary.startswith(title):
+            summary = summary.removeprefix(title)
+            found[file.stem] = summary[0].upper() + summary[1:]
+    return found
 
 
 class Commands(click.Group):
@@ -36,11 +46,11 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every subcommand."""
-        return list(_COMMANDS)
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The subcommand of that name."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in commands():
             return None
         command: click.Command = import_module(f"compress.cli.{cmd_name}").command
         return command
@@ -48,13 +58,13 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl(list(commands().items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``run`` in front where the first word that is no option is no subcommand."""
         own = {option for param in self.params for option in param.opts} | {"--help"}
         first = next((i for i, arg in enumerate(args) if arg not in own), None)
-        if first is not None and args[first] not in _COMMANDS:
+        if first is not None and args[first] not in commands():
             args = [*args[:first], "run", *args[first:]]
         return super().parse_args(ctx, args)
 
@@ -111,7 +121,7 @@ def _one_line(text: str) -> str:
 
 
 def _perhaps_a_command(args: list[str]) -> str:
-    near = difflib.get_close_matches(args[0], _COMMANDS, n=1, cutoff=0.7) if args else []
+    near = difflib.get_close_matches(args[0], commands(), n=1, cutoff=0.7) if args else []
     return f" Did you mean the command {near[0]!r}?" if near and near[0] != args[0] else ""
 
 

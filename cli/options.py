@@ -20,3 +20,11 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that
 trust_remote_code = click.option(
     "--trust-remote-code", is_flag=True, help="Accept pickled weights, and checkpoints that bring code (not run)."
 )
+require = click.option(
+    "--require", multiple=True, metavar="LIST",
+    help='What every variant must meet, or exit 1: "retention>=0.98, decode_speedup>=1.5, bytes<=0.3x, peak_rss<2GB".',
+)  # fmt: skip
+strict = click.option("--strict", is_flag=True, help="What lies inside the noise fails too.")
+profile = click.option(
+    "--profile", default="cpu", show_default=True, help="A machine's profile: its name or a TOML file."
+)  # fmt: skip

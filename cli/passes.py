@@ -1,4 +1,4 @@
-"""``compress passes``: every pass, straight from its fields."""
+"""``compress passes``: list every pass with its options."""
 
 from __future__ import annotations
 

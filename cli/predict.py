@@ -1,4 +1,4 @@
-"""``compress predict``: how large variants will be, before anything is read or solved."""
+"""``compress predict``: tell how large variants will be, from config.json alone."""
 
 from __future__ import annotations
 

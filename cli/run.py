@@ -1,4 +1,4 @@
-"""``compress run``: the main job."""
+"""``compress run``: compress a model, export and score every variant (the default)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 
 import click
 
+from compress.benchmarks.gate import judge
+from compress.benchmarks.requirement import check_kind, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
-from compress.cli.options import evaluation_file, merge, overwrite, seed, trust_remote_code
+from compress.cli.gating import enforce
+from compress.cli.options import evaluation_file, merge, overwrite, profile, require, seed, strict, trust_remote_code
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
@@ -36,7 +39,7 @@ from compress.staging import check_replaceable, staged
     "-o", "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
     help="Where the variants and the report go.",
 )  # fmt: skip
-@click.option("--profile", default="cpu", show_default=True, help="A machine's profile: its name or a TOML file.")
+@profile
 @click.option("--target", help="Where the variants are to run.  [default: the profile's]")
 @click.option(
     "--calibration", type=click.Path(path_type=Path),
@@ -49,8 +52,11 @@ from compress.staging import check_replaceable, staged
 @click.option(
     "--length", type=click.IntRange(min=8), help="Tokens in each of them.  [default: 256; for solvers 512]"
 )  # fmt: skip
+@click.option("--ablate", is_flag=True, help="Also make every variant without each of its passes, to see what helped.")
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
+@require
+@strict
 @merge
 @seed
 @overwrite
@@ -64,8 +70,11 @@ def command(
     calibration: Path | None,
     samples: int | None,
     length: int | None,
+    ablate: bool,
     no_score: bool,
     evaluation: Path | None,
+    require: tuple[str, ...],
+    strict: bool,
     merge: bool,
     seed: int,
     overwrite: bool,
@@ -73,31 +82,38 @@ def command(
 ) -> None:
     """Compress MODEL (a directory, a hub id, or demo:smollm2, demo:minilm), export and score every variant."""
     console = Console()
+    required = parse_requirements(require)
+    if required and no_score:
+        raise UsageError("--require needs figures; leave --no-score out")
     chosen = load_profile(profile)
-    parsed = _parse(pipelines or chosen.pipelines)
+    parsed = _parse(pipelines or chosen.pipelines, ablate)
     runtime = find_target(target or chosen.target)
     for pipeline in parsed:
         runtime.check(pipeline.passes, merge)
     _check_free(out, parsed, overwrite, scoring=not no_score)
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
+        check_kind([each.figure for each in required], model.kind)
         needed = max(settle(model, pipeline, runtime.holds).needs() for pipeline in parsed)
     texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
     texts.check(scoring=not no_score)
     entries = [_make(model, pipeline, runtime, texts, out, seed, merge, overwrite, console) for pipeline in parsed]
     if no_score:
         return
-    settings = Settings(seed=seed, threads=chosen.threads)
+    settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
-        score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
+        card = score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
+    if required:
+        enforce(judge(card, required), strict, console)
 
 
-def _parse(pipelines: Sequence[str]) -> list[Pipeline]:
+def _parse(pipelines: Sequence[str], ablate: bool) -> list[Pipeline]:
     parsed = [Pipeline.parse(text) for text in pipelines]
     slugs = [pipeline.slug for pipeline in parsed]
     if twice := next((p for p in parsed if slugs.count(p.slug) > 1), None):
         raise UsageError(f"pipeline {twice} is given twice")
-    return parsed
+    fewer = [each for pipeline in parsed for each in pipeline.without_one()] if ablate else []
+    return list({pipeline.slug: pipeline for pipeline in [*parsed, *fewer]}.values())
 
 
 def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scoring: bool) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import click
 
+from compress.benchmarks.gate import judge
+from compress.benchmarks.requirement import check_kind, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
-from compress.cli.options import evaluation_file, seed, trust_remote_code
+from compress.cli.gating import enforce
+from compress.cli.options import evaluation_file, profile, require, seed, strict, trust_remote_code
 from compress.cli.run import command_line
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
@@ -17,6 +20,7 @@ from compress.errors import ModelError, UsageError
 from compress.export.target import find_target
 from compress.manifest import Manifest
 from compress.model import Model
+from compress.profiles.loader import load_profile
 
 
 @click.command("score")
@@ -26,16 +30,22 @@ from compress.model import Model
     "-o", "--out", type=click.Path(path_type=Path),
     help="An existing directory for the report.  [default: the one that holds the variants]",
 )  # fmt: skip
-@click.option("--target", default="ort-cpu", show_default=True, help="Which artifact to measure.")
+@profile
+@click.option("--target", help="Which artifact to measure.  [default: the profile's]")
 @evaluation_file
+@require
+@strict
 @seed
 @trust_remote_code
 def command(
     paths: tuple[Path, ...],
     model: str | None,
     out: Path | None,
-    target: str,
+    profile: str,
+    target: str | None,
     evaluation: Path | None,
+    require: tuple[str, ...],
+    strict: bool,
     seed: int,
     trust_remote_code: bool,
 ) -> None:
@@ -44,7 +54,9 @@ def command(
     A report among the arguments (out/* holds one) is passed over.
     """
     console = Console()
-    runtime = find_target(target)
+    required = parse_requirements(require)
+    chosen = load_profile(profile)
+    runtime = find_target(target or chosen.target)
     variants = [path for path in paths if not path.name.startswith("report.")]
     manifests = [(path, Manifest.read(path)) for path in variants]
     if not manifests:
@@ -62,20 +74,16 @@ def command(
         raise ModelError(f"{error}; --model says where the variants' original is now") from error
     if original.digest != digest:
         raise ModelError(f"{original.source} is not the model that these variants were made from: its weights differ")
+    check_kind([each.figure for each in required], original.kind)
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
     texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
-        score_and_report(
-            original,
-            entries,
-            runtime,
-            texts,
-            Path(scratch),
-            folder,
-            Settings(seed=seed),
-            command_line(),
-            console,
+        settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)
+        card = score_and_report(
+            original, entries, runtime, texts, Path(scratch), folder, settings, command_line(), console
         )
+    if required:
+        enforce(judge(card, required), strict, console)
 
 
 def _parent(variants: list[Path]) -> Path:

@@ -8,14 +8,19 @@ from pathlib import Path
 
 from compress.artifact import Artifact
 from compress.benchmarks import report
-from compress.benchmarks.contender import Contender
+from compress.benchmarks.comparison import table
+from compress.benchmarks.contender import Applied, Contender
+from compress.benchmarks.difficulty import applied
 from compress.benchmarks.findings import findings
+from compress.benchmarks.report_markdown import of_variant
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Scorecard, Settings
 from compress.cli.console import Console
 from compress.cli.texts import Texts
 from compress.export.target import Target
 from compress.model import Model
+from compress.model_card import write_scores
+from compress.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,11 @@ class Entry:
     name: str
     path: Path
     recipe: str
+
+    @property
+    def passes(self) -> tuple[Applied, ...]:
+        """The passes of the recipe."""
+        return applied(Pipeline.parse(self.recipe))
 
 
 def score_and_report(
@@ -52,7 +62,7 @@ def score_and_report(
         contenders.append(Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"))
     for each in entries:
         artifact = Artifact.open(each.path / runtime.folder)
-        contenders.append(Contender.of_artifact(artifact, each.name, each.recipe))
+        contenders.append(Contender.of_artifact(artifact, each.name, each.recipe, passes=each.passes))
     card = score(
         contenders,
         text.tokens.numpy(),
@@ -62,8 +72,10 @@ def score_and_report(
         command=command,
         notes=[f"evaluated on {text}", *console.notices],
     )
-    report.write(card, out)
-    console.show(*report.table(card))
+    report.write([card], out)
+    for each in entries:
+        write_scores(each.path, of_variant(card, each.name))
+    console.show(*table(card))
     for line in findings(card):
         console.out.print(f"! {line}", markup=False, soft_wrap=True)
     console.say(f"report: {out / 'report.md'}")

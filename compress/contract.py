@@ -113,6 +113,10 @@ class WeightPass(Pass):
         """The statistics that `run` reads; NONE spares the calibration."""
         return Statistic.NONE
 
+    def trains(self) -> bool:
+        """Whether gradients find its weights, which takes longest."""
+        return False
+
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
         """How the matrix ``name`` of a block in that role will be stored, from how it is so far, without its numbers.
 

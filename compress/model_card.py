@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from compress.inspection import layers_of, notices, total
+from compress.licence import Licence
 from compress.manifest import Manifest
 
 _TRANSFORMERS = {
@@ -15,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained(".")
 tokenizer = AutoTokenizer.from_pretrained(".")
+inputs = tokenizer("The capital of France is", return_tensors="pt", return_token_type_ids=False)
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
 ```
 """,
     "encoder": """\
@@ -23,6 +26,7 @@ from transformers import AutoModel, AutoTokenizer
 
 model = AutoModel.from_pretrained(".")
 tokenizer = AutoTokenizer.from_pretrained(".")
+print(model(**tokenizer("The capital of France", return_tensors="pt")).last_hidden_state)
 ```
 """,
 }
@@ -36,29 +40,49 @@ _ONNX = {
 import onnxruntime_genai as genai
 
 model = genai.Model("onnx")
+tokenizer = genai.Tokenizer(model)
+prompt = tokenizer.encode("The capital of France is")
+parameters = genai.GeneratorParams(model)
+parameters.set_search_options(max_length=len(prompt) + 20)
+generator = genai.Generator(model, parameters)
+generator.append_tokens(prompt)
+while not generator.is_done():
+    generator.generate_next_token()
+print(tokenizer.decode(generator.get_sequence(0)))
 ```
 """,
     "encoder": """\
 ```python
 import onnxruntime
+from transformers import AutoTokenizer
 
 session = onnxruntime.InferenceSession("onnx/model.onnx")
+tokenizer = AutoTokenizer.from_pretrained(".")
+inputs = tokenizer("The capital of France", return_tensors="np", return_token_type_ids=True)
+wanted = {each.name for each in session.get_inputs()}
+print(session.run(None, {name: inputs[name] for name in inputs if name in wanted})[0])
 ```
 """,
 }
+_LIBRARIES = ("torch", "transformers", "compressed-tensors", "onnxruntime", "onnxruntime-genai")
+_LOADING = "## Loading"
+_FILE = "README.md"
+_BEGIN, _END = "<!-- scores -->", "<!-- /scores -->"
 
 
-def write_card(directory: Path, manifest: Manifest) -> None:
-    """Write the card: what it was made from, how, how its weights are stored, and how to load it."""
+def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
+    """Write the card: what it was made from, how, how its weights are stored, its licence, and how to load it."""
     source = manifest.source
     base = source.title
     quantized = any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves)
+    libraries = [f"{name} {manifest.versions[name]}" for name in _LIBRARIES if name in manifest.versions]
     products = any(form.parts for form in manifest.weights.values())
     lines = [
         "---",
         f"base_model: {base}",
         *(["base_model_relation: quantized"] if quantized else []),
         "library_name: transformers",
+        *licence.lines,
         "---",
         "",
         f"# {base}, {manifest.pipeline}",
@@ -72,16 +96,38 @@ def write_card(directory: Path, manifest: Manifest) -> None:
         *([f"- parameters: {manifest.resized}"] if manifest.resized else []),
         f"- weights: {manifest.nbytes / 1e6:.1f} MB, against the original's {source.nbytes / 1e6:.1f} MB",
         *_losses(manifest),
+        *([f"- made with {', '.join(libraries)}"] if libraries else []),
         "- every option, version and weight form: `compress.json`",
         "",
-        "The base model's licence holds for this variant too.",
+        str(licence),
         "",
-        "## Loading",
+        _LOADING,
+        "",
+        "From this directory, in transformers:",
         "",
         _PRODUCTS if products else _TRANSFORMERS[source.kind],
+        "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
+        "",
         _ONNX[source.kind],
     ]
-    (directory / "README.md").write_text("\n".join(lines))
+    (directory / _FILE).write_text("\n".join(lines), encoding="utf-8")
+
+
+def write_scores(directory: Path, scores: str) -> None:
+    """Put what was measured, in Markdown, into the card; earlier scores give way, everything else stays as it is."""
+    file = directory / _FILE
+    if not file.is_file():
+        return
+    text = file.read_text(encoding="utf-8")
+    section = f"{_BEGIN}\n## Measured\n\n{scores.strip()}\n{_END}\n"
+    before, found, rest = text.partition(_BEGIN)
+    _, closed, after = rest.partition(f"{_END}\n")
+    if found and closed:
+        text = before + section + after
+    else:
+        before, heading, after = text.partition(_LOADING)
+        text = before + section + "\n" + heading + after if heading else f"{text.rstrip()}\n\n{section}"
+    file.write_text(text, encoding="utf-8")
 
 
 def _losses(manifest: Manifest) -> list[str]:

@@ -60,6 +60,12 @@ class Pipeline:
         """The most that one of its passes reads of a linear's inputs."""
         return max((item.needs() for item in self.weight_passes), default=Statistic.NONE)
 
+    def without_one(self) -> list[Pipeline]:
+        """The pipelines that lack one of its passes; none where it has but one."""
+        if len(self.passes) == 1:
+            return []
+        return [Pipeline(self.passes[:i] + self.passes[i + 1 :]) for i in range(len(self.passes))]
+
     @property
     def slug(self) -> str:
         """The name of the variant's directory: ``int8-group-32-fuse``.

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from compress.architecture import Architecture, load_module, read_architecture
 from compress.artifact import Kind
+from compress.licence import FILES, licence_of
 from compress.manifest import FILE, Manifest, StoredForm
 from compress.model import Model
 from compress.model_card import write_card
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 SHARD_BYTES = 4 << 30
-_COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
+_COPIED = ("*.json", "*.txt", "*.model", "*.jinja", *FILES)
 _NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
 
 
@@ -91,7 +92,7 @@ class VariantWriter:
         manifest.vector_nbytes = self._vector_bytes
         manifest.parameters = self._parameters
         manifest.save(self.directory)
-        write_card(self.directory, manifest)
+        write_card(self.directory, manifest, licence_of(self.model.path))
         return Variant.open(self.directory)
 
     def _written_names(self, name: str) -> list[str]:

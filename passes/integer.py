@@ -115,6 +115,10 @@ class Integer(WeightPass):
             return Statistic.GRAM
         return Statistic.AMAX if self.mixed is not None else Statistic.NONE
 
+    def trains(self) -> bool:
+        """The learned solver does."""
+        return self.solver == "learned"
+
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
         """Integers on the grid that the options tell; a UsageError with ``mixed``, whose widths hang on the weights."""
         if self.mixed is not None:

@@ -37,6 +37,10 @@ class Tune(WeightPass):
         """The original model's hidden states beside the compressed ones'."""
         return Statistic.MISMATCH
 
+    def trains(self) -> bool:
+        """By gradients, towards the original's outputs."""
+        return True
+
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Train a layer on what the compressed layers before it deliver; what isn't one stays as it is."""
         if not isinstance(inputs, LayerInputs):

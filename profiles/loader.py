@@ -27,6 +27,8 @@ class Profile:
     """What to try when the user names no pipeline, most promising first."""
     threads: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Threads to run with; all physical cores where it isn't said."""
+    price_per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
+    """What an hour of the machine costs, in any money: reports then tell what a million tokens cost."""
 
 
 def profiles() -> dict[str, Path]:

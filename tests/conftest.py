@@ -12,6 +12,11 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from compress.artifact import Kind
+from compress.benchmarks.contender import Applied, Role
+from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.windows import mean
+
 CORPUS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor " * 40
 SIZES = {
     "hidden_size": 64,
@@ -73,3 +78,66 @@ def untied(tiny: Make) -> Path:
 def bert(tiny: Make) -> Path:
     """An encoder."""
     return tiny("BertModel")
+
+
+@pytest.fixture(scope="session")
+def card() -> Callable[..., Scorecard]:
+    """A card of made-up figures, ``card(name={metric: figure}, ...)``; the first two are the baselines.
+
+    A list stands for rounds, a tuple for windows.
+    """
+
+    def measure(figure: object) -> Measure:
+        match figure:
+            case list():
+                return summarize(figure)
+            case tuple():
+                return mean(figure)
+        return Measure(value=float(str(figure)))
+
+    def make(
+        kind: Kind = "decoder",
+        others: float = 0.0,
+        unchanged: str = "",
+        zeros: str = "",
+        products: str = "",
+        model: str = "tiny",
+        text: str = "",
+        processor: str = "a processor",
+        **rows: dict[str, object],
+    ) -> Scorecard:
+        roles: list[Role] = ["original", "float"]
+        made = [
+            Row(
+                name=name,
+                path=name,
+                engine="torch" if i == 0 else "ort-cpu",
+                role=roles[i] if i < 2 else "variant",
+                recipe=name,
+                parameters=1000,
+                unchanged=name == unchanged,
+                zeros=name == zeros,
+                products=name == products,
+                passes=tuple(Applied(text, 2) for text in name.split(",")) if i > 1 else (),
+                measures={key: measure(value) for key, value in figures.items()},
+            )
+            for i, (name, figures) in enumerate(rows.items())
+        ]
+        return Scorecard(
+            model=model,
+            kind=kind,
+            created="2026-01-01T00:00:00+00:00",
+            command="compress tiny",
+            settings=Settings(),
+            threads=2,
+            machine={"processor": processor},
+            versions={"python": "3"},
+            load=0.0,
+            others=others,
+            bandwidth=1e10,
+            windows=(8, 512),
+            text_sha256=text,
+            rows=tuple(made),
+        )
+
+    return make

@@ -13,7 +13,6 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, P
 
 from compress.artifact import Artifact, Kind
 from compress.benchmarks.contender import Contender, Role
-from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
 from compress.export.target import find_target
 from compress.model import Model
 from compress.progress import Silent
@@ -102,55 +101,5 @@ def of_checkpoint() -> Callable[[Path, Kind], Contender]:
 def of_artifact() -> Callable[..., Contender]:
     def make(artifact: Artifact, name: str, role: Role = "variant") -> Contender:
         return Contender.of_artifact(artifact, name, name, role)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def card() -> Callable[..., Scorecard]:
-    """A card of made-up figures: ``card(name={metric: figure or rounds}, ...)``; the first two are the baselines."""
-
-    def make(
-        kind: Kind = "decoder",
-        others: float = 0.0,
-        unchanged: str = "",
-        zeros: str = "",
-        products: str = "",
-        **rows: dict[str, object],
-    ) -> Scorecard:
-        roles: list[Role] = ["original", "float"]
-        made = [
-            Row(
-                name=name,
-                path=name,
-                engine="torch" if i == 0 else "ort-cpu",
-                role=roles[i] if i < 2 else "variant",
-                recipe=name,
-                parameters=1000,
-                unchanged=name == unchanged,
-                zeros=name == zeros,
-                products=name == products,
-                measures={
-                    key: summarize(value) if isinstance(value, list) else Measure(value=float(str(value)))
-                    for key, value in figures.items()
-                },
-            )
-            for i, (name, figures) in enumerate(rows.items())
-        ]
-        return Scorecard(
-            model="tiny",
-            kind=kind,
-            created="2026-01-01T00:00:00+00:00",
-            command="compress tiny",
-            settings=Settings(),
-            threads=2,
-            machine={"processor": "a processor"},
-            versions={"python": "3"},
-            load=0.0,
-            others=others,
-            bandwidth=1e10,
-            windows=(8, 512),
-            rows=tuple(made),
-        )
 
     return make

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from compress.benchmarks.metrics import compare_logits, cosine, mean_with_error, perplexity, window_nll
+from compress.benchmarks.metrics import compare_logits, cosine, window_nll
+from compress.benchmarks.windows import exponential, mean, quantile
 
 
 @pytest.fixture
@@ -29,6 +30,8 @@ def test_scores_of_a_window(window):
     assert score.kl == pytest.approx(kl.item(), rel=1e-12)
     assert score.top1 == (mine.argmax(-1) == original.argmax(-1)).double().mean().item()
     assert 0.5 < score.top1 < 1
+    each = functional.kl_div(mine, original, log_target=True, reduction="none").sum(-1)
+    assert score.kls == pytest.approx(each.numpy(), rel=1e-12)
     assert window_nll(logits, ids) == pytest.approx(score.nll, rel=1e-14)
 
 
@@ -54,18 +57,46 @@ def test_other_vocabularies_are_refused(window):
 def test_perplexity_of_a_uniform_model():
     ids = np.arange(10)
     nll = window_nll(np.zeros((10, 64), np.float32), ids)
-    assert perplexity([nll, nll]) == (pytest.approx(64.0), 0.0)
+    found = exponential([nll, nll])
+    assert (found.value, found.spread) == (pytest.approx(64.0), 0.0)
 
 
-def test_perplexity_and_its_error():
-    value, error = perplexity([1.0, 2.0, 3.0])
-    assert value == pytest.approx(math.exp(2.0))
-    assert error == pytest.approx(math.exp(2.0) / math.sqrt(3))
+def test_an_exponential_and_its_error():
+    found = exponential([1.0, 2.0, 3.0])
+    assert found.value == pytest.approx(math.exp(2.0))
+    assert found.spread == pytest.approx(math.exp(2.0) / math.sqrt(3))
+    assert found.windows == pytest.approx([0.0, math.exp(2.0), 2 * math.exp(2.0)])
+
+
+def test_a_cap_leaves_the_windows_alone():
+    found = exponential([0.1, 0.3], at_most=1.0)
+    assert (found.value, np.mean(found.windows)) == (1.0, pytest.approx(math.exp(0.2)))
+
+
+def test_a_broken_model_has_figures_all_the_same():
+    assert np.isfinite([*exponential([1e9, 2.0]).windows, exponential([1e9, 1e9]).value]).all()
 
 
 def test_mean_with_error():
-    assert mean_with_error([2.0, 4.0, 6.0]) == (4.0, pytest.approx(2 / math.sqrt(3)))
-    assert mean_with_error([5.0]) == (5.0, 0.0)
+    found = mean([2.0, 4.0, 6.0])
+    assert (found.value, found.spread) == (4.0, pytest.approx(2 / math.sqrt(3)))
+    assert (mean([5.0]).value, mean([5.0]).spread) == (5.0, 0.0)
+
+
+def test_a_quantile_over_all_tokens():
+    windows = np.random.default_rng(0).gamma(0.3, size=(8, 500))
+    found = quantile(windows.tolist(), 0.99)
+    assert found.value == np.quantile(windows, 0.99)
+    assert np.mean(found.windows) == pytest.approx(found.value, rel=1e-12)
+    assert quantile([[1.0, 3.0]], 0.5).value == 2.0
+
+
+def test_the_error_of_a_quantile_is_what_repeating_it_shows():
+    """Two hundred texts of eight windows: it is some 20 % too wide, never too narrow."""
+    draws = np.random.default_rng(0).gamma(0.3, size=(200, 8, 500))
+    found = [quantile(draw.tolist(), 0.99) for draw in draws]
+    spread = np.sqrt(np.mean([each.spread**2 for each in found]))
+    assert 1.0 < spread / np.std([each.value for each in found]) < 1.25
 
 
 def test_cosine():

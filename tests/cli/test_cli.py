@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,7 +54,9 @@ def corpus(folder):
 def test_the_main_job_makes_variants_artifacts_and_a_report(made):
     out, done = made
     assert sorted(path.name for path in out.iterdir()) == [
-        "fp16-fuse", "fuse", "int8-fuse", "report.json", "report.md",
+        "fp16-fuse", "fuse", "int8-fuse", "report.accuracy-size.png", "report.accuracy-size.svg",
+        "report.accuracy-speed.png", "report.accuracy-speed.svg", "report.csv", "report.html", "report.json",
+        "report.md", "report.tex",
     ]  # fmt: skip
     for slug in ("int8-fuse", "fuse", "fp16-fuse"):
         files = {path.name for path in (out / slug).iterdir()}
@@ -79,9 +82,35 @@ def test_a_variant_is_exported_again_from_its_integers(made, tmp_path):
 
 def test_variants_are_scored_again(made):
     out, _ = made
-    done = compress("score", *sorted(out.iterdir()), "--eval", out.parent / "text.txt")
-    assert done.returncode == 0, done.stderr
-    assert "fp16-fuse" in done.stdout
+    require = ("--require", "kl<=9, disk_bytes<=1B")
+    done = compress("score", *sorted(out.iterdir()), "--eval", out.parent / "text.txt", *require)
+    assert done.returncode == 1, done.stderr
+    assert "gate: 3 failed, 3 passed" in done.stdout
+    assert "the gate stays shut: fp16-fuse: disk_bytes<=1B" in done.stderr
+
+
+def test_the_card_says_what_was_measured_and_how_to_load_it(made):
+    out, _ = made
+    card = (out / "int8-fuse" / "README.md").read_text()
+    assert "| × torch · × onnx float | torch | onnx float | int8-fuse |" in card
+    assert "| accuracy retention | 1.0000 ± 0.0000 |" in card
+    assert card.count("<!-- scores -->") == card.count("<!-- /scores -->") == card.count("## Measured") == 1
+    run_blocks(out / "int8-fuse", 2)
+
+
+def run_blocks(folder, count):
+    """Every example of a card, as its reader would run it."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
+    assert len(blocks) == count
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=folder, env=ENV, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout
+
+
+def test_the_card_of_an_encoder_says_how_to_load_it(bert, tmp_path, inside):
+    assert inside(bert, "-p", "int8", "-o", tmp_path, "--no-score").returncode == 0
+    run_blocks(tmp_path / "int8", 2)
 
 
 def test_a_variant_writes(made):
@@ -115,6 +144,9 @@ def test_passes_lists_every_option(inside):
         (["MODEL", "-p", "int8", "--calibration", "nowhere.txt"], 2, "nowhere.txt"),
         (["MODEL", "-p", "int8", "--samples", "0"], 2, "--samples"),
         (["MODEL", "-p", "int8", "-o", "/proc/out"], 2, "/proc"),
+        (["MODEL", "-p", "int8", "--require", "retnetion>=1"], 2, "did you mean 'retention'?"),
+        (["MODEL", "-p", "int8", "--require", "cosine>=1"], 2, "cosine is no metric of decoders"),
+        (["MODEL", "-p", "int8", "--require", "kl<1", "--no-score"], 2, "leave --no-score out"),
         (["demo:smolm", "-p", "int8"], 2, "unknown demo 'smolm'; did you mean 'smollm2'?"),
         (["EMPTY", "-p", "int8"], 3, "is not a checkpoint"),
         (["/nowhere/at/all", "-p", "int8"], 3, "/nowhere/at/all"),
@@ -135,6 +167,14 @@ def test_a_mistake_is_told_in_one_line(llama, tmp_path, inside, monkeypatch, arg
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_ablation_also_makes_every_variant_without_each_of_its_passes(llama, tmp_path, inside):
+    args = (llama, "-p", "fp16,int8,fuse", "-p", "int8,fuse", "--ablate", "--no-score", "-o", tmp_path)
+    assert inside(*args).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fp16-fuse", "fp16-int8", "fp16-int8-fuse", "fuse", "int8", "int8-fuse",
+    ]  # fmt: skip
 
 
 def test_a_model_without_a_tokenizer_is_refused_before_the_work(llama, tmp_path, inside):

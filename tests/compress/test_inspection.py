@@ -7,6 +7,7 @@ import pytest
 from compress.error_plot import plot_errors
 from compress.errors import UsageError
 from compress.inspection import fallback_notice, layers_of, total
+from compress.licence import Licence
 from compress.manifest import LayerReport, Manifest, Source, StoredForm, WeightReport
 from compress.model_card import write_card
 
@@ -132,12 +133,12 @@ def test_fallbacks_are_told_in_one_line(solvers, notice):
 
 
 def test_the_card_tells_what_was_lost(tmp_path):
-    write_card(tmp_path, manifest())
+    write_card(tmp_path, manifest(), Licence({}, None))
     card = (tmp_path / "README.md").read_text()
     assert "in the median, at worst 20 % (`model.layers.0.up`)" in card
     assert "calibration text: 3 % in" in card
     assert "\n- 1 matrix fell back to rtn (singular Hessian): model.layers.0.up\n" in card
-    write_card(tmp_path, manifest(layers={}))
+    write_card(tmp_path, manifest(layers={}), Licence({}, None))
     assert "error" not in (tmp_path / "README.md").read_text()
 
 

@@ -29,8 +29,9 @@ def test_the_cpu_profile_tries_8_bits_first() -> None:
 
 
 def test_a_profile_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(GOOD + "threads = 4\n")
+    (tmp_path / "mine.toml").write_text(GOOD + "threads = 4\nprice_per_hour = 0.32\n")
     profile = load_profile(str(tmp_path / "mine.toml"))
+    assert profile.price_per_hour == 0.32
     assert (profile.machine, profile.pipelines, profile.threads) == ("mine", ("int8,fuse", "fuse"), 4)
     with pytest.raises(FrozenInstanceError):
         profile.threads = 5  # type: ignore[misc]
@@ -43,6 +44,8 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         ('machine = "mine"\npipelines = ["fuse"]\n', "target: .*required"),
         (GOOD + "thread = 4\n", "thread: unexpected keyword argument"),
         (GOOD + "threads = 0\n", "threads: .*greater than or equal to 1"),
+        (GOOD + "price_per_hour = 0\n", "price_per_hour: .*greater than 0"),
+        (GOOD + 'price_per_hour = "1 USD"\n', "price_per_hour: .*valid number"),
         (GOOD + 'threads = "4"\n', "threads: .*valid integer"),
         (GOOD.replace('["int8,fuse", "fuse"]', "[]"), "pipelines: .*at least 1 item"),
         (GOOD.replace('["int8,fuse", "fuse"]', '"int8"'), "pipelines: .*valid tuple"),

@@ -1,0 +1,124 @@
+"""Which contenders nothing else beats: accuracy against size and against speed, as pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from compress.benchmarks.overview import Line, lines
+from compress.benchmarks.scorecard import Scorecard, ratio
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SIZE = (9.0, 4.8)
+"""inches"""
+_DPI = 150
+_NAMED = 12
+"""contenders of a run beyond which only those on its front are named"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What accuracy is drawn against, as times the original's."""
+
+    name: str
+    label: str
+    gain: str
+    metrics: tuple[str, ...]
+    """the first of these that a contender has"""
+    better: Literal["higher", "lower"]
+
+
+COSTS = (
+    Cost("accuracy-size", "size on disk, × original", "small", ("disk_bytes",), "lower"),
+    Cost(
+        "accuracy-speed", "speed, × original (decoding, or sentences)", "fast", ("decode_tps", "sentences_ps"), "higher"
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A contender: its name, how many times the original's cost, and its accuracy retention."""
+
+    name: str
+    cost: float
+    accuracy: float
+    error: float
+    role: str
+
+
+def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[Point]:
+    """The points that no other one beats in accuracy without losing in cost, by falling accuracy."""
+    sign = 1 if better == "lower" else -1
+    best: list[Point] = []
+    for point in sorted(points, key=lambda each: (-each.accuracy, sign * each.cost)):
+        if not best or sign * point.cost < sign * best[-1].cost:
+            best.append(point)
+    return best
+
+
+def points_of(card: Scorecard, cost: Cost) -> list[Point]:
+    """What a card has to draw: contenders whose accuracy and cost were both measured."""
+    found = (_point(line, cost) for line in lines([card]))
+    return [point for point in found if point is not None]
+
+
+def draw(cards: Sequence[Scorecard], cost: Cost, suffix: Literal["png", "svg"]) -> bytes | None:
+    """A picture of every run's contenders and front; None where nothing was measured."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure  # not pyplot, which would look for a display
+
+    runs = [(card, points_of(card, cost)) for card in cards]
+    if not any(points for _, points in runs):
+        return None
+    # Text stays text, and the same figures give the same bytes.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": cost.name}):
+        figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+        axes = figure.subplots()
+        for i, (card, points) in enumerate(runs):
+            _draw_run(axes, points, front(points, cost.better), f"C{i}", card.model)
+        _label(figure, axes, cost, several=len(cards) > 1)
+        picture = io.BytesIO()
+        figure.savefig(picture, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
+    return picture.getvalue()
+
+
+def _point(line: Line, cost: Cost) -> Point | None:
+    accuracy = line.row.measures.get("retention")
+    times = next((found for key in cost.metrics if (found := ratio(line.row, line.card.original, key))), None)
+    if accuracy is None or times is None:
+        return None
+    return Point(line.row.name, times.value, accuracy.value, accuracy.spread or 0.0, line.row.role)
+
+
+def _draw_run(axes: Axes, points: Sequence[Point], best: Sequence[Point], color: str, label: str) -> None:
+    axes.plot([p.cost for p in best], [p.accuracy for p in best], color=color, linewidth=1.2, drawstyle="steps-post",
+              label=label)  # fmt: skip
+    kinds: dict[tuple[bool, bool], list[Point]] = {}
+    for point in points:
+        kinds.setdefault((point.role == "variant", point in best), []).append(point)
+    for (variant, filled), group in kinds.items():
+        axes.errorbar(
+            [p.cost for p in group], [p.accuracy for p in group], yerr=[p.error for p in group], color=color,
+            linestyle="", marker="o" if variant else "s", markerfacecolor=color if filled else "none", markersize=5,
+            elinewidth=0.8,
+        )  # fmt: skip
+    for point in points if len(points) <= _NAMED else best:
+        axes.annotate(
+            point.name, (point.cost, point.accuracy), xytext=(5, -10), textcoords="offset points", fontsize="x-small",
+            parse_math=False,
+        )  # fmt: skip
+
+
+def _label(figure: Figure, axes: Axes, cost: Cost, several: bool) -> None:
+    axes.set_xlabel(cost.label)
+    axes.set_ylabel("accuracy retention")
+    axes.grid(alpha=0.3)
+    axes.set_title(f"filled: nothing else is as accurate and as {cost.gain}", loc="left", fontsize="small")
+    if several:
+        figure.legend(loc="outside right upper", frameon=False)

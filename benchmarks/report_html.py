@@ -1,0 +1,59 @@
+"""``report.html``: one file that opens offline, with a table to sort and the plots inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from compress.benchmarks.effects import effect_table
+from compress.benchmarks.findings import findings
+from compress.benchmarks.metric_table import Metric
+from compress.benchmarks.overview import Line, lines, measured
+from compress.benchmarks.pareto import COSTS, draw
+from compress.benchmarks.report import Format
+from compress.benchmarks.report_markdown import machine, method
+from compress.benchmarks.scorecard import Scorecard
+
+
+class Html(Format):
+    """A line a contender, a column a metric; a click on a header sorts by what was measured."""
+
+    name: ClassVar[str] = "html"
+
+    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+        """The page."""
+        environment = Environment(
+            loader=PackageLoader("compress.benchmarks", "."),
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        chosen = measured(cards)
+        page = environment.get_template("report.html.jinja").render(
+            title=cards[0].model if len(cards) == 1 else f"{len(cards)} runs",
+            metrics=chosen,
+            lines=[(line, [_cell(line, metric) for metric in chosen]) for line in lines(cards)],
+            plots=[Markup(picture) for cost in COSTS if (picture := _svg(cards, cost.name))],  # our own, not the cards'
+            runs=[(card, effect_table(card), findings(card), [*method(card), *machine(card)]) for card in cards],
+        )
+        return {"report.html": page}
+
+
+def _cell(line: Line, metric: Metric) -> tuple[str, str, str]:
+    """A figure's value to sort by, its text, and its ratio to the original."""
+    measure, times = line.row.measures.get(metric.key), line.ratio(metric)
+    if measure is None:
+        return "", "–", ""
+    return repr(measure.value), metric.shown(measure), "" if times is None else f"{times.value:.2f}×"
+
+
+def _svg(cards: Sequence[Scorecard], name: str) -> str:
+    """A picture as an element of the page: without the XML prolog, and with identifiers of its own."""
+    cost = next(each for each in COSTS if each.name == name)
+    picture = draw(cards, cost, "svg")
+    if picture is None:
+        return ""
+    element = picture.decode()[picture.decode().index("<svg") :]
+    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", element)

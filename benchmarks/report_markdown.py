@@ -1,0 +1,123 @@
+"""``report.md``, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from compress.benchmarks.comparison import groups, table
+from compress.benchmarks.effects import effect_table
+from compress.benchmarks.findings import findings
+from compress.benchmarks.overview import overview
+from compress.benchmarks.report import Format
+from compress.benchmarks.scorecard import Scorecard
+
+_EFFECTS = "How many times what it is without that pass alone a figure is. Stars as `docs/metrics.md` counts them."
+
+
+class Markdown(Format):
+    """One run in full; several in one table, with what didn't help in each."""
+
+    name: ClassVar[str] = "markdown"
+
+    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+        """The page."""
+        return {"report.md": markdown(cards[0]) if len(cards) == 1 else _merged(cards)}
+
+
+def of_variant(card: Scorecard, name: str) -> str:
+    """What a variant's own page says of a run: its figures beside the baselines', and what didn't help."""
+    shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
+    lines = _markdown_table(*table(card, shown))
+    said = [f"- {line}" for line in findings(card) if line.startswith(f"{name} ")]
+    facts = [*(f"- {note}" for note in card.notes[:1]), *method(card), *machine(card)]
+    return "\n".join([*lines, "", *said, *facts])
+
+
+def _merged(cards: Sequence[Scorecard]) -> str:
+    headers, rows = overview(cards)
+    said = [f"- {card.model}: {line}" for card in cards for line in findings(card)]
+    runs = [
+        f"- {card.model}, {card.created}, {card.windows[0]} windows of {card.windows[1]} tokens: `{card.command}`"
+        for card in cards
+    ]
+    lines = [
+        "# Report",
+        "",
+        *_markdown_table(headers, rows),
+        "",
+        "A figure in brackets is how many times the original's.",
+        "",
+    ]
+    lines += ["## What didn't help", "", *(said or ["Nothing to complain of."]), "", "## Runs", "", *runs, ""]
+    return "\n".join(lines)
+
+
+def markdown(card: Scorecard) -> str:
+    """The report of one run."""
+    lines = [f"# {card.model}", ""]
+    if card.command:
+        lines += ["```", card.command, "```", ""]
+    for group in groups(card):
+        lines += [*_markdown_table(*table(card, group)), ""]
+    headers, effects = effect_table(card)
+    if effects:
+        lines += ["## What helped", "", *_markdown_table(headers, effects, "---"), "", _EFFECTS, ""]
+    lines += ["## What didn't help", ""]
+    lines += [f"- {line}" for line in findings(card)] or ["Nothing to complain of: no variant is worse in anything."]
+    lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card), "---"), ""]
+    if card.notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in card.notes), ""]
+    lines += ["## How it was measured", "", *method(card), "", "## Machine", "", *machine(card), ""]
+    return "\n".join(lines)
+
+
+def _recipes(card: Scorecard) -> list[list[str]]:
+    return [[row.name, f"`{row.recipe}`" if row.recipe else "", f"`{row.path}`"] for row in card.rows]
+
+
+def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---:") -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in cells) + " |"
+
+    return [line(headers), line(["---", *(align for _ in headers[1:])]), *(line(row) for row in rows)]
+
+
+def method(card: Scorecard) -> list[str]:
+    """How the figures of a run were taken, as list items."""
+    settings, (count, length) = card.settings, card.windows
+    shared = [
+        "- Every contender ran in a process of its own; turns were interleaved round by round in an order drawn anew "
+        f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each.",
+        "- Speed: the median of the rounds ± half their interquartile range. Ratios: the median of the ratios within a "
+        "round. Accuracy: the mean ± its standard error over windows.",
+        "- Peak RSS is that of the serving process; load is from starting that process until it can serve.",
+    ]
+    if card.kind == "encoder":
+        own = [
+            f"- Latency: one sentence of {settings.prompt} tokens, {settings.runs} times a round; "
+            f"sentences/s: batches of {settings.batch}.",
+            f"- Accuracy: {count} windows of {length} tokens; cosine of the mean-pooled embeddings to the original's.",
+        ]
+    else:
+        own = [
+            f"- Time to first token: a prompt of {settings.prompt} tokens; decoding: {settings.steps} greedy tokens "
+            f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. torch computes the last "
+            "logits only, as `generate` does.",
+            f"- Accuracy: {count} windows of {length} tokens, on the exported artifact.",
+            f"- Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
+            "tokens/s × (weight bytes read a token + cache bytes).",
+        ]
+    priced = [f"- Cost: an hour of the machine at {settings.price_per_hour:g}."] if settings.price_per_hour else []
+    return shared + own + priced
+
+
+def machine(card: Scorecard) -> list[str]:
+    """What a run was measured on, as list items."""
+    return [
+        *(f"- {what}: {value}" for what, value in card.machine.items()),
+        f"- load average when measuring began: {card.load:.2f}; other programs kept {card.others:.2f} cores busy "
+        "while speed was measured",
+        "- " + ", ".join(f"{name} {number}" for name, number in card.versions.items()),
+        f"- {card.created}",
+    ]

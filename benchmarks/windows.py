@@ -1,0 +1,67 @@
+"""Figures over evaluation windows, each with its standard error and with what every window contributes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.benchmarks.scorecard import Measure
+
+_LARGEST = 600.0
+"""an exponent; what is beyond it is a broken model's, and a float couldn't hold its windows"""
+
+
+def mean(values: Sequence[float]) -> Measure:
+    """The mean of a figure that every window has."""
+    array = np.asarray(values, dtype=np.float64)
+    return _measure(float(array.mean()), array)
+
+
+def exponential(values: Sequence[float], at_most: float = math.inf) -> Measure:
+    """exp of the mean, like perplexity of the windows' losses; contributions and error by the delta method.
+
+    ``at_most`` caps the figure, not its windows.
+    """
+    array = np.minimum(np.asarray(values, dtype=np.float64), _LARGEST)
+    value = math.exp(float(array.mean()))
+    return _measure(min(value, at_most), value * (1 + array - array.mean()))
+
+
+def quantile(windows: Sequence[Sequence[float]], share: float) -> Measure:
+    """A quantile over the tokens of all windows together; contributions by the jackknife that leaves out windows.
+
+    The jackknife is consistent for quantiles where what it leaves out is long (Shao & Wu 1989): a window is.
+    """
+    parts = [np.asarray(window, dtype=np.float64) for window in windows]
+    value = float(np.quantile(np.concatenate(parts), share))
+    if len(parts) == 1:
+        return _measure(value, np.array([value]))
+    without = np.array([np.quantile(np.concatenate(parts[:i] + parts[i + 1 :]), share) for i in range(len(parts))])
+    return _measure(value, value + (len(parts) - 1) * (without.mean() - without))
+
+
+def paired_ratio(mine: Measure, other: Measure) -> Measure | None:
+    """One figure over another, window by window where both are from the same windows; None where that isn't a number.
+
+    The contributions are those of the delta method.
+    """
+    if not other.value:
+        return None
+    value = mine.value / other.value
+    if not mine.windows or len(mine.windows) != len(other.windows) or not mine.value:
+        return Measure(value=value)
+    a, b = np.asarray(mine.windows), np.asarray(other.windows)
+    return _measure(value, value * (1 + (a - a.mean()) / mine.value - (b - b.mean()) / other.value))
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of ``values``; 0 for a single one, whose error isn't known."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def _measure(value: float, windows: NDArray[np.float64]) -> Measure:
+    shares = tuple(windows.tolist())
+    return Measure(value=value, spread=standard_error(shares), windows=shares)

@@ -1,0 +1,74 @@
+"""Under which licence a checkpoint is: what its model card, its configuration or its licence file says."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+"""What a licence may ask to be passed on."""
+_TITLES = {
+    "apache-2.0": r"Apache License\s+Version 2\.0",
+    "mit": r"\A\s*(?:The )?MIT License|Permission is hereby granted, free of charge, to any person obtaining a copy",
+    "gpl-3.0": r"GNU GENERAL PUBLIC LICENSE\s+Version 3",
+}
+"""How the texts of licences begin, by the hub's identifiers."""
+_BEGINNING = 2000
+_PLAIN = re.compile(r"[A-Za-z][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Licence:
+    """``fields`` are those of a model card's front matter; ``file`` is the licence's text, beside the weights."""
+
+    fields: dict[str, str]
+    file: str | None
+
+    @property
+    def lines(self) -> list[str]:
+        """The fields as lines of YAML; whatever isn't a plain word is quoted."""
+        return [
+            f"{key}: {value if _PLAIN.fullmatch(value) else json.dumps(value)}" for key, value in self.fields.items()
+        ]
+
+    def __str__(self) -> str:
+        name = self.fields.get("license_name") or self.fields.get("license")
+        where = f"its text is in `{self.file}`" if self.file else self.fields.get("license_link", "")
+        if name is None and not where:
+            return "The base model doesn't name its licence; whatever it is holds for this variant too."
+        return f"The base model's licence holds for this variant too: {', '.join(filter(None, [name, where]))}."
+
+
+def licence_of(path: Path) -> Licence:
+    """The licence of the checkpoint in a directory, from its README's front matter, its config, or its licence file."""
+    file = next((each for pattern in FILES[:2] for each in sorted(path.glob(pattern))), None)
+    said = _front_matter(path / "README.md") or _config(path / "config.json")
+    fields = {key: str(said[key]) for key in ("license", "license_name", "license_link") if said.get(key)}
+    if not fields and file is not None:
+        beginning = file.read_text(encoding="utf-8", errors="replace")[:_BEGINNING]
+        known = (name for name, title in _TITLES.items() if re.search(title, beginning))
+        fields = {"license": next(known, "other")}
+    return Licence(fields, file.name if file is not None else None)
+
+
+def _front_matter(file: Path) -> dict[str, Any]:
+    """What a README says of its licence; nothing where it can't be read, since a card is no reason to fail."""
+    from huggingface_hub.repocard import metadata_load  # here: it is slow to import
+    from yaml import YAMLError
+
+    try:
+        found = metadata_load(file) or {}
+    except (OSError, ValueError, YAMLError):
+        return {}
+    return found if isinstance(found.get("license"), str) else {}
+
+
+def _config(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("license"), str) else {}
