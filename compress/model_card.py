@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from compress.inspection import layers_of, notices, total
-from compress.manifest import Manifest
+from compress.manifest import DEFAULT_FORMAT, Manifest
 
 _TRANSFORMERS = {
     "decoder": """\
@@ -79,6 +79,7 @@ def write_card(directory: Path, manifest: Manifest) -> None:
         "## Loading",
         "",
         _PRODUCTS if products else _TRANSFORMERS[source.kind],
+        *([f"The checkpoint is in format {manifest.format}.", ""] if manifest.format != DEFAULT_FORMAT else []),
         _ONNX[source.kind],
     ]
     (directory / "README.md").write_text("\n".join(lines))
