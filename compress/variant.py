@@ -17,6 +17,7 @@ from compress.architecture import Architecture, load_module, read_architecture
 from compress.artifact import Kind
 from compress.checkpoint import Checkpoint
 from compress.format import Format, find_format
+from compress.half_scales import moved
 from compress.manifest import FILE, Manifest, StoredForm
 from compress.model_card import write_card
 from compress.progress import Progress, Silent
@@ -54,7 +55,7 @@ class VariantWriter:
         self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
         self._vector_bytes = 0
         self._parameters = 0
-        self._rounded = 0.0
+        self._moved = 0.0
 
     def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor], unchanged: Mapping[str, str]) -> None:
         """Take in a block's matrices and vectors by the names that they get.
@@ -79,9 +80,9 @@ class VariantWriter:
 
     def finish(self, manifest: Manifest, progress: Progress) -> Variant:
         """Write what is left, the config, the tokenizer's files and the manifest."""
-        if self._rounded:
+        if self._moved:
             progress.notice(
-                f"format {self.storage.format.name} rounds scales, here by up to {100 * self._rounded:.2g} % of a "
+                f"format {self.storage.format.name} rounds scales, here by up to {100 * self._moved:.2g} % of a "
                 "matrix's: the variant's numbers are the rounded ones"
             )
         self._shards.finish()
@@ -104,9 +105,7 @@ class VariantWriter:
         whole = merged(weight) if self.storage.merge else weight
         held = self.storage.format.held(whole)
         if isinstance(held, Quantized) and isinstance(whole, Quantized) and held is not whole:
-            exact = whole.scale.float()
-            off = (held.scale.float() - exact).norm() / exact.norm().clamp_min(torch.finfo(torch.float32).tiny)
-            self._rounded = max(self._rounded, float(off))
+            self._moved = max(self._moved, moved(whole, held))
         return held
 
     def _written_names(self, name: str) -> list[str]:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from compress.architecture import Architecture
-from compress.errors import ExportError
 from compress.format import Format
+from compress.half_scales import with_half_scales
 from compress.manifest import PER_CHANNEL, StoredForm
 from compress.weight import Dense, Masked, Quantized, Weight
 
@@ -74,13 +74,7 @@ class OneScheme(Format):
 
     def held(self, weight: Weight) -> Weight:
         """Integers with their scales rounded to the nearest float16; an ExportError where one is too large for that."""
-        if not isinstance(weight, Quantized):
-            return weight
-        scale = weight.scale.to(torch.float16)
-        if not torch.isfinite(scale).all():
-            largest = float(weight.scale.abs().max())
-            raise ExportError(f"format {self.name} has float16 scales: one of {largest:.3g} is too large for that")
-        return replace(weight, scale=scale)
+        return with_half_scales(weight, f"format {self.name}") if isinstance(weight, Quantized) else weight
 
     def encode(self, name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
         """A float matrix as it is; integers packed, their tensors named after the linear."""

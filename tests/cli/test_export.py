@@ -112,3 +112,20 @@ def test_bits_that_a_target_lacks_are_refused(made, inside):
     done = inside("export", path)
     assert done.returncode == 2
     assert "ort-cpu can't hold 3 bits (model.layers.0" in done.stderr
+
+
+def test_a_file_for_llama_cpp(made, inside, untied, tmp_path):
+    gguf = pytest.importorskip("gguf")
+    path = made("int4:solver=rtn,fuse")
+    done = inside("export", path, "--target", "gguf")
+    assert done.returncode == 0, done.stderr
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path / "gguf" / "model.gguf").tensors}
+    assert (kinds["blk.0.attn_q.weight"], kinds["output.weight"], kinds["blk.0.attn_norm.weight"]) == (
+        "Q4_0", "Q8_0", "F32",
+    )  # fmt: skip
+    done = inside(untied, "-p", "int8:group=channel:act=none", "--target", "gguf", "-o", tmp_path / "b", "--no-score")
+    assert done.returncode == 0, done.stderr
+    done = inside(untied, "-p", "int8:asym", "--target", "gguf", "-o", tmp_path / "c", "--no-score")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "gguf can't hold 8 bits with zero points" in done.stderr
+    assert not (tmp_path / "c").exists()

@@ -271,7 +271,7 @@ def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
     def huge(tensor):
         return Quantized(rounded(tensor, 32, 4).codes, torch.full((len(tensor), tensor.shape[1] // 32), 7e4), 4, 32)
 
-    with pytest.raises(ExportError, match=r"format gptq has float16 scales: one of 7e\+04 is too large for that"):
+    with pytest.raises(ExportError, match=r"format gptq has float16 scales, and one of 7e\+04 is too large for that"):
         variant(untied, tmp_path / "c", huge, gptq)
 
 
