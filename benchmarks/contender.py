@@ -25,6 +25,9 @@ _LOADED = {
 }
 
 
+_ENGINES = {"gguf": "llama.cpp"}
+"""Engines of targets that go by another name."""
+
 _WIDENED = {"hf": "float32 in transformers"}
 """Engines that run an artifact's weights in another form than the stored one, and in which."""
 
@@ -73,19 +76,20 @@ class Contender:
         cls, artifact: Artifact, name: str, recipe: str, role: Role = "variant", passes: tuple[Applied, ...] = ()
     ) -> Contender:
         """An exported model on its own runtime; ``recipe`` says what was applied."""
-        if artifact.target not in _LOADED:
+        engine = _ENGINES.get(artifact.target, artifact.target)
+        if engine not in _LOADED:
             raise ModelError(f"{artifact.path}: no engine here runs the target {artifact.target!r}")
         return cls(
             name=name,
             path=artifact.path,
-            engine=artifact.target,
+            engine=engine,
             kind=artifact.kind,
             role=role,
-            recipe=f"{recipe}, run as {_WIDENED[artifact.target]}" if artifact.target in _WIDENED else recipe,
+            recipe=f"{recipe}, run as {_WIDENED[engine]}" if engine in _WIDENED else recipe,
             parameters=artifact.parameters,
             stored_bytes=artifact.stored_bytes,
-            disk_bytes=_loaded_bytes(artifact.path, artifact.target),
-            read_bytes=None if artifact.target in _WIDENED else artifact.read_bytes,
+            disk_bytes=_loaded_bytes(artifact.path, engine),
+            read_bytes=None if engine in _WIDENED else artifact.read_bytes,
             zeros=artifact.zeros,
             products=artifact.products,
             passes=passes,

@@ -18,6 +18,7 @@ from compress.benchmarks.contender import Contender
 from compress.benchmarks.goals import GENAI, GENAI_ORT, LLAMA
 from compress.benchmarks.process import Worker
 from compress.errors import CompressError, RunError
+from compress.export.gguf_file import write_gguf
 from compress.model import Model
 
 
@@ -96,12 +97,11 @@ def build_llama(model: Model, out: Path) -> list[Contender]:
     import gguf
     import llama_cpp as lib
 
-    from compress.benchmarks.gguf_file import write_gguf
     from compress.benchmarks.llama_engine import quiet
 
     quiet()
     floats, file = out / "float", out / "model.gguf"
-    write_gguf(model, floats)
+    write_gguf(model, floats, tokenizer=False)  # it is fed token ids
     options = lib.llama_model_quantize_default_params()
     options.ftype = lib.LLAMA_FTYPE_MOSTLY_Q4_0
     if lib.llama_model_quantize(str(floats).encode(), str(file).encode(), ctypes.byref(options)):

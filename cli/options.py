@@ -1,8 +1,26 @@
 """Options that several subcommands share."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import click
+
+
+def _parse_size(context: click.Context, option: click.Parameter, size: str | None) -> int | None:
+    """Bytes, as transformers reads a size."""
+    if size is None:
+        return None
+    from transformers.utils.hub import convert_file_size_to_int  # here: `--help` shouldn't wait for it
+
+    try:
+        found = int(convert_file_size_to_int(size))
+    except ValueError:
+        found = 0
+    if found <= 0:
+        raise click.BadParameter(f"{size!r} is no size; write it like 2GB or 500MiB", context, option)
+    return found
+
 
 evaluation_file = click.option(
     "--eval",
@@ -13,6 +31,14 @@ evaluation_file = click.option(
 merge = click.option(
     "--merge", is_flag=True, help="Store products (lowrank, compensate) multiplied out, for targets without them."
 )
+checkpoint_format = click.option(
+    "--format", "checkpoint_format", metavar="FORMAT",
+    help="Of the checkpoint, for --target hf, such as gptq or awq.  [default: compressed-tensors]",
+)  # fmt: skip
+max_shard_size = click.option(
+    "--max-shard-size", "shard_bytes", metavar="SIZE", callback=_parse_size,
+    help="What a file of the checkpoint takes at most, like 2GB.  [default: 4GiB]",
+)  # fmt: skip
 seed = click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Of everything random."
 )

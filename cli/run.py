@@ -15,7 +15,18 @@ from compress.benchmarks.requirement import check_kind, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
-from compress.cli.options import evaluation_file, merge, overwrite, profile, require, seed, strict, trust_remote_code
+from compress.cli.options import (
+    checkpoint_format,
+    evaluation_file,
+    max_shard_size,
+    merge,
+    overwrite,
+    profile,
+    require,
+    seed,
+    strict,
+    trust_remote_code,
+)
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
@@ -25,8 +36,10 @@ from compress.export.target import Target, find_target
 from compress.inspection import notices
 from compress.model import Model
 from compress.pipeline import Pipeline
+from compress.prediction import Sketch, predict
 from compress.profiles.loader import load_profile
 from compress.staging import check_replaceable, staged
+from compress.storage import SHARD_BYTES, Storage
 
 
 @click.command("run")
@@ -57,6 +70,8 @@ from compress.staging import check_replaceable, staged
 @evaluation_file
 @require
 @strict
+@checkpoint_format
+@max_shard_size
 @merge
 @seed
 @overwrite
@@ -75,6 +90,8 @@ def command(
     evaluation: Path | None,
     require: tuple[str, ...],
     strict: bool,
+    checkpoint_format: str | None,
+    shard_bytes: int | None,
     merge: bool,
     seed: int,
     overwrite: bool,
@@ -88,16 +105,22 @@ def command(
     chosen = load_profile(profile)
     parsed = _parse(pipelines or chosen.pipelines, ablate)
     runtime = find_target(target or chosen.target)
+    if checkpoint_format is not None:
+        runtime = runtime.with_format(checkpoint_format)
+    storage = Storage(runtime.format, shard_bytes or SHARD_BYTES, merge)
     for pipeline in parsed:
         runtime.check(pipeline.passes, merge)
     _check_free(out, parsed, overwrite, scoring=not no_score)
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
         check_kind([each.figure for each in required], model.kind)
-        needed = max(settle(model, pipeline, runtime.holds).needs() for pipeline in parsed)
+        settled = [settle(model, pipeline, runtime.holds) for pipeline in parsed]
+        for pipeline in settled if runtime.selective else ():
+            _check_weights(model, pipeline, runtime, merge)
+        needed = max(pipeline.needs() for pipeline in settled)
     texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
     texts.check(scoring=not no_score)
-    entries = [_make(model, pipeline, runtime, texts, out, seed, merge, overwrite, console) for pipeline in parsed]
+    entries = [_make(model, pipeline, runtime, texts, out, seed, storage, overwrite, console) for pipeline in parsed]
     if no_score:
         return
     settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)
@@ -126,6 +149,18 @@ def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scori
         raise UsageError(f"{out / 'report.md'} exists; choose another output directory with -o, or pass --overwrite")
 
 
+def _check_weights(model: Model, pipeline: Pipeline, runtime: Target, merge: bool) -> None:
+    """Refuse now what the target can't hold of what a pipeline will leave."""
+    try:
+        weights = predict(Sketch(model.built), pipeline, runtime.holds).weights
+    except UsageError as error:
+        raise UsageError(
+            f"{runtime.name}, {runtime.format.name} takes what is known before the work; {error}"
+        ) from None
+    held = {name: form.merged for name, form in weights.items()} if merge else weights
+    runtime.check_weights(model.built, held)
+
+
 def _make(
     model: Model,
     pipeline: Pipeline,
@@ -133,14 +168,16 @@ def _make(
     texts: Texts,
     out: Path,
     seed: int,
-    merge: bool,
+    storage: Storage,
     overwrite: bool,
     console: Console,
 ) -> Entry:
     """One variant, whole or not at all."""
     path = out / pipeline.slug
     with staged(path, overwrite) as stage:
-        variant = compress_model(model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console, merge)
+        variant = compress_model(
+            model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console, storage
+        )
         artifact = stage / runtime.folder
         artifact.mkdir(exist_ok=True)
         with console.waiting(f"exporting {pipeline} to {runtime.name}"):

@@ -21,9 +21,10 @@ from compress.manifest import LayerReport, Manifest, Source, WeightReport
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.progress import Progress
+from compress.storage import Storage
 from compress.variant import Variant, VariantWriter
 from compress.walk import walk_blocks
-from compress.weight import Weight, is_finite, keeps_zeros, merged
+from compress.weight import Weight, is_finite, keeps_zeros
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -71,13 +72,13 @@ def compress_model(
     calibration: Callable[[], Calibration],
     seed: int,
     progress: Progress,
-    merge: bool = False,
+    storage: Storage | None = None,
 ) -> Variant:
     """Run a pipeline's weight passes over a model, block by block, and write the variant into the directory ``out``.
 
-    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics. With
-    ``merge`` products are multiplied out in the end, each stored as one dense matrix. Raises UsageError as `settle`
-    does, and PassError where a pass breaks its contract.
+    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics.
+    ``storage`` says how the checkpoint is written. Raises UsageError as `settle` does, and PassError where a pass
+    breaks its contract.
     """
     settled = settle(model, pipeline, holds)
     needed = settled.needs()
@@ -88,7 +89,7 @@ def compress_model(
     planned = [item.plan(survey) if isinstance(item, WeightPass) else item for item in settled.passes]
     passes = [item for item in planned if isinstance(item, WeightPass)]
     shapes, built = _resized(model.built, passes)
-    writer = VariantWriter(model, built, out)
+    writer = VariantWriter(model, built, out, storage or Storage())
     layers: dict[str, LayerReport] = {}
     idle = dict.fromkeys(map(str, passes))
     begin, kept = time.perf_counter(), 0
@@ -98,7 +99,7 @@ def compress_model(
             idle.pop(str(item), None)
         if block.dropped:
             continue
-        name, reports = _write(writer, block, loaded, kept, merge)
+        name, reports = _write(writer, block, loaded, kept)
         kept += block.role == "layer"
         now = time.perf_counter()
         if reports:
@@ -118,19 +119,19 @@ def compress_model(
             versions=versions(),
             machine=machine(),
             layers=layers,
-        )
+        ),
+        progress,
     )
 
 
 def _write(
-    writer: VariantWriter, block: Block, loaded: Mapping[str, Weight], index: int, merge: bool
+    writer: VariantWriter, block: Block, loaded: Mapping[str, Weight], index: int
 ) -> tuple[str, dict[str, WeightReport]]:
     """Hand a block to the writer as the layer ``index``; its name there, and what was said of its matrices."""
     stored = block.numbered(index)
     names = zip(stored.weights, block.weights, strict=True)
     same = {new: old for new, old in names if block.weights[old] is loaded[old]}
-    weights = {name: merged(weight) if merge else weight for name, weight in stored.weights.items()}
-    writer.add(weights, stored.vectors, same)
+    writer.add(stored.weights, stored.vectors, same)
     return stored.name, stored.reports
 
 

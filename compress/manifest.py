@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FILE = "compress.json"
 LEFT_DENSE = "left dense"
 """How a `WeightReport` begins for a matrix that a pass could have factored, but that would not have become smaller."""
+DEFAULT_FORMAT = "compressed-tensors"
+"""The format of a variant's checkpoint unless another is asked for."""
 PER_CHANNEL = -1
 """The group that stands for one scale a whole output channel, as in compressed-tensors."""
 
@@ -118,6 +120,14 @@ class StoredForm(BaseModel):
         """Bytes of a number of a dense matrix."""
         return self.nbytes // (self.shape[0] * self.shape[1])
 
+    @property
+    def merged(self) -> StoredForm:
+        """The form once a product is multiplied out, with the numbers of its last factor."""
+        last = self.leaves[-1]
+        if not self.parts:
+            return self
+        return self.dense(self.shape, last.itemsize if last.form == "dense" else 2)
+
     def changed(self, change: Callable[[StoredForm], StoredForm]) -> StoredForm:
         """A matrix as it is stored once ``change`` has been done to it, or to both factors of a product."""
         if self.form == "factored":
@@ -171,6 +181,8 @@ class Manifest(BaseModel):
 
     schema_version: Literal[1] = 1
     source: Source
+    format: str = DEFAULT_FORMAT
+    """of its checkpoint"""
     pipeline: str
     """as written"""
     recipe: list[str]

@@ -7,7 +7,7 @@ from statistics import median
 
 from compress.inspection import layers_of, notices, total
 from compress.licence import Licence
-from compress.manifest import Manifest
+from compress.manifest import DEFAULT_FORMAT, Manifest
 
 _TRANSFORMERS = {
     "decoder": """\
@@ -106,6 +106,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         "From this directory, in transformers:",
         "",
         _PRODUCTS if products else _TRANSFORMERS[source.kind],
+        *([f"The checkpoint is in format {manifest.format}.", ""] if manifest.format != DEFAULT_FORMAT else []),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",
         _ONNX[source.kind],

@@ -21,7 +21,7 @@ from compress.errors import ModelError
 from compress.progress import Progress
 
 SUMS = "SHA256SUMS"
-_SAFE = "model.safetensors"
+SAFE = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING_STATE = {"training_args", "optimizer", "scheduler", "scaler", "rng_state"}
@@ -88,7 +88,7 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress) -> Shards:
     Where hashes were recorded (a ``SHA256SUMS`` beside the files, or the names that the hub's cache gives its blobs)
     every file is hashed and compared; headers, sizes and the index are checked always.
     """
-    files, index = _listed(path, _SAFE)
+    files, index = _listed(path, SAFE)
     kind: type[Shards] = Shards
     if not files:
         files, index = _find_pickles(path, trust_pickle)
@@ -148,8 +148,8 @@ def _find_pickles(path: Path, trusted: bool) -> tuple[list[Path], dict[str, str]
     files = files or named[:1]
     if not files:
         others = sorted(f.name for f in path.glob("*.safetensors"))
-        found = f" ({others[0]} is there, but neither {_SAFE} nor an index that names it)" if others else ""
-        raise ModelError(f"{path} is not a checkpoint: it has a config.json but no {_SAFE}{found}")
+        found = f" ({others[0]} is there, but neither {SAFE} nor an index that names it)" if others else ""
+        raise ModelError(f"{path} is not a checkpoint: it has a config.json but no {SAFE}{found}")
     if not trusted:
         raise ModelError(
             f"{files[0]} is a pickle, which can run code; convert it to safetensors or pass --trust-remote-code"

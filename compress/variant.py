@@ -4,47 +4,48 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import compressed_tensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from compress.architecture import Architecture, load_module, read_architecture
 from compress.artifact import Kind
+from compress.checkpoint import Checkpoint
+from compress.format import Format, find_format
+from compress.half_scales import moved
 from compress.licence import FILES, licence_of
 from compress.manifest import FILE, Manifest, StoredForm
-from compress.model import Model
 from compress.model_card import write_card
-from compress.packing import decode, encode, quantization_config
-from compress.progress import Silent
+from compress.progress import Progress, Silent
+from compress.shard_writer import ShardWriter
 from compress.shards import Shards, find_shards, record_hashes
-from compress.weight import Dense, Weight
+from compress.storage import Storage
+from compress.weight import Dense, Quantized, Weight, merged
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-SHARD_BYTES = 4 << 30
 _COPIED = ("*.json", "*.txt", "*.model", "*.jinja", *FILES)
 _NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
 
 
 class VariantWriter:
-    """Takes a variant's tensors one after another and writes a shard whenever one is full.
+    """Takes a variant's matrices one after another, stores them in their format, and writes what goes with them.
 
     Loaders can't tie compressed weights, so a tied matrix that is quantized is stored under both of its names and the
-    config says untied; the manifest and every ONNX target keep it tied. ``built`` is the variant's architecture.
+    config says untied; the manifest and every ONNX target keep it tied. ``model`` is what the variant is made from,
+    ``built`` the variant's architecture.
     """
 
-    def __init__(self, model: Model, built: Architecture, directory: Path) -> None:
+    def __init__(self, model: Checkpoint, built: Architecture, directory: Path, storage: Storage) -> None:
         module = built.meta_module()
         self.model = model
+        self.storage = storage
         self.config = built.config
         self.directory = directory
         self.forms: dict[str, StoredForm] = {}
@@ -52,42 +53,47 @@ class VariantWriter:
         loaded = replace(built, options={}).meta_module()
         self._linears = [f"{n}.weight" for n, m in loaded.named_modules() if isinstance(m, torch.nn.Linear)]
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
-        self._pending: dict[str, Tensor | str] = {}
-        self._shards: list[list[str]] = []
-        self._bytes = 0
-        self._pending_bytes = 0
+        self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
         self._vector_bytes = 0
         self._parameters = 0
-        self._dtypes: Counter[torch.dtype] = Counter()
+        self._moved = 0.0
 
     def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor], unchanged: Mapping[str, str]) -> None:
         """Take in a block's matrices and vectors by the names that they get.
 
         What is ``unchanged`` goes by that name in the model and is read again when it is written.
         """
-        for name, weight in weights.items():
+        for name, given in weights.items():
+            weight = self._held(given)
             self.forms[name] = StoredForm.of(weight)
             self._parameters += weight.shape[0] * weight.shape[1]
             if isinstance(weight, Dense) and name in unchanged:
-                self._put({name: weight.tensor})
-                self._pending[name] = unchanged[name]
+                self._shards.put(name, weight.tensor, unchanged[name])
                 continue
             for written in self._written_names(name):
-                self._put(encode(written, weight, linear=written in self._linears))
-        self._put({name: tensor.contiguous() for name, tensor in vectors.items()})
+                encoded = self.storage.format.encode(written, weight, linear=written in self._linears)
+                for each, tensor in encoded.items():
+                    self._shards.put(each, tensor)
+        for name, tensor in vectors.items():
+            self._shards.put(name, tensor.contiguous())
         self._vector_bytes += sum(tensor.numel() * tensor.element_size() for tensor in vectors.values())
         self._parameters += sum(tensor.numel() for tensor in vectors.values())
 
-    def finish(self, manifest: Manifest) -> Variant:
+    def finish(self, manifest: Manifest, progress: Progress) -> Variant:
         """Write what is left, the config, the tokenizer's files and the manifest."""
-        self._flush()
-        self._name_shards()
+        if self._moved:
+            progress.notice(
+                f"format {self.storage.format.name} rounds scales, here by up to {100 * self._moved:.2g} % of a "
+                "matrix's: the variant's numbers are the rounded ones"
+            )
+        self._shards.finish()
         record_hashes(self.directory)
         self._write_config()
         for pattern in _COPIED:
             for file in self.model.path.glob(pattern):
                 if file.name not in _NOT_COPIED and not file.name.endswith(".index.json"):
                     shutil.copy(file, self.directory / file.name)
+        manifest.format = self.storage.format.name
         manifest.weights = self.forms
         manifest.vector_nbytes = self._vector_bytes
         manifest.parameters = self._parameters
@@ -95,58 +101,31 @@ class VariantWriter:
         write_card(self.directory, manifest, licence_of(self.model.path))
         return Variant.open(self.directory)
 
+    def _held(self, weight: Weight) -> Weight:
+        """A matrix as it will be stored."""
+        whole = merged(weight) if self.storage.merge else weight
+        held = self.storage.format.held(whole)
+        if isinstance(held, Quantized) and isinstance(whole, Quantized) and held is not whole:
+            self._moved = max(self._moved, moved(whole, held))
+        return held
+
     def _written_names(self, name: str) -> list[str]:
         twice = name in self._heads and self.forms[name].form == "quantized"
         return [name, self._heads[name]] if twice else [name]
-
-    def _put(self, tensors: dict[str, Tensor]) -> None:
-        for name, tensor in tensors.items():
-            size = tensor.numel() * tensor.element_size()
-            if self._pending and self._pending_bytes + size > SHARD_BYTES:
-                self._flush()
-            self._pending[name] = tensor
-            self._pending_bytes += size
-            self._bytes += size
-            if tensor.is_floating_point():
-                self._dtypes[tensor.dtype] += 1
-
-    def _flush(self) -> None:
-        seen: set[int] = set()
-        held = self._pending.items()
-        tensors = {n: self.model.tensor(t).contiguous() if isinstance(t, str) else t for n, t in held}
-        for name, tensor in tensors.items():
-            if tensor.data_ptr() in seen:  # a tied matrix under its second name: the format wants it twice
-                tensors[name] = tensor.clone()
-            seen.add(tensor.data_ptr())
-        save_file(tensors, self.directory / f"model-{len(self._shards) + 1:05d}.safetensors", {"format": "pt"})
-        self._shards.append(list(self._pending))
-        self._pending.clear()
-        self._pending_bytes = 0
-
-    def _name_shards(self) -> None:
-        count = len(self._shards)
-        if count == 1:
-            (self.directory / "model-00001.safetensors").rename(self.directory / "model.safetensors")
-            return
-        where = {}
-        for i, names in enumerate(self._shards, 1):
-            final = f"model-{i:05d}-of-{count:05d}.safetensors"
-            (self.directory / f"model-{i:05d}.safetensors").rename(self.directory / final)
-            where.update(dict.fromkeys(names, final))
-        index = {"metadata": {"total_size": self._bytes}, "weight_map": where}
-        (self.directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
     def _write_config(self) -> None:
         written = {each: form for name, form in self.forms.items() for each in self._written_names(name)}
         config: dict[str, Any] = self.config.to_diff_dict()
         config.pop("_name_or_path", None)  # a path of the machine that this ran on
-        config["dtype"] = str(self._dtypes.most_common(1)[0][0]).removeprefix("torch.")
+        config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
-        quantization = quantization_config(written, self._linears, compressed_tensors.__version__)
+        quantization = self.storage.format.config(written, self._linears)
         if quantization is not None:
             config["quantization_config"] = quantization
-        (self.directory / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+        beside = {} if quantization is None else self.storage.format.beside(quantization)
+        for name, facts in {"config.json": config, **beside}.items():
+            (self.directory / name).write_text(json.dumps(facts, indent=2, default=str) + "\n")
 
 
 @dataclass(frozen=True)
@@ -174,6 +153,11 @@ class Variant:
     def config(self) -> PretrainedConfig:
         """The architecture's config, without the quantization."""
         return self.built.config
+
+    @cached_property
+    def format(self) -> Format:
+        """How its checkpoint holds its matrices."""
+        return find_format(self.manifest.format)
 
     @property
     def kind(self) -> Kind:
@@ -206,7 +190,7 @@ class Variant:
         stored = self.manifest.weights.get(name)
         if stored is None:
             return Dense(self.shards.raw(name))
-        return decode(name, stored, _Reader(self.shards))
+        return self.format.decode(name, stored, _Reader(self.shards))
 
     def torch_module(self) -> PreTrainedModel:
         """The module with its dequantized weights in float32, for inference: the whole model in memory."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import compress.export
+from compress.architecture import Architecture
 from compress.artifact import Artifact
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass, Pass, WeightPass
 from compress.errors import UsageError, unknown
+from compress.format import Format
+from compress.formats.compressed_tensors import CompressedTensors
+from compress.manifest import StoredForm
 from compress.progress import Progress
 from compress.weight import Factored, Residual
 
@@ -29,6 +33,10 @@ class Target(ABC):
     holds: ClassVar[Capability]
     instead: ClassVar[str] = "choose another target"
     """what to do where a pass leaves a form that it can't hold"""
+    format: Format = CompressedTensors()
+    """of the variants that are made for it"""
+    selective: bool = False
+    """whether `check_weights` refuses some of the matrices of the forms that are held, so that they have to be known"""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -47,6 +55,23 @@ class Target(ABC):
             forms = one.makes() if isinstance(one, WeightPass) else ()
             if odd := [form.__name__ for form in forms if form not in held]:
                 raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)}); {self.instead}")
+
+    def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
+        """Refuse, with a UsageError that names the fix, an architecture or matrices that this target can't hold.
+
+        ``weights`` are all matrices by name, as a prediction tells of them before the work, or a manifest after it.
+        """
+        for name, form in weights.items():
+            if form.parts and Factored not in self.holds.forms:
+                raise UsageError(f"{self.name} can't hold a product ({name}); {self.instead}")
+            if odd := {leaf.bits for leaf in form.leaves} - {None, *self.holds.bits}:
+                raise UsageError(f"{self.name} can't hold {odd.pop()} bits ({name}); --target hf can")
+        if refused := self.format.refusal(built, weights):
+            raise UsageError(refused)
+
+    def with_format(self, name: str) -> Self:
+        """This target with variants in the format of that name; a UsageError where it isn't for it to choose."""
+        raise UsageError(f"--format is for --target hf; {self.name} has one of its own")
 
     @abstractmethod
     def export(

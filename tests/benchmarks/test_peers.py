@@ -14,6 +14,7 @@ from compress.benchmarks.engine import opener
 from compress.benchmarks.findings import findings
 from compress.benchmarks.goals import GENAI, GENAI_ORT, LLAMA
 from compress.errors import RunError
+from compress.export.gguf_file import write_gguf
 from compress.model import Model
 
 WINDOW = np.arange(3, 33, dtype=np.int64)
@@ -42,25 +43,11 @@ def greedy(engine, steps):
     return tokens
 
 
-def test_rows_are_put_where_neighbours_rotate_together():
-    gguf_file = pytest.importorskip("compress.benchmarks.gguf_file")
-    heads, size = 2, 6
-    weight = torch.arange(heads * size * 3).reshape(heads * size, 3)
-    expected = torch.empty_like(weight)
-    for head in range(heads):
-        for i in range(size // 2):
-            expected[head * size + 2 * i] = weight[head * size + i]
-            expected[head * size + 2 * i + 1] = weight[head * size + i + size // 2]
-    assert torch.equal(gguf_file.interleaved(weight, heads), expected)
-
-
 @pytest.mark.parametrize("kind", ["model", "untied_model"])
 def test_llama_cpp_computes_what_torch_does_from_the_float_file(kind, request, tmp_path):
     pytest.importorskip("llama_cpp")
-    from compress.benchmarks.gguf_file import write_gguf
-
     model = request.getfixturevalue(kind)
-    write_gguf(model, tmp_path / "model.gguf")
+    write_gguf(model, tmp_path / "model.gguf", tokenizer=False)
     engine = opener("llama.cpp")(tmp_path, "decoder", 1)
     with torch.inference_mode():
         expected = model.torch_module()(torch.from_numpy(WINDOW)[None]).logits[0].numpy()

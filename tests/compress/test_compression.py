@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-import compress.variant
 from compress.compression import Calibration, compress_model
 from compress.contract import WeightPass
 from compress.errors import ModelError, PassError, UsageError
@@ -16,6 +15,7 @@ from compress.manifest import Manifest
 from compress.model import Model
 from compress.pipeline import Pipeline, parse_pass
 from compress.progress import Silent
+from compress.storage import Storage
 from compress.variant import Variant
 from compress.walk import walk_blocks
 from compress.weight import Dense, Factored, Masked, Quantized
@@ -23,11 +23,13 @@ from compress.weight import Dense, Factored, Masked, Quantized
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
 
 
-def make(source, pipeline, out, seed=0):
+def make(source, pipeline, out, seed=0, storage=None):
     out.mkdir()
     passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
     model = Model.open(str(source))
-    return compress_model(model, passes, OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), seed, Silent())
+    return compress_model(
+        model, passes, OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), seed, Silent(), storage
+    )
 
 
 @pytest.mark.parametrize("pipeline", ["int8", "int8:group=32", "int8:group=channel", "fp16", "fp16,int8", "bf16"])
@@ -126,9 +128,8 @@ def test_the_card_names_the_model_and_the_recipe(llama, tmp_path):
     assert "recipe: `int8:smooth=off:act=none`, seed 0" in card
 
 
-def test_large_checkpoints_are_sharded(untied, tmp_path, monkeypatch):
-    monkeypatch.setattr(compress.variant, "SHARD_BYTES", 40_000)
-    variant = make(untied, "int8", tmp_path / "v")
+def test_large_checkpoints_are_sharded(untied, tmp_path):
+    variant = make(untied, "int8", tmp_path / "v", storage=Storage(shard_bytes=40_000))
     assert len(list(variant.path.glob("model-*-of-*.safetensors"))) > 1
     with torch.no_grad():
         theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)(TOKENS).logits

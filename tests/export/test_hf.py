@@ -21,6 +21,7 @@ from compress.export.hf import Hf
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.progress import Silent
+from compress.storage import Storage
 from compress.variant import Variant
 from compress.weight import Dense, Quantized
 
@@ -193,7 +194,9 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
         out = tmp_path / str(merge)
         out.mkdir()
         passes = Pipeline.parse(pipeline)
-        found = compress_model(Model.open(str(path)), passes, Hf.holds, out, lambda: None, 0, Silent(), merge)
+        found = compress_model(
+            Model.open(str(path)), passes, Hf.holds, out, lambda: None, 0, Silent(), Storage(merge=merge)
+        )
         forms = {form.form for form in found.manifest.weights.values()}
         assert ("factored" in forms) != merge
     with torch.no_grad():

@@ -1,0 +1,32 @@
+"""Format ``compressed-tensors``, that of a variant unless another is asked for: it holds every weight form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import compressed_tensors
+from torch import Tensor
+
+from compress.format import Format
+from compress.manifest import DEFAULT_FORMAT, StoredForm
+from compress.packing import decode, encode, quantization_config
+from compress.weight import Weight
+
+
+class CompressedTensors(Format):
+    """The library's own packing, scheme by scheme: `compress.packing`."""
+
+    name: ClassVar[str] = DEFAULT_FORMAT
+
+    def encode(self, name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
+        """The checkpoint's tensors of a matrix; a product's are those of its factors."""
+        return encode(name, weight, linear)
+
+    def decode(self, name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
+        """The matrix as it was encoded."""
+        return decode(name, stored, read)
+
+    def config(self, weights: Mapping[str, StoredForm], linears: Sequence[str]) -> dict[str, Any] | None:
+        """A group of settings for every scheme that is there."""
+        return quantization_config(weights, list(linears), compressed_tensors.__version__)
