@@ -14,7 +14,7 @@ from compress.benchmarks.interval import interval, mean_interval
 from compress.benchmarks.metric_table import metrics
 from compress.benchmarks.requirement import Figure, Requirement, Tolerance, check_kind
 from compress.benchmarks.scorecard import Measure, Row, Scorecard
-from compress.errors import UsageError
+from compress.errors import UsageError, unknown
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 
@@ -51,23 +51,27 @@ class _Shortfall:
         return "inconclusive"
 
 
-def judge(card: Scorecard, requirements: Sequence[Requirement]) -> list[Verdict]:
-    """Every variant of a card against every requirement; what a variant alone lacks counts as failed.
+def judge(card: Scorecard, requirements: Sequence[Requirement], names: Sequence[str] = ()) -> list[Verdict]:
+    """Every variant of a card (or those of these ``names``) against every requirement.
 
-    Raises UsageError where there is no variant, or a figure that no variant has.
+    What a variant alone lacks counts as failed. Raises UsageError where there is no variant, or none of a name, or a
+    figure that no variant has.
     """
-    rows = _variants(card)
+    rows = _variants(card, names)
     _check([requirement.figure for requirement in requirements], card, rows)
     return [_required(card, row, requirement) for row in rows for requirement in requirements]
 
 
-def compare(card: Scorecard, last: Scorecard, tolerances: Sequence[Tolerance]) -> list[Verdict]:
-    """Every variant that both cards have: how much worse each figure became, against what is tolerated.
+def compare(
+    card: Scorecard, last: Scorecard, tolerances: Sequence[Tolerance], names: Sequence[str] = ()
+) -> list[Verdict]:
+    """Every variant that both cards have (or those of these ``names``): how much worse each figure became.
 
     Where both were evaluated on the same text, accuracy is compared window by window. Raises UsageError where the cards
     have nothing to compare.
     """
-    rows = [row for row in _variants(card) if row.name in {each.name for each in _variants(last)}]
+    before = {row.name for row in _variants(last)}
+    rows = [row for row in _variants(card, names) if row.name in before]
     if card.kind != last.kind or not rows:
         raise UsageError(f"no variant of {card.model} is in the baseline, a report of {last.model}: nothing to compare")
     for each in (card, last):
@@ -89,11 +93,13 @@ def differences(card: Scorecard, last: Scorecard) -> list[str]:
     return lines
 
 
-def _variants(card: Scorecard) -> list[Row]:
-    rows = [row for row in card.rows if row.role == "variant"]
+def _variants(card: Scorecard, names: Sequence[str] = ()) -> list[Row]:
+    rows = {row.name: row for row in card.rows if row.role == "variant"}
     if not rows:
         raise UsageError(f"the report of {card.model} has no variants, so there is nothing to gate")
-    return rows
+    if odd := [name for name in names if name not in rows]:
+        raise unknown("variant", odd[0], rows)
+    return [row for row in rows.values() if not names or row.name in names]
 
 
 def _check(figures: Sequence[Figure], card: Scorecard, rows: Sequence[Row]) -> None:

@@ -23,6 +23,9 @@ from compress.errors import UsageError
     "--tolerance", "tolerances", multiple=True, metavar="LIST",
     help='By how much figures may be worse than the baseline\'s, like "perplexity=1%, decode_speedup=5%".',
 )  # fmt: skip
+@click.option(
+    "--variant", "variants", multiple=True, metavar="NAME", help="Gate this one; may be repeated.  [default: all]"
+)  # fmt: skip
 @strict
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the verdicts as JUnit XML.")
 def command(
@@ -30,6 +33,7 @@ def command(
     require: tuple[str, ...],
     baseline: Path | None,
     tolerances: tuple[str, ...],
+    variants: tuple[str, ...],
     strict: bool,
     junit: Path | None,
 ) -> None:
@@ -45,9 +49,9 @@ def command(
     if not required and not tolerated:
         raise UsageError("nothing to gate on: give --require, or --baseline with --tolerance")
     card = read_card(report)
-    verdicts, notices = judge(card, required), []
+    verdicts, notices = judge(card, required, variants), []
     if baseline is not None:
         last = read_card(baseline)
-        verdicts += compare(card, last, tolerated)
+        verdicts += compare(card, last, tolerated, variants)
         notices = differences(card, last)
     enforce(verdicts, strict, console, notices, junit)

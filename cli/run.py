@@ -103,7 +103,8 @@ def command(
     if required and no_score:
         raise UsageError("--require needs figures; leave --no-score out")
     chosen = load_profile(profile)
-    parsed = _parse(pipelines or chosen.pipelines, ablate)
+    asked = _parse(pipelines or chosen.pipelines)
+    parsed = _ablated(asked) if ablate else asked
     runtime = find_target(target or chosen.target)
     if checkpoint_format is not None:
         runtime = runtime.with_format(checkpoint_format)
@@ -127,16 +128,21 @@ def command(
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
         card = score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
     if required:
-        enforce(judge(card, required), strict, console)
+        enforce(judge(card, required, [pipeline.slug for pipeline in asked]), strict, console)
 
 
-def _parse(pipelines: Sequence[str], ablate: bool) -> list[Pipeline]:
+def _parse(pipelines: Sequence[str]) -> list[Pipeline]:
     parsed = [Pipeline.parse(text) for text in pipelines]
     slugs = [pipeline.slug for pipeline in parsed]
     if twice := next((p for p in parsed if slugs.count(p.slug) > 1), None):
         raise UsageError(f"pipeline {twice} is given twice")
-    fewer = [each for pipeline in parsed for each in pipeline.without_one()] if ablate else []
-    return list({pipeline.slug: pipeline for pipeline in [*parsed, *fewer]}.values())
+    return parsed
+
+
+def _ablated(asked: Sequence[Pipeline]) -> list[Pipeline]:
+    """The pipelines, and each without one of its passes, every one once."""
+    fewer = [each for pipeline in asked for each in pipeline.without_one()]
+    return list({pipeline.slug: pipeline for pipeline in [*asked, *fewer]}.values())
 
 
 def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scoring: bool) -> None:

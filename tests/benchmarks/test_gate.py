@@ -55,6 +55,16 @@ def test_only_variants_are_judged(card):
     assert verdicts(card, "bytes<=0.9x") == [("int8", "bytes<=0.9x", "passed", "")]
 
 
+def test_some_variants_can_be_picked(card):
+    made = card(torch=BASE, onnx=BASE, int8=INT8, fuse=BASE)
+    (found,) = judge(made, parse_requirements(["bytes<=0.3x"]), ["int8"])
+    assert (found.variant, found.outcome) == ("int8", "passed")
+    (found,) = compare(made, made, parse_tolerances(["bytes=0%"]), ["fuse"])
+    assert (found.variant, found.outcome) == ("fuse", "passed")
+    with pytest.raises(UsageError, match="unknown variant 'int9'; did you mean 'int8'"):
+        judge(made, parse_requirements(["bytes<=0.3x"]), ["int9"])
+
+
 def test_what_no_variant_has_is_refused(card):
     with pytest.raises(UsageError, match="no variant of tiny has kl; measured were decode_tps, disk_bytes, retention"):
         verdicts(card, "kl<=1")

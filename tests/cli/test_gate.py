@@ -85,6 +85,7 @@ def test_github_gets_annotations_and_a_summary(reports, inside, tmp_path, monkey
         (["--require", "kl<=1"], "no variant of tiny has kl; measured were decode_tps, disk_bytes, retention"),
         (["--require", "cosine>=1"], "cosine is no metric of decoders"),
         (["--require", "kl<1,kl>2"], "nothing can meet both"),
+        (["--require", "bytes<=1x", "--variant", "int8"], "unknown variant 'int8'; did you mean 'int8,fuse'?"),
         (["--baseline", "LAST"], "belong together"),
         (["--tolerance", "kl=1%"], "belong together"),
         (["--require", "bytes<=0.3x", "--junit", "/nowhere/gate.xml"], "can't write /nowhere/gate.xml"),
