@@ -61,6 +61,7 @@ def command(
         stack.enter_context(console.waiting(f"exporting {path} to {runtime.name}"))
         artifact = runtime.export(variant, graph_passes, stage, console)
     console.say(f"made {place} ({artifact.stored_bytes / 1e6:.1f} MB of weights)")
+    runtime.complete(variant, place)
 
 
 def _differs(variant: Variant, storage: Storage) -> bool:
