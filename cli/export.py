@@ -43,6 +43,8 @@ def command(
     console = Console()
     runtime = find_target(target)
     variant = Variant.open(path)
+    if runtime.folder and shard_bytes is not None:
+        raise UsageError("--max-shard-size is for checkpoints, which --target hf writes")
     if not runtime.folder or checkpoint_format is not None:
         runtime = runtime.with_format(checkpoint_format or variant.manifest.format)
     weights = variant.manifest.weights
@@ -61,6 +63,7 @@ def command(
         stack.enter_context(console.waiting(f"exporting {path} to {runtime.name}"))
         artifact = runtime.export(variant, graph_passes, stage, console)
     console.say(f"made {place} ({artifact.stored_bytes / 1e6:.1f} MB of weights)")
+    runtime.complete(variant, place)
 
 
 def _differs(variant: Variant, storage: Storage) -> bool:

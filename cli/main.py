@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import errno
 import os
 import sys
 import traceback
@@ -101,7 +102,8 @@ def main() -> NoReturn:
     except ImportError as error:
         code = _fail(_missing(error), 5, debug)
     except OSError as error:
-        code = _fail(_one_line(str(error)), 4, debug)
+        room = "; make room, or choose another output" if error.errno == errno.ENOSPC else ""
+        code = _fail(_one_line(str(error)) + room, 4, debug)
     except Exception as error:
         code = _fail(f"{type(error).__name__}: {_one_line(str(error))} (unexpected; --debug shows where)", 4, debug)
     sys.exit(code if isinstance(code, int) else 0)

@@ -40,6 +40,7 @@ from compress.prediction import Sketch, predict
 from compress.profiles.loader import load_profile
 from compress.staging import check_replaceable, staged
 from compress.storage import SHARD_BYTES, Storage
+from compress.variant import Variant
 
 
 @click.command("run")
@@ -122,6 +123,8 @@ def command(
     texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
     texts.check(scoring=not no_score)
     entries = [_make(model, pipeline, runtime, texts, out, seed, storage, overwrite, console) for pipeline in parsed]
+    for entry in entries:
+        runtime.complete(Variant.open(entry.path), entry.path / runtime.folder)
     if no_score:
         return
     settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
+from compress.format import find_format
 from compress.inspection import layers_of, notices, total
 from compress.licence import Licence
 from compress.manifest import DEFAULT_FORMAT, Manifest
@@ -106,7 +107,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         "From this directory, in transformers:",
         "",
         _PRODUCTS if products else _TRANSFORMERS[source.kind],
-        *([f"The checkpoint is in format {manifest.format}.", ""] if manifest.format != DEFAULT_FORMAT else []),
+        *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",
         _ONNX[source.kind],
@@ -129,6 +130,14 @@ def write_scores(directory: Path, scores: str) -> None:
         before, heading, after = text.partition(_LOADING)
         text = before + section + "\n" + heading + after if heading else f"{text.rstrip()}\n\n{section}"
     file.write_text(text, encoding="utf-8")
+
+
+def _format(manifest: Manifest) -> list[str]:
+    """Which format the checkpoint is in, where it is not the usual one, and what transformers needs for it."""
+    if manifest.format == DEFAULT_FORMAT:
+        return []
+    needed = " and ".join(find_format(manifest.format).reader)
+    return [f"The checkpoint is in format {manifest.format}, for which transformers needs {needed}.", ""]
 
 
 def _losses(manifest: Manifest) -> list[str]:

@@ -56,6 +56,12 @@ class Emitter:
         self.graph.initializers.add(value)
         return value
 
+    def nibbles(self, name: str, make: Callable[[], Tensor], shape: tuple[int, ...]) -> ir.Value:
+        """The initializer of that name: 4-bit integers of that shape, of which ``make`` gives two in a byte."""
+        if name not in self._stored:
+            self._stored[name] = self._sidecar.write(name, make(), ir.DataType.INT4, shape)
+        return self.initializer(name, make)
+
     def constant(self, name: str, value: Tensor) -> ir.Value:
         """A small constant, kept in the graph where shape inference sees it."""
         if name not in self.graph.initializers:

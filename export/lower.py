@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import onnx_ir as ir
@@ -10,12 +11,13 @@ import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 
+from compress.checkpoint import Checkpoint
+from compress.export import lowering
 from compress.export.emit import Emitter
-from compress.export.lowering import embedding, linear
 from compress.export.sidecar import Sidecar
 from compress.export.stacking import hand_on, join, stacked_name
 from compress.progress import Progress
-from compress.weight import Factored, Residual, Weight, leaves, mask_of
+from compress.weight import Dense, Factored, Residual, Weight, leaves, mask_of
 
 _INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
 
@@ -33,6 +35,31 @@ class Weights(Protocol):
         """A matrix."""
 
 
+class Floats(Weights):
+    """A checkpoint's weights, dequantized."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    def tensor(self, name: str) -> Tensor:
+        return self.checkpoint.tensor(name)
+
+    def weight(self, name: str) -> Weight:
+        return Dense(self.checkpoint.weight(name).dequantize())
+
+
+class Nodes(Protocol):
+    """How a runtime wants each weight form: the module `compress.export.lowering`, or another like it."""
+
+    def linear(
+        self, emit: Emitter, name: str, weight: Weight, x: ir.Value, bias: ir.Value | None, shared: bool
+    ) -> ir.Value:
+        """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
+
+    def embedding(self, emit: Emitter, name: str, weight: Weight, ids: ir.Value) -> ir.Value:
+        """Rows of a table."""
+
+
 @dataclass(frozen=True)
 class Lowered:
     """What a lowered graph holds: its bytes, and those that decoding one token reads.
@@ -48,16 +75,27 @@ class Lowered:
     products: bool
 
 
-def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progress) -> Lowered:
-    """Replace every weight of a float graph by nodes and tensors for the form that ``weights`` has it in."""
+def lower(
+    model: ir.Model,
+    weights: Weights,
+    sidecar: Sidecar,
+    progress: Progress,
+    nodes: Nodes = lowering,
+    dtype: torch.dtype = torch.float32,
+) -> Lowered:
+    """Replace every weight of a float graph by ``nodes`` and tensors for the form that ``weights`` has it in.
+
+    Vectors and large constants are stored in ``dtype``.
+    """
     RemoveUnusedNodesPass()(model)
-    walk = _Walk(model.graph, weights, sidecar)
+    walk = _Walk(model.graph, weights, sidecar, nodes, dtype)
     for node in progress.track(list(model.graph), "writing the graph", unit="node"):
         walk.visit(node)
     RemoveUnusedNodesPass()(model)
     walk.finish()
     RemoveUnusedNodesPass()(model)
-    model.opset_imports["com.microsoft"] = 1
+    if any(node.domain == lowering.CONTRIB for node in model.graph):
+        model.opset_imports[lowering.CONTRIB] = 1
     tables = sum(walk.tables[name] for name in walk.gathered - walk.multiplied)
     operators = {node.op_type for node in model.graph}
     rounding: Rounding = "never"
@@ -77,8 +115,10 @@ def lower(model: ir.Model, weights: Weights, sidecar: Sidecar, progress: Progres
 class _Walk:
     """One graph on its way down."""
 
-    def __init__(self, graph: ir.Graph, weights: Weights, sidecar: Sidecar) -> None:
+    def __init__(self, graph: ir.Graph, weights: Weights, sidecar: Sidecar, nodes: Nodes, dtype: torch.dtype) -> None:
         self.graph = graph
+        self.nodes = nodes
+        self.dtype = dtype
         self.weights = weights
         self.sidecar = sidecar
         self.emit = Emitter(graph, sidecar)
@@ -99,7 +139,7 @@ class _Walk:
         if node.op_type == "Gather" and (name := self.weight_name(node.inputs[0])):
             before = self.sidecar.written
             assert node.inputs[1] is not None
-            rows = embedding(self.emit, name, self.read(name), node.inputs[1])
+            rows = self.nodes.embedding(self.emit, name, self.read(name), node.inputs[1])
             self.tables[name] = self.sidecar.written - before
             self.emit.replace(node, rows)
         elif node.op_type == "MatMul" and (names := self.factors(node.inputs[1])):
@@ -133,12 +173,12 @@ class _Walk:
         if joined is not None:
             bias = self.vector(biases) if biases else None
             shared = len(names) == 1 and names[0] in self.gathered
-            self.emit.replace(last, linear(self.emit, stacked_name(names), joined, x, bias, shared))
+            self.emit.replace(last, self.nodes.linear(self.emit, stacked_name(names), joined, x, bias, shared))
             return
         parts = []
         for i, (name, form) in enumerate(zip(names, forms, strict=True)):
             bias = self.vector((biases[i],)) if biases else None
-            parts.append(linear(self.emit, name, form, x, bias, False))
+            parts.append(self.nodes.linear(self.emit, name, form, x, bias, False))
         whole = self.emit.node("Concat", parts, f"{stacked_name(names)}.out", {"axis": -1})
         self.emit.replace(last, whole)
         hand_on(whole, parts, [form.shape[0] for form in forms])
@@ -156,9 +196,9 @@ class _Walk:
         return add, names
 
     def vector(self, names: tuple[str, ...]) -> ir.Value:
-        """One initializer for tensors laid end to end; float32, since in half they would save nothing worth a Cast."""
+        """One initializer for tensors laid end to end; in the type that the graph is computed in."""
         tensors = [self.weights.tensor(name) for name in names]
-        return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).float())
+        return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).to(self.dtype))
 
     def read(self, name: str) -> Weight:
         """A matrix in its form."""
@@ -179,4 +219,5 @@ class _Walk:
                 self.vector((name,))
             elif value.const_value.nbytes > _INLINE and not isinstance(value.const_value, ir.ExternalTensor):
                 constant = torch.from_numpy(value.const_value.numpy().copy())
-                self.emit.initializer(name, constant.clone)
+                kind = self.dtype if constant.is_floating_point() else constant.dtype
+                self.emit.initializer(name, partial(constant.to, kind))

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import onnx_ir as ir
-from torch import Tensor
 
-from compress import __version__
 from compress.artifact import FOLDER, Artifact
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
+from compress.export.companions import GRAPH, copy_tokenizer, describe
 from compress.export.genai import write_genai_config
 from compress.export.graph import build
 from compress.export.kv_cache import fill_scales, float_cache
-from compress.export.lower import Lowered, Weights, lower
+from compress.export.lower import Floats, Lowered, lower
 from compress.export.parity import compare, compare_rounded, references, shaken
 from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
 from compress.export.target import Target
 from compress.progress import Progress, Silent
-from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight
-
-GRAPH = "model.onnx"
-_TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "generation_config.json",
-)
+from compress.weight import Dense, Factored, Masked, Quantized, Residual
 
 
 class OrtCpu(Target):
@@ -55,9 +39,9 @@ class OrtCpu(Target):
         model = build(checkpoint.config, checkpoint.names, fused=bool(graph_passes))
         for one in graph_passes:
             one.rewrite(model)
-        _describe(model, checkpoint, graph_passes)
+        describe(model, checkpoint, graph_passes, self.name)
         lowered = _prove(model, checkpoint, out, progress)
-        _copy_tokenizer(checkpoint.path, out)
+        copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
         sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
@@ -84,7 +68,7 @@ def _prove(model: ir.Model, checkpoint: Checkpoint, out: Path, progress: Progres
         float_cache(twin)
         with tempfile.TemporaryDirectory() as scratch:
             with Sidecar(Path(scratch)) as sidecar:
-                lower(twin, _Floats(checkpoint) if lowered.rounding == "always" else checkpoint, sidecar, Silent())
+                lower(twin, Floats(checkpoint) if lowered.rounding == "always" else checkpoint, sidecar, Silent())
             ir.save(twin, Path(scratch) / GRAPH)
             compare(Path(scratch) / GRAPH, said)
     else:
@@ -93,32 +77,3 @@ def _prove(model: ir.Model, checkpoint: Checkpoint, out: Path, progress: Progres
         rounded = cache(lambda: shaken(checkpoint.torch_module(), checkpoint.kind, ids)[0])
         compare_rounded(out / GRAPH, said[0], rounded, scales)
     return lowered
-
-
-class _Floats(Weights):
-    """A checkpoint's weights, dequantized."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.checkpoint = checkpoint
-
-    def tensor(self, name: str) -> Tensor:
-        return self.checkpoint.tensor(name)
-
-    def weight(self, name: str) -> Weight:
-        return Dense(self.checkpoint.weight(name).dequantize())
-
-
-def _describe(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass]) -> None:
-    """Say in the graph where it came from."""
-    manifest = getattr(checkpoint, "manifest", None)
-    recipe = [*getattr(manifest, "recipe", []), *map(str, graph_passes)]
-    model.producer_name, model.producer_version = "compress", __version__
-    model.metadata_props.update(
-        {"source": checkpoint.path.name, "recipe": ",".join(dict.fromkeys(recipe)), "target": OrtCpu.name}
-    )
-
-
-def _copy_tokenizer(source: Path, out: Path) -> None:
-    for name in _TOKENIZER:
-        if (source / name).is_file():
-            shutil.copy(source / name, out / name)

@@ -29,6 +29,7 @@ _LOWERED_ERROR = 0.25
 weight-only integers, 0.03-0.09 with an int8 cache too, 0.08 with inputs rounded token by token, 0.46 with one scale for
 all tokens. Outputs that have nothing to do with the reference are √2 away if they are as large."""
 _ONE = torch.ones(())
+_CACHES = {"tensor(int8)": np.int8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 _MORE = 1.5
 """How many times the error that torch itself would make is allowed where that is larger than the above."""
 
@@ -174,7 +175,7 @@ def _play(session: ort.InferenceSession, talk: Talk) -> Iterator[tuple[Step, Arr
                 feed[node.name] = step.inputs[node.name]
             else:
                 heads, size = node.shape[1], node.shape[3]
-                dtype = np.int8 if node.type == "tensor(int8)" else np.float32
+                dtype = _CACHES[node.type]
                 empty = np.zeros((len(step.seen), heads, 0, size), dtype)
                 feed[node.name] = cache.get(node.name.replace("past_key_values", "present"), empty)
         try:

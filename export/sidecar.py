@@ -29,15 +29,21 @@ class Sidecar:
     ) -> None:
         self._file.close()
 
-    def write(self, name: str, tensor: Tensor) -> ir.ExternalTensor:
-        """Append a tensor and return what a graph refers to it by."""
+    def write(
+        self, name: str, tensor: Tensor, dtype: ir.DataType | None = None, shape: tuple[int, ...] | None = None
+    ) -> ir.ExternalTensor:
+        """Append a tensor and return what a graph refers to it by.
+
+        ``dtype`` and ``shape`` say what its bytes are where torch has no such type: two 4-bit integers in a byte.
+        """
         data = tensor.contiguous().flatten().view(uint8).numpy()
         if data.nbytes >= _ALIGNMENT:
             self._file.seek(-self._file.tell() % _ALIGNMENT, 1)
         offset = self._file.tell()
         self._file.write(data.data)
         self.written += data.nbytes
-        return self._refer(name, from_torch_dtype(tensor.dtype), tuple(tensor.shape), offset, data.nbytes)
+        known = from_torch_dtype(tensor.dtype) if dtype is None else dtype
+        return self._refer(name, known, tuple(tensor.shape) if shape is None else shape, offset, data.nbytes)
 
     def again(self, name: str, stored: ir.ExternalTensor, shape: tuple[int, ...]) -> ir.ExternalTensor:
         """The bytes of a tensor that is already written, under another name and shape."""

@@ -79,6 +79,13 @@ class Target(ABC):
     ) -> Artifact:
         """Write an artifact into ``out``, an empty directory, and prove it equal to torch; else ExportError."""
 
+    def complete(self, checkpoint: Checkpoint, folder: Path) -> None:
+        """Do what the artifact in ``folder`` stands without, once it is in its place; by default there is nothing.
+
+        Raises MissingComponentError where that can't be done here.
+        """
+        return None
+
 
 def targets() -> dict[str, type[Target]]:
     """Every known target by name: one in each module of this room that defines one."""

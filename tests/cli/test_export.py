@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from compress.variant import Variant
@@ -86,13 +89,18 @@ def test_other_files_of_the_same_checkpoint_need_a_place(made, inside, tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "again").glob("model-*-of-*.safetensors"))) > 3
     assert inside("export", path, "--target", "hf").returncode == 0
+    done = inside("export", path, "--max-shard-size", "30KB")
+    assert (done.returncode, "--max-shard-size is for checkpoints" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["-p", "int4", "--target", "hf", "--format", "gptq"], "format gptq can't hold embeddings in integers"),
-        (["-p", f"{INT4}:mixed=4.5", "--target", "hf", "--format", "gptq"], "mixed shares bits out"),
+        (
+            ["-p", f"{INT4}:mixed=4.5", "--target", "hf", "--format", "gptq"],
+            "or make the variant for --target hf and export it then",
+        ),
         (["-p", INT4, "--target", "hf", "--format", "gpqt"], "unknown format 'gpqt'; did you mean 'gptq'?"),
         (["-p", INT4, "--format", "gptq"], "--format is for --target hf; ort-cpu has one of its own"),
         (["-p", INT4, "--max-shard-size", "2 parsec"], "'2 parsec' is no size; write it like 2GB or 500MiB"),
@@ -129,3 +137,37 @@ def test_a_file_for_llama_cpp(made, inside, untied, tmp_path):
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "gguf can't hold 8 bits with zero points" in done.stderr
     assert not (tmp_path / "c").exists()
+
+
+def test_a_graph_for_tensorrt_ends_without_an_engine_where_there_is_no_gpu(made, inside, untied, tmp_path, monkeypatch):
+    monkeypatch.setattr("compress.export.trt_build.find_spec", lambda name: None)
+    path = made(f"{INT4},fuse")
+    done = inside("export", path, "--target", "tensorrt")
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith("compress: no engine was built: that takes an NVIDIA GPU")
+    folder = path / "tensorrt"
+    assert {file.name for file in folder.iterdir()} >= {"model.onnx", "model.onnx.data", "build.sh", "artifact.json"}
+    done = inside(untied, "-p", INT4, "--target", "tensorrt", "-o", tmp_path / "b", "--no-score")
+    assert done.returncode == 5
+    assert next((tmp_path / "b").rglob("model.onnx")).is_file()
+    done = inside(untied, "-p", "int4", "--target", "tensorrt", "-o", tmp_path / "c", "--no-score")
+    assert done.returncode == 2
+    assert "tensorrt can't hold embeddings in integers" in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("target", "writer"), [("ort-cpu", "sidecar.Sidecar.write"), ("hf", "save_file")])
+def test_a_full_disk_leaves_nothing(untied, inside, tmp_path, monkeypatch, target, writer):
+    def full(*args, **options):
+        if writer == "save_file":
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = "compress.shard_writer.save_file" if writer == "save_file" else f"compress.export.{writer}"
+    monkeypatch.setattr(place, full)
+    done = inside(untied, "-p", INT4, "--target", target, "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left on device" in done.stderr
+    assert "make room, or choose another output" in done.stderr
+    assert list(tmp_path.iterdir()) == []

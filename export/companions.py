@@ -1,0 +1,44 @@
+"""What goes along with a graph: where it came from, and the tokenizer's files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+
+from compress import __version__
+from compress.checkpoint import Checkpoint
+from compress.contract import GraphPass
+
+GRAPH = "model.onnx"
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+)
+
+
+def describe(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], target: str) -> None:
+    """Say in the graph where it came from."""
+    manifest = getattr(checkpoint, "manifest", None)
+    recipe = [*getattr(manifest, "recipe", []), *map(str, graph_passes)]
+    model.producer_name, model.producer_version = "compress", __version__
+    model.metadata_props.update(
+        {"source": checkpoint.path.name, "recipe": ",".join(dict.fromkeys(recipe)), "target": target}
+    )
+
+
+def copy_tokenizer(source: Path, out: Path) -> None:
+    """Copy whichever of a tokenizer's files there are."""
+    for name in _TOKENIZER:
+        if (source / name).is_file():
+            shutil.copy(source / name, out / name)

@@ -1,0 +1,39 @@
+"""A float32 graph as one that is computed in 16 bits: strongly typed, with nothing left for the runtime to choose."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import torch
+from onnx_ir.tensor_adapters import from_torch_dtype
+
+from compress.export.spelling import EXACT
+
+
+def retype(model: ir.Model, dtype: torch.dtype) -> None:
+    """Compute in ``dtype`` what was float32, inputs and outputs included, but for what is named to be exact."""
+    wanted = from_torch_dtype(dtype)
+    if wanted == ir.DataType.FLOAT:
+        return
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.dtype == ir.DataType.FLOAT:
+            value.dtype = wanted
+    for name, value in model.graph.initializers.items():
+        if value.dtype == ir.DataType.FLOAT and value.const_value is not None and not name.endswith(EXACT):
+            value.const_value = _typed(value.const_value, dtype)
+            value.dtype = wanted
+    outputs = set(model.graph.outputs)
+    for node in model.graph:
+        if str(node.name).endswith(EXACT):
+            continue
+        if node.op_type == "Cast" and node.attributes["to"].as_int() == ir.DataType.FLOAT:
+            node.attributes["to"] = ir.AttrInt64("to", int(wanted))
+        constant = node.attributes["value"].as_tensor() if "value" in node.attributes else None
+        if constant is not None and constant.dtype == ir.DataType.FLOAT:
+            node.attributes["value"] = ir.AttrTensor("value", _typed(constant, dtype))
+        for value in node.outputs:
+            if value not in outputs and value.dtype == ir.DataType.FLOAT:
+                value.dtype = wanted
+
+
+def _typed(tensor: ir.TensorProtocol, dtype: torch.dtype) -> ir.TensorProtocol:
+    return ir.tensor(torch.from_numpy(tensor.numpy().copy()).to(dtype), name=tensor.name)

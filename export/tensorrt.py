@@ -1,0 +1,132 @@
+"""Target ``tensorrt``: a strongly typed graph of standard operators, checked here, and the engine made of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from onnx_ir.tensor_adapters import from_torch_dtype
+
+from compress.architecture import Architecture, longest_input
+from compress.artifact import Artifact
+from compress.checkpoint import Checkpoint
+from compress.contract import Capability, GraphPass
+from compress.errors import UsageError
+from compress.export.companions import GRAPH, copy_tokenizer, describe
+from compress.export.graph import build
+from compress.export.lower import Lowered, lower
+from compress.export.parity import compare, compare_rounded, references, shaken
+from compress.export.qdq import Qdq, oddity
+from compress.export.sample import sample
+from compress.export.sidecar import Sidecar
+from compress.export.spelling import spell_out
+from compress.export.strong_types import retype
+from compress.export.target import Target
+from compress.export.trt_build import build_engine, profiles, write_script
+from compress.export.trt_lints import lint
+from compress.manifest import StoredForm
+from compress.progress import Progress, Silent
+from compress.weight import Dense, Factored, Masked, Quantized, Residual, leaves, mask_of
+
+_OPSET, _IR_VERSION = 21, 10
+"""The first with blocks of integers; every TensorRT 11 reads it."""
+_LONGEST = 2048
+"""Tokens of a text that the engine makes room for."""
+
+
+class TensorRt(Target):
+    """Holds floats, 8-bit integers with one scale a channel and 4-bit ones in blocks, without zero points.
+
+    The graph is computed in the type of the checkpoint's vectors: the passes ``fp16`` and ``bf16`` choose it.
+    """
+
+    name = "tensorrt"
+    folder = "tensorrt"
+    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({4, 8}), graphs=False)
+    selective = True
+
+    def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
+        """Refuse integers that explicit dequantization doesn't hold there."""
+        super().check_weights(built, weights)
+        module = built.meta_module()
+        tables = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, torch.nn.Embedding)}
+        for name, form in weights.items():
+            if odd := oddity(form, name in tables):
+                what, fix = odd
+                raise UsageError(f"tensorrt can't hold {what} ({name}); {fix}")
+
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Write the graph, prove its numbers on ort-cpu, check what TensorRT would refuse, and write ``build.sh``."""
+        model = build(checkpoint.config, checkpoint.names, fused=False)
+        spell_out(model)
+        model.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
+        describe(model, checkpoint, graph_passes, self.name)
+        lowered = _write(model, checkpoint, _computed_in(checkpoint), out, progress)
+        copy_tokenizer(checkpoint.path, out)
+        sparse = _is_sparse(checkpoint)
+        write_script(out, profiles(model, _room(checkpoint)), sparse)
+        sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
+        zeros = lowered.zeros and not sparse
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros, products=lowered.products)
+        artifact.save()
+        return artifact
+
+    def complete(self, checkpoint: Checkpoint, folder: Path) -> None:
+        """Build the engine of the graph in ``folder``; a MissingComponentError where that can't be done."""
+        wanted = profiles(ir.load(folder / GRAPH), _room(checkpoint))
+        build_engine(folder, wanted, _is_sparse(checkpoint))
+
+
+def _write(model: ir.Model, checkpoint: Checkpoint, dtype: torch.dtype, out: Path, progress: Progress) -> Lowered:
+    """Lower a model into ``out`` in its type, and hold it against torch.
+
+    In float32 the file itself has to agree. In 16 bits a float32 twin of it, from the same integers, has to; then the
+    file, which rounds, must come close, except for bfloat16, which ort-cpu has no operators for.
+    """
+    ids = sample(checkpoint)
+    said = references(checkpoint.torch_module(), checkpoint.kind, ids)
+    if dtype != torch.float32:
+        with tempfile.TemporaryDirectory() as scratch:
+            twin = model.clone()
+            with Sidecar(Path(scratch)) as sidecar:
+                lower(twin, checkpoint, sidecar, Silent(), Qdq(torch.float32))
+            ir.save(twin, Path(scratch) / GRAPH)
+            compare(Path(scratch) / GRAPH, said)
+    with Sidecar(out) as sidecar:
+        lowered = lower(model, checkpoint, sidecar, progress, Qdq(dtype), dtype)
+    retype(model, dtype)
+    lint(model, from_torch_dtype(dtype))
+    ir.save(model, out / GRAPH)
+    if dtype == torch.float32:
+        compare(out / GRAPH, said)
+    elif dtype == torch.float16:
+        rounded = cache(lambda: shaken(checkpoint.torch_module(), checkpoint.kind, ids)[0])
+        compare_rounded(out / GRAPH, said[0], rounded, {})
+    else:
+        progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was proved in its place")
+    return lowered
+
+
+def _computed_in(checkpoint: Checkpoint) -> torch.dtype:
+    """The type that most of a checkpoint's vectors have."""
+    vectors = [name for name in checkpoint.names if name.endswith("bias") or "norm" in name.lower()]
+    return checkpoint.tensor(vectors[-1]).dtype
+
+
+def _room(checkpoint: Checkpoint) -> int:
+    return min(longest_input(checkpoint.config), _LONGEST)
+
+
+def _is_sparse(checkpoint: Checkpoint) -> bool:
+    """Whether zeros are kept on purpose, and lie two in every four inputs wherever they are."""
+    manifest = getattr(checkpoint, "manifest", None)
+    masked = [name for name, form in getattr(manifest, "weights", {}).items() if any(f.masked for f in form.leaves)]
+    masks = [mask for name in masked for leaf in leaves(checkpoint.weight(name)) if (mask := mask_of(leaf)) is not None]
+    fours = [mask.unflatten(1, (-1, 4)).sum(2) if mask.shape[1] % 4 == 0 else None for mask in masks]
+    return bool(masks) and all(four is not None and bool((four <= 2).all()) for four in fours)
