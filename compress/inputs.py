@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from compress.block import Block
 from compress.contract import Statistic
+from compress.layout import linears, other_way, turned
 from compress.machine import release_memory
 from compress.precision import fast_products, waiting
 from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
@@ -102,7 +103,7 @@ class LayerInputs(BlockInputs):
         if self._stages is None:
             fill(self.layer, self.block)
             groups: dict[int, list[str]] = {}
-            seen, _ = self._inputs(self.layer, self.states[0], list(_linears(self.layer, self.block.name)))
+            seen, _ = self._inputs(self.layer, self.states[0], list(linears(self.layer, self.block.name)))
             for name, x in seen.items():
                 groups.setdefault(id(x), []).append(name)
             self._stages = [tuple(names) for names in groups.values()]
@@ -112,7 +113,7 @@ class LayerInputs(BlockInputs):
         """Statistics of the linears' inputs; the layer is run only as far as they need it."""
         if level is Statistic.NONE:
             return {}
-        wanted = list(_linears(self.layer, self.block.name)) if names is None else list(names)
+        wanted = list(linears(self.layer, self.block.name)) if names is None else list(names)
         fill(self.layer, self.block)
         if level >= Statistic.MISMATCH:
             assert self._original is not None and self.originals is not None, "original inputs don't ride along"
@@ -139,7 +140,7 @@ class LayerInputs(BlockInputs):
 
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
-        local = {name.removeprefix(f"{self.block.name}."): tensor for name, tensor in parameters.items()}
+        local = _local(self.layer, self.block, parameters)
         args, kwargs = self.calls[len(self.states[batch])]
         return _hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
@@ -215,8 +216,8 @@ class LayerInputs(BlockInputs):
 
             return hook
 
-        linears = _linears(layer, self.block.name)
-        handles = [linears[name].register_forward_pre_hook(keep(name)) for name in wanted]
+        known = linears(layer, self.block.name)
+        handles = [known[name].register_forward_pre_hook(keep(name)) for name in wanted]
         try:
             return seen, self._run(layer, state)
         except _SeenEnough:
@@ -230,22 +231,29 @@ class _SeenEnough(Exception):  # noqa: N818 -- it ends a forward pass early and 
     """Every input that was asked for has come by."""
 
 
-def _linears(layer: nn.Module, block: str) -> dict[str, nn.Linear]:
-    """A layer's linears by the names of their weights in the checkpoint."""
-    return {f"{block}.{name}.weight": module for name, module in layer.named_modules() if isinstance(module, nn.Linear)}
-
-
 def fill(layer: nn.Module, block: Block) -> None:
     """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
     state = {name: weight.dequantize() for name, weight in block.weights.items()}
     state |= {name: vector.float() for name, vector in block.vectors.items()}
-    local = {name.removeprefix(f"{block.name}."): tensor for name, tensor in state.items()}
+    local, other = _local(layer, block, state), turned(layer, block.name)
     for name, held in layer.state_dict().items():
         if name in local and local[name].shape != held.shape:  # which no state dict may change
             owner, _, attribute = name.rpartition(".")
-            setattr(layer.get_submodule(owner), attribute, nn.Parameter(local[name]))
+            module = layer.get_submodule(owner)
+            setattr(module, attribute, nn.Parameter(local[name]))
+            if f"{block.name}.{name}" in other:
+                module.nf = local[name].shape[1]  # type: ignore[assignment]  # such a linear shapes its outputs by it
     layer.load_state_dict(local, assign=True)
     layer.requires_grad_(False)
+
+
+def _local(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a block by their names in the layer, the way round that it stores them."""
+    other = turned(layer, block.name)
+    return {
+        name.removeprefix(f"{block.name}."): other_way(tensor) if name in other else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def token_error(output: Tensor, exact: Tensor) -> Tensor:

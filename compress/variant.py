@@ -18,6 +18,7 @@ from torch import Tensor
 
 from compress.architecture import Architecture, load_module, read_architecture
 from compress.artifact import Kind
+from compress.layout import linears
 from compress.manifest import FILE, Manifest, StoredForm
 from compress.model import Model
 from compress.model_card import write_card
@@ -44,12 +45,13 @@ class VariantWriter:
     def __init__(self, model: Model, built: Architecture, directory: Path) -> None:
         module = built.meta_module()
         self.model = model
+        self.built = built
         self.config = built.config
         self.directory = directory
         self.forms: dict[str, StoredForm] = {}
         # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
         loaded = replace(built, options={}).meta_module()
-        self._linears = [f"{n}.weight" for n, m in loaded.named_modules() if isinstance(m, torch.nn.Linear)]
+        self._linears = list(linears(loaded))
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
         self._pending: dict[str, Tensor | str] = {}
         self._shards: list[list[str]] = []
@@ -67,9 +69,10 @@ class VariantWriter:
         for name, weight in weights.items():
             self.forms[name] = StoredForm.of(weight)
             self._parameters += weight.shape[0] * weight.shape[1]
-            if isinstance(weight, Dense) and name in unchanged:
-                self._put({name: weight.tensor})
-                self._pending[name] = unchanged[name]
+            if isinstance(weight, Dense):
+                self._put({name: self.built.oriented(name, weight.tensor).contiguous()})
+                if name in unchanged:
+                    self._pending[name] = unchanged[name]
                 continue
             for written in self._written_names(name):
                 self._put(encode(written, weight, linear=written in self._linears))
@@ -204,8 +207,8 @@ class Variant:
         """A matrix in the form that the passes left it in."""
         stored = self.manifest.weights.get(name)
         if stored is None:
-            return Dense(self.shards.raw(name))
-        return decode(name, stored, _Reader(self.shards))
+            return Dense(self.built.oriented(name, self.shards.raw(name)))
+        return decode(name, stored, _Reader(self))
 
     def torch_module(self) -> PreTrainedModel:
         """The module with its dequantized weights in float32, for inference: the whole model in memory."""
@@ -213,13 +216,15 @@ class Variant:
 
 
 class _Reader(Mapping[str, Tensor]):
-    """A checkpoint's tensors by name, read when asked for."""
+    """A variant's tensors by name, read when asked for; float matrices ``[out, in]``, as integers always are."""
 
-    def __init__(self, shards: Shards) -> None:
-        self.shards = shards
+    def __init__(self, variant: Variant) -> None:
+        self.shards = variant.shards
+        self.built = variant.built
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.shards.raw(name)
+        tensor = self.shards.raw(name)
+        return self.built.oriented(name, tensor) if tensor.is_floating_point() else tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shards.where)

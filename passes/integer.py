@@ -99,7 +99,7 @@ class Integer(WeightPass):
                 f"embed={self.head}"
             )
         self._skipped.check(self.name, model)
-        for name, features in ((name, model.shape(name)[1]) for name in model.names if len(model.shape(name)) == 2):
+        for name, features in ((name, model.shape(name)[1]) for name in model.matrices):
             if self.group.isdigit() and features % int(self.group) and name not in self._skipped:
                 fits = next((str(group) for group in (128, *FITTING) if features % group == 0), "channel")
                 raise UsageError(

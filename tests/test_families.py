@@ -1,0 +1,200 @@
+"""Every family with every technique on every target: one table, from which ``docs/families.md`` is written as well.
+
+A new family is a row of `FAMILIES`. Each cell is run: it works, or is refused for the reason in `REFUSED`. After a
+change of the table, write the page again with ``python -P tests/test_families.py``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForCausalLM
+
+from compress.compression import Calibration, compress_model, settle
+from compress.errors import UsageError
+from compress.export.target import find_target
+from compress.inputs import LayerInputs
+from compress.layout import layer_list
+from compress.model import Model
+from compress.pipeline import Pipeline
+from compress.progress import Silent
+from compress.walk import walk_blocks
+
+DOCS = Path(__file__).parent.parent / "docs" / "families.md"
+TOKENS = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(1))
+"""Longer than the sliding windows below."""
+
+HEADS = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.1}
+"""Four heads of 64."""
+WIDE = {**HEADS, "intermediate_size": 192, "max_position_embeddings": 128}
+GROUPED = {**WIDE, "num_key_value_heads": 2}
+WINDOW = {"sliding_window": 16}
+OLD = {"n_embd": 256, "n_layer": 2, "n_head": 4, "n_positions": 128, "initializer_range": 0.1}
+FAMILIES = {
+    "Llama": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
+    "Mistral, with a window": ("MistralForCausalLM", {**GROUPED, **WINDOW}),
+    "Qwen2": ("Qwen2ForCausalLM", GROUPED),
+    "Qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 64, "hidden_size": 128}),
+    "Phi-3, with a window": ("Phi3ForCausalLM", {**GROUPED, **WINDOW, "original_max_position_embeddings": 128}),
+    "Gemma 2": ("Gemma2ForCausalLM", {**GROUPED, **WINDOW, "head_dim": 64, "query_pre_attn_scalar": 64}),
+    "Gemma 3": (
+        "Gemma3ForCausalLM",
+        {**GROUPED, **WINDOW, "head_dim": 64, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    "Command-R": ("CohereForCausalLM", GROUPED),
+    "GPT-2": ("GPT2LMHeadModel", OLD),
+    "GPT-J": ("GPTJForCausalLM", {**OLD, "rotary_dim": 32}),
+    "GPT-NeoX": ("GPTNeoXForCausalLM", WIDE),
+    "OPT": ("OPTForCausalLM", {**HEADS, "ffn_dim": 192, "word_embed_proj_dim": 256, "max_position_embeddings": 128}),
+    "BLOOM": ("BloomForCausalLM", HEADS),
+    "Falcon, one KV head": ("FalconForCausalLM", {**HEADS, "new_decoder_architecture": False, "multi_query": True}),
+    "Falcon, new": ("FalconForCausalLM", {**HEADS, "new_decoder_architecture": True, "num_kv_heads": 2}),
+    "Falcon, ALiBi": (
+        "FalconForCausalLM",
+        {**HEADS, "alibi": True, "multi_query": False, "parallel_attn": False, "bias": True},
+    ),
+    "MPT": ("MptForCausalLM", {"d_model": 256, "n_heads": 4, "n_layers": 2, "initializer_range": 0.1}),
+    "BERT": ("BertModel", WIDE),
+    "RoBERTa": ("RobertaModel", WIDE),
+    "DistilBERT": ("DistilBertModel", {"dim": 256, "hidden_dim": 192, "n_heads": 4, "n_layers": 2}),
+    "MPNet": ("MPNetModel", {**WIDE, "pad_token_id": 1}),
+    "DeBERTa-v2": (
+        "DebertaV2Model",
+        {**WIDE, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
+         "position_biased_input": False, "share_att_key": True, "norm_rel_ebd": "layer_norm"},
+    ),
+}  # fmt: skip
+PASSES = {
+    "fp16": "fp16",
+    "int8": "int8:fallback=1.0",
+    "int4": "int4:group=64",
+    "lowrank": "lowrank:rank=0.4",
+    "prune": "prune:ratio=0.5",
+    "sparse24": "sparse24",
+    "fuse": "fuse",
+}
+TARGETS = ("hf",)
+INTEGERS = ("int8", "int4")
+ODD = "transformers' own {}, of which compressed-tensors loads no integers"
+REFUSED = {
+    (None, "lowrank", "hf"): r"hf can't hold what lowrank produces \(Factored\)",
+    (None, "fuse", "hf"): "hf has no graph for fuse to change",
+    **{("GPT-2", word, "hf"): f"the linears of a gpt2 are {ODD.format('Conv1D')}" for word in INTEGERS},
+    **{
+        (family, word, "hf"): f"the linears of a falcon are {ODD.format('FalconLinear')}"
+        for family in ("Falcon, one KV head", "Falcon, new", "Falcon, ALiBi")
+        for word in INTEGERS
+    },
+    ("BLOOM", "prune", None): "the config of a BloomForCausalLM can't say a narrower MLP",
+    ("MPT", "prune", None): "the config of a MptForCausalLM can't say a narrower MLP",
+}
+"""What is said where a cell doesn't work; None stands for every family, or every target."""
+EVERY = [(family, word) for family in FAMILIES for word in PASSES]
+
+
+def refusal(family, word, target):
+    """The reason that a cell doesn't work, or None."""
+    keys = ((family, word, target), (None, word, target), (family, word, None), (family, None, target))
+    return next((REFUSED[key] for key in keys if key in REFUSED), None)
+
+
+@pytest.fixture(scope="session")
+def path_of(random_model):
+    """``path_of(family)``: its model, made once."""
+
+    @cache
+    def make(family):
+        name, options = FAMILIES[family]
+        return random_model(name, **options)
+
+    return make
+
+
+def loaded(path, kind):
+    """A checkpoint as its user loads it."""
+    loader = AutoModelForCausalLM if kind == "decoder" else AutoModel
+    return loader.from_pretrained(path, dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family):
+    """Read as transformers reads it, and walked layer by layer to the same hidden states."""
+    monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
+    model = Model.open(str(path_of(family)))
+    module, seen = loaded(path_of(family), model.kind), []
+    layer_list(module)[1][-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    for _, inputs in walk_blocks(model, TOKENS, Silent()):
+        if isinstance(inputs, LayerInputs):
+            walked = inputs.states
+    with torch.inference_mode():
+        module(input_ids=TOKENS, attention_mask=torch.ones_like(TOKENS))
+    expected = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+    assert torch.allclose(torch.cat(walked), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "word"), EVERY)
+def test_every_cell(path_of, tmp_path, family, word):
+    """Refused before the work; or made, read back by transformers as it is meant, and exported to the same numbers."""
+    model, pipeline, made = Model.open(str(path_of(family))), Pipeline.parse(PASSES[word]), {}
+    for name in TARGETS:
+        target = find_target(name)
+        if reason := refusal(family, word, name):
+            with pytest.raises(UsageError, match=reason) as error:
+                target.check(pipeline.passes)
+                settle(model, pipeline, target.holds)
+            assert error.value.exit_code == 2
+            continue
+        target.check(pipeline.passes)
+        out = tmp_path / name
+        out.mkdir()
+        made = compress_model(model, pipeline, target.holds, out, lambda: Calibration(TOKENS, "test"), 0, Silent())
+        if name == "hf":
+            check_reading(made, word)
+        artifact = out / target.folder
+        artifact.mkdir(exist_ok=True)
+        target.export(made, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
+
+
+def check_reading(made, word):
+    """transformers reads a variant to the very numbers that it holds, and to others than before."""
+    module = made.torch_module()
+    with torch.inference_mode():
+        ours = (module if made.kind == "decoder" else module.base_model)(input_ids=TOKENS)[0]
+        theirs = loaded(made.path, made.kind)(input_ids=TOKENS)[0]
+    bound = 0.25 if word == "int8" and made.kind == "encoder" else 1e-4  # an encoder's inputs are rounded too
+    assert (ours - theirs).norm() <= bound * ours.norm()
+    assert made.manifest.weights
+
+
+def page():
+    """The page of the docs."""
+    head = [f"`{word}`" for word in PASSES]
+    lines = [
+        "# Which families go with what",
+        "",
+        "✓ works; a number is a reason below, for which it is refused before any weight is read.",
+        "`tests/test_families.py` runs every cell on tiny models of realistic shape, and writes this page: the variant",
+        "is made, transformers reads it back to the same logits, and an export passes the parity gate.",
+        "",
+    ]
+    reasons = list(dict.fromkeys(REFUSED.values()))
+    for target in TARGETS:
+        lines += [f"Target `{target}`:", "", f"| family | {' | '.join(head)} |", "| --- |" + " --- |" * len(PASSES)]
+        for family in FAMILIES:
+            found = [refusal(family, word, target) for word in PASSES]
+            cells = ["✓" if reason is None else str(reasons.index(reason) + 1) for reason in found]
+            lines.append(f"| {family} | {' | '.join(cells)} |")
+        lines.append("")
+    lines += [f"{i}. {reason.replace(chr(92), '')}" for i, reason in enumerate(reasons, 1)]
+    return "\n".join([*lines, ""])
+
+
+def test_the_docs_say_so():
+    assert DOCS.read_text() == page(), "write the page again: python -P tests/test_families.py"
+
+
+if __name__ == "__main__":
+    DOCS.write_text(page())
