@@ -53,7 +53,8 @@ class Capability:
     """What a target can hold: weight forms, integers of so many bits; and whether graph passes have a graph there.
 
     Every target publishes one, so that what can't be held is refused before an hour of solving.
-    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers.
+    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers. ``lacks`` names the
+    models that a config is one of and that it has no graph of; None where there is nothing to name.
     """
 
     target: str
@@ -61,6 +62,7 @@ class Capability:
     bits: frozenset[int]
     graphs: bool = True
     any_linear: bool = True
+    lacks: Callable[[PretrainedConfig], str | None] = lambda config: None
 
 
 class Pass(ABC):
@@ -164,6 +166,8 @@ class GraphPass(Pass):
 
 def settled(item: PassType, model: Outline, holds: Capability) -> PassType:
     """A pass decided for a model and a target that ``holds`` so much; a UsageError where they don't go together."""
+    if (odd := holds.lacks(model.config)) is not None:
+        raise UsageError(f"{holds.target}: no graph of {odd} is known; --target hf needs none")
     found = item.settle(model, holds)
     made = found.makes() if isinstance(found, WeightPass) else ()
     if not holds.any_linear and model.odd_linear is not None and (Quantized in made or Residual in made):
