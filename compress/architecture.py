@@ -18,6 +18,7 @@ from torch import Tensor
 from compress.artifact import Kind
 from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
+from compress.experts import open_experts, routed
 from compress.families import FAMILIES, supported
 from compress.layout import layer_list, linears, matrices, other_way, turned
 
@@ -43,9 +44,13 @@ class Architecture:
     """What the class is called with beside the config."""
 
     def meta_module(self) -> PreTrainedModel:
-        """The module without weights: every tensor on torch's meta device."""
+        """The module without weights: every tensor on torch's meta device, every expert by itself."""
         with quiet_transformers(), torch.device("meta"):
-            return self.cls(copy.deepcopy(self.config), **self.options)
+            module = self.cls(copy.deepcopy(self.config), **self.options)
+        family = FAMILIES.get(self.config.model_type)
+        if family is not None and family.experts is not None:
+            open_experts(module, family.experts)
+        return module
 
     def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
         """The same with a config that ``resize`` has changed."""
@@ -65,6 +70,11 @@ class Architecture:
     def turned(self) -> frozenset[str]:
         """The linears' weights that are stored ``[in, out]``."""
         return turned(self.meta_module())
+
+    @cached_property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach: the experts'."""
+        return routed(self.meta_module())
 
     @cached_property
     def odd_linear(self) -> str | None:

@@ -42,6 +42,10 @@ class Outline(Named, Protocol):
         """The weights that passes work on: the layers' linears, the embedding and the head; tied ones once."""
 
     @property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach: the experts'."""
+
+    @property
     def odd_linear(self) -> str | None:
         """The class of the layers' linears where that isn't torch's own."""
 

@@ -20,12 +20,14 @@ class Family:
 
     ``gains`` are the norms that a scale can be folded into. A norm whose gain is 1 + weight is none of them, nor is one
     that feeds the residual stream as well. ``pairs``: layers return their hidden states as the first of a tuple.
+    ``experts``: what checkpoints call an expert's gate, up and down projection, where there are experts.
     """
 
     cls: str
     kind: Kind = "decoder"
     gains: Gains = ()
     pairs: bool = False
+    experts: tuple[str, str, str] | None = None
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -36,6 +38,12 @@ FAMILIES: Mapping[str, Family] = {
     "phi3": Family(
         "Phi3ForCausalLM",
         gains=(("input_layernorm", ("self_attn.qkv_proj",)), ("post_attention_layernorm", ("mlp.gate_up_proj",))),
+    ),
+    "mixtral": Family("MixtralForCausalLM", gains=(("input_layernorm", _QKV),), experts=("w1", "w3", "w2")),
+    "qwen3_moe": Family(
+        "Qwen3MoeForCausalLM",
+        gains=(("input_layernorm", _QKV),),
+        experts=("gate_proj", "up_proj", "down_proj"),
     ),
     "gemma2": Family("Gemma2ForCausalLM"),
     "gemma3_text": Family("Gemma3ForCausalLM"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,15 @@ from torch.func import functional_call
 
 from compress.block import Block
 from compress.contract import Statistic
+from compress.experts import routed
 from compress.layout import linears, other_way, turned
 from compress.machine import release_memory
 from compress.precision import fast_products, waiting
 from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
 
+_NUMBER = re.compile(r"\d+")
+_TOGETHER = 16
+"""Stages side by side whose statistics are in memory together."""
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """What a layer is called with besides its hidden states: masks, positions."""
 
@@ -53,13 +58,26 @@ class BlockInputs:
         for the stages before is in them. Last, and with None, come those that no text reaches, one by one; all of them
         where the level is NONE.
         """
-        left = list(names)
-        for stage in self.stages() if level > Statistic.NONE else []:
-            if here := [name for name in stage if name in left]:
-                left = [name for name in left if name not in here]
-                yield here, self.statistics(level, here)[here[0]]
+        left = dict.fromkeys(names)
+        for wave in waves(self.stages()) if level > Statistic.NONE else []:
+            stages = [here for stage in wave if (here := [name for name in stage if name in left])]
+            stats = self.statistics(level, [name for here in stages for name in here]) if stages else {}
+            for here in stages:
+                left = {name: None for name in left if name not in here}
+                yield here, stats[here[0]]
         for name in left:
             yield [name], None
+
+
+def waves(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Stages in the order in which they run, those together that run side by side: the same ones of several experts.
+
+    Their statistics are taken in one pass, of so many stages that these fit into memory.
+    """
+    alike: dict[str, list[tuple[str, ...]]] = {}
+    for stage in stages:
+        alike.setdefault(_NUMBER.sub("*", stage[0].partition(".experts.")[2]) or stage[0], []).append(stage)
+    return [same[i : i + _TOGETHER] for same in alike.values() for i in range(0, len(same), _TOGETHER)]
 
 
 class LayerInputs(BlockInputs):
@@ -86,6 +104,7 @@ class LayerInputs(BlockInputs):
         self.batches = len(states)
         self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
         self._stages: list[tuple[str, ...]] | None = None
+        self._routed = routed(layer, block.name)
         self._importance: dict[int, Tensor] = {}
         self._ahead: dict[int, Tensor] = {}
         self._original = None
@@ -102,11 +121,18 @@ class LayerInputs(BlockInputs):
         """The linears in the order in which they run, by the tensors that they read."""
         if self._stages is None:
             fill(self.layer, self.block)
-            groups: dict[int, list[str]] = {}
-            seen, _ = self._inputs(self.layer, self.states[0], list(linears(self.layer, self.block.name)))
-            for name, x in seen.items():
-                groups.setdefault(id(x), []).append(name)
-            self._stages = [tuple(names) for names in groups.values()]
+            found: dict[str, tuple[str, ...]] = {}
+            missing = list(linears(self.layer, self.block.name))
+            for state in self.states:  # which experts a text is sent to is its own affair
+                groups: dict[int, list[str]] = {}
+                seen, _ = self._inputs(self.layer, state, missing)
+                for name, x in seen.items():
+                    groups.setdefault(id(x), []).append(name)
+                found |= {names[0]: tuple(names) for names in groups.values()}
+                missing = [name for name in missing if name not in seen]
+                if not missing:
+                    break
+            self._stages = list(found.values())
         return self._stages
 
     def statistics(self, level: Statistic, names: Sequence[str] | None = None) -> InputStatistics:
@@ -128,8 +154,8 @@ class LayerInputs(BlockInputs):
                     current[id(x)] = stats.get(name) or LinearInput(level)
                     weight = importance if self._writes_residual(name) else None
                     exact = before.get(name)
-                    if exact is not None and exact.shape != x.shape:
-                        exact = x  # channels were dropped here: the original has nothing to compare them with
+                    if exact is not None and (exact.shape != x.shape or name in self._routed):
+                        exact = x  # dropped channels, other tokens: the original has nothing to compare them with
                     current[id(x)].update(x, share, exact, weight)
                 stats[name] = current[id(x)]
         release_memory()
@@ -190,7 +216,7 @@ class LayerInputs(BlockInputs):
 
     def _writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
-        alone = (name,) in self.stages()
+        alone = (name,) in self.stages() and name not in self._routed
         return alone and self._outputs[name] == self.states[0].shape[-1]
 
     @torch.no_grad()

@@ -110,6 +110,11 @@ class Model:
         return self.built.matrices
 
     @property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach."""
+        return self.built.routed
+
+    @property
     def odd_linear(self) -> str | None:
         """The class of its linears where that isn't torch's own."""
         return self.built.odd_linear

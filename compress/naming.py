@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 # Ends of names that old checkpoints store, though the module computes them.
 _COMPUTED = ("rotary_emb.inv_freq", "position_ids", "masked_bias", "attn.bias", "attention.bias")
-_RENAMED = {"embed_out.": "lm_head."}
-"""Beginnings of names that checkpoints store, and what transformers 5 calls them."""
+_RENAMED = {"embed_out.": "lm_head.", ".block_sparse_moe.": ".mlp."}
+"""Parts of names that checkpoints store, and what transformers 5 calls them."""
 
 
 def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str) -> dict[str, str]:
@@ -34,7 +34,6 @@ def leftover(stored: Iterable[str], used: Iterable[str]) -> list[str]:
 
 def _modern(name: str) -> str:
     for old, new in _RENAMED.items():
-        if name.startswith(old):
-            return f"{new}{name.removeprefix(old)}"
+        name = name.replace(old, new)
     stem, _, last = name.rpartition(".")
     return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }" if "Norm" in stem else name

@@ -75,7 +75,7 @@ class VariantWriter:
                     self._pending[name] = unchanged[name]
                 continue
             for written in self._written_names(name):
-                self._put(encode(written, weight, linear=written in self._linears))
+                self._put(encode(written, weight, written in self._linears, name in self.built.routed))
         self._put({name: tensor.contiguous() for name, tensor in vectors.items()})
         self._vector_bytes += sum(tensor.numel() * tensor.element_size() for tensor in vectors.values())
         self._parameters += sum(tensor.numel() for tensor in vectors.values())
@@ -145,7 +145,7 @@ class VariantWriter:
         config["dtype"] = str(self._dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
-        quantization = quantization_config(written, self._linears, compressed_tensors.__version__)
+        quantization = quantization_config(written, self._linears, compressed_tensors.__version__, self.built.routed)
         if quantization is not None:
             config["quantization_config"] = quantization
         (self.directory / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")

@@ -80,11 +80,13 @@ _ASSUMED: Mapping[str, Mapping[str, Any]] = {
     "gpt_neox": {"use_parallel_residual": True},
     "opt": {"do_layer_norm_before": True, "word_embed_proj_dim": _WIDTH},
     "bloom": {"apply_residual_connection_post_layernorm": False},
+    "qwen3_moe": {"mlp_only_layers": [], "decoder_sparse_step": 1},
     "mpt": {"attn_config.clip_qkv": None, "attn_config.qk_ln": False},
 }
 """What it takes for granted; ``_WIDTH`` stands for the hidden size."""
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "falcon": {".input_layernorm.": ".ln_attn.", ".post_attention_layernorm.": ".ln_mlp."},
+    "gpt2": {".mlp.c_fc.": ".mlp.up_proj.", ".mlp.c_proj.": ".mlp.down_proj."},
     "mpnet": {
         ".attention.attn.q.": ".attention.self.query.",
         ".attention.attn.k.": ".attention.self.key.",

@@ -21,9 +21,11 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from compress.errors import ExportError
+from compress.experts import open_experts
 from compress.export.corrections import corrections, lacking, renamed
 from compress.export.mends import mend
 from compress.export.origin import Rows, trace
+from compress.families import FAMILIES
 from compress.layout import turned
 
 _FUSED = "cpu"
@@ -134,5 +136,7 @@ def _meta_tensors(config: PretrainedConfig, names: Sequence[str]) -> tuple[dict[
         raise ExportError(f"transformers has no {config.architectures}, so its weights' shapes aren't known")
     with torch.device("meta"):
         module = module_class(config)
+    if (experts := FAMILIES[config.model_type].experts) is not None:
+        open_experts(module, experts)
     wanted = set(names)
     return {name: tensor for name, tensor in module.state_dict().items() if name in wanted}, turned(module)

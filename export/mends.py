@@ -118,17 +118,24 @@ def _mask_standard(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Val
     """Give Attention the bool masks it means; mobius hands encoders' int64 ``[b, s]`` on as it is, or nothing."""
     first = nodes[0]
     padding = first.inputs[_MASK] if len(first.inputs) > _MASK else None
-    if padding is not None and padding.dtype == ir.DataType.FLOAT:
-        return  # where mobius makes biases of the mask, each layer has its own
+    biased = padding is not None and padding.dtype == ir.DataType.FLOAT
+    if biased and len({id(node.inputs[_MASK]) for node in nodes}) > 1:
+        return  # where mobius makes biases of the mask for each kind of layer, they have their windows
     if padding is None or padding is mask:
         padding = _per_query(tape, tape.op("Cast", [mask], {"to": int(ir.DataType.BOOL)}), ids)
-    masks = {0: padding}
-    for window in set(windows) - {0}:
-        masks[window] = tape.op("And", [padding, _near(tape, padding, window)])
+    masks = {0: padding} | {window: _within(tape, padding, window, biased) for window in set(windows) - {0}}
     for node, window in zip(nodes, windows, strict=True):
         node.resize_inputs(max(_MASK + 1, len(node.inputs)))
         node.replace_input_with(_MASK, masks[window])
     _insert(tape, first)
+
+
+def _within(tape: Tape, padding: ir.Value, window: int, biased: bool) -> ir.Value:
+    """A mask, or a bias where it is ``biased``, that keeps to a window besides."""
+    near = _near(tape, padding, window)
+    if biased:
+        return tape.op("Where", [near, padding, _constant(tape, np.array(-_FAR, np.float32))])
+    return tape.op("And", [padding, near])
 
 
 def _hidden(tape: Tape, mask: ir.Value) -> ir.Value:

@@ -41,16 +41,17 @@ def trace(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess: Pre
     """
     found: dict[str, Rows] = {}
     for group in _by_layer(tensors):
-        names = list(group)
-        probes = {name: _probe(i, group[name], name in turned) for i, name in enumerate(names, 1)}
+        numbers = {2 * i + 1: name for i, name in enumerate(group)}  # odd ones: what is scaled is nobody's
+        probes = {name: _probe(number, group[name], name in turned) for number, name in numbers.items()}
         for name, probe in preprocess(probes).items():
-            if (rows := _recognised(probe)) is None:
-                continue
-            number, at = rows
-            source = names[number - 1]
-            count = tensors[source].shape[1 if source in turned else 0]
-            whole = len(at) == count and bool((at == torch.arange(count)).all())
-            found[name] = Rows(source, None if whole else at)
+            either_way = (probe, probe.T) if probe.ndim == 2 else (probe,)
+            for number, at in filter(None, map(_recognised, either_way)):
+                source = numbers.get(number)
+                count = 0 if source is None else group[source].shape[1 if source in turned else 0]
+                if source is not None and int(at.max()) < count:
+                    whole = len(at) == count and bool((at == torch.arange(count)).all())
+                    found[name] = Rows(source, None if whole else at)
+                    break
     return found
 
 
@@ -66,18 +67,21 @@ def _by_layer(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 
 
 def _probe(number: int, like: Tensor, turned: bool) -> Tensor:
-    """A tensor of the same shape in which a row's every number is its tensor's and its own."""
+    """A tensor of the same shape in which a row's every number is its tensor's and its own.
+
+    One that is ``turned`` has a single input: by the longer side of attention's mobius tells which way round it is.
+    """
     if like.ndim == 0:
         return torch.tensor(number << _NUMBER)
     rows = (number << _NUMBER) + torch.arange(like.shape[-1 if turned else 0])
     if turned:
-        return rows.expand(like.shape)
+        return rows.reshape(1, -1)
     return rows.reshape(-1, *[1] * (like.ndim - 1)).expand(like.shape)
 
 
 def _recognised(probe: Tensor) -> tuple[int, Tensor] | None:
     """The number of the tensor that a probe's rows are all from, and theirs; None where it holds something else."""
-    if probe.ndim == 0 or probe.dtype != torch.int64 or probe.numel() == 0:
+    if probe.ndim not in (1, 2) or probe.dtype != torch.int64 or probe.numel() == 0:
         return None
     rows = probe.reshape(len(probe), -1)
     first = rows[:, 0]

@@ -105,6 +105,11 @@ class Integer(WeightPass):
                 raise UsageError(
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
+        if model.routed and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
+            given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
+            raise UsageError(
+                f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
+            )
         return replace(self, choices=choices)
 
     def needs(self) -> Statistic:

@@ -28,18 +28,25 @@ DOCS = Path(__file__).parent.parent / "docs" / "families.md"
 TOKENS = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(1))
 """Longer than the sliding windows below."""
 
-HEADS = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.1}
-"""Four heads of 64."""
+HEADS = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.1}
+"""Two heads of 64."""
 WIDE = {**HEADS, "intermediate_size": 192, "max_position_embeddings": 128}
-GROUPED = {**WIDE, "num_key_value_heads": 2}
+GROUPED = {**WIDE, "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}
 WINDOW = {"sliding_window": 16}
-OLD = {"n_embd": 256, "n_layer": 2, "n_head": 4, "n_positions": 128, "initializer_range": 0.1}
+OLD = {"n_embd": 128, "n_layer": 2, "n_head": 2, "n_inner": 192, "n_positions": 128, "initializer_range": 0.1}
+FALCON = {**HEADS, "ffn_hidden_size": 192}
 FAMILIES = {
     "Llama": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
     "Mistral, with a window": ("MistralForCausalLM", {**GROUPED, **WINDOW}),
     "Qwen2": ("Qwen2ForCausalLM", GROUPED),
     "Qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 64, "hidden_size": 128}),
     "Phi-3, with a window": ("Phi3ForCausalLM", {**GROUPED, **WINDOW, "original_max_position_embeddings": 128}),
+    "Mixtral, with a window": ("MixtralForCausalLM", {**GROUPED, **WINDOW, "num_local_experts": 4}),
+    "Qwen3-MoE": (
+        "Qwen3MoeForCausalLM",
+        {**GROUPED, "hidden_size": 128, "head_dim": 64, "num_experts": 4, "num_experts_per_tok": 2,
+         "moe_intermediate_size": 64},
+    ),
     "Gemma 2": ("Gemma2ForCausalLM", {**GROUPED, **WINDOW, "head_dim": 64, "query_pre_attn_scalar": 64}),
     "Gemma 3": (
         "Gemma3ForCausalLM",
@@ -49,18 +56,21 @@ FAMILIES = {
     "GPT-2": ("GPT2LMHeadModel", OLD),
     "GPT-J": ("GPTJForCausalLM", {**OLD, "rotary_dim": 32}),
     "GPT-NeoX": ("GPTNeoXForCausalLM", WIDE),
-    "OPT": ("OPTForCausalLM", {**HEADS, "ffn_dim": 192, "word_embed_proj_dim": 256, "max_position_embeddings": 128}),
+    "OPT": ("OPTForCausalLM", {**HEADS, "ffn_dim": 192, "word_embed_proj_dim": 128, "max_position_embeddings": 128}),
     "BLOOM": ("BloomForCausalLM", HEADS),
-    "Falcon, one KV head": ("FalconForCausalLM", {**HEADS, "new_decoder_architecture": False, "multi_query": True}),
-    "Falcon, new": ("FalconForCausalLM", {**HEADS, "new_decoder_architecture": True, "num_kv_heads": 2}),
+    "Falcon, one KV head": ("FalconForCausalLM", {**FALCON, "new_decoder_architecture": False, "multi_query": True}),
+    "Falcon, new": (
+        "FalconForCausalLM",
+        {**FALCON, "hidden_size": 256, "num_attention_heads": 4, "new_decoder_architecture": True, "num_kv_heads": 2},
+    ),
     "Falcon, ALiBi": (
         "FalconForCausalLM",
-        {**HEADS, "alibi": True, "multi_query": False, "parallel_attn": False, "bias": True},
+        {**FALCON, "alibi": True, "multi_query": False, "parallel_attn": False, "bias": True},
     ),
-    "MPT": ("MptForCausalLM", {"d_model": 256, "n_heads": 4, "n_layers": 2, "initializer_range": 0.1}),
+    "MPT": ("MptForCausalLM", {"d_model": 128, "n_heads": 2, "n_layers": 2, "initializer_range": 0.1}),
     "BERT": ("BertModel", WIDE),
     "RoBERTa": ("RobertaModel", WIDE),
-    "DistilBERT": ("DistilBertModel", {"dim": 256, "hidden_dim": 192, "n_heads": 4, "n_layers": 2}),
+    "DistilBERT": ("DistilBertModel", {"dim": 128, "hidden_dim": 192, "n_heads": 2, "n_layers": 2}),
     "MPNet": ("MPNetModel", {**WIDE, "pad_token_id": 1}),
     "DeBERTa-v2": (
         "DebertaV2Model",
@@ -80,6 +90,7 @@ PASSES = {
 TARGETS = ("hf", "ort-cpu")
 INTEGERS = ("int8", "int4")
 ODD = "transformers' own {}, of which compressed-tensors loads no integers"
+ALL_AT_ONCE = "the MLP channels of a {} can't be dropped one by one"
 REFUSED = {
     (None, "lowrank", "hf"): r"hf can't hold what lowrank produces \(Factored\)",
     (None, "fuse", "hf"): "hf has no graph for fuse to change",
@@ -90,6 +101,8 @@ REFUSED = {
         for word in INTEGERS
     },
     ("DeBERTa-v2", None, "ort-cpu"): "no graph of deberta-v2 models is known",
+    ("Mixtral, with a window", "prune", None): ALL_AT_ONCE.format("MixtralForCausalLM"),
+    ("Qwen3-MoE", "prune", None): ALL_AT_ONCE.format("Qwen3MoeForCausalLM"),
     ("BLOOM", "prune", None): "the config of a BloomForCausalLM can't say a narrower MLP",
     ("MPT", "prune", None): "the config of a MptForCausalLM can't say a narrower MLP",
 }
@@ -197,6 +210,7 @@ REASONS = {
     "GPT-2": {"scale_attn_by_inverse_layer_idx": True},
     "BLOOM": {"apply_residual_connection_post_layernorm": True},
     "MPT": {"attn_config": {"clip_qkv": 0.5}},
+    "Qwen3-MoE": {"mlp_only_layers": [0]},
 }
 """Settings that no graph is known of."""
 
