@@ -1,4 +1,4 @@
-"""Which architectures are supported, and how a checkpoint's tensor names become those of the transformers module."""
+"""A checkpoint's architecture: the transformers class that its config names, and what that class says of itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +18,19 @@ from torch import Tensor
 from compress.artifact import Kind
 from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
+from compress.experts import open_experts, routed
+from compress.families import FAMILIES, supported
+from compress.layout import layer_list, linears, matrices, other_way, turned
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-DECODERS = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-}
-"""Model types that generate, with the one class that each may have."""
+_POOLED = ("bert", "roberta", "mpnet")
 
-ENCODERS = {"bert": "BertModel", "roberta": "RobertaModel", "distilbert": "DistilBertModel"}
-"""Model types that embed, with the base class that they are loaded as, whatever head they come with."""
-
-_POOLED = ("bert", "roberta")
-
-# Ends of names that old checkpoints store, though the module computes them.
-_COMPUTED = ("rotary_emb.inv_freq", "position_ids", "masked_bias", "attn.bias")
+_FROM_PADDING = ("roberta", "mpnet")
+"""Model types whose positions start behind that of their padding."""
+_UNBOUNDED = 2048
+"""Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +44,13 @@ class Architecture:
     """What the class is called with beside the config."""
 
     def meta_module(self) -> PreTrainedModel:
-        """The module without weights: every tensor on torch's meta device."""
+        """The module without weights: every tensor on torch's meta device, every expert by itself."""
         with quiet_transformers(), torch.device("meta"):
-            return self.cls(copy.deepcopy(self.config), **self.options)
+            module = self.cls(copy.deepcopy(self.config), **self.options)
+        family = FAMILIES.get(self.config.model_type)
+        if family is not None and family.experts is not None:
+            open_experts(module, family.experts)
+        return module
 
     def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
         """The same with a config that ``resize`` has changed."""
@@ -60,8 +59,34 @@ class Architecture:
         return replace(self, config=config)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor of the module by its name."""
-        return {name: tuple(tensor.shape) for name, tensor in self.meta_module().state_dict().items()}
+        """The shape of every tensor of the module by its name; a linear's is ``[out, in]`` however it is stored."""
+        return {name: self.oriented(name, tensor).shape for name, tensor in self.meta_module().state_dict().items()}
+
+    def oriented(self, name: str, tensor: Tensor) -> Tensor:
+        """A linear's matrix ``[out, in]`` as it is stored, or the other way; anything else as it is."""
+        return other_way(tensor) if name in self.turned else tensor
+
+    @cached_property
+    def turned(self) -> frozenset[str]:
+        """The linears' weights that are stored ``[in, out]``."""
+        return turned(self.meta_module())
+
+    @cached_property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach: the experts'."""
+        return routed(self.meta_module())
+
+    @cached_property
+    def odd_linear(self) -> str | None:
+        """The class of the layers' linears where that isn't torch's own."""
+        kinds = {type(child) for child in linears(layer_list(self.meta_module())[1]).values()} - {torch.nn.Linear}
+        return next((kind.__name__ for kind in kinds), None)
+
+    @cached_property
+    def matrices(self) -> tuple[str, ...]:
+        """The weights that passes work on: the layers' linears, the embedding and the head; tied ones once."""
+        module = self.meta_module()
+        return tuple(name for name in matrices(module) if name not in module.all_tied_weights_keys)
 
 
 def check_config(path: Path, trust_remote_code: bool) -> None:
@@ -76,9 +101,9 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
         )
     model_type = str(raw.get("model_type"))
     wanted = (raw.get("architectures") or [None])[0]
-    if model_type not in ENCODERS and (model_type not in DECODERS or wanted not in (DECODERS[model_type], None)):
-        supported = ", ".join([*DECODERS.values(), *(f"{name} (with any head)" for name in ENCODERS.values())])
-        raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported}")
+    family = FAMILIES.get(model_type)
+    if family is None or (family.kind == "decoder" and wanted not in (family.cls, None)):
+        raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported()}")
 
 
 def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
@@ -86,7 +111,9 @@ def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype 
     from transformers import GenerationConfig
 
     def read(name: str) -> Tensor:
-        return checkpoint.weight(name).dequantize() if len(shapes[name]) == 2 else checkpoint.tensor(name)
+        if len(shapes[name]) != 2:
+            return checkpoint.tensor(name)
+        return built.oriented(name, checkpoint.weight(name).dequantize())
 
     shapes = built.shapes()
     state = {name: read(name) for name in checkpoint.names}
@@ -103,9 +130,10 @@ def head_size(config: PretrainedConfig) -> int:
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """How many tokens a model takes in at once; RoBERTa's positions start behind the one of its padding."""
-    positions = int(config.max_position_embeddings)
-    return positions - config.pad_token_id - 1 if config.model_type == "roberta" else positions
+    """How many tokens a model takes in at once."""
+    known = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
+    positions = int(next(filter(None, known), _UNBOUNDED))
+    return positions - config.pad_token_id - 1 if config.model_type in _FROM_PADDING else positions
 
 
 def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
@@ -120,13 +148,13 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
-    known = DECODERS.get(config.model_type) or ENCODERS[config.model_type]
-    config.architectures = [known]
+    family = FAMILIES[config.model_type]
+    config.architectures = [family.cls]
     without_pooler = config.model_type in _POOLED and not any("pooler." in name for name in stored)
     return Architecture(
-        cls=getattr(transformers, known),
+        cls=getattr(transformers, family.cls),
         config=config,
-        kind="decoder" if config.model_type in DECODERS else "encoder",
+        kind=family.kind,
         options={"add_pooling_layer": False} if without_pooler else {},
     )
 
@@ -140,7 +168,7 @@ def any_architecture(path: Path) -> Architecture:
     import transformers
 
     raw = _read_config(path)
-    if raw.get("model_type") in {**DECODERS, **ENCODERS}:
+    if raw.get("model_type") in FAMILIES:
         return read_architecture(path, ["pooler."])
     try:
         with quiet_transformers():
@@ -166,33 +194,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ModelError(f"{file} is no config: a JSON object is needed")
     return raw
-
-
-def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str) -> dict[str, str]:
-    """For each of the module's tensors the checkpoint's name of it, if it has one.
-
-    The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
-    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``.
-    """
-    modern = {_modern(name): name for name in stored}
-    found = {}
-    for name in wanted:
-        for candidate in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
-            if candidate in modern:
-                found[name] = modern[candidate]
-                break
-    return found
-
-
-def leftover(stored: Iterable[str], used: Iterable[str]) -> list[str]:
-    """The checkpoint's tensors that nothing uses, but for those that every module computes for itself."""
-    taken = set(used)
-    return [name for name in stored if name not in taken and not name.endswith(_COMPUTED)]
-
-
-def _modern(name: str) -> str:
-    stem, _, last = name.rpartition(".")
-    return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }" if "Norm" in stem else name
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from torch import Tensor
 
 from compress.architecture import head_size
+from compress.families import FAMILIES
 from compress.manifest import WeightReport
 from compress.weight import Weight
 
@@ -84,12 +85,16 @@ def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tu
     size = head_size(config)
     repeat = heads // (getattr(config, "num_key_value_heads", None) or heads)
     gated = f"{prefix}.mlp.gate_proj.weight" in names  # without a gate, an activation stands between up and down
+    family = FAMILIES.get(config.model_type)
     candidates = [
-        ("input_layernorm", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), 1),
-        ("post_attention_layernorm", ("mlp.gate_proj", "mlp.up_proj"), 1),
+        *((norm, readers, 1) for norm, readers in (family.gains if family else ())),
         *([("mlp.up_proj", ("mlp.down_proj",), 1)] if gated else []),
         ("self_attn.v_proj", ("self_attn.o_proj",), repeat),
+        ("self_attn.v_proj", ("self_attn.out_proj",), 1),
+        ("attn.v_proj", ("attn.out_proj",), 1),
         ("attention.self.value", ("attention.output.dense",), 1),
+        ("attention.self.value_proj", ("attention.output.dense",), 1),
+        ("attention.attn.v", ("attention.attn.o",), 1),
         ("attention.v_lin", ("attention.out_lin",), 1),
     ]
     found = (

@@ -37,8 +37,20 @@ class Named(Protocol):
 class Outline(Named, Protocol):
     """What is known of a model before any weight is read."""
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The weights that passes work on: the layers' linears, the embedding and the head; tied ones once."""
+
+    @property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach: the experts'."""
+
+    @property
+    def odd_linear(self) -> str | None:
+        """The class of the layers' linears where that isn't torch's own."""
+
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape."""
+        """A tensor's shape; a linear's is ``[out, in]`` however it is stored."""
 
 
 class Checkpoint(Named, Protocol):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compress.architecture import Architecture
 from compress.block import Block
-from compress.contract import Capability, Pass, Statistic, WeightPass
+from compress.contract import Capability, Pass, Statistic, WeightPass, settled
 from compress.errors import PassError, UsageError
 from compress.inputs import BlockInputs
 from compress.machine import machine, versions
@@ -51,17 +51,17 @@ def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
 
     Raises UsageError where a pass can't work on them.
     """
-    settled: list[Pass] = []
+    decided: list[Pass] = []
     dropping: Pass | None = None
     for item in pipeline.passes:
-        settled.append(one := item.settle(model, holds))
+        decided.append(one := settled(item, model, holds))
         if isinstance(one, WeightPass):
             layers, model = model.config.num_hidden_layers, model.resized(one.resize)
             if model.config.num_hidden_layers < layers:
                 if dropping is not None:  # both would choose from, and number, the layers that the model came with
                     raise UsageError(f"{dropping} and {one} both drop layers; let one of them drop them all")
                 dropping = one
-    return replace(pipeline, passes=tuple(settled))
+    return replace(pipeline, passes=tuple(decided))
 
 
 def compress_model(
@@ -80,13 +80,13 @@ def compress_model(
     ``storage`` says how the checkpoint is written. Raises UsageError as `settle` does, and PassError where a pass
     breaks its contract.
     """
-    settled = settle(model, pipeline, holds)
-    needed = settled.needs()
+    decided = settle(model, pipeline, holds)
+    needed = decided.needs()
     text = calibration() if needed > Statistic.NONE else None
     tokens = text.tokens if text else None
     torch.manual_seed(seed)
     survey = partial(walk_blocks, model, None if tokens is None else tokens[:_SURVEYED], progress, doing="surveying")
-    planned = [item.plan(survey) if isinstance(item, WeightPass) else item for item in settled.passes]
+    planned = [item.plan(survey) if isinstance(item, WeightPass) else item for item in decided.passes]
     passes = [item for item in planned if isinstance(item, WeightPass)]
     shapes, built = _resized(model.built, passes)
     writer = VariantWriter(model, built, out, storage or Storage())

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from compress.errors import unknown
-from compress.weight import Dense, Weight
+from compress.errors import UsageError, unknown
+from compress.weight import Dense, Quantized, Residual, Weight
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from compress.inputs import BlockInputs
     from compress.manifest import StoredForm
     from compress.statistics import InputStatistics
+
+PassType = TypeVar("PassType", bound="Pass")
 
 _registry: dict[str, type[Pass]] = {}
 
@@ -51,12 +53,16 @@ class Capability:
     """What a target can hold: weight forms, integers of so many bits; and whether graph passes have a graph there.
 
     Every target publishes one, so that what can't be held is refused before an hour of solving.
+    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers. ``lacks`` names the
+    models that a config is one of and that it has no graph of; None where there is nothing to name.
     """
 
     target: str
     forms: tuple[type, ...]
     bits: frozenset[int]
     graphs: bool = True
+    any_linear: bool = True
+    lacks: Callable[[PretrainedConfig], str | None] = lambda config: None
 
 
 class Pass(ABC):
@@ -160,6 +166,20 @@ class GraphPass(Pass):
     @abstractmethod
     def rewrite(self, model: ir.Model) -> int:
         """Rewrite in place and return how many places changed."""
+
+
+def settled(item: PassType, model: Outline, holds: Capability) -> PassType:
+    """A pass decided for a model and a target that ``holds`` so much; a UsageError where they don't go together."""
+    if (odd := holds.lacks(model.config)) is not None:
+        raise UsageError(f"{holds.target}: no graph of {odd} is known; --target hf needs none")
+    found = item.settle(model, holds)
+    made = found.makes() if isinstance(found, WeightPass) else ()
+    if not holds.any_linear and model.odd_linear is not None and (Quantized in made or Residual in made):
+        raise UsageError(
+            f"{found.name}: the linears of a {model.config.model_type} are transformers' own {model.odd_linear}, of "
+            "which compressed-tensors loads no integers; --target ort-cpu holds them"
+        )
+    return found
 
 
 def passes() -> dict[str, type[Pass]]:

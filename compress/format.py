@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -50,18 +50,24 @@ class Format(ABC):
         return weight
 
     @abstractmethod
-    def encode(self, name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
-        """The checkpoint's tensors of the matrix ``name`` (``….weight``), whether it is a ``linear``'s or a table."""
+    def encode(self, name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
+        """The checkpoint's tensors of the matrix ``name`` (``….weight``), whether it is a ``linear``'s or a table.
+
+        Only some tokens reach a ``routed`` one: it is an expert's.
+        """
 
     @abstractmethod
     def decode(self, name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
         """The matrix ``name`` exactly as it was encoded; ``read`` gives the checkpoint's tensors by name."""
 
     @abstractmethod
-    def config(self, weights: Mapping[str, StoredForm], linears: Sequence[str]) -> dict[str, Any] | None:
+    def config(
+        self, weights: Mapping[str, StoredForm], linears: Sequence[str], routed: Collection[str] = ()
+    ) -> dict[str, Any] | None:
         """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
 
-        ``weights`` by the names that they are written by; ``linears`` are all linears' weights.
+        ``weights`` by the names that they are written by; ``linears`` are all linears' weights, ``routed`` those
+        of experts.
         """
 
     def beside(self, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,10 +14,15 @@ from torch.func import functional_call
 
 from compress.block import Block
 from compress.contract import Statistic
+from compress.experts import routed
+from compress.layout import linears, other_way, turned
 from compress.machine import release_memory
 from compress.precision import fast_products, waiting
 from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
 
+_NUMBER = re.compile(r"\d+")
+_TOGETHER = 16
+"""Stages side by side whose statistics are in memory together."""
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """What a layer is called with besides its hidden states: masks, positions."""
 
@@ -52,13 +58,26 @@ class BlockInputs:
         for the stages before is in them. Last, and with None, come those that no text reaches, one by one; all of them
         where the level is NONE.
         """
-        left = list(names)
-        for stage in self.stages() if level > Statistic.NONE else []:
-            if here := [name for name in stage if name in left]:
-                left = [name for name in left if name not in here]
-                yield here, self.statistics(level, here)[here[0]]
+        left = dict.fromkeys(names)
+        for wave in waves(self.stages()) if level > Statistic.NONE else []:
+            stages = [here for stage in wave if (here := [name for name in stage if name in left])]
+            stats = self.statistics(level, [name for here in stages for name in here]) if stages else {}
+            for here in stages:
+                left = {name: None for name in left if name not in here}
+                yield here, stats[here[0]]
         for name in left:
             yield [name], None
+
+
+def waves(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Stages in the order in which they run, those together that run side by side: the same ones of several experts.
+
+    Their statistics are taken in one pass, of so many stages that these fit into memory.
+    """
+    alike: dict[str, list[tuple[str, ...]]] = {}
+    for stage in stages:
+        alike.setdefault(_NUMBER.sub("*", stage[0].partition(".experts.")[2]) or stage[0], []).append(stage)
+    return [same[i : i + _TOGETHER] for same in alike.values() for i in range(0, len(same), _TOGETHER)]
 
 
 class LayerInputs(BlockInputs):
@@ -85,6 +104,7 @@ class LayerInputs(BlockInputs):
         self.batches = len(states)
         self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
         self._stages: list[tuple[str, ...]] | None = None
+        self._routed = routed(layer, block.name)
         self._importance: dict[int, Tensor] = {}
         self._ahead: dict[int, Tensor] = {}
         self._original = None
@@ -101,18 +121,25 @@ class LayerInputs(BlockInputs):
         """The linears in the order in which they run, by the tensors that they read."""
         if self._stages is None:
             fill(self.layer, self.block)
-            groups: dict[int, list[str]] = {}
-            seen, _ = self._inputs(self.layer, self.states[0], list(_linears(self.layer, self.block.name)))
-            for name, x in seen.items():
-                groups.setdefault(id(x), []).append(name)
-            self._stages = [tuple(names) for names in groups.values()]
+            found: dict[str, tuple[str, ...]] = {}
+            missing = list(linears(self.layer, self.block.name))
+            for state in self.states:  # which experts a text is sent to is its own affair
+                groups: dict[int, list[str]] = {}
+                seen, _ = self._inputs(self.layer, state, missing)
+                for name, x in seen.items():
+                    groups.setdefault(id(x), []).append(name)
+                found |= {names[0]: tuple(names) for names in groups.values()}
+                missing = [name for name in missing if name not in seen]
+                if not missing:
+                    break
+            self._stages = list(found.values())
         return self._stages
 
     def statistics(self, level: Statistic, names: Sequence[str] | None = None) -> InputStatistics:
         """Statistics of the linears' inputs; the layer is run only as far as they need it."""
         if level is Statistic.NONE:
             return {}
-        wanted = list(_linears(self.layer, self.block.name)) if names is None else list(names)
+        wanted = list(linears(self.layer, self.block.name)) if names is None else list(names)
         fill(self.layer, self.block)
         if level >= Statistic.MISMATCH:
             assert self._original is not None and self.originals is not None, "original inputs don't ride along"
@@ -127,8 +154,8 @@ class LayerInputs(BlockInputs):
                     current[id(x)] = stats.get(name) or LinearInput(level)
                     weight = importance if self._writes_residual(name) else None
                     exact = before.get(name)
-                    if exact is not None and exact.shape != x.shape:
-                        exact = x  # channels were dropped here: the original has nothing to compare them with
+                    if exact is not None and (exact.shape != x.shape or name in self._routed):
+                        exact = x  # dropped channels, other tokens: the original has nothing to compare them with
                     current[id(x)].update(x, share, exact, weight)
                 stats[name] = current[id(x)]
         release_memory()
@@ -139,7 +166,7 @@ class LayerInputs(BlockInputs):
 
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
-        local = {name.removeprefix(f"{self.block.name}."): tensor for name, tensor in parameters.items()}
+        local = _local(self.layer, self.block, parameters)
         args, kwargs = self.calls[len(self.states[batch])]
         return _hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
@@ -189,7 +216,7 @@ class LayerInputs(BlockInputs):
 
     def _writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
-        alone = (name,) in self.stages()
+        alone = (name,) in self.stages() and name not in self._routed
         return alone and self._outputs[name] == self.states[0].shape[-1]
 
     @torch.no_grad()
@@ -215,8 +242,8 @@ class LayerInputs(BlockInputs):
 
             return hook
 
-        linears = _linears(layer, self.block.name)
-        handles = [linears[name].register_forward_pre_hook(keep(name)) for name in wanted]
+        known = linears(layer, self.block.name)
+        handles = [known[name].register_forward_pre_hook(keep(name)) for name in wanted]
         try:
             return seen, self._run(layer, state)
         except _SeenEnough:
@@ -230,22 +257,29 @@ class _SeenEnough(Exception):  # noqa: N818 -- it ends a forward pass early and 
     """Every input that was asked for has come by."""
 
 
-def _linears(layer: nn.Module, block: str) -> dict[str, nn.Linear]:
-    """A layer's linears by the names of their weights in the checkpoint."""
-    return {f"{block}.{name}.weight": module for name, module in layer.named_modules() if isinstance(module, nn.Linear)}
-
-
 def fill(layer: nn.Module, block: Block) -> None:
     """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
     state = {name: weight.dequantize() for name, weight in block.weights.items()}
     state |= {name: vector.float() for name, vector in block.vectors.items()}
-    local = {name.removeprefix(f"{block.name}."): tensor for name, tensor in state.items()}
+    local, other = _local(layer, block, state), turned(layer, block.name)
     for name, held in layer.state_dict().items():
         if name in local and local[name].shape != held.shape:  # which no state dict may change
             owner, _, attribute = name.rpartition(".")
-            setattr(layer.get_submodule(owner), attribute, nn.Parameter(local[name]))
+            module = layer.get_submodule(owner)
+            setattr(module, attribute, nn.Parameter(local[name]))
+            if f"{block.name}.{name}" in other:
+                module.nf = local[name].shape[1]  # type: ignore[assignment]  # such a linear shapes its outputs by it
     layer.load_state_dict(local, assign=True)
     layer.requires_grad_(False)
+
+
+def _local(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a block by their names in the layer, the way round that it stores them."""
+    other = turned(layer, block.name)
+    return {
+        name.removeprefix(f"{block.name}."): other_way(tensor) if name in other else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def token_error(output: Tensor, exact: Tensor) -> Tensor:

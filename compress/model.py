@@ -16,14 +16,13 @@ from compress.architecture import (
     Architecture,
     check_config,
     first_line,
-    leftover,
     load_module,
     quiet_transformers,
     read_architecture,
-    stored_names,
 )
 from compress.artifact import Kind
 from compress.errors import ModelError
+from compress.naming import leftover, stored_names
 from compress.progress import Progress, Silent
 from compress.shards import Shards, find_shards
 from compress.source import DEMO, locate
@@ -105,15 +104,30 @@ class Model:
         """One sha256 over the weight files; reads them all the first time."""
         return self.shards.digest
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The weights that passes work on."""
+        return self.built.matrices
+
+    @property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach."""
+        return self.built.routed
+
+    @property
+    def odd_linear(self) -> str | None:
+        """The class of its linears where that isn't torch's own."""
+        return self.built.odd_linear
+
     def tensor(self, name: str) -> Tensor:
-        """A tensor in its stored dtype; a ModelError where it isn't finite."""
+        """A tensor as it is stored; a ModelError where it isn't finite."""
         if name not in self.stored:
             raise ModelError(f"{self.source} has no tensor {name}")
         return self.shards.read(self.stored[name])
 
     def weight(self, name: str) -> Dense:
         """A matrix ``[out, in]`` in its stored dtype."""
-        return Dense(self.tensor(name))
+        return Dense(self.built.oriented(name, self.tensor(name)))
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
@@ -165,11 +179,10 @@ def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> None
     """A config may say tied while the checkpoint holds a head of its own: then the checkpoint is right."""
     if built.kind != "decoder" or not built.config.tie_word_embeddings:
         return
-    head = stored_names(["lm_head.weight"], shards.where, built.cls.base_model_prefix)
-    embedding = stored_names(["model.embed_tokens.weight"], shards.where, built.cls.base_model_prefix)
-    if not head or not embedding:
-        return
-    if not torch.equal(shards.read(*head.values()), shards.read(*embedding.values())):
+    for head, embedding in built.meta_module().all_tied_weights_keys.items():
+        found = stored_names([head, embedding], shards.where, built.cls.base_model_prefix)
+        if len(found) < 2 or torch.equal(*map(shards.read, found.values())):
+            continue
         built.config.tie_word_embeddings = False
         progress.notice("the config says that the head is tied to the embedding, but they differ: read as untied")
 

@@ -6,7 +6,7 @@ Format: the library compressed-tensors, ``pack-quantized`` for groups and ``int-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,22 +17,26 @@ from torch import Tensor
 from compress.manifest import PER_CHANNEL, StoredForm
 from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight, part_name
 
+_EXPERTS = "re:.*\\.experts\\..*"
 
-def encode(name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
+
+def encode(name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
     """The checkpoint tensors of the matrix ``name`` (``….weight``); a product's are those of its factors.
 
-    Only a ``linear``'s codes are ever packed: transformers can't load an embedding that has no ``weight``.
+    Only a ``linear``'s codes are ever packed: transformers can't load an embedding that has no ``weight``. Those of an
+    expert's, which is ``routed``, always are: transformers loads no others.
     """
     match weight:
         case Dense():
             return {name: weight.tensor.contiguous()}
         case Factored(left=left, right=right):
-            return encode(part_name(name, "left"), left, linear) | encode(part_name(name, "right"), right, linear)
+            each = {part_name(name, "left"): left, part_name(name, "right"): right}
+            return {k: t for part, leaf in each.items() for k, t in encode(part, leaf, linear, routed).items()}
         case Residual(base=base, repair=repair):
-            return encode(name, base, linear) | encode(name, repair, linear)
+            return encode(name, base, linear, routed) | encode(name, repair, linear, routed)
     tensors = {f"{name}_scale": weight.scale.contiguous()}
     stored = StoredForm.of(weight)
-    if _is_plain(stored, linear):
+    if _is_plain(stored, linear) and not routed:
         zeros = {} if weight.zero_point is None else {f"{name}_zero_point": weight.zero_point.contiguous()}
         return {name: weight.codes.contiguous(), **tensors, **zeros}
     tensors[f"{name}_packed"] = pack_to_int32(weight.codes, weight.bits)
@@ -77,25 +81,30 @@ def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quan
     return replace(found, mask=found.dequantize() != 0) if stored.masked else found
 
 
-def quantization_config(weights: Mapping[str, StoredForm], linears: list[str], version: str) -> dict[str, Any] | None:
+def quantization_config(
+    weights: Mapping[str, StoredForm], linears: list[str], version: str, routed: Collection[str] = ()
+) -> dict[str, Any] | None:
     """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
 
     ``linears`` are all linears' weight names: those that stay float are named in ``ignore``. The most frequent scheme
-    of linears is written for the class ``Linear``, the others for the modules by name.
+    of linears is written for the class ``Linear``, the others for the modules by name, and that of the experts'
+    linears, which are ``routed``, by a pattern.
     """
     quantized = {name: stored for name, stored in weights.items() if stored.form == "quantized"}
     if not quantized:
         return None
     schemes: dict[tuple[object, ...], list[str]] = {}
-    for name, form in quantized.items():
-        scheme = (name in linears, form.bits, form.group, form.symmetric, form.act)
+    for name, form in list(quantized.items()):
+        if name in routed and form.group == PER_CHANNEL:  # they share one scheme, whose groups are the smaller ones'
+            form = quantized[name] = form.model_copy(update={"group": form.shape[1]})
+        scheme = (name in linears, name in routed, form.bits, form.group, form.symmetric, form.act)
         schemes.setdefault(scheme, []).append(name)
-    ranked = sorted(schemes.values(), key=lambda names: (names[0] not in linears, -len(names)))
+    ranked = sorted(schemes.values(), key=lambda names: (names[0] not in linears, names[0] in routed, -len(names)))
     groups = {}
     for i, names in enumerate(ranked):
         linear = names[0] in linears
         targets = ["Linear"] if linear and i == 0 else [name.removesuffix(".weight") for name in names]
-        groups[f"group_{i}"] = _group(quantized[names[0]], linear, targets)
+        groups[f"group_{i}"] = _group(quantized[names[0]], linear, [_EXPERTS] if names[0] in routed else targets)
     formats = {group["format"] for group in groups.values()}
     return {
         "quant_method": "compressed-tensors",

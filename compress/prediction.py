@@ -14,10 +14,10 @@ from torch import Tensor
 from compress.architecture import Architecture, any_architecture
 from compress.artifact import Kind
 from compress.block import Role
-from compress.contract import Capability
+from compress.contract import Capability, settled
+from compress.layout import layer_list
 from compress.manifest import StoredForm
 from compress.pipeline import Pipeline
-from compress.walk import layer_list
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -65,9 +65,24 @@ class Sketch:
         """Every tensor, in the module's order."""
         return tuple(self.tensors)
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The weights that passes work on."""
+        return self.built.matrices
+
+    @property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach."""
+        return self.built.routed
+
+    @property
+    def odd_linear(self) -> str | None:
+        """The class of its linears where that isn't torch's own."""
+        return self.built.odd_linear
+
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape."""
-        return tuple(self.tensors[name].shape)
+        """A tensor's shape; a linear's is ``[out, in]``."""
+        return tuple(self.built.oriented(name, self.tensors[name]).shape)
 
     @property
     def itemsize(self) -> int:
@@ -80,13 +95,15 @@ class Sketch:
         return layer_list(self.module)[0]
 
     def role(self, name: str) -> Role:
-        """The kind of block that a tensor is in; ``rest`` has no matrices."""
+        """The kind of block that a tensor is in; ``rest`` has no matrices that passes work on."""
+        if name not in self.matrices:
+            return "rest"
         if name.startswith(f"{self._layers}."):
             return "layer"
         module = self.module.get_submodule(name.rpartition(".")[0])
         if module is self.module.get_input_embeddings():
             return "tied" if self.tied else "embedding"
-        return "head" if module is self.module.get_output_embeddings() and name.endswith(".weight") else "rest"
+        return "head"
 
 
 @dataclass(frozen=True)
@@ -116,7 +133,7 @@ def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Pre
     parameters = sum(math.prod(sketch.shape(name)) for name in sketch.names)
     passes = []
     for item in pipeline.weight_passes if pipeline else ():
-        passes.append(one := item.settle(sketch, holds))
+        passes.append(one := settled(item, sketch, holds))
         sketch = Sketch(sketch.built.resized(one.resize))
     weights: dict[str, StoredForm] = {}
     vectors = 0
@@ -125,7 +142,7 @@ def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Pre
         size = item.vector_itemsize(size)
     for name, tensor in sketch.tensors.items():
         role, shape = sketch.role(name), sketch.shape(name)
-        if role == "rest" or len(shape) != 2:
+        if role == "rest":
             vectors += math.prod(shape) * (size if tensor.is_floating_point() else tensor.element_size())
             continue
         stored = StoredForm.dense((shape[0], shape[1]), sketch.itemsize)

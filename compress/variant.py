@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from compress.architecture import Architecture, load_module, read_architecture
@@ -18,6 +17,7 @@ from compress.artifact import Kind
 from compress.checkpoint import Checkpoint
 from compress.format import Format, find_format
 from compress.half_scales import moved
+from compress.layout import linears
 from compress.licence import FILES, licence_of
 from compress.manifest import FILE, Manifest, StoredForm
 from compress.model_card import write_card
@@ -46,12 +46,13 @@ class VariantWriter:
         module = built.meta_module()
         self.model = model
         self.storage = storage
+        self.built = built
         self.config = built.config
         self.directory = directory
         self.forms: dict[str, StoredForm] = {}
         # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
         loaded = replace(built, options={}).meta_module()
-        self._linears = [f"{n}.weight" for n, m in loaded.named_modules() if isinstance(m, torch.nn.Linear)]
+        self._linears = list(linears(loaded))
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
         self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
         self._vector_bytes = 0
@@ -67,11 +68,14 @@ class VariantWriter:
             weight = self._held(given)
             self.forms[name] = StoredForm.of(weight)
             self._parameters += weight.shape[0] * weight.shape[1]
-            if isinstance(weight, Dense) and name in unchanged:
-                self._shards.put(name, weight.tensor, unchanged[name])
+            if isinstance(weight, Dense):
+                stored = self.built.oriented(name, weight.tensor).contiguous()
+                self._shards.put(name, stored, unchanged.get(name))
                 continue
             for written in self._written_names(name):
-                encoded = self.storage.format.encode(written, weight, linear=written in self._linears)
+                encoded = self.storage.format.encode(
+                    written, weight, written in self._linears, name in self.built.routed
+                )
                 for each, tensor in encoded.items():
                     self._shards.put(each, tensor)
         for name, tensor in vectors.items():
@@ -120,7 +124,7 @@ class VariantWriter:
         config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
-        quantization = self.storage.format.config(written, self._linears)
+        quantization = self.storage.format.config(written, self._linears, self.built.routed)
         if quantization is not None:
             config["quantization_config"] = quantization
         beside = {} if quantization is None else self.storage.format.beside(quantization)
@@ -189,8 +193,8 @@ class Variant:
         """A matrix in the form that the passes left it in."""
         stored = self.manifest.weights.get(name)
         if stored is None:
-            return Dense(self.shards.raw(name))
-        return self.format.decode(name, stored, _Reader(self.shards))
+            return Dense(self.built.oriented(name, self.shards.raw(name)))
+        return self.format.decode(name, stored, _Reader(self))
 
     def torch_module(self) -> PreTrainedModel:
         """The module with its dequantized weights in float32, for inference: the whole model in memory."""
@@ -198,13 +202,15 @@ class Variant:
 
 
 class _Reader(Mapping[str, Tensor]):
-    """A checkpoint's tensors by name, read when asked for."""
+    """A variant's tensors by name, read when asked for; float matrices ``[out, in]``, as integers always are."""
 
-    def __init__(self, shards: Shards) -> None:
-        self.shards = shards
+    def __init__(self, variant: Variant) -> None:
+        self.shards = variant.shards
+        self.built = variant.built
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.shards.raw(name)
+        tensor = self.shards.raw(name)
+        return self.built.oriented(name, tensor) if tensor.is_floating_point() else tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shards.where)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.block import Block, Role, folds_of
-from compress.errors import ModelError
+from compress.families import FAMILIES
 from compress.inputs import BlockInputs, Call, LayerInputs
+from compress.layout import layer_list
 from compress.machine import release_memory
 from compress.model import Model
 from compress.precision import waiting
 from compress.progress import Progress
-from compress.weight import Dense, Weight
+from compress.weight import Weight
 
 Calls = list[dict[int, Call]]
 """What each layer is called with besides its hidden states, by the number of windows in a batch."""
@@ -63,6 +64,7 @@ def walk_blocks(
         if tokens is None:
             yield block, BlockInputs()
         else:
+            _compute_buffers(module, layers[i])
             inputs = LayerInputs(layers[i], block, states, before, calls[i])
             yield block, inputs
             inputs.advance()
@@ -75,15 +77,6 @@ def walk_blocks(
     yield Block("rest", "rest", {}, {name: model.tensor(name) for name in outside if name not in outer}), BlockInputs()
 
 
-def layer_list(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """The path and the list of a model's repeated layers."""
-    count = module.config.num_hidden_layers
-    for name, child in module.named_modules():
-        if isinstance(child, nn.ModuleList) and len(child) == count:
-            return name, child
-    raise ModelError(f"{type(module).__name__}: found no list of {count} layers to walk over")
-
-
 def _outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
     """The token embedding, or the head: empty where it is tied to the embedding, or absent."""
     owner = module.get_output_embeddings() if role == "head" else module.get_input_embeddings()
@@ -93,12 +86,12 @@ def _outer_block(model: Model, module: PreTrainedModel, role: Role, names: Seque
 
 def _layer_block(model: Model, prefix: str) -> Block:
     names = [name for name in model.names if name.startswith(f"{prefix}.")]
-    tensors = {name: model.tensor(name) for name in names}
+    matrices = set(model.matrices)
     return Block(
         name=prefix,
         role="layer",
-        weights={name: Dense(tensor) for name, tensor in tensors.items() if tensor.ndim == 2},
-        vectors={name: tensor for name, tensor in tensors.items() if tensor.ndim != 2},
+        weights={name: model.weight(name) for name in names if name in matrices},
+        vectors={name: model.tensor(name) for name in names if name not in matrices},
         folds=folds_of(model.config, prefix, frozenset(names)),
     )
 
@@ -110,8 +103,13 @@ def _state(model: Model, outside: list[str], embedding: Mapping[str, Weight]) ->
 
 def _materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
     """Bring everything outside the layers off the meta device."""
+    _compute_buffers(module, module)  # first: what computes a buffer may also draw weights anew
     module.load_state_dict(state, strict=False, assign=True)
-    for child in module.modules():
+
+
+def _compute_buffers(module: PreTrainedModel, part: nn.Module) -> None:
+    """Bring what a part of a module computes for itself off the meta device."""
+    for child in part.modules():
         computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
         for name, buffer in computed.items():
             child.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
@@ -120,15 +118,16 @@ def _materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
 
 
 class _Recorder(nn.Module):
-    """Stands in for a layer: remembers what it is called with, and passes the hidden states on."""
+    """Stands in for a layer: remembers what it is called with and passes the hidden states on, ``pairs`` in a tuple."""
 
-    def __init__(self, calls: list[Any]) -> None:
+    def __init__(self, calls: list[Any], pairs: bool) -> None:
         super().__init__()
         self.calls = calls
+        self.pairs = pairs
 
-    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, None]:
         self.calls.append((hidden, args, kwargs))
-        return hidden
+        return (hidden, None) if self.pairs else hidden
 
 
 def _layer_inputs(
@@ -140,7 +139,8 @@ def _layer_inputs(
     attribute = path.rpartition(".")[2]
     layers = getattr(parent, attribute)
     recorded: list[Any] = []
-    setattr(parent, attribute, nn.ModuleList(_Recorder(recorded) for _ in layers))
+    pairs = FAMILIES[module.config.model_type].pairs
+    setattr(parent, attribute, nn.ModuleList(_Recorder(recorded, pairs) for _ in layers))
     states: list[Tensor] = []
     calls: Calls = [{} for _ in layers]
     try:

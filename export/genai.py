@@ -12,9 +12,12 @@ from typing import Any
 import onnx_ir as ir
 from transformers import GenerationConfig, PretrainedConfig
 
-from compress.architecture import head_size
+from compress.architecture import head_size, longest_input
 
 CONFIG = "genai_config.json"
+_NAMED = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text")
+_PLAIN = "decoder"
+"""What onnxruntime-genai calls a decoder of a type that it doesn't name."""
 _LONGEST = 2048
 """Tokens of text that room is made for when nobody says how many: a cache that is shared is allocated whole."""
 
@@ -23,10 +26,10 @@ def write_genai_config(model: ir.Model, config: PretrainedConfig, source: Path, 
     """Write the file for a decoder graph into ``out``; ``source`` may hold a ``generation_config.json``."""
     shares = any(node.op_type == "GroupQueryAttention" for node in model.graph)
     ids = _token_ids(config, source)
-    context = config.max_position_embeddings
+    context = longest_input(config)
     facts = {
         "model": {
-            "type": config.model_type,
+            "type": config.model_type if config.model_type in _NAMED else _PLAIN,
             **ids,
             "context_length": context,
             "vocab_size": config.vocab_size,

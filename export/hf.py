@@ -45,7 +45,7 @@ class Hf(Target):
     name = "hf"
     folder = ""
     instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
-    holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset(range(2, 9)), graphs=False)
+    holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset(range(2, 9)), graphs=False, any_linear=False)
 
     def __init__(self, format: Format | None = None) -> None:
         self.format = format or CompressedTensors()
@@ -134,9 +134,9 @@ def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
 def _sizes(variant: Variant) -> tuple[int, int]:
     """Bytes of all stored weights, and of those that decoding a token reads: no table that is only looked up in."""
     every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
-    tables = [
-        name for name, module in variant.built.meta_module().named_modules() if isinstance(module, torch.nn.Embedding)
-    ]
-    alone = not variant.tied or any(name.startswith("lm_head.") for name in every)
+    module = variant.built.meta_module()
+    tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
+    head = next(iter(module.all_tied_weights_keys), "").removesuffix("weight")
+    alone = not variant.tied or any(name.startswith(head) for name in every)
     looked_up = sum(size for name, size in every.items() if alone and name.rpartition(".")[0] in tables)
     return sum(every.values()), sum(every.values()) - looked_up

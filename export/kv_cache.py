@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
+from compress.architecture import longest_input
 from compress.attention import BIT_WIDTH, PAST, PRESENT, QUANT_TYPES, SCALE, SCALES
 
 Scales = Mapping[str, Tensor]
@@ -59,7 +60,7 @@ def measure(module: PreTrainedModel, ids: Tensor) -> Scales:
     SmolLM2's KL divergence rises by 0.0024 nats that way; by 0.159 with plain ranges of the text alone.
     """
     config = module.config
-    length = min(_LENGTH, config.max_position_embeddings)
+    length = min(_LENGTH, longest_input(config))
     random = torch.randint(config.vocab_size, (_WINDOWS, length), generator=torch.Generator().manual_seed(0))
     reach: dict[str, Tensor] = {}
     with torch.inference_mode():

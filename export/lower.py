@@ -11,7 +11,6 @@ import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 
-from compress.checkpoint import Checkpoint
 from compress.export import lowering
 from compress.export.emit import Emitter
 from compress.export.sidecar import Sidecar
@@ -36,16 +35,16 @@ class Weights(Protocol):
 
 
 class Floats(Weights):
-    """A checkpoint's weights, dequantized."""
+    """A graph's weights, dequantized."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.checkpoint = checkpoint
+    def __init__(self, stored: Weights) -> None:
+        self.stored = stored
 
     def tensor(self, name: str) -> Tensor:
-        return self.checkpoint.tensor(name)
+        return self.stored.tensor(name)
 
     def weight(self, name: str) -> Weight:
-        return Dense(self.checkpoint.weight(name).dequantize())
+        return Dense(self.stored.weight(name).dequantize())
 
 
 class Nodes(Protocol):

@@ -9,30 +9,90 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
+from torch import Tensor
 from transformers import PretrainedConfig
+
+from compress.architecture import longest_input
+from compress.export.alibi import slopes
+from compress.export.relative import relative_bias
 
 _FAR = 1e9  # finite: a query that is padding itself sees nothing else, and a softmax over -inf is NaN
 _MASK = 3
 """Which input of Attention is its mask."""
+_ANGLES, _BIAS = (7, 8), 10
+"""Which inputs of GroupQueryAttention are the tables that it rotates by, and what is added to its scores."""
 
 
 def mend(model: ir.Model, config: PretrainedConfig) -> None:
-    """Make attention keep to ``attention_mask`` wherever the padding is and to each layer's window; shift positions."""
+    """Make attention keep to ``attention_mask`` wherever the padding is and to each layer's window; shift positions.
+
+    And make it scale, rotate and bias as the family does.
+    """
     graph = model.graph
     tape = Tape()
     ids = graph.inputs[0]
-    if config.model_type == "roberta":
+    if config.model_type in ("roberta", "mpnet"):
         _shift_positions(tape, graph, ids, config.pad_token_id)
     nodes = [node for node in graph if node.op_type in ("Attention", "GroupQueryAttention")]
+    mask, grouped = _attention_mask(graph, ids), nodes[0].op_type == "GroupQueryAttention"
     windows = _windows(config, len(nodes))
-    if nodes[0].op_type == "GroupQueryAttention":
-        _mask_grouped(tape, nodes, _attention_mask(graph, ids), ids, windows)
-    else:
-        _mask_standard(tape, nodes, _attention_mask(graph, ids), ids, windows)
+    if config.model_type == "gemma3_text":
+        _scale_and_rotate(tape, nodes, config, windows)
+    biases = None
+    if (falling := slopes(config)) is not None:
+        biases = _falling(tape, mask, falling)
+    elif config.model_type == "mpnet":
+        biases = relative_bias(tape, graph, ids, config)
+    if biases is not None:
+        _bias(tape, nodes, mask, ids, biases)
+    if grouped:
+        _mask_grouped(tape, nodes, mask, ids, windows)
+    elif biases is None:
+        _mask_standard(tape, nodes, mask, ids, windows)
     for value in tape.initializers:
         graph.initializers.add(value)
+
+
+def _scale_and_rotate(tape: Tape, nodes: list[ir.Node], config: PretrainedConfig, windows: list[int]) -> None:
+    """Gemma 3 scales by a number of its own; and layers without a window rotate more slowly than those with one.
+
+    Where attention rotates, mobius gives every layer the angles of the first.
+    """
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RotaryEmbedding
+
+    kind: Any = Gemma3RotaryEmbedding
+    rotary = kind(config)
+    angles = torch.outer(torch.arange(longest_input(config)), rotary.full_attention_inv_freq)
+    tables = [turn(angles) * rotary.full_attention_attention_scaling for turn in (torch.cos, torch.sin)]
+    for node, window in zip(nodes, windows, strict=True):
+        node.attributes["scale"] = ir.AttrFloat32("scale", config.query_pre_attn_scalar**-0.5)
+        if node.op_type == "GroupQueryAttention" and not window:
+            for i, table in zip(_ANGLES, tables, strict=True):
+                node.replace_input_with(i, _constant(tape, table.numpy()))
+
+
+def _falling(tape: Tape, mask: ir.Value, falling: Tensor) -> ir.Value:
+    """Scores of every head fall with the distance of the key, ``[1, heads, 1, t]``; its order alone shows."""
+    one = _constant(tape, np.array(1))
+    total = tape.op("Squeeze", [tape.op("Shape", [mask], {"start": 1, "end": 2})])
+    behind = tape.op("Range", [tape.op("Sub", [one, total]), one, one])
+    far = tape.op("Cast", [behind], {"to": int(ir.DataType.FLOAT)})
+    return tape.op("Mul", [far, _constant(tape, falling.view(1, -1, 1, 1).numpy())])
+
+
+def _bias(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, biases: ir.Value) -> None:
+    """Add biases to what every layer scores keys with, and hide padding; a decoder's standard operators look back."""
+    bias = tape.op("Add", [_per_query(tape, _hidden(tape, mask), ids), biases])
+    for node in nodes:
+        at = _BIAS if node.op_type == "GroupQueryAttention" else _MASK
+        node.resize_inputs(max(at + 1, len(node.inputs)))
+        node.replace_input_with(at, bias)
+        if at == _MASK and len(node.outputs) > 1:
+            node.attributes["is_causal"] = ir.AttrInt64("is_causal", 1)
+    _insert(tape, nodes[0])
 
 
 def _attention_mask(graph: ir.Graph, ids: ir.Value) -> ir.Value:
@@ -48,7 +108,7 @@ def _attention_mask(graph: ir.Graph, ids: ir.Value) -> ir.Value:
 def _windows(config: PretrainedConfig, layers: int) -> list[int]:
     """How far back each layer sees; 0 where it sees everything."""
     window = getattr(config, "sliding_window", None) or 0
-    if window >= config.max_position_embeddings:
+    if window >= longest_input(config):
         window = 0
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
     return [window if kind == "sliding_attention" else 0 for kind in kinds]
@@ -58,15 +118,31 @@ def _mask_standard(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Val
     """Give Attention the bool masks it means; mobius hands encoders' int64 ``[b, s]`` on as it is, or nothing."""
     first = nodes[0]
     padding = first.inputs[_MASK] if len(first.inputs) > _MASK else None
+    biased = padding is not None and padding.dtype == ir.DataType.FLOAT
+    if biased and len({id(node.inputs[_MASK]) for node in nodes}) > 1:
+        return  # where mobius makes biases of the mask for each kind of layer, they have their windows
     if padding is None or padding is mask:
         padding = _per_query(tape, tape.op("Cast", [mask], {"to": int(ir.DataType.BOOL)}), ids)
-    masks = {0: padding}
-    for window in set(windows) - {0}:
-        masks[window] = tape.op("And", [padding, _near(tape, padding, window)])
+    masks = {0: padding} | {window: _within(tape, padding, window, biased) for window in set(windows) - {0}}
     for node, window in zip(nodes, windows, strict=True):
         node.resize_inputs(max(_MASK + 1, len(node.inputs)))
         node.replace_input_with(_MASK, masks[window])
     _insert(tape, first)
+
+
+def _within(tape: Tape, padding: ir.Value, window: int, biased: bool) -> ir.Value:
+    """A mask, or a bias where it is ``biased``, that keeps to a window besides."""
+    near = _near(tape, padding, window)
+    if biased:
+        return tape.op("Where", [near, padding, _constant(tape, np.array(-_FAR, np.float32))])
+    return tape.op("And", [padding, near])
+
+
+def _hidden(tape: Tape, mask: ir.Value) -> ir.Value:
+    """Float ``[b, t]``: 0 for what is text, very low for padding."""
+    real = tape.op("Cast", [mask], {"to": int(ir.DataType.FLOAT)})
+    low = tape.op("Sub", [real, _constant(tape, np.array(1, np.float32))])
+    return tape.op("Mul", [low, _constant(tape, np.array(_FAR, np.float32))])
 
 
 def _near(tape: Tape, padding: ir.Value, window: int) -> ir.Value:
@@ -82,15 +158,15 @@ def _near(tape: Tape, padding: ir.Value, window: int) -> ir.Value:
 
 def _mask_grouped(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, windows: list[int]) -> None:
     """Let GroupQueryAttention skip padding by a bias; by itself it takes the first ``sum(mask)`` tokens for real."""
-    real = tape.op("Cast", [mask], {"to": int(ir.DataType.FLOAT)})
-    hidden = tape.op("Sub", [real, _constant(tape, np.array(1, np.float32))])
-    bias = _per_query(tape, tape.op("Mul", [hidden, _constant(tape, np.array(_FAR, np.float32))]), ids)
+    bias = nodes[0].inputs[_BIAS] if len(nodes[0].inputs) > _BIAS else None
+    bias = bias or _per_query(tape, _hidden(tape, mask), ids)
     last = tape.op("Sub", [nodes[0].inputs[6], _constant(tape, np.array(1, np.int32))])
     lengths = tape.op("Expand", [last, tape.op("Shape", [ids], {"start": 0, "end": 1})])
     for node, window in zip(nodes, windows, strict=True):
-        node.resize_inputs(11)
+        node.resize_inputs(_BIAS + 1)
+        node.attributes.pop("rotary_embedding_dim", None)  # the operator knows it from its tables alone
         node.replace_input_with(5, lengths)
-        node.replace_input_with(10, bias)
+        node.replace_input_with(_BIAS, bias)
         if window:
             node.attributes["local_window_size"] = ir.AttrInt64("local_window_size", window)
     _insert(tape, nodes[0])

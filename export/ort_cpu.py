@@ -13,10 +13,12 @@ from compress.artifact import FOLDER, Artifact
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.export.companions import GRAPH, copy_tokenizer, describe
+from compress.export.corrections import lacking
 from compress.export.genai import write_genai_config
-from compress.export.graph import build
+from compress.export.graph import Built, build
 from compress.export.kv_cache import fill_scales, float_cache
 from compress.export.lower import Floats, Lowered, lower
+from compress.export.origin import Pieces
 from compress.export.parity import compare, compare_rounded, references, shaken
 from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
@@ -30,17 +32,18 @@ class OrtCpu(Target):
 
     name = "ort-cpu"
     folder = FOLDER
-    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}))
+    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=lacking)
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Build, fuse, lower, write and prove; the artifact loads from ``out``."""
-        model = build(checkpoint.config, checkpoint.names, fused=bool(graph_passes))
+        built = build(checkpoint.config, checkpoint.names, fused=bool(graph_passes))
+        model = built.model
         for one in graph_passes:
             one.rewrite(model)
         describe(model, checkpoint, graph_passes, self.name)
-        lowered = _prove(model, checkpoint, out, progress)
+        lowered = _prove(built, checkpoint, out, progress)
         copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
@@ -50,25 +53,26 @@ class OrtCpu(Target):
         return artifact
 
 
-def _prove(model: ir.Model, checkpoint: Checkpoint, out: Path, progress: Progress) -> Lowered:
-    """Lower a model into ``out`` and hold it against torch, computed in float.
+def _prove(built: Built, checkpoint: Checkpoint, out: Path, progress: Progress) -> Lowered:
+    """Lower a graph into ``out`` and hold it against torch, computed in float.
 
     Weight-only integers are proved as they lie in the file. Where operators can't but round, their inputs or the cache,
     the same graph with dequantized weights or a float cache is proved in their place, and the file must come close.
     """
+    model, weights = built.model, Pieces(checkpoint, built.origin)
     module, ids = checkpoint.torch_module(), sample(checkpoint)
     scales = fill_scales(model, module, ids)
     said = references(module, checkpoint.kind, ids)
     del module  # the whole model, which writing the graph has no use for
     twin = model.clone()
     with Sidecar(out) as sidecar:
-        lowered = lower(model, checkpoint, sidecar, progress)
+        lowered = lower(model, weights, sidecar, progress)
     ir.save(model, out / GRAPH)
     if scales or lowered.rounding == "always":
         float_cache(twin)
         with tempfile.TemporaryDirectory() as scratch:
             with Sidecar(Path(scratch)) as sidecar:
-                lower(twin, Floats(checkpoint) if lowered.rounding == "always" else checkpoint, sidecar, Silent())
+                lower(twin, Floats(weights) if lowered.rounding == "always" else weights, sidecar, Silent())
             ir.save(twin, Path(scratch) / GRAPH)
             compare(Path(scratch) / GRAPH, said)
     else:

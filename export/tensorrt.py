@@ -17,8 +17,10 @@ from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.errors import UsageError
 from compress.export.companions import GRAPH, copy_tokenizer, describe
-from compress.export.graph import build
+from compress.export.corrections import lacking
+from compress.export.graph import Built, build
 from compress.export.lower import Lowered, lower
+from compress.export.origin import Pieces
 from compress.export.parity import compare, compare_rounded, references, shaken
 from compress.export.qdq import Qdq, oddity
 from compress.export.sample import sample
@@ -46,7 +48,9 @@ class TensorRt(Target):
 
     name = "tensorrt"
     folder = "tensorrt"
-    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({4, 8}), graphs=False)
+    holds = Capability(
+        name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({4, 8}), graphs=False, lacks=lacking
+    )
     selective = True
 
     def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
@@ -63,11 +67,12 @@ class TensorRt(Target):
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Write the graph, prove its numbers on ort-cpu, check what TensorRT would refuse, and write ``build.sh``."""
-        model = build(checkpoint.config, checkpoint.names, fused=False)
+        built = build(checkpoint.config, checkpoint.names, fused=False)
+        model = built.model
         spell_out(model)
         model.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
         describe(model, checkpoint, graph_passes, self.name)
-        lowered = _write(model, checkpoint, _computed_in(checkpoint), out, progress)
+        lowered = _write(built, checkpoint, _computed_in(checkpoint), out, progress)
         copy_tokenizer(checkpoint.path, out)
         sparse = _is_sparse(checkpoint)
         write_script(out, profiles(model, _room(checkpoint)), sparse)
@@ -83,23 +88,24 @@ class TensorRt(Target):
         build_engine(folder, wanted, _is_sparse(checkpoint))
 
 
-def _write(model: ir.Model, checkpoint: Checkpoint, dtype: torch.dtype, out: Path, progress: Progress) -> Lowered:
+def _write(built: Built, checkpoint: Checkpoint, dtype: torch.dtype, out: Path, progress: Progress) -> Lowered:
     """Lower a model into ``out`` in its type, and hold it against torch.
 
     In float32 the file itself has to agree. In 16 bits a float32 twin of it, from the same integers, has to; then the
     file, which rounds, must come close, except for bfloat16, which ort-cpu has no operators for.
     """
+    model, weights = built.model, Pieces(checkpoint, built.origin)
     ids = sample(checkpoint)
     said = references(checkpoint.torch_module(), checkpoint.kind, ids)
     if dtype != torch.float32:
         with tempfile.TemporaryDirectory() as scratch:
             twin = model.clone()
             with Sidecar(Path(scratch)) as sidecar:
-                lower(twin, checkpoint, sidecar, Silent(), Qdq(torch.float32))
+                lower(twin, weights, sidecar, Silent(), Qdq(torch.float32))
             ir.save(twin, Path(scratch) / GRAPH)
             compare(Path(scratch) / GRAPH, said)
     with Sidecar(out) as sidecar:
-        lowered = lower(model, checkpoint, sidecar, progress, Qdq(dtype), dtype)
+        lowered = lower(model, weights, sidecar, progress, Qdq(dtype), dtype)
     retype(model, dtype)
     lint(model, from_torch_dtype(dtype))
     ir.save(model, out / GRAPH)

@@ -22,21 +22,31 @@ Solver = Literal["nystrom", "dropped"]
 class Channels:
     """Matrices ``makers`` compute them, row by row, and the matrix ``reader`` reads them, column by column.
 
-    ``makers`` may have fewer rows than the reader has columns: a key-value head serves several query heads.
+    ``makers`` may have fewer rows than the reader has columns: a key-value head serves several query heads. They have
+    ``times`` as many where they hold several matrices on top of each other, one row of each for a channel.
     """
 
     makers: tuple[str, ...]
     reader: str
+    times: int = 1
 
     def within(self, layer: str) -> Channels:
         """The same by the checkpoint's names in a layer."""
-        return Channels(tuple(f"{layer}.{name}.weight" for name in self.makers), f"{layer}.{self.reader}.weight")
+        return Channels(
+            tuple(f"{layer}.{name}.weight" for name in self.makers), f"{layer}.{self.reader}.weight", self.times
+        )
 
 
 MLP = (
     Channels(("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"),
     Channels(("intermediate.dense",), "output.dense"),
     Channels(("ffn.lin1",), "ffn.lin2"),
+    Channels(("mlp.gate_up_proj",), "mlp.down_proj", times=2),
+    Channels(("mlp.c_fc",), "mlp.c_proj"),
+    Channels(("mlp.fc_in",), "mlp.fc_out"),
+    Channels(("mlp.dense_h_to_4h",), "mlp.dense_4h_to_h"),
+    Channels(("ffn.up_proj",), "ffn.down_proj"),
+    Channels(("fc1",), "fc2"),
 )
 HEADS = (Channels(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.o_proj"),)
 
@@ -71,7 +81,7 @@ def drop_channels(
     whole[:, _spread(kept, exact.shape[1])] = stored.dequantize()
     block.reports[name] = WeightReport.of(said, exact, whole, inputs.gram)
     for maker in channels.makers:
-        _drop_rows(block, maker, kept)
+        _drop_rows(block, maker, kept.repeat(channels.times))
 
 
 def _drop_rows(block: Block, name: str, kept: Tensor) -> None:

@@ -71,6 +71,8 @@ class Int8(Integer):
                 raise UsageError(
                     f"int8: act=dynamic needs symmetric 8-bit codes; leave out {option}={value}, or give act=none"
                 )
+        if act == "dynamic" and model.routed and not holds.any_linear:
+            raise UsageError("int8: transformers loads experts with float inputs alone; leave out act=dynamic")
         smoothing = "off" if self.smooth == "auto" and act != "dynamic" else self.smooth
         return replace(super().settle(model, holds), act=act, smooth=smoothing)
 

@@ -99,12 +99,17 @@ class Integer(WeightPass):
                 f"embed={self.head}"
             )
         self._skipped.check(self.name, model)
-        for name, features in ((name, model.shape(name)[1]) for name in model.names if len(model.shape(name)) == 2):
+        for name, features in ((name, model.shape(name)[1]) for name in model.matrices):
             if self.group.isdigit() and features % int(self.group) and name not in self._skipped:
                 fits = next((str(group) for group in (128, *FITTING) if features % group == 0), "channel")
                 raise UsageError(
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
+        if model.routed and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
+            given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
+            raise UsageError(
+                f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
+            )
         return replace(self, choices=choices)
 
     def needs(self) -> Statistic:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHANNELS = {"mlp": MLP, "heads": HEADS}
 _NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}
+_WIDTHS = ("hidden_dim", "ffn_dim", "ffn_hidden_size", "n_inner", "intermediate_size")
 _COARSE, _FINE, _WIDE = 64, 8, 1024
 """MLPs as wide as the last keep a multiple of the first, narrower ones of the second: kernels work in such tiles."""
 
@@ -62,11 +63,7 @@ class Prune(WeightPass):
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse a model that can't do with fewer of these, and a ratio that drops none or all of them."""
         config = model.config
-        if self.what == "heads" and not hasattr(config, "num_key_value_heads"):
-            name = (config.architectures or [config.model_type])[0]
-            raise UsageError(
-                f"prune: the config of a {name} can't say fewer heads of the same size; use what=mlp or what=blocks"
-            )
+        self._check_layout(model)
         if self.layers:
             self._check_layers(config.num_hidden_layers)
         else:
@@ -96,7 +93,7 @@ class Prune(WeightPass):
         units = self._units(config)
         kept = units - len(self._dropped) if self._dropped else self._kept(units)
         if self.what == "mlp":
-            setattr(config, _width(config), kept)
+            setattr(config, str(_width(config)), kept)
         elif self.what == "heads":
             size, repeat = head_size(config), config.num_attention_heads // units
             config.head_dim, config.num_key_value_heads, config.num_attention_heads = size, kept, kept * repeat
@@ -122,7 +119,7 @@ class Prune(WeightPass):
                     f"prune drops channels of dense weights; {name} isn't one, put prune before what made it"
                 )
         seen = inputs.statistics(self.needs(), [channels.reader])[channels.reader]
-        rows = min(block.weights[name].shape[0] for name in channels.makers)
+        rows = min(block.weights[name].shape[0] // channels.times for name in channels.makers)
         units = rows // self.head if self.what == "heads" else rows
         solver: Solver = "nystrom" if self.compensate == "on" else "dropped"
         drop_channels(block, channels, seen, units, units - self._kept(units), solver)
@@ -138,8 +135,9 @@ class Prune(WeightPass):
 
     def _units(self, config: PretrainedConfig) -> int:
         """How many there are, in a layer or of layers."""
-        counts = {"mlp": _width(config), "heads": "num_key_value_heads", "blocks": "num_hidden_layers"}
-        return int(getattr(config, counts[self.what]))
+        if self.what == "mlp":
+            return int(getattr(config, str(_width(config))) or 4 * config.hidden_size)
+        return int(config.num_key_value_heads if self.what == "heads" else config.num_hidden_layers)
 
     def _step(self, units: int) -> int:
         if self.what != "mlp":
@@ -150,6 +148,20 @@ class Prune(WeightPass):
         """How many are left."""
         step = self._step(units)
         return round((1 - self.ratio) * units / step) * step
+
+    def _check_layout(self, model: Outline) -> None:
+        """Refuse layers whose channels aren't known, and a config that can't say what is left of them."""
+        config = model.config
+        name = (config.architectures or [config.model_type])[0]
+        if self.what == "heads" and not hasattr(config, "num_key_value_heads"):
+            raise UsageError(
+                f"prune: the config of a {name} can't say fewer heads of the same size; use what=mlp or what=blocks"
+            )
+        if self.what == "mlp" and _width(config) is None:
+            raise UsageError(f"prune: the config of a {name} can't say a narrower MLP; use what=blocks")
+        first = next(matrix.partition(".0.")[0] for matrix in model.matrices if ".0." in matrix) + ".0"
+        if self.what != "blocks" and find_channels(_CHANNELS[self.what], first, model.matrices) is None:
+            raise UsageError(f"prune: the {_NAMES[self.what]} of a {name} can't be dropped one by one; use what=blocks")
 
     def _check_ratio(self, units: int) -> None:
         kept, step = self._kept(units), self._step(units)
@@ -192,9 +204,9 @@ def _number(block: Block) -> int:
     return int(block.name.rpartition(".")[2])
 
 
-def _width(config: PretrainedConfig) -> str:
-    """What a config calls the width of its MLPs."""
-    return "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
+def _width(config: PretrainedConfig) -> str | None:
+    """What a config calls the width of its MLPs; None where that hangs on the hidden size alone."""
+    return next((name for name in _WIDTHS if hasattr(config, name)), None)
 
 
 @torch.no_grad()

@@ -26,10 +26,9 @@ class Skipped:
 
     def check(self, item: str, model: Outline) -> None:
         """Refuse, with a UsageError in the name of the pass ``item``, a pattern that matches no matrix of a model."""
-        matrices = [name for name in model.names if len(model.shape(name)) == 2]
         for pattern in self._patterns:
-            if not any(fnmatchcase(name, pattern) for name in matrices):
-                example = next(iter(matrices), "")
+            if not any(fnmatchcase(name, pattern) for name in model.matrices):
+                example = next(iter(model.matrices), "")
                 raise UsageError(f"{item}: skip={pattern} matches no matrix; their names are like {example}")
 
     @property

@@ -21,6 +21,8 @@ from compress.weight import Act, Dense, Quantized, Residual, Weight, mask_of, ma
 
 _ROWS = 8192
 """Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
+_STARVED = 8
+"""Inputs of a linear for every calibration token, beyond which its Hessian tells nothing: an expert may be starved."""
 _ADVISED = 16
 """Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
 
@@ -113,6 +115,8 @@ def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Orde
     """
     if inputs is None:
         return None, "no calibration text reaches it"
+    if inputs.tokens * _STARVED < len(inputs.gram):
+        return None, f"only {inputs.tokens} calibration tokens reach it"
     if not bool(inputs.gram.diagonal().any()):
         return None, "its inputs are zero on all of the calibration text"
     try:

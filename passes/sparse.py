@@ -160,10 +160,10 @@ class Sparse24(Sparsity):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse matrices whose inputs don't come in fours."""
-        for name in model.names:
-            shape = model.shape(name)
-            if len(shape) == 2 and shape[1] % 4 and name not in Skipped(self.skip):
+        for name in model.matrices:
+            inputs = model.shape(name)[1]
+            if inputs % 4 and name not in Skipped(self.skip):
                 raise UsageError(
-                    f"sparse24: 4 doesn't divide the {shape[1]} inputs of {name}; leave it out with skip={name}"
+                    f"sparse24: 4 doesn't divide the {inputs} inputs of {name}; leave it out with skip={name}"
                 )
         return super().settle(model, holds)

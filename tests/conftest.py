@@ -43,21 +43,30 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Write a random model of a transformers class, ``tiny("LlamaForCausalLM", tie_word_embeddings=True)``."""
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Write a random model of a transformers class whose config has those options alone, and a tokenizer."""
 
     def make(name: str, save: dict[str, Any] | None = None, **options: Any) -> Path:
         cls = getattr(transformers, name)
         words = tokenizer()
-        sizes = {**SIZES, "vocab_size": len(words), "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-        if name.endswith("CausalLM"):
-            sizes["num_key_value_heads"] = 2
+        known = {"vocab_size": len(words), "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
         torch.manual_seed(0)
-        module = cls(cls.config_class(**{**sizes, **options})).eval()
+        module = cls(cls.config_class(**{**known, **options})).eval()
         path: Path = tmp_path_factory.mktemp(name)
         module.save_pretrained(path, **(save or {}))
         words.save_pretrained(path)
         return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny(random_model: Make) -> Make:
+    """Write a random model of a transformers class, ``tiny("LlamaForCausalLM", tie_word_embeddings=True)``."""
+
+    def make(name: str, save: dict[str, Any] | None = None, **options: Any) -> Path:
+        heads = {"num_key_value_heads": 2} if name.endswith("CausalLM") else {}
+        return random_model(name, save, **{**SIZES, **heads, **options})
 
     return make
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import compressed_tensors
@@ -19,14 +19,16 @@ class CompressedTensors(Format):
 
     name: ClassVar[str] = DEFAULT_FORMAT
 
-    def encode(self, name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
+    def encode(self, name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
         """The checkpoint's tensors of a matrix; a product's are those of its factors."""
-        return encode(name, weight, linear)
+        return encode(name, weight, linear, routed)
 
     def decode(self, name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
         """The matrix as it was encoded."""
         return decode(name, stored, read)
 
-    def config(self, weights: Mapping[str, StoredForm], linears: Sequence[str]) -> dict[str, Any] | None:
+    def config(
+        self, weights: Mapping[str, StoredForm], linears: Sequence[str], routed: Collection[str] = ()
+    ) -> dict[str, Any] | None:
         """A group of settings for every scheme that is there."""
-        return quantization_config(weights, list(linears), compressed_tensors.__version__)
+        return quantization_config(weights, list(linears), compressed_tensors.__version__, routed)

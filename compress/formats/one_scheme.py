@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -37,6 +37,9 @@ class OneScheme(Format):
         """What is no decoder, the first matrix that doesn't fit in, or a second scheme."""
         if built.kind != "decoder":
             return f"format {self.name} is for decoders; leave out --format"
+        if built.odd_linear or built.routed:
+            other = built.odd_linear or "experts"
+            return f"format {self.name} is for torch's own linears, not for {other}; leave out --format"
         places = _places(built)
         for name, form in weights.items():
             if odd := self._oddity(form, places.get(name, "embedding")):
@@ -76,7 +79,7 @@ class OneScheme(Format):
         """Integers with their scales rounded to the nearest float16; an ExportError where one is too large for that."""
         return with_half_scales(weight, f"format {self.name}") if isinstance(weight, Quantized) else weight
 
-    def encode(self, name: str, weight: Weight, linear: bool) -> dict[str, Tensor]:
+    def encode(self, name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
         """A float matrix as it is; integers packed, their tensors named after the linear."""
         if isinstance(weight, Dense):
             return {name: weight.tensor.contiguous()}
@@ -100,7 +103,9 @@ class OneScheme(Format):
         found = Quantized(codes, scale, stored.bits, inputs // scale.shape[1], zero_point)
         return replace(found, mask=found.dequantize() != 0) if stored.masked else found
 
-    def config(self, weights: Mapping[str, StoredForm], linears: Sequence[str]) -> dict[str, Any] | None:
+    def config(
+        self, weights: Mapping[str, StoredForm], linears: Sequence[str], routed: Collection[str] = ()
+    ) -> dict[str, Any] | None:
         """What readers need to know of the one scheme."""
         schemes = _schemes(weights)
         if not schemes:

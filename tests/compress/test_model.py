@@ -385,3 +385,27 @@ def test_an_unknown_demo() -> None:
 def test_a_checkpoint_without_a_tokenizer(llama: Path) -> None:
     with pytest.raises(ModelError, match="has no tokenizer that can be read"):
         Model.open(str(llama)).tokenizer()
+
+
+def test_a_matrix_is_out_by_in_however_it_is_stored(tmp_path):
+    config = transformers.GPT2Config(n_embd=64, n_head=2, n_layer=2, vocab_size=331, n_positions=32)
+    module = transformers.GPT2LMHeadModel(config)
+    module.save_pretrained(tmp_path)
+    model, name = Model.open(str(tmp_path)), "transformer.h.0.mlp.c_fc.weight"
+    stored = module.state_dict()[name]
+    assert stored.shape == (64, 256)
+    assert model.shape(name) == model.weight(name).shape == (256, 64)
+    assert torch.equal(model.weight(name).tensor, stored.T)
+    assert torch.equal(model.tensor(name), stored)
+    assert torch.equal(model.torch_module().state_dict()[name], stored)
+
+
+def test_heads_by_their_old_name_are_found(tmp_path):
+    config = transformers.GPTNeoXConfig(
+        hidden_size=64, intermediate_size=96, num_attention_heads=2, num_hidden_layers=2, vocab_size=331
+    )
+    module = transformers.GPTNeoXForCausalLM(config)
+    module.save_pretrained(tmp_path)
+    model = Model.open(str(tmp_path))
+    assert "embed_out.weight" in model.shards.where
+    assert torch.equal(model.tensor("lm_head.weight"), module.lm_head.weight)

@@ -5,10 +5,11 @@ import torch
 
 from compress.contract import Statistic
 from compress.errors import PassError
+from compress.layout import layer_list
 from compress.model import Model
 from compress.precision import native_bfloat16
 from compress.progress import Silent
-from compress.walk import layer_list, walk_blocks
+from compress.walk import walk_blocks
 from compress.weight import Dense
 
 TOKENS = torch.randint(3, 300, (6, 20), generator=torch.Generator().manual_seed(1))

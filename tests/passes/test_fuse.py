@@ -16,7 +16,7 @@ LAYERS = 2
 
 def counts(path):
     model = Model.open(str(path))
-    graph = build(model.config, model.names, fused=True)
+    graph = build(model.config, model.names, fused=True).model
     changed = Fuse().rewrite(graph)
     return changed, Counter(node.op_type for node in graph.graph)
 
@@ -50,7 +50,7 @@ def test_an_encoder_layer_keeps_no_lone_bias_behind_its_mlp(tiny, name):
 
 def test_rewriting_twice_changes_nothing_more(llama):
     model = Model.open(str(llama))
-    graph = build(model.config, model.names, fused=True)
+    graph = build(model.config, model.names, fused=True).model
     assert Fuse().rewrite(graph) > 0
     before = len(list(graph.graph))
     assert Fuse().rewrite(graph) == 0
@@ -59,8 +59,8 @@ def test_rewriting_twice_changes_nothing_more(llama):
 
 def test_an_int8_cache_is_int8_on_both_sides_with_a_scale_a_channel(llama):
     model = Model.open(str(llama))
-    graph = build(model.config, model.names, fused=True)
-    assert Fuse(kv="int8").rewrite(graph) == Fuse().rewrite(build(model.config, model.names, fused=True)) + LAYERS
+    graph = build(model.config, model.names, fused=True).model
+    assert Fuse(kv="int8").rewrite(graph) == Fuse().rewrite(build(model.config, model.names, fused=True).model) + LAYERS
     past = [value for value in graph.graph.inputs if value.name.startswith("past_key_values")]
     present = [value for value in graph.graph.outputs if value.name.startswith("present")]
     assert {value.dtype for value in [*past, *present]} == {ir.DataType.INT8}

@@ -1,0 +1,85 @@
+"""The families of models that are supported, and what sets each apart: one row a family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compress.artifact import Kind
+
+_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
+Gains = tuple[tuple[str, tuple[str, ...]], ...]
+"""Norms of a layer, each with the linears that are all that reads it."""
+_PRE_NORM: Gains = (("input_layernorm", _QKV), ("post_attention_layernorm", _GATE_UP))
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model type: the one class that a decoder may have, or the base class that an encoder is loaded as.
+
+    ``gains`` are the norms that a scale can be folded into. A norm whose gain is 1 + weight is none of them, nor is one
+    that feeds the residual stream as well. ``pairs``: layers return their hidden states as the first of a tuple.
+    ``experts``: what checkpoints call an expert's gate, up and down projection, where there are experts.
+    """
+
+    cls: str
+    kind: Kind = "decoder"
+    gains: Gains = ()
+    pairs: bool = False
+    experts: tuple[str, str, str] | None = None
+
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family("LlamaForCausalLM", gains=_PRE_NORM),
+    "mistral": Family("MistralForCausalLM", gains=_PRE_NORM),
+    "qwen2": Family("Qwen2ForCausalLM", gains=_PRE_NORM),
+    "qwen3": Family("Qwen3ForCausalLM", gains=_PRE_NORM),
+    "phi3": Family(
+        "Phi3ForCausalLM",
+        gains=(("input_layernorm", ("self_attn.qkv_proj",)), ("post_attention_layernorm", ("mlp.gate_up_proj",))),
+    ),
+    "mixtral": Family("MixtralForCausalLM", gains=(("input_layernorm", _QKV),), experts=("w1", "w3", "w2")),
+    "qwen3_moe": Family(
+        "Qwen3MoeForCausalLM",
+        gains=(("input_layernorm", _QKV),),
+        experts=("gate_proj", "up_proj", "down_proj"),
+    ),
+    "gemma2": Family("Gemma2ForCausalLM"),
+    "gemma3_text": Family("Gemma3ForCausalLM"),
+    "cohere": Family("CohereForCausalLM", gains=(("input_layernorm", (*_QKV, *_GATE_UP)),)),
+    "gpt2": Family("GPT2LMHeadModel", gains=(("ln_1", ("attn.c_attn",)), ("ln_2", ("mlp.c_fc",)))),
+    "gptj": Family(
+        "GPTJForCausalLM",
+        gains=(("ln_1", ("attn.q_proj", "attn.k_proj", "attn.v_proj", "mlp.fc_in")),),
+        pairs=True,
+    ),
+    "gpt_neox": Family(
+        "GPTNeoXForCausalLM",
+        gains=(
+            ("input_layernorm", ("attention.query_key_value",)),
+            ("post_attention_layernorm", ("mlp.dense_h_to_4h",)),
+        ),
+    ),
+    "opt": Family("OPTForCausalLM"),
+    "bloom": Family("BloomForCausalLM", pairs=True),
+    "falcon": Family("FalconForCausalLM", pairs=True),
+    "mpt": Family(
+        "MptForCausalLM",
+        gains=(("norm_1", ("attn.Wqkv",)), ("norm_2", ("ffn.up_proj",))),
+        pairs=True,
+    ),
+    "bert": Family("BertModel", "encoder"),
+    "roberta": Family("RobertaModel", "encoder"),
+    "distilbert": Family("DistilBertModel", "encoder"),
+    "mpnet": Family("MPNetModel", "encoder", pairs=True),
+    "deberta-v2": Family("DebertaV2Model", "encoder", pairs=True),
+}
+"""By the ``model_type`` of their config."""
+
+
+def supported() -> str:
+    """Every class that is supported, in words."""
+    decoders = [family.cls for family in FAMILIES.values() if family.kind == "decoder"]
+    encoders = [f"{family.cls} (with any head)" for family in FAMILIES.values() if family.kind == "encoder"]
+    return ", ".join([*decoders, *encoders])

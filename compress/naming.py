@@ -1,0 +1,39 @@
+"""How a checkpoint's tensor names become those of the transformers module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Ends of names that old checkpoints store, though the module computes them.
+_COMPUTED = ("rotary_emb.inv_freq", "position_ids", "masked_bias", "attn.bias", "attention.bias")
+_RENAMED = {"embed_out.": "lm_head.", ".block_sparse_moe.": ".mlp."}
+"""Parts of names that checkpoints store, and what transformers 5 calls them."""
+
+
+def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str) -> dict[str, str]:
+    """For each of the module's tensors the checkpoint's name of it, if it has one.
+
+    The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
+    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``.
+    """
+    modern = {_modern(name): name for name in stored}
+    found = {}
+    for name in wanted:
+        for candidate in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
+            if candidate in modern:
+                found[name] = modern[candidate]
+                break
+    return found
+
+
+def leftover(stored: Iterable[str], used: Iterable[str]) -> list[str]:
+    """The checkpoint's tensors that nothing uses, but for those that every module computes for itself."""
+    taken = set(used)
+    return [name for name in stored if name not in taken and not name.endswith(_COMPUTED)]
+
+
+def _modern(name: str) -> str:
+    for old, new in _RENAMED.items():
+        name = name.replace(old, new)
+    stem, _, last = name.rpartition(".")
+    return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }" if "Norm" in stem else name

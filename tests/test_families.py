@@ -1,0 +1,255 @@
+"""Every family with every technique on every target: one table, from which ``docs/families.md`` is written as well.
+
+A new family is a row of `FAMILIES`. Each cell is run: it works, or is refused for the reason in `REFUSED`. After a
+change of the table, write the page again with ``python -P tests/test_families.py``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import onnxruntime_genai as genai
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForCausalLM
+
+from compress.compression import Calibration, compress_model, settle
+from compress.errors import UsageError
+from compress.export.target import find_target
+from compress.inputs import LayerInputs
+from compress.layout import layer_list
+from compress.model import Model
+from compress.pipeline import Pipeline
+from compress.progress import Silent
+from compress.walk import walk_blocks
+
+DOCS = Path(__file__).parent.parent / "docs" / "families.md"
+TOKENS = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(1))
+"""Longer than the sliding windows below."""
+
+HEADS = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.1}
+"""Two heads of 64."""
+WIDE = {**HEADS, "intermediate_size": 192, "max_position_embeddings": 128}
+GROUPED = {**WIDE, "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}
+WINDOW = {"sliding_window": 16}
+OLD = {"n_embd": 128, "n_layer": 2, "n_head": 2, "n_inner": 192, "n_positions": 128, "initializer_range": 0.1}
+FALCON = {**HEADS, "ffn_hidden_size": 192}
+FAMILIES = {
+    "Llama": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
+    "Mistral, with a window": ("MistralForCausalLM", {**GROUPED, **WINDOW}),
+    "Qwen2": ("Qwen2ForCausalLM", GROUPED),
+    "Qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 64, "hidden_size": 128}),
+    "Phi-3, with a window": ("Phi3ForCausalLM", {**GROUPED, **WINDOW, "original_max_position_embeddings": 128}),
+    "Mixtral, with a window": ("MixtralForCausalLM", {**GROUPED, **WINDOW, "num_local_experts": 4}),
+    "Qwen3-MoE": (
+        "Qwen3MoeForCausalLM",
+        {**GROUPED, "hidden_size": 128, "head_dim": 64, "num_experts": 4, "num_experts_per_tok": 2,
+         "moe_intermediate_size": 64},
+    ),
+    "Gemma 2": ("Gemma2ForCausalLM", {**GROUPED, **WINDOW, "head_dim": 64, "query_pre_attn_scalar": 64}),
+    "Gemma 3": (
+        "Gemma3ForCausalLM",
+        {**GROUPED, **WINDOW, "head_dim": 64, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    "Command-R": ("CohereForCausalLM", GROUPED),
+    "GPT-2": ("GPT2LMHeadModel", OLD),
+    "GPT-J": ("GPTJForCausalLM", {**OLD, "rotary_dim": 32}),
+    "GPT-NeoX": ("GPTNeoXForCausalLM", WIDE),
+    "OPT": ("OPTForCausalLM", {**HEADS, "ffn_dim": 192, "word_embed_proj_dim": 128, "max_position_embeddings": 128}),
+    "BLOOM": ("BloomForCausalLM", HEADS),
+    "Falcon, one KV head": ("FalconForCausalLM", {**FALCON, "new_decoder_architecture": False, "multi_query": True}),
+    "Falcon, new": (
+        "FalconForCausalLM",
+        {**FALCON, "hidden_size": 256, "num_attention_heads": 4, "new_decoder_architecture": True, "num_kv_heads": 2},
+    ),
+    "Falcon, ALiBi": (
+        "FalconForCausalLM",
+        {**FALCON, "alibi": True, "multi_query": False, "parallel_attn": False, "bias": True},
+    ),
+    "MPT": ("MptForCausalLM", {"d_model": 128, "n_heads": 2, "n_layers": 2, "initializer_range": 0.1}),
+    "BERT": ("BertModel", WIDE),
+    "RoBERTa": ("RobertaModel", WIDE),
+    "DistilBERT": ("DistilBertModel", {"dim": 128, "hidden_dim": 192, "n_heads": 2, "n_layers": 2}),
+    "MPNet": ("MPNetModel", {**WIDE, "pad_token_id": 1}),
+    "DeBERTa-v2": (
+        "DebertaV2Model",
+        {**WIDE, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
+         "position_biased_input": False, "share_att_key": True, "norm_rel_ebd": "layer_norm"},
+    ),
+}  # fmt: skip
+PASSES = {
+    "fp16": "fp16",
+    "int8": "int8:fallback=1.0",
+    "int4": "int4:group=64",
+    "lowrank": "lowrank:rank=0.4",
+    "prune": "prune:ratio=0.5",
+    "sparse24": "sparse24",
+    "fuse": "fuse",
+}
+TARGETS = ("hf", "ort-cpu")
+INTEGERS = ("int8", "int4")
+ODD = "transformers' own {}, of which compressed-tensors loads no integers"
+ALL_AT_ONCE = "the MLP channels of a {} can't be dropped one by one"
+REFUSED = {
+    (None, "lowrank", "hf"): r"hf can't hold what lowrank produces \(Factored\)",
+    (None, "fuse", "hf"): "hf has no graph for fuse to change",
+    **{("GPT-2", word, "hf"): f"the linears of a gpt2 are {ODD.format('Conv1D')}" for word in INTEGERS},
+    **{
+        (family, word, "hf"): f"the linears of a falcon are {ODD.format('FalconLinear')}"
+        for family in ("Falcon, one KV head", "Falcon, new", "Falcon, ALiBi")
+        for word in INTEGERS
+    },
+    ("DeBERTa-v2", None, "ort-cpu"): "no graph of deberta-v2 models is known",
+    ("Mixtral, with a window", "prune", None): ALL_AT_ONCE.format("MixtralForCausalLM"),
+    ("Qwen3-MoE", "prune", None): ALL_AT_ONCE.format("Qwen3MoeForCausalLM"),
+    ("BLOOM", "prune", None): "the config of a BloomForCausalLM can't say a narrower MLP",
+    ("MPT", "prune", None): "the config of a MptForCausalLM can't say a narrower MLP",
+}
+"""What is said where a cell doesn't work; None stands for every family, or every target."""
+EVERY = [(family, word) for family in FAMILIES for word in PASSES]
+
+
+def refusal(family, word, target):
+    """The reason that a cell doesn't work, or None."""
+    keys = ((family, word, target), (None, word, target), (family, word, None), (family, None, target))
+    return next((REFUSED[key] for key in keys if key in REFUSED), None)
+
+
+@pytest.fixture(scope="session")
+def path_of(random_model):
+    """``path_of(family)``: its model, made once."""
+
+    @cache
+    def make(family):
+        name, options = FAMILIES[family]
+        return random_model(name, **options)
+
+    return make
+
+
+def loaded(path, kind):
+    """A checkpoint as its user loads it."""
+    loader = AutoModelForCausalLM if kind == "decoder" else AutoModel
+    return loader.from_pretrained(path, dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family):
+    """Read as transformers reads it, and walked layer by layer to the same hidden states."""
+    monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
+    model = Model.open(str(path_of(family)))
+    module, seen = loaded(path_of(family), model.kind), []
+    layer_list(module)[1][-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    for _, inputs in walk_blocks(model, TOKENS, Silent()):
+        if isinstance(inputs, LayerInputs):
+            walked = inputs.states
+    with torch.inference_mode():
+        module(input_ids=TOKENS, attention_mask=torch.ones_like(TOKENS))
+    expected = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+    assert torch.allclose(torch.cat(walked), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "word"), EVERY)
+def test_every_cell(path_of, tmp_path, family, word):
+    """Refused before the work; or made, read back by transformers as it is meant, and exported to the same numbers."""
+    model, pipeline = Model.open(str(path_of(family))), Pipeline.parse(PASSES[word])
+    made = None
+    for target in map(find_target, TARGETS):
+        if reason := refusal(family, word, target.name):
+            with pytest.raises(UsageError, match=reason) as error:
+                target.check(pipeline.passes)
+                settle(model, pipeline, target.holds)
+            assert error.value.exit_code == 2
+            continue
+        target.check(pipeline.passes)
+        assert settle(model, pipeline, target.holds)
+        if made is None:  # one variant serves every target that holds it
+            made = compress_model(model, pipeline, target.holds, tmp_path, calibration, 0, Silent())
+        if target.name == "hf":
+            check_reading(made, word)
+        artifact = tmp_path / target.folder
+        artifact.mkdir(exist_ok=True)
+        target.export(made, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
+        if word == "fuse" and made.kind == "decoder":
+            check_generating(made, artifact)
+
+
+def calibration():
+    """Random text."""
+    return Calibration(TOKENS, "test")
+
+
+def check_reading(made, word):
+    """transformers reads a variant to the very numbers that it holds, and to others than before."""
+    module = made.torch_module()
+    with torch.inference_mode():
+        ours = (module if made.kind == "decoder" else module.base_model)(input_ids=TOKENS)[0]
+        theirs = loaded(made.path, made.kind)(input_ids=TOKENS)[0]
+    bound = 0.25 if word == "int8" and made.kind == "encoder" else 1e-4  # an encoder's inputs are rounded too
+    assert (ours - theirs).norm() <= bound * ours.norm()
+    assert made.manifest.weights
+
+
+def check_generating(made, artifact):
+    """onnxruntime-genai generates from an artifact as it is what torch generates."""
+    model = genai.Model(str(artifact))
+    parameters = genai.GeneratorParams(model)
+    parameters.set_search_options(max_length=24, do_sample=False)
+    generator = genai.Generator(model, parameters)
+    generator.append_tokens(TOKENS[:1, :8].int().numpy())
+    while not generator.is_done():
+        generator.generate_next_token()
+    expected = made.torch_module().generate(TOKENS[:1, :8], max_length=24, do_sample=False, pad_token_id=2)[0].tolist()
+    assert list(generator.get_sequence(0)) == expected[: expected.index(1) if 1 in expected else None]  # 1 ends a text
+
+
+REASONS = {
+    "GPT-NeoX": {"use_parallel_residual": False},
+    "OPT": {"do_layer_norm_before": False},
+    "GPT-2": {"scale_attn_by_inverse_layer_idx": True},
+    "BLOOM": {"apply_residual_connection_post_layernorm": True},
+    "MPT": {"attn_config": {"clip_qkv": 0.5}},
+    "Qwen3-MoE": {"mlp_only_layers": [0]},
+}
+"""Settings that no graph is known of."""
+
+
+@pytest.mark.parametrize("family", REASONS)
+def test_a_setting_that_no_graph_is_known_of_is_refused(random_model, family):
+    name, options = FAMILIES[family]
+    model = Model.open(str(random_model(name, **{**options, **REASONS[family]})))
+    setting = next(iter(REASONS[family]))
+    with pytest.raises(UsageError, match=f"ort-cpu: no graph of .* models with {setting}.* is known; --target hf"):
+        settle(model, Pipeline.parse("int8"), find_target("ort-cpu").holds)
+
+
+def page():
+    """The page of the docs."""
+    head = [f"`{word}`" for word in PASSES]
+    lines = [
+        "# Which families go with what",
+        "",
+        "✓ works; a number is a reason below, for which it is refused before any weight is read.",
+        "`tests/test_families.py` runs every cell on tiny models of realistic shape, and writes this page: the variant",
+        "is made, transformers reads it back to the same logits, and an export passes the parity gate.",
+        "",
+    ]
+    reasons = list(dict.fromkeys(REFUSED.values()))
+    for target in TARGETS:
+        lines += [f"Target `{target}`:", "", f"| family | {' | '.join(head)} |", "| --- |" + " --- |" * len(PASSES)]
+        for family in FAMILIES:
+            found = [refusal(family, word, target) for word in PASSES]
+            cells = ["✓" if reason is None else str(reasons.index(reason) + 1) for reason in found]
+            lines.append(f"| {family} | {' | '.join(cells)} |")
+        lines.append("")
+    lines += [f"{i}. {reason.replace(chr(92), '')}" for i, reason in enumerate(reasons, 1)]
+    return "\n".join([*lines, ""])
+
+
+def test_the_docs_say_so():
+    assert DOCS.read_text() == page(), "write the page again: python -P tests/test_families.py"
+
+
+if __name__ == "__main__":
+    DOCS.write_text(page())
