@@ -21,6 +21,7 @@ from compress.inputs import LayerInputs
 from compress.layout import layer_list
 from compress.model import Model
 from compress.pipeline import Pipeline
+from compress.prediction import Sketch, predict
 from compress.progress import Silent
 from compress.walk import walk_blocks
 
@@ -31,7 +32,7 @@ TOKENS = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(
 HEADS = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.1}
 """Two heads of 64."""
 WIDE = {**HEADS, "intermediate_size": 192, "max_position_embeddings": 128}
-GROUPED = {**WIDE, "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}
+GROUPED = {**WIDE, "head_dim": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
 WINDOW = {"sliding_window": 16}
 OLD = {"n_embd": 128, "n_layer": 2, "n_head": 2, "n_inner": 192, "n_positions": 128, "initializer_range": 0.1}
 FALCON = {**HEADS, "ffn_hidden_size": 192}
@@ -39,18 +40,20 @@ FAMILIES = {
     "Llama": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
     "Mistral, with a window": ("MistralForCausalLM", {**GROUPED, **WINDOW}),
     "Qwen2": ("Qwen2ForCausalLM", GROUPED),
-    "Qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 64, "hidden_size": 128}),
+    "Qwen3": ("Qwen3ForCausalLM", GROUPED),
     "Phi-3, with a window": ("Phi3ForCausalLM", {**GROUPED, **WINDOW, "original_max_position_embeddings": 128}),
-    "Mixtral, with a window": ("MixtralForCausalLM", {**GROUPED, **WINDOW, "num_local_experts": 4}),
+    "Mixtral, with a window": (
+        "MixtralForCausalLM",
+        {**GROUPED, **WINDOW, "num_local_experts": 4, "intermediate_size": 64},
+    ),
     "Qwen3-MoE": (
         "Qwen3MoeForCausalLM",
-        {**GROUPED, "hidden_size": 128, "head_dim": 64, "num_experts": 4, "num_experts_per_tok": 2,
-         "moe_intermediate_size": 64},
+        {**GROUPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
     ),
-    "Gemma 2": ("Gemma2ForCausalLM", {**GROUPED, **WINDOW, "head_dim": 64, "query_pre_attn_scalar": 64}),
+    "Gemma 2": ("Gemma2ForCausalLM", {**GROUPED, **WINDOW, "query_pre_attn_scalar": 64}),
     "Gemma 3": (
         "Gemma3ForCausalLM",
-        {**GROUPED, **WINDOW, "head_dim": 64, "layer_types": ["sliding_attention", "full_attention"]},
+        {**GROUPED, **WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
     ),
     "Command-R": ("CohereForCausalLM", GROUPED),
     "GPT-2": ("GPT2LMHeadModel", OLD),
@@ -166,6 +169,8 @@ def test_every_cell(path_of, tmp_path, family, word):
         assert settle(model, pipeline, target.holds)
         if made is None:  # one variant serves every target that holds it
             made = compress_model(model, pipeline, target.holds, tmp_path, calibration, 0, Silent())
+            predicted = predict(Sketch.read(path_of(family)), pipeline, target.holds)
+            assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
         if target.name == "hf":
             check_reading(made, word)
         artifact = tmp_path / target.folder
