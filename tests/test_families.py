@@ -20,6 +20,8 @@ from compress.export.target import find_target
 from compress.inputs import LayerInputs
 from compress.layout import layer_list
 from compress.model import Model
+from compress.passes.int8 import with_dynamic_inputs
+from compress.passes.smoothing import SmoothQuant, smooth
 from compress.pipeline import Pipeline
 from compress.prediction import Sketch, predict
 from compress.progress import Silent
@@ -151,6 +153,31 @@ def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family)
         module(input_ids=TOKENS, attention_mask=torch.ones_like(TOKENS))
     expected = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
     assert torch.allclose(torch.cat(walked), expected, atol=1e-5)
+
+
+FOLDS = {
+    "Llama": 4, "Mistral, with a window": 4, "Qwen2": 4, "Qwen3": 4, "Phi-3, with a window": 2, "Gemma 2": 2,
+    "Gemma 3": 2, "Command-R": 3, "Mixtral, with a window": 2, "Qwen3-MoE": 2, "GPT-2": 2, "GPT-J": 2, "GPT-NeoX": 2,
+    "OPT": 1, "MPT": 2, "BERT": 1, "RoBERTa": 1, "DistilBERT": 1, "MPNet": 1, "DeBERTa-v2": 1,
+}  # fmt: skip
+"""How many places a layer offers where activation ranges can be folded into what makes them."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, family):
+    wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
+    monkeypatch.setattr("compress.passes.smoothing._best_scale", wild)
+    monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
+    for block, inputs in walk_blocks(Model.open(str(path_of(family))), TOKENS, Silent()):
+        if block.role == "layer":
+            assert len(block.folds) == FOLDS.get(family, 0)
+            block.vectors |= {name: vector + 0.1 for name, vector in block.vectors.items()}  # biases start as zeros
+            inputs.refresh()
+            before, weights = inputs.forward(0, {}), dict(block.weights)
+            smooth(block, inputs, SmoothQuant(with_dynamic_inputs))
+            inputs.refresh()
+            assert (inputs.forward(0, {}) - before).norm() <= 1e-5 * before.norm()
+            assert any(block.weights[name] is not weight for name, weight in weights.items()) == bool(block.folds)
 
 
 @pytest.mark.parametrize(("family", "word"), EVERY)
