@@ -5,7 +5,8 @@ A module opened so computes the same, has the names that checkpoints store, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from compress.layout import linears
 
+_NUMBER = re.compile(r"\d+")
+_TOGETHER = 16
+"""Stages side by side whose statistics are in memory together."""
 Names = tuple[str, str, str]
 """What checkpoints call an expert's gate, up and down projection."""
 
@@ -66,3 +70,14 @@ def routed(module: nn.Module, prefix: str = "") -> frozenset[str]:
     start = f"{prefix}." if prefix else ""
     found = {f"{start}{name}": child for name, child in module.named_modules() if isinstance(child, Experts)}
     return frozenset(weight for name, child in found.items() for weight in linears(child, name))
+
+
+def waves(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Stages in the order in which they run, those together that run side by side: the same ones of several experts.
+
+    Their statistics are taken in one pass, of so many stages that these fit into memory.
+    """
+    alike: dict[str, list[tuple[str, ...]]] = {}
+    for stage in stages:
+        alike.setdefault(_NUMBER.sub("*", stage[0].partition(".experts.")[2]) or stage[0], []).append(stage)
+    return [same[i : i + _TOGETHER] for same in alike.values() for i in range(0, len(same), _TOGETHER)]

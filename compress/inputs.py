@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,15 +13,13 @@ from torch.func import functional_call
 
 from compress.block import Block
 from compress.contract import Statistic
-from compress.experts import routed
-from compress.layout import linears, other_way, turned
+from compress.experts import routed, waves
+from compress.filling import fill, local_tensors
+from compress.layout import linears
 from compress.machine import release_memory
 from compress.precision import fast_products, waiting
 from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
 
-_NUMBER = re.compile(r"\d+")
-_TOGETHER = 16
-"""Stages side by side whose statistics are in memory together."""
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """What a layer is called with besides its hidden states: masks, positions."""
 
@@ -67,17 +64,6 @@ class BlockInputs:
                 yield here, stats[here[0]]
         for name in left:
             yield [name], None
-
-
-def waves(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
-    """Stages in the order in which they run, those together that run side by side: the same ones of several experts.
-
-    Their statistics are taken in one pass, of so many stages that these fit into memory.
-    """
-    alike: dict[str, list[tuple[str, ...]]] = {}
-    for stage in stages:
-        alike.setdefault(_NUMBER.sub("*", stage[0].partition(".experts.")[2]) or stage[0], []).append(stage)
-    return [same[i : i + _TOGETHER] for same in alike.values() for i in range(0, len(same), _TOGETHER)]
 
 
 class LayerInputs(BlockInputs):
@@ -166,7 +152,7 @@ class LayerInputs(BlockInputs):
 
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
-        local = _local(self.layer, self.block, parameters)
+        local = local_tensors(self.layer, self.block, parameters)
         args, kwargs = self.calls[len(self.states[batch])]
         return _hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
@@ -255,31 +241,6 @@ class LayerInputs(BlockInputs):
 
 class _SeenEnough(Exception):  # noqa: N818 -- it ends a forward pass early and is no error
     """Every input that was asked for has come by."""
-
-
-def fill(layer: nn.Module, block: Block) -> None:
-    """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
-    state = {name: weight.dequantize() for name, weight in block.weights.items()}
-    state |= {name: vector.float() for name, vector in block.vectors.items()}
-    local, other = _local(layer, block, state), turned(layer, block.name)
-    for name, held in layer.state_dict().items():
-        if name in local and local[name].shape != held.shape:  # which no state dict may change
-            owner, _, attribute = name.rpartition(".")
-            module = layer.get_submodule(owner)
-            setattr(module, attribute, nn.Parameter(local[name]))
-            if f"{block.name}.{name}" in other:
-                module.nf = local[name].shape[1]  # type: ignore[assignment]  # such a linear shapes its outputs by it
-    layer.load_state_dict(local, assign=True)
-    layer.requires_grad_(False)
-
-
-def _local(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a block by their names in the layer, the way round that it stores them."""
-    other = turned(layer, block.name)
-    return {
-        name.removeprefix(f"{block.name}."): other_way(tensor) if name in other else tensor
-        for name, tensor in tensors.items()
-    }
 
 
 def token_error(output: Tensor, exact: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What mobius 0.1.0 leaves out of its graphs, put in: padding on either side, sliding windows, RoBERTa's positions.
+"""What mobius 0.1.0 leaves out of its graphs, put in: padding on either side, windows, positions, biases of scores.
 
 Each of these is proved by the parity gate; a version of mobius that does them itself makes the mend needless.
 """
@@ -40,7 +40,7 @@ def mend(model: ir.Model, config: PretrainedConfig) -> None:
     mask, grouped = _attention_mask(graph, ids), nodes[0].op_type == "GroupQueryAttention"
     windows = _windows(config, len(nodes))
     if config.model_type == "gemma3_text":
-        _scale_and_rotate(tape, nodes, config, windows)
+        _scale_and_rotate(tape, nodes, config)
     biases = None
     if (falling := slopes(config)) is not None:
         biases = _falling(tape, mask, falling)
@@ -56,22 +56,23 @@ def mend(model: ir.Model, config: PretrainedConfig) -> None:
         graph.initializers.add(value)
 
 
-def _scale_and_rotate(tape: Tape, nodes: list[ir.Node], config: PretrainedConfig, windows: list[int]) -> None:
+def _scale_and_rotate(tape: Tape, nodes: list[ir.Node], config: PretrainedConfig) -> None:
     """Gemma 3 scales by a number of its own; and layers without a window rotate more slowly than those with one.
 
     Where attention rotates, mobius gives every layer the angles of the first.
     """
     from transformers.models.gemma3.modeling_gemma3 import Gemma3RotaryEmbedding
 
-    kind: Any = Gemma3RotaryEmbedding
-    rotary = kind(config)
+    make: Any = Gemma3RotaryEmbedding
+    rotary = make(config)
     angles = torch.outer(torch.arange(longest_input(config)), rotary.full_attention_inv_freq)
-    tables = [turn(angles) * rotary.full_attention_attention_scaling for turn in (torch.cos, torch.sin)]
-    for node, window in zip(nodes, windows, strict=True):
+    scaling = rotary.full_attention_attention_scaling
+    tables = [_constant(tape, (turn(angles) * scaling).numpy()) for turn in (torch.cos, torch.sin)]
+    for node, kind in zip(nodes, config.layer_types, strict=True):
         node.attributes["scale"] = ir.AttrFloat32("scale", config.query_pre_attn_scalar**-0.5)
-        if node.op_type == "GroupQueryAttention" and not window:
+        if node.op_type == "GroupQueryAttention" and kind == "full_attention":
             for i, table in zip(_ANGLES, tables, strict=True):
-                node.replace_input_with(i, _constant(tape, table.numpy()))
+                node.replace_input_with(i, table)
 
 
 def _falling(tape: Tape, mask: ir.Value, falling: Tensor) -> ir.Value:

@@ -20,7 +20,10 @@ from compress.export.target import find_target
 from compress.inputs import LayerInputs
 from compress.layout import layer_list
 from compress.model import Model
+from compress.passes.int8 import with_dynamic_inputs
+from compress.passes.smoothing import SmoothQuant, smooth
 from compress.pipeline import Pipeline
+from compress.prediction import Sketch, predict
 from compress.progress import Silent
 from compress.walk import walk_blocks
 
@@ -31,7 +34,7 @@ TOKENS = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(
 HEADS = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.1}
 """Two heads of 64."""
 WIDE = {**HEADS, "intermediate_size": 192, "max_position_embeddings": 128}
-GROUPED = {**WIDE, "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}
+GROUPED = {**WIDE, "head_dim": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
 WINDOW = {"sliding_window": 16}
 OLD = {"n_embd": 128, "n_layer": 2, "n_head": 2, "n_inner": 192, "n_positions": 128, "initializer_range": 0.1}
 FALCON = {**HEADS, "ffn_hidden_size": 192}
@@ -39,18 +42,20 @@ FAMILIES = {
     "Llama": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
     "Mistral, with a window": ("MistralForCausalLM", {**GROUPED, **WINDOW}),
     "Qwen2": ("Qwen2ForCausalLM", GROUPED),
-    "Qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 64, "hidden_size": 128}),
+    "Qwen3": ("Qwen3ForCausalLM", GROUPED),
     "Phi-3, with a window": ("Phi3ForCausalLM", {**GROUPED, **WINDOW, "original_max_position_embeddings": 128}),
-    "Mixtral, with a window": ("MixtralForCausalLM", {**GROUPED, **WINDOW, "num_local_experts": 4}),
+    "Mixtral, with a window": (
+        "MixtralForCausalLM",
+        {**GROUPED, **WINDOW, "num_local_experts": 4, "intermediate_size": 64},
+    ),
     "Qwen3-MoE": (
         "Qwen3MoeForCausalLM",
-        {**GROUPED, "hidden_size": 128, "head_dim": 64, "num_experts": 4, "num_experts_per_tok": 2,
-         "moe_intermediate_size": 64},
+        {**GROUPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
     ),
-    "Gemma 2": ("Gemma2ForCausalLM", {**GROUPED, **WINDOW, "head_dim": 64, "query_pre_attn_scalar": 64}),
+    "Gemma 2": ("Gemma2ForCausalLM", {**GROUPED, **WINDOW, "query_pre_attn_scalar": 64}),
     "Gemma 3": (
         "Gemma3ForCausalLM",
-        {**GROUPED, **WINDOW, "head_dim": 64, "layer_types": ["sliding_attention", "full_attention"]},
+        {**GROUPED, **WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
     ),
     "Command-R": ("CohereForCausalLM", GROUPED),
     "GPT-2": ("GPT2LMHeadModel", OLD),
@@ -150,6 +155,31 @@ def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family)
     assert torch.allclose(torch.cat(walked), expected, atol=1e-5)
 
 
+FOLDS = {
+    "Llama": 4, "Mistral, with a window": 4, "Qwen2": 4, "Qwen3": 4, "Phi-3, with a window": 2, "Gemma 2": 2,
+    "Gemma 3": 2, "Command-R": 3, "Mixtral, with a window": 2, "Qwen3-MoE": 2, "GPT-2": 2, "GPT-J": 2, "GPT-NeoX": 2,
+    "OPT": 1, "MPT": 2, "BERT": 1, "RoBERTa": 1, "DistilBERT": 1, "MPNet": 1, "DeBERTa-v2": 1,
+}  # fmt: skip
+"""How many places a layer offers where activation ranges can be folded into what makes them."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, family):
+    wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
+    monkeypatch.setattr("compress.passes.smoothing._best_scale", wild)
+    monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
+    for block, inputs in walk_blocks(Model.open(str(path_of(family))), TOKENS, Silent()):
+        if block.role == "layer":
+            assert len(block.folds) == FOLDS.get(family, 0)
+            block.vectors |= {name: vector + 0.1 for name, vector in block.vectors.items()}  # biases start as zeros
+            inputs.refresh()
+            before, weights = inputs.forward(0, {}), dict(block.weights)
+            smooth(block, inputs, SmoothQuant(with_dynamic_inputs))
+            inputs.refresh()
+            assert (inputs.forward(0, {}) - before).norm() <= 1e-5 * before.norm()
+            assert any(block.weights[name] is not weight for name, weight in weights.items()) == bool(block.folds)
+
+
 @pytest.mark.parametrize(("family", "word"), EVERY)
 def test_every_cell(path_of, tmp_path, family, word):
     """Refused before the work; or made, read back by transformers as it is meant, and exported to the same numbers."""
@@ -166,6 +196,8 @@ def test_every_cell(path_of, tmp_path, family, word):
         assert settle(model, pipeline, target.holds)
         if made is None:  # one variant serves every target that holds it
             made = compress_model(model, pipeline, target.holds, tmp_path, calibration, 0, Silent())
+            predicted = predict(Sketch.read(path_of(family)), pipeline, target.holds)
+            assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
         if target.name == "hf":
             check_reading(made, word)
         artifact = tmp_path / target.folder

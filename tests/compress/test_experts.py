@@ -7,8 +7,8 @@ from transformers import AutoModelForCausalLM
 from compress.compression import Calibration, compress_model, settle
 from compress.contract import Capability, Statistic
 from compress.errors import UsageError
+from compress.experts import waves
 from compress.export.target import find_target
-from compress.inputs import waves
 from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.progress import Silent

@@ -1,0 +1,35 @@
+"""Giving a layer of the module the tensors that its block holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from compress.block import Block
+from compress.layout import other_way, turned
+
+
+def fill(layer: nn.Module, block: Block) -> None:
+    """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
+    state = {name: weight.dequantize() for name, weight in block.weights.items()}
+    state |= {name: vector.float() for name, vector in block.vectors.items()}
+    local, other = local_tensors(layer, block, state), turned(layer, block.name)
+    for name, held in layer.state_dict().items():
+        if name in local and local[name].shape != held.shape:  # which no state dict may change
+            owner, _, attribute = name.rpartition(".")
+            module = layer.get_submodule(owner)
+            setattr(module, attribute, nn.Parameter(local[name]))
+            if f"{block.name}.{name}" in other:
+                module.nf = local[name].shape[1]  # type: ignore[assignment]  # such a linear shapes its outputs by it
+    layer.load_state_dict(local, assign=True)
+    layer.requires_grad_(False)
+
+
+def local_tensors(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a block by their names in the layer, the way round that it stores them."""
+    other = turned(layer, block.name)
+    return {
+        name.removeprefix(f"{block.name}."): other_way(tensor) if name in other else tensor
+        for name, tensor in tensors.items()
+    }
