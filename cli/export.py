@@ -43,6 +43,8 @@ def command(
     console = Console()
     runtime = find_target(target)
     variant = Variant.open(path)
+    if runtime.folder and shard_bytes is not None:
+        raise UsageError("--max-shard-size is for checkpoints, which --target hf writes")
     if not runtime.folder or checkpoint_format is not None:
         runtime = runtime.with_format(checkpoint_format or variant.manifest.format)
     weights = variant.manifest.weights

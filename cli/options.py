@@ -33,7 +33,7 @@ merge = click.option(
 )
 checkpoint_format = click.option(
     "--format", "checkpoint_format", metavar="FORMAT",
-    help="Of the checkpoint, for --target hf, such as gptq or awq.  [default: compressed-tensors]",
+    help="Of the checkpoint, for --target hf, such as gptq or awq.  [default: compressed-tensors, or a variant's own]",
 )  # fmt: skip
 max_shard_size = click.option(
     "--max-shard-size", "shard_bytes", metavar="SIZE", callback=_parse_size,

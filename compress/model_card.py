@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
+from compress.format import find_format
 from compress.inspection import layers_of, notices, total
 from compress.manifest import DEFAULT_FORMAT, Manifest
 
@@ -79,10 +80,18 @@ def write_card(directory: Path, manifest: Manifest) -> None:
         "## Loading",
         "",
         _PRODUCTS if products else _TRANSFORMERS[source.kind],
-        *([f"The checkpoint is in format {manifest.format}.", ""] if manifest.format != DEFAULT_FORMAT else []),
+        *_format(manifest),
         _ONNX[source.kind],
     ]
     (directory / "README.md").write_text("\n".join(lines))
+
+
+def _format(manifest: Manifest) -> list[str]:
+    """Which format the checkpoint is in, where it is not the usual one, and what transformers needs for it."""
+    if manifest.format == DEFAULT_FORMAT:
+        return []
+    needed = " and ".join(find_format(manifest.format).reader)
+    return [f"The checkpoint is in format {manifest.format}, for which transformers needs {needed}.", ""]
 
 
 def _losses(manifest: Manifest) -> list[str]:

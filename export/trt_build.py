@@ -100,7 +100,7 @@ def build_engine(folder: Path, wanted: Sequence[Profile], sparse: bool) -> None:
     for each in wanted:
         profile = builder.create_optimization_profile()
         for name in each.best:
-            profile.set_shape(name, each.least[name], each.best[name], each.most[name])
+            profile.set_shape(name, *(trt.Dims(list(side[name])) for side in (each.least, each.best, each.most)))
         config.add_optimization_profile(profile)
     timings = folder / TIMINGS
     cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")

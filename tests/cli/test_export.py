@@ -89,13 +89,18 @@ def test_other_files_of_the_same_checkpoint_need_a_place(made, inside, tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "again").glob("model-*-of-*.safetensors"))) > 3
     assert inside("export", path, "--target", "hf").returncode == 0
+    done = inside("export", path, "--max-shard-size", "30KB")
+    assert (done.returncode, "--max-shard-size is for checkpoints" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["-p", "int4", "--target", "hf", "--format", "gptq"], "format gptq can't hold embeddings in integers"),
-        (["-p", f"{INT4}:mixed=4.5", "--target", "hf", "--format", "gptq"], "mixed shares bits out"),
+        (
+            ["-p", f"{INT4}:mixed=4.5", "--target", "hf", "--format", "gptq"],
+            "or make the variant for --target hf without --format and export it then",
+        ),
         (["-p", INT4, "--target", "hf", "--format", "gpqt"], "unknown format 'gpqt'; did you mean 'gptq'?"),
         (["-p", INT4, "--format", "gptq"], "--format is for --target hf; ort-cpu has one of its own"),
         (["-p", INT4, "--max-shard-size", "2 parsec"], "'2 parsec' is no size; write it like 2GB or 500MiB"),
