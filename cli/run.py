@@ -163,8 +163,10 @@ def _check_weights(model: Model, pipeline: Pipeline, runtime: Target, merge: boo
     try:
         weights = predict(Sketch(model.built), pipeline, runtime.holds).weights
     except UsageError as error:
+        holder = f"{runtime.name} (format {runtime.format.name})"
         raise UsageError(
-            f"{runtime.name}, {runtime.format.name} takes what is known before the work; {error}"
+            f"{holder} has to know beforehand how every matrix will be stored; {error}, or make the variant for "
+            "--target hf without --format and export it then"
         ) from None
     held = {name: form.merged for name, form in weights.items()} if merge else weights
     runtime.check_weights(model.built, held)

@@ -13,7 +13,7 @@ from compress.weight import Quantized
 def with_half_scales(weight: Quantized, holder: str) -> Quantized:
     """Integers with their scales rounded to the nearest float16.
 
-    A scale that is too small for it becomes 0, which moves a weight by less than 1e-6. One that is too large is an
+    A scale that is too small for it becomes 0, which moves a weight by less than 4e-6. One that is too large is an
     ExportError in the name of ``holder``.
     """
     scale = weight.scale.to(torch.float16)

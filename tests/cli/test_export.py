@@ -99,7 +99,7 @@ def test_other_files_of_the_same_checkpoint_need_a_place(made, inside, tmp_path)
         (["-p", "int4", "--target", "hf", "--format", "gptq"], "format gptq can't hold embeddings in integers"),
         (
             ["-p", f"{INT4}:mixed=4.5", "--target", "hf", "--format", "gptq"],
-            "or make the variant for --target hf and export it then",
+            "or make the variant for --target hf without --format and export it then",
         ),
         (["-p", INT4, "--target", "hf", "--format", "gpqt"], "unknown format 'gpqt'; did you mean 'gptq'?"),
         (["-p", INT4, "--format", "gptq"], "--format is for --target hf; ort-cpu has one of its own"),
