@@ -88,8 +88,11 @@ def differences(card: Scorecard, last: Scorecard) -> list[str]:
         lines.append("the baseline was measured on another machine: compare ratios like decode_speedup, not speeds")
     if not _same_text(card, last):
         lines.append("the baseline was evaluated on another text: accuracy can't be compared window by window")
-    if missing := {row.name for row in _variants(last)} - {row.name for row in card.rows}:
-        lines.append(f"the baseline also has {', '.join(sorted(missing))}, which this report lacks")
+    now, then = ({row.name for row in _variants(each)} for each in (card, last))
+    if then - now:
+        lines.append(f"the baseline also has {', '.join(sorted(then - now))}, which this report lacks")
+    if now - then:
+        lines.append(f"the baseline lacks {', '.join(sorted(now - then))}, so nothing is compared there")
     return lines
 
 

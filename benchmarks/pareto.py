@@ -97,7 +97,7 @@ def _point(line: Line, cost: Cost) -> Point | None:
 
 
 def _draw_run(axes: Axes, points: Sequence[Point], best: Sequence[Point], color: str, label: str) -> None:
-    axes.plot([p.cost for p in best], [p.accuracy for p in best], color=color, linewidth=1.2, drawstyle="steps-post",
+    axes.plot([p.cost for p in best], [p.accuracy for p in best], color=color, linewidth=1.2, drawstyle="steps-pre",
               label=label)  # fmt: skip
     kinds: dict[tuple[bool, bool], list[Point]] = {}
     for point in points:
@@ -119,6 +119,7 @@ def _label(figure: Figure, axes: Axes, cost: Cost, several: bool) -> None:
     axes.set_xlabel(cost.label)
     axes.set_ylabel("accuracy retention")
     axes.grid(alpha=0.3)
+    axes.margins(x=0.1)
     axes.set_title(f"filled: nothing else is as accurate and as {cost.gain}", loc="left", fontsize="small")
     if several:
         figure.legend(loc="outside right upper", frameon=False)

@@ -118,7 +118,7 @@ def test_a_real_drop_is_found_and_no_drop_isnt(card):
 
 
 def test_what_makes_a_comparison_unsure_is_said(card):
-    now = card(torch=BASE, onnx=BASE, int8=INT8, text="abc")
+    now = card(torch=BASE, onnx=BASE, int8=INT8, fuse=BASE, text="abc")
     then = card(torch=BASE, onnx=BASE, int8=INT8, int4=INT8, text="def", model="other", processor="another")
     assert differences(now, now) == []
     assert differences(now, then) == [
@@ -126,6 +126,7 @@ def test_what_makes_a_comparison_unsure_is_said(card):
         "the baseline was measured on another machine: compare ratios like decode_speedup, not speeds",
         "the baseline was evaluated on another text: accuracy can't be compared window by window",
         "the baseline also has int4, which this report lacks",
+        "the baseline lacks fuse, so nothing is compared there",
     ]
 
 

@@ -1,9 +1,11 @@
 """Fronts against the definition: every pair compared."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
-from compress.benchmarks.pareto import COSTS, Point, front, points_of
+from compress.benchmarks.pareto import COSTS, Point, draw, front, points_of
 
 FIGURES = {"disk_bytes": 100.0, "decode_tps": [10.0, 20.0], "retention": (1.0, 1.0)}
 
@@ -21,6 +23,19 @@ def test_encoders_are_drawn_by_sentences(card):
     figures = {"sentences_ps": [10.0], "retention": 1.0}
     made = card("encoder", torch=figures, onnx=figures | {"sentences_ps": [15.0]})
     assert [p.cost for p in points_of(made, COSTS[1])] == [1.0, 1.5]
+
+
+def test_the_line_is_the_best_accuracy_to_be_had_at_a_size(card):
+    """Between two sizes that is the smaller one's: the line leaves the larger one straight down, then goes left."""
+    rows = {"torch": (100.0, 1.0), "onnx": (50.0, 0.9), "int4": (25.0, 0.5)}
+    made = card(**{name: {"disk_bytes": size, "retention": kept} for name, (size, kept) in rows.items()})
+    root = ElementTree.fromstring(draw([made], COSTS[0], "svg"))
+    paths = [path.get("d").split() for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("clip-path")]
+    steps = next(path for path in paths if len(path) == 3 * 5)  # three points and two corners, a letter before each
+    corners = [(float(steps[i + 1]), float(steps[i + 2])) for i in range(0, 15, 3)]
+    assert corners[0][0] == corners[1][0]
+    assert corners[1][1] == corners[2][1] > corners[0][1]  # an SVG counts downwards
+    assert corners[2][0] == corners[3][0] < corners[1][0]
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])
