@@ -52,8 +52,8 @@ class BlockInputs:
         """The matrices ``names`` in the order in which they run, those that read the same tensor together.
 
         Each stage comes with the statistics of its inputs as they are when it is reached: what was left in the block
-        for the stages before is in them. Last, and with None, come those that no text reaches, one by one; all of them
-        where the level is NONE.
+        for the stages before is in them. Those that no text reaches come with None, mostly last and one by one; so do
+        all of them where the level is NONE.
         """
         left = dict.fromkeys(names)
         for wave in waves(self.stages()) if level > Statistic.NONE else []:
@@ -61,7 +61,7 @@ class BlockInputs:
             stats = self.statistics(level, [name for here in stages for name in here]) if stages else {}
             for here in stages:
                 left = {name: None for name in left if name not in here}
-                yield here, stats[here[0]]
+                yield here, stats.get(here[0])  # tokens may all go elsewhere by now
         for name in left:
             yield [name], None
 

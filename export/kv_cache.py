@@ -29,11 +29,15 @@ _TINY = 1e-6
 
 def fill_scales(model: ir.Model, module: PreTrainedModel, ids: Tensor) -> Scales:
     """Give a graph whose cache is int8 its scales, measured on ``ids [length]``; returns them."""
-    wanted = [value.name for value in model.graph.inputs if value.dtype == ir.DataType.INT8]
+    wanted = {str(value.name): value.shape for value in model.graph.inputs if value.dtype == ir.DataType.INT8}
     if not wanted:
         return {}
-    scales = measure(module, ids)
-    for name in map(str, wanted):
+    measured = measure(module, ids)
+    scales: dict[str, Tensor] = {}
+    for name, shape in wanted.items():
+        assert shape is not None
+        repeat = measured[name].shape[1] // int(shape[1])  # type: ignore[arg-type]  # torch may store a head for each query that reads it
+        scales[name] = measured[name][:, ::repeat].contiguous()
         place = model.graph.initializers[f"{name}{SCALE}"]
         place.const_value = ir.tensor(scales[name].numpy(), name=place.name)
     return scales

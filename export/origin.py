@@ -44,6 +44,8 @@ def trace(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess: Pre
         numbers = {2 * i + 1: name for i, name in enumerate(group)}  # odd ones: what is scaled is nobody's
         probes = {name: _probe(number, group[name], name in turned) for number, name in numbers.items()}
         for name, probe in preprocess(probes).items():
+            if name in found:  # outside the layers
+                continue
             either_way = (probe, probe.T) if probe.ndim == 2 else (probe,)
             for number, at in filter(None, map(_recognised, either_way)):
                 source = numbers.get(number)
@@ -86,7 +88,8 @@ def _recognised(probe: Tensor) -> tuple[int, Tensor] | None:
     rows = probe.reshape(len(probe), -1)
     first = rows[:, 0]
     numbers = first >> _NUMBER
-    if int(numbers[0]) < 1 or bool((numbers != numbers[0]).any() or (rows != first[:, None]).any()):
+    mixed = rows.stride(1) > 0 and bool((rows != first[:, None]).any())  # what has no stride is one number still
+    if mixed or int(numbers[0]) < 1 or bool((numbers != numbers[0]).any()):
         return None
     return int(numbers[0]), first & ((1 << _NUMBER) - 1)
 

@@ -212,6 +212,14 @@ def calibration():
     return Calibration(TOKENS, "test")
 
 
+@pytest.mark.parametrize(
+    "family", [family for family, (name, _) in FAMILIES.items() if name.endswith(("CausalLM", "LMHeadModel"))]
+)
+def test_a_cache_of_int8_passes_the_gate(path_of, tmp_path, family):
+    model, target = Model.open(str(path_of(family))), find_target("ort-cpu")
+    target.export(model, Pipeline.parse("fuse:kv=int8").graph_passes, tmp_path, Silent())
+
+
 def check_reading(made, word):
     """transformers reads a variant to the very numbers that it holds, and to others than before."""
     module = made.torch_module()
