@@ -19,7 +19,7 @@ def test_licence_and_notices_travel_with_the_variant(llama, tmp_path):
     out = tmp_path / "variant"
     out.mkdir()
     holds = find_target("hf").holds
-    compress_model(Model.open(str(source)), Pipeline.parse("fp16"), holds, out, lambda: None, 0, Silent(), False)
+    compress_model(Model.open(str(source)), Pipeline.parse("fp16"), holds, out, lambda: None, 0, Silent())
     card = (out / "README.md").read_text()
     assert card.startswith(
         "---\nbase_model: source\nlibrary_name: transformers\nlicense: other\nlicense_name: mine\n---\n"
