@@ -38,6 +38,7 @@ from compress.model import Model
 from compress.pipeline import Pipeline
 from compress.prediction import Sketch, predict
 from compress.profiles.loader import load_profile
+from compress.rewriting import rewrite
 from compress.staging import check_replaceable, staged
 from compress.storage import SHARD_BYTES, Storage
 from compress.variant import Variant
@@ -122,7 +123,12 @@ def command(
         needed = max(pipeline.needs() for pipeline in settled)
     texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
     texts.check(scoring=not no_score)
-    entries = [_make(model, pipeline, runtime, texts, out, seed, storage, overwrite, console) for pipeline in parsed]
+    entries: list[Entry] = []
+    solved: dict[str, Path] = {}  # what differs in its graph alone is solved once
+    for pipeline in parsed:
+        key = ",".join(map(str, pipeline.weight_passes))
+        entries.append(_make(model, pipeline, runtime, texts, out, seed, storage, overwrite, console, solved.get(key)))
+        solved.setdefault(key, entries[-1].path)
     for entry in entries:
         runtime.complete(Variant.open(entry.path), entry.path / runtime.folder)
     if no_score:
@@ -182,13 +188,17 @@ def _make(
     storage: Storage,
     overwrite: bool,
     console: Console,
+    solved: Path | None,
 ) -> Entry:
-    """One variant, whole or not at all."""
+    """One variant, whole or not at all; with the integers of the one in ``solved``, if that has the same."""
     path = out / pipeline.slug
     with staged(path, overwrite) as stage:
-        variant = compress_model(
-            model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console, storage
-        )
+        if solved is not None:
+            variant = rewrite(Variant.open(solved), stage, storage, console, pipeline)
+        else:
+            variant = compress_model(
+                model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console, storage
+            )
         artifact = stage / runtime.folder
         artifact.mkdir(exist_ok=True)
         with console.waiting(f"exporting {pipeline} to {runtime.name}"):

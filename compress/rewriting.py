@@ -1,10 +1,15 @@
-"""A variant written again, in another format or with its products multiplied out. Nothing is solved again."""
+"""A variant written again: in another format, with its products multiplied out, or for other graph passes.
+
+Nothing is solved again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.contract import WeightPass
+from compress.pipeline import Pipeline
 from compress.progress import Progress
 from compress.storage import Storage
 from compress.variant import Variant, VariantWriter
@@ -25,10 +30,13 @@ class Merged(Variant):
         return merged(super().weight(name))
 
 
-def rewrite(variant: Variant, out: Path, storage: Storage, progress: Progress) -> Variant:
+def rewrite(
+    variant: Variant, out: Path, storage: Storage, progress: Progress, pipeline: Pipeline | None = None
+) -> Variant:
     """Write a variant's integers into the directory ``out`` as ``storage`` says; its manifest goes along.
 
-    One matrix at a time is in memory beside the file that is being filled.
+    It will be the variant of another ``pipeline``, if that is given, which must have the same weight passes. One matrix
+    at a time is in memory beside the file that is being filled.
     """
     writer = VariantWriter(variant, variant.built, out, storage)
     for name in progress.track(variant.names, "writing the checkpoint", unit="tensor"):
@@ -36,4 +44,14 @@ def rewrite(variant: Variant, out: Path, storage: Storage, progress: Progress) -
             writer.add({name: variant.weight(name)}, {}, {})
         else:
             writer.add({}, {name: variant.tensor(name)}, {})
-    return writer.finish(variant.manifest.model_copy(), progress)
+    manifest = variant.manifest.model_copy()
+    if pipeline is not None:
+        manifest.pipeline, manifest.recipe = str(pipeline), _recipe(variant, pipeline)
+    return writer.finish(manifest, progress)
+
+
+def _recipe(variant: Variant, pipeline: Pipeline) -> list[str]:
+    """A pipeline with its weight passes as they were decided for a variant that has the same ones."""
+    passes = zip(Pipeline.parse(variant.manifest.pipeline).passes, variant.manifest.recipe, strict=True)
+    decided = iter([text for item, text in passes if isinstance(item, WeightPass)])
+    return [next(decided) if isinstance(item, WeightPass) else str(item) for item in pipeline.passes]

@@ -171,3 +171,19 @@ def test_a_full_disk_leaves_nothing(untied, inside, tmp_path, monkeypatch, targe
     assert "No space left on device" in done.stderr
     assert "make room, or choose another output" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_differs_in_its_graph_alone_is_solved_once(untied, tmp_path, inside):
+    out = tmp_path / "out"
+    done = inside(untied, "-p", INT4, "-p", f"fuse,{INT4}", "-o", out, "--no-score")
+    assert done.returncode == 0, done.stderr
+    first, second = (
+        out / name for name in ("int4-solver-rtn-head-float-embed-float", "fuse-int4-solver-rtn-head-float-embed-float")
+    )
+    one, other = Variant.open(first).manifest, Variant.open(second).manifest
+    assert (other.pipeline, other.recipe) == (f"fuse,{INT4}", ["fuse", *one.recipe])
+    assert other.layers == one.layers
+    for name, weight in numbers(first).items():
+        assert torch.equal(numbers(second)[name].dequantize(), weight.dequantize())
+    assert f", fuse,{INT4}\n" in (second / "README.md").read_text()
+    assert (second / "onnx" / "model.onnx").is_file()
