@@ -95,8 +95,10 @@ class Solver:
     def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
         if hessian is None:
             return self.plain(weight, grid)
-        moved = hessian.corrected(weight.tensor)
-        return gptq(moved, hessian, grid, self.search, weight.tensor.dtype, mask_of(weight))
+        mask = mask_of(weight)
+        # What chose the zeros aimed at the original already: corrected twice, weights overshoot, and are cut off there.
+        aim = hessian.corrected(weight.tensor) if mask is None else weight.tensor
+        return gptq(aim, hessian, grid, self.search, weight.tensor.dtype, mask)
 
     def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
