@@ -334,3 +334,18 @@ def test_matrices_solved_together_equal_each_alone(kind, symmetric):
         if name == "k":
             assert together[name].weight.mask is weight.mask
             assert not together[name].weight.dequantize()[~weight.mask].any()
+
+
+def test_zeros_that_were_aimed_at_the_original_are_not_corrected_again():
+    x, weight = correlated(64), random(16, 64)
+    inputs = reading(gram_of(x))
+    inputs.mismatch = 0.1 * random(64, 64, seed=2)
+    mask = random(16, 64, seed=3) > 0
+
+    def dequantized(given, mismatch):
+        found = Solver("gptq", True, "gar", mismatch).solve({"w": given}, {"w": Grid(4, 32)}, inputs)["w"]
+        return found.proposal.quantized(torch.float32).dequantize()
+
+    zeros = Masked(weight * mask, mask)
+    assert torch.equal(dequantized(zeros, True), dequantized(zeros, False))
+    assert not torch.equal(dequantized(Dense(weight), True), dequantized(Dense(weight), False))
