@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, ClassVar
 
 import compress.benchmarks
 from compress.benchmarks.scorecard import Scorecard
+from compress.discovery import import_all
 
 _registry: dict[str, type[Format]] = {}
 _ROOM = "report_"
@@ -33,9 +32,7 @@ class Format(ABC):
 
 def formats() -> dict[str, type[Format]]:
     """Every known format by name."""
-    for module in pkgutil.iter_modules(compress.benchmarks.__path__, f"{compress.benchmarks.__name__}."):
-        if module.name.rpartition(".")[2].startswith(_ROOM):
-            importlib.import_module(module.name)
+    import_all(compress.benchmarks, _ROOM)
     return dict(sorted(_registry.items()))
 
 

@@ -7,8 +7,6 @@ quantized here: the integers are those that the passes made. Subclassing `Format
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
@@ -17,7 +15,7 @@ from torch import Tensor
 
 import compress.formats
 from compress.architecture import Architecture
-from compress.errors import unknown
+from compress.discovery import import_all, made
 from compress.manifest import StoredForm
 from compress.weight import Weight
 
@@ -77,14 +75,10 @@ class Format(ABC):
 
 def formats() -> dict[str, type[Format]]:
     """Every known format by name: one in each module of `compress.formats` that defines one."""
-    for module in pkgutil.iter_modules(compress.formats.__path__):
-        importlib.import_module(f"compress.formats.{module.name}")
+    import_all(compress.formats)
     return dict(sorted(_registry.items()))
 
 
 def find_format(name: str) -> Format:
     """The format of that name; a UsageError with the nearest one where there is none."""
-    known = formats()
-    if name not in known:
-        raise unknown("format", name, known)
-    return known[name]()
+    return made("format", name, formats())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,8 @@ from compress.architecture import Architecture
 from compress.artifact import Artifact
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass, Pass, WeightPass
-from compress.errors import UsageError, unknown
+from compress.discovery import import_all, made
+from compress.errors import UsageError
 from compress.format import Format
 from compress.formats.compressed_tensors import CompressedTensors
 from compress.manifest import StoredForm
@@ -89,14 +88,10 @@ class Target(ABC):
 
 def targets() -> dict[str, type[Target]]:
     """Every known target by name: one in each module of this room that defines one."""
-    for module in pkgutil.iter_modules(compress.export.__path__):
-        importlib.import_module(f"compress.export.{module.name}")
+    import_all(compress.export)
     return dict(sorted(_registry.items()))
 
 
 def find_target(name: str) -> Target:
     """The target of that name; a UsageError with the nearest one where there is none."""
-    known = targets()
-    if name not in known:
-        raise unknown("target", name, known)
-    return known[name]()
+    return made("target", name, targets())
