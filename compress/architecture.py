@@ -89,6 +89,27 @@ class Architecture:
         return tuple(name for name in matrices(module) if name not in module.all_tied_weights_keys)
 
 
+class HasArchitecture:
+    """What is made by an architecture, and says of its matrices what that does."""
+
+    built: Architecture
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The weights that passes work on."""
+        return self.built.matrices
+
+    @property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach."""
+        return self.built.routed
+
+    @property
+    def odd_linear(self) -> str | None:
+        """The class of its linears where that isn't torch's own."""
+        return self.built.odd_linear
+
+
 def check_config(path: Path, trust_remote_code: bool) -> None:
     """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code."""
     raw = _read_config(path)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compress.architecture import (
     Architecture,
+    HasArchitecture,
     check_config,
     first_line,
     load_module,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(HasArchitecture):
     """A float checkpoint of a supported architecture. Nothing but headers is read until a tensor is asked for.
 
     ``source`` is what the user called it, ``path`` its directory, ``stored`` maps the module's names to the
@@ -103,21 +104,6 @@ class Model:
     def digest(self) -> str:
         """One sha256 over the weight files; reads them all the first time."""
         return self.shards.digest
-
-    @property
-    def matrices(self) -> tuple[str, ...]:
-        """The weights that passes work on."""
-        return self.built.matrices
-
-    @property
-    def routed(self) -> frozenset[str]:
-        """The linears' weights that only some tokens reach."""
-        return self.built.routed
-
-    @property
-    def odd_linear(self) -> str | None:
-        """The class of its linears where that isn't torch's own."""
-        return self.built.odd_linear
 
     def tensor(self, name: str) -> Tensor:
         """A tensor as it is stored; a ModelError where it isn't finite."""

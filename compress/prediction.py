@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from compress.architecture import Architecture, any_architecture
+from compress.architecture import Architecture, HasArchitecture, any_architecture
 from compress.artifact import Kind
 from compress.block import Role
 from compress.contract import Capability, settled
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Sketch(HasArchitecture):
     """A model without its weights: an `Outline` of any architecture that transformers knows."""
 
     built: Architecture
@@ -64,21 +64,6 @@ class Sketch:
     def names(self) -> tuple[str, ...]:
         """Every tensor, in the module's order."""
         return tuple(self.tensors)
-
-    @property
-    def matrices(self) -> tuple[str, ...]:
-        """The weights that passes work on."""
-        return self.built.matrices
-
-    @property
-    def routed(self) -> frozenset[str]:
-        """The linears' weights that only some tokens reach."""
-        return self.built.routed
-
-    @property
-    def odd_linear(self) -> str | None:
-        """The class of its linears where that isn't torch's own."""
-        return self.built.odd_linear
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape; a linear's is ``[out, in]``."""
