@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from compress.block import Block
 from compress.contract import Statistic
 from compress.experts import routed, waves
-from compress.filling import fill, local_tensors
+from compress.filling import local_tensors
 from compress.layout import linears
 from compress.machine import release_memory
-from compress.precision import fast_products, waiting
+from compress.precision import waiting
+from compress.replay import Call, LayerRun, hidden
 from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a layer is called with besides its hidden states: masks, positions."""
 
 
 class BlockInputs:
@@ -86,50 +82,32 @@ class LayerInputs(BlockInputs):
         self.block = block
         self.states = states
         self.originals = originals
-        self.calls = calls
         self.batches = len(states)
         self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
-        self._stages: list[tuple[str, ...]] | None = None
         self._routed = routed(layer, block.name)
         self._importance: dict[int, Tensor] = {}
         self._ahead: dict[int, Tensor] = {}
-        self._original = None
+        self._run = LayerRun(layer, block, states, calls)
+        self._reference: LayerRun | None = None
         if originals is not None:
-            self._original = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
-            self._reference = copy.deepcopy(layer)
+            held = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
+            self._reference = LayerRun(copy.deepcopy(layer), held, originals, calls)
 
     @property
     def original(self) -> Block | None:
         """The block as the model has it."""
-        return self._original
+        return None if self._reference is None else self._reference.block
 
     def stages(self) -> list[tuple[str, ...]]:
         """The linears in the order in which they run, by the tensors that they read."""
-        if self._stages is None:
-            fill(self.layer, self.block)
-            found: dict[str, tuple[str, ...]] = {}
-            missing = list(linears(self.layer, self.block.name))
-            for state in self.states:  # which experts a text is sent to is its own affair
-                groups: dict[int, list[str]] = {}
-                seen, _ = self._inputs(self.layer, state, missing)
-                for name, x in seen.items():
-                    groups.setdefault(id(x), []).append(name)
-                found |= {names[0]: tuple(names) for names in groups.values()}
-                missing = [name for name in missing if name not in seen]
-                if not missing:
-                    break
-            self._stages = list(found.values())
-        return self._stages
+        return self._run.stages()
 
     def statistics(self, level: Statistic, names: Sequence[str] | None = None) -> InputStatistics:
         """Statistics of the linears' inputs; the layer is run only as far as they need it."""
         if level is Statistic.NONE:
             return {}
         wanted = list(linears(self.layer, self.block.name)) if names is None else list(names)
-        fill(self.layer, self.block)
-        if level >= Statistic.MISMATCH:
-            assert self._original is not None and self.originals is not None, "original inputs don't ride along"
-            fill(self._reference, self._original)
+        self.refresh()
         share = max(1, SAMPLE_ROWS // self.batches)
         stats: dict[str, LinearInput] = {}
         for i in range(self.batches):
@@ -153,29 +131,35 @@ class LayerInputs(BlockInputs):
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
         local = local_tensors(self.layer, self.block, parameters)
-        args, kwargs = self.calls[len(self.states[batch])]
-        return _hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
+        args, kwargs = self._run.call(batch)
+        return hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
     def refresh(self) -> None:
         """Bring `forward` and `target` up to what their blocks hold now."""
-        fill(self.layer, self.block)
-        if self._original is not None:
-            fill(self._reference, self._original)
+        self._run.refresh()
+        if self._reference is not None:
+            self._reference.refresh()
 
     def target(self, batch: int) -> Tensor:
         """What the original model's layer makes of the original model's states."""
-        assert self._original is not None and self.originals is not None, "original inputs don't ride along"
-        return self._run(self._reference, self.originals[batch])
+        return self._original_run().output(batch)
 
     def advance(self) -> None:
         """Replace the states by the outputs: of the block as it is now, unless it is dropped, and of the original."""
         self.refresh()
         if not self.block.dropped:
-            for i, state in enumerate(self.states):
-                self.states[i] = waiting(self._run(self.layer, state))
-        originals = self.originals or []
-        for i, state in enumerate(originals):
-            originals[i] = self._ahead[i] if i in self._ahead else waiting(self._run(self._reference, state))
+            for i in range(self.batches):
+                self.states[i] = waiting(self._run.output(i))
+        for i in range(len(self.originals or [])):
+            reference = self._original_run()
+            reference.states[i] = self._ahead[i] if i in self._ahead else waiting(reference.output(i))
+        for run in (self._run, self._reference):
+            if run is not None:
+                run.close()
+
+    def _original_run(self) -> LayerRun:
+        assert self._reference is not None, "original inputs don't ride along"
+        return self._reference
 
     def _seen(
         self, batch: int, wanted: Sequence[str], level: Statistic
@@ -187,15 +171,15 @@ class LayerInputs(BlockInputs):
         times larger than others, would otherwise fill the Gram of every linear that writes to them.
         """
         weighed = level >= Statistic.GRAM and any(map(self._writes_residual, wanted))
-        originals = self.originals if level >= Statistic.MISMATCH else None
+        reference = self._original_run() if level >= Statistic.MISMATCH else None
         missing = weighed and batch not in self._importance
-        seen, output = self._inputs(self.layer, self.states[batch], wanted, missing and originals is None)
+        seen, output = self._run.inputs(batch, wanted, missing and reference is None)
         before: dict[str, Tensor] = {}
-        if originals is not None:
-            before, output = self._inputs(self._reference, originals[batch], wanted, missing)
-            if output is not None:  # it is the next layer's input, whatever becomes of this one
+        if reference is not None:
+            before, output = reference.inputs(batch, wanted, missing)
+            if missing:  # it is the next layer's input, whatever becomes of this one
                 self._ahead[batch] = waiting(output)
-        if missing and output is not None:
+        if missing:
             size = output.square().mean(-1).flatten().clamp(min=1e-30)
             self._importance[batch] = (size.median() / size).clamp(max=1.0)
         return seen, before, self._importance[batch] if weighed else None
@@ -205,49 +189,7 @@ class LayerInputs(BlockInputs):
         alone = (name,) in self.stages() and name not in self._routed
         return alone and self._outputs[name] == self.states[0].shape[-1]
 
-    @torch.no_grad()
-    def _run(self, layer: nn.Module, state: Tensor) -> Tensor:
-        args, kwargs = self.calls[len(state)]
-        with fast_products():
-            return _hidden(layer(state.float(), *args, **kwargs)).float()
-
-    def _inputs(
-        self, layer: nn.Module, state: Tensor, wanted: Sequence[str], to_the_end: bool = False
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """The tensors that the wanted linears read, in the order in which they do.
-
-        The layer is run no further than that, or ``to_the_end``, and then its output is returned as well.
-        """
-        seen: dict[str, Tensor] = {}
-
-        def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-            def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-                seen[name] = inputs[0]
-                if len(seen) == len(wanted) and not to_the_end:
-                    raise _SeenEnough
-
-            return hook
-
-        known = linears(layer, self.block.name)
-        handles = [known[name].register_forward_pre_hook(keep(name)) for name in wanted]
-        try:
-            return seen, self._run(layer, state)
-        except _SeenEnough:
-            return seen, None
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-class _SeenEnough(Exception):  # noqa: N818 -- it ends a forward pass early and is no error
-    """Every input that was asked for has come by."""
-
 
 def token_error(output: Tensor, exact: Tensor) -> Tensor:
     """The mean relative squared error of hidden states ``[…, width]`` by token: some are hundreds of times larger."""
     return ((output - exact).square().sum(-1) / exact.square().sum(-1)).mean()
-
-
-def _hidden(output: Any) -> Tensor:
-    tensor: Tensor = output[0] if isinstance(output, tuple) else output
-    return tensor

@@ -15,12 +15,13 @@ from transformers import PreTrainedModel
 
 from compress.block import Block, Role, folds_of
 from compress.families import FAMILIES
-from compress.inputs import BlockInputs, Call, LayerInputs
+from compress.inputs import BlockInputs, LayerInputs
 from compress.layout import layer_list
 from compress.machine import release_memory
 from compress.model import Model
 from compress.precision import waiting
 from compress.progress import Progress
+from compress.replay import Call
 from compress.weight import Weight
 
 Calls = list[dict[int, Call]]
