@@ -17,7 +17,7 @@ from compress.layout import linears
 from compress.machine import release_memory
 from compress.precision import waiting
 from compress.replay import Call, LayerRun, hidden
-from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput
+from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Tally
 
 
 class BlockInputs:
@@ -109,21 +109,22 @@ class LayerInputs(BlockInputs):
         wanted = list(linears(self.layer, self.block.name)) if names is None else list(names)
         self.refresh()
         share = max(1, SAMPLE_ROWS // self.batches)
-        stats: dict[str, LinearInput] = {}
+        tallies: dict[str, Tally] = {}
         for i in range(self.batches):
             seen, before, importance = self._seen(i, wanted, level)
-            current: dict[int, LinearInput] = {}  # the inputs of this batch, each with its statistics
+            current: dict[int, Tally] = {}  # the inputs of this batch, each with its statistics
             for name, x in seen.items():
                 if id(x) not in current:
-                    current[id(x)] = stats.get(name) or LinearInput(level)
+                    current[id(x)] = tallies.get(name) or Tally(level, x.shape[-1])
                     weight = importance if self._writes_residual(name) else None
                     exact = before.get(name)
                     if exact is not None and (exact.shape != x.shape or name in self._routed):
                         exact = x  # dropped channels, other tokens: the original has nothing to compare them with
                     current[id(x)].update(x, share, exact, weight)
-                stats[name] = current[id(x)]
+                tallies[name] = current[id(x)]
         release_memory()
-        return stats
+        means = {tally: tally.means() for tally in set(tallies.values())}
+        return {name: means[tally] for name, tally in tallies.items()}
 
     def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
         """The layer's output for a batch with other tensors in place of its own, by their names in the checkpoint.

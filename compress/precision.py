@@ -32,19 +32,26 @@ def waiting(states: Tensor) -> Tensor:
     return states.bfloat16() if native_bfloat16() else states
 
 
-def second_moment(x: Tensor) -> Tensor:
-    """xᵀx ``[features, features]`` of float32 rows ``[tokens, features]``, strip by strip and one triangle only.
+def add_second_moment(total: Tensor, x: Tensor) -> None:
+    """Add xᵀx of float32 rows ``[tokens, features]`` to ``total``, strip by strip and to the upper triangle alone.
 
     AMX multiplies float32 operands rounded to bfloat16 so much faster than floats that it takes the whole product.
     """
     if "amx_bf16" in _instructions():
-        return _rounded_product(x)
-    product = x.new_empty(x.shape[1], x.shape[1])
+        total += _rounded_product(x)
+        return
     for start in range(0, x.shape[1], _STRIP):
-        strip = x[:, start : start + _STRIP].T @ x[:, start:]
-        product[start : start + _STRIP, start:] = strip
-        product[start:, start : start + _STRIP] = strip.T
-    return product
+        total[start : start + _STRIP, start:].addmm_(x[:, start : start + _STRIP].T, x[:, start:])
+
+
+def mirror(total: Tensor) -> Tensor:
+    """A square matrix with its upper triangle in the lower one, in place."""
+    for start in range(0, len(total), _STRIP):
+        strip = total[start : start + _STRIP, start:]
+        corner = strip[:, : len(strip)]
+        corner.copy_(corner.triu() + corner.triu(1).T)
+        total[start + _STRIP :, start : start + _STRIP] = strip[:, len(strip) :].T
+    return total
 
 
 def _rounded_product(x: Tensor) -> Tensor:

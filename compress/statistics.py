@@ -10,13 +10,13 @@ from torch import Tensor
 
 from compress.contract import Statistic
 from compress.errors import PassError
-from compress.precision import fast_products, second_moment
+from compress.precision import add_second_moment, fast_products, mirror
 
 SAMPLE_ROWS = 128
 """Input rows that are kept as they are, for solvers that search on real outputs."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class LinearInput:
     """Statistics of the inputs ``x`` (``[tokens, features]``) of one or several linears that read the same tensor."""
 
@@ -34,38 +34,6 @@ class LinearInput:
     """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows. A batch's first row is among them: sink
     tokens carry the largest activations."""
 
-    def update(self, x: Tensor, share: int, original: Tensor | None = None, importance: Tensor | None = None) -> None:
-        """Take in one batch ``[..., features]``, keeping ``share`` of its rows as they are.
-
-        ``original`` are the original model's inputs for the same tokens; ``importance`` ``[tokens]`` is what each token
-        counts in the second moments.
-        """
-        x = x.detach().reshape(-1, x.shape[-1]).float()
-        if self.tokens == 0:
-            self.amax = torch.zeros(x.shape[1])
-            self.sample = x.new_zeros(0, x.shape[1])
-        old, self.tokens = self.tokens, self.tokens + x.shape[0]
-        self.amax = torch.maximum(self.amax, torch.linalg.vector_norm(x, torch.inf, 0))
-        if len(self.sample) < SAMPLE_ROWS:
-            rows = torch.linspace(0, x.shape[0] - 1, min(share, x.shape[0])).long()
-            self.sample = torch.cat([self.sample, x[rows]])[:SAMPLE_ROWS]
-        weighted = x if importance is None else x * importance[:, None]
-        if self.level >= Statistic.GRAM:
-            counted = x if importance is None else x * importance.sqrt()[:, None]
-            self.gram = _running(self.gram, second_moment(counted), old, self.tokens)
-            self.square = self.gram.diagonal()
-        elif self.level is Statistic.SQUARE:
-            self.square = _running(self.square, (weighted * x).sum(0), old, self.tokens)
-        if not bool(
-            torch.isfinite(self.amax).all() and torch.isfinite(self.square).all()
-        ):  # a NaN comes through as one
-            raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
-        if self.level >= Statistic.MISMATCH and original is not None:
-            y = original.detach().reshape(-1, original.shape[-1]).float()
-            with fast_products():
-                total = ((y - x).T @ weighted).float()
-            self.mismatch = _running(self.mismatch, total, old, self.tokens)
-
     def behind(self, exact: Tensor, stored: Tensor) -> LinearInput:
         """The same of what a linear ``stored`` ``[out, features]`` makes of the inputs, ``exact`` being the original's.
 
@@ -82,8 +50,49 @@ class LinearInput:
         return replace(self, amax=amax, square=square, gram=gram, mismatch=mismatch, sample=sample)
 
 
-def _running(mean: Tensor, total: Tensor, old: int, new: int) -> Tensor:
-    return total / new if old == 0 else mean.mul_(old / new).add_(total, alpha=1 / new)
+class Tally:
+    """Statistics in the making: sums over the batches so far, for inputs of so many ``features``."""
+
+    def __init__(self, level: Statistic, features: int) -> None:
+        self.level = level
+        self.tokens = 0
+        self._amax = torch.zeros(features)
+        self._square = torch.zeros(features if level is Statistic.SQUARE else 0)
+        self._gram = torch.zeros(2 * (features if level >= Statistic.GRAM else 0,))
+        self._mismatch = torch.zeros(2 * (features if level >= Statistic.MISMATCH else 0,))
+        self._sample = torch.zeros(0, features)
+
+    def update(self, x: Tensor, share: int, original: Tensor | None = None, importance: Tensor | None = None) -> None:
+        """Take in one batch ``[..., features]``, keeping ``share`` of its rows as they are.
+
+        ``original`` are the original model's inputs for the same tokens; ``importance`` ``[tokens]`` is what each token
+        counts in the second moments.
+        """
+        x = x.detach().reshape(-1, x.shape[-1]).float()
+        self.tokens += x.shape[0]
+        self._amax = torch.maximum(self._amax, torch.linalg.vector_norm(x, torch.inf, 0))
+        if not bool(torch.isfinite(self._amax).all()):  # a NaN comes through as one
+            raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
+        if len(self._sample) < SAMPLE_ROWS:
+            rows = torch.linspace(0, x.shape[0] - 1, min(share, x.shape[0])).long()
+            self._sample = torch.cat([self._sample, x[rows]])[:SAMPLE_ROWS]
+        if self.level >= Statistic.GRAM:
+            add_second_moment(self._gram, x if importance is None else x * importance.sqrt()[:, None])
+        elif self.level is Statistic.SQUARE:
+            self._square += (x if importance is None else x * importance.sqrt()[:, None]).square().sum(0)
+        if self.level >= Statistic.MISMATCH and original is not None:
+            y = original.detach().reshape(-1, original.shape[-1]).float()
+            with fast_products():
+                self._mismatch += (y - x).T @ (x if importance is None else x * importance[:, None])
+
+    def means(self) -> LinearInput:
+        """The statistics. The sums become them in place: a tally is read once."""
+        gram = mirror(self._gram.div_(self.tokens))
+        square = gram.diagonal() if self.level >= Statistic.GRAM else self._square / self.tokens
+        if not bool(torch.isfinite(square).all()):
+            raise PassError("calibration met activations whose squares are infinite; the model can't be calibrated so")
+        mismatch = self._mismatch.div_(self.tokens)
+        return LinearInput(self.level, self.tokens, self._amax, square, gram, mismatch, self._sample)
 
 
 def output_error(exact: Tensor, stored: Tensor, gram: Tensor) -> float:

@@ -11,7 +11,7 @@ from compress.passes.grid import Grid
 from compress.passes.int4 import Int4
 from compress.passes.rounding import round_to_nearest
 from compress.pipeline import Pipeline
-from compress.statistics import LinearInput, output_error
+from compress.statistics import Tally, output_error
 from compress.weight import Dense, Factored, Masked, Residual, mask_of
 
 F64 = torch.float64
@@ -23,9 +23,9 @@ def random(*shape, seed=0):
 
 def seen(features, level=Statistic.MISMATCH):
     x = random(500, features, seed=1) * torch.linspace(0.05, 3, features)
-    inputs = LinearInput(level)
+    inputs = Tally(level, features)
     inputs.update(x + x.roll(1, 1), 16, x + x.roll(1, 1) + 0.2 * random(500, features, seed=2))
-    return inputs
+    return inputs.means()
 
 
 def rounded(weight):

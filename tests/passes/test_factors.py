@@ -9,7 +9,7 @@ from compress.model import Model
 from compress.passes.factors import by_factor, each_factor, leaf_names, rejoined
 from compress.passes.int4 import Int4
 from compress.progress import Silent
-from compress.statistics import LinearInput, output_error
+from compress.statistics import Tally, output_error
 from compress.walk import walk_blocks
 from compress.weight import Dense, Factored, Quantized
 
@@ -21,9 +21,9 @@ def random(*shape, seed=0):
 
 
 def seen(x, y, level=Statistic.MISMATCH):
-    found = LinearInput(level)
+    found = Tally(level, x.shape[-1])
     found.update(x, 64, y)
-    return found
+    return found.means()
 
 
 @pytest.mark.usefixtures("exact_products")

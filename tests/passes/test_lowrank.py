@@ -11,7 +11,7 @@ from compress.passes.lowrank import Lowrank
 from compress.passes.ranks import Offer, share, shrinks, step
 from compress.passes.whitening import Metric
 from compress.pipeline import Pipeline, parse_pass
-from compress.statistics import LinearInput, output_error
+from compress.statistics import Tally, output_error
 from compress.weight import Dense, Factored, Masked
 
 F64 = torch.float64
@@ -24,9 +24,9 @@ def random(*shape, seed=0):
 def seen(features, level=Statistic.GRAM, tokens=600):
     x = random(tokens, features, seed=1) * torch.linspace(0.05, 3, features)
     x = x + x.roll(1, 1)
-    inputs = LinearInput(level)
+    inputs = Tally(level, features)
     inputs.update(x, 16, x + 0.2 * random(tokens, features, seed=2))
-    return inputs
+    return inputs.means()
 
 
 def squared(off, gram):
@@ -71,9 +71,9 @@ def test_inputs_that_are_always_zero_do_no_harm():
     inputs.gram[3], inputs.gram[:, 3] = 0, 0
     product = Metric(inputs).spectrum(random(24, 16)).product(8, torch.float32)
     assert torch.isfinite(product.dequantize()).all()
-    nothing = LinearInput(Statistic.GRAM)
+    nothing = Tally(Statistic.GRAM, 16)
     nothing.update(torch.zeros(8, 16), 8)
-    assert Metric(nothing).root is None
+    assert Metric(nothing.means()).root is None
 
 
 def test_the_target_solves_the_normal_equations_of_the_mismatch():

@@ -9,7 +9,7 @@ from compress.contract import Statistic
 from compress.passes.gptq import Hessian
 from compress.passes.sparse import Sparse, Sparse24
 from compress.passes.sparsity import chosen, refined, smallest_go, sparsegpt, two_of_four_stay
-from compress.statistics import LinearInput
+from compress.statistics import Tally
 from compress.weight import Dense, Masked
 
 F64 = torch.float64
@@ -130,9 +130,9 @@ def test_a_finished_refinement_stays_where_it_is():
 
 
 def reading(x, y=None, level=Statistic.MISMATCH):
-    inputs = LinearInput(level)
+    inputs = Tally(level, x.shape[-1])
     inputs.update(x, 16, x if y is None else y)
-    return {"w": inputs}
+    return {"w": inputs.means()}
 
 
 @pytest.mark.parametrize("item", [Sparse(), Sparse24()])
