@@ -44,14 +44,13 @@ def add_second_moment(total: Tensor, x: Tensor) -> None:
         total[start : start + _STRIP, start:].addmm_(x[:, start : start + _STRIP].T, x[:, start:])
 
 
-def mirror(total: Tensor) -> Tensor:
-    """A square matrix with its upper triangle in the lower one, in place."""
+def mirror(total: Tensor) -> None:
+    """Copy a square matrix's upper triangle to the lower one."""
     for start in range(0, len(total), _STRIP):
         strip = total[start : start + _STRIP, start:]
         corner = strip[:, : len(strip)]
         corner.copy_(corner.triu() + corner.triu(1).T)
         total[start + _STRIP :, start : start + _STRIP] = strip[:, len(strip) :].T
-    return total
 
 
 def _rounded_product(x: Tensor) -> Tensor:

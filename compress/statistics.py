@@ -71,8 +71,6 @@ class Tally:
         x = x.detach().reshape(-1, x.shape[-1]).float()
         self.tokens += x.shape[0]
         self._amax = torch.maximum(self._amax, torch.linalg.vector_norm(x, torch.inf, 0))
-        if not bool(torch.isfinite(self._amax).all()):  # a NaN comes through as one
-            raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
         if len(self._sample) < SAMPLE_ROWS:
             rows = torch.linspace(0, x.shape[0] - 1, min(share, x.shape[0])).long()
             self._sample = torch.cat([self._sample, x[rows]])[:SAMPLE_ROWS]
@@ -80,6 +78,8 @@ class Tally:
             add_second_moment(self._gram, x if importance is None else x * importance.sqrt()[:, None])
         elif self.level is Statistic.SQUARE:
             self._square += (x if importance is None else x * importance.sqrt()[:, None]).square().sum(0)
+        if not all(bool(torch.isfinite(each).all()) for each in (self._amax, self._squares())):  # a NaN stays one
+            raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
         if self.level >= Statistic.MISMATCH and original is not None:
             y = original.detach().reshape(-1, original.shape[-1]).float()
             with fast_products():
@@ -87,12 +87,15 @@ class Tally:
 
     def means(self) -> LinearInput:
         """The statistics. The sums become them in place: a tally is read once."""
-        gram = mirror(self._gram.div_(self.tokens))
-        square = gram.diagonal() if self.level >= Statistic.GRAM else self._square / self.tokens
-        if not bool(torch.isfinite(square).all()):
-            raise PassError("calibration met activations whose squares are infinite; the model can't be calibrated so")
-        mismatch = self._mismatch.div_(self.tokens)
-        return LinearInput(self.level, self.tokens, self._amax, square, gram, mismatch, self._sample)
+        for total in (self._square, self._gram, self._mismatch):
+            total /= self.tokens
+        mirror(self._gram)
+        return LinearInput(
+            self.level, self.tokens, self._amax, self._squares(), self._gram, self._mismatch, self._sample
+        )
+
+    def _squares(self) -> Tensor:
+        return self._gram.diagonal() if self.level >= Statistic.GRAM else self._square
 
 
 def output_error(exact: Tensor, stored: Tensor, gram: Tensor) -> float:
