@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Role = Literal["layer", "embedding", "head", "tied", "rest"]
+Role = Literal["layer", "embedding", "head", "tied", "rest", "model"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Block:
     What they make narrower or leave out, they also say of the variant's config (`WeightPass.resize`).
 
     ``role``: a repeated layer, the token embedding, the head, both of them in one (``tied``), or what is left over (the
-    last norm, position tables), which has no weights, only vectors. A pass that knows how it found a matrix and what
-    that cost says so in ``reports``; for the others the runner compares what came with what was left. A layer that is
-    ``dropped`` hands its inputs on as they are and isn't written.
+    last norm, position tables), which has no weights, only vectors; or all of that in one (``model``). A pass that
+    knows how it found a matrix and what that cost says so in ``reports``; for the others the runner compares what came
+    with what was left. A layer that is ``dropped`` hands its inputs on as they are and isn't written.
     """
 
     name: str

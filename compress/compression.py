@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,11 @@ from compress.storage import Storage
 from compress.variant import Variant, VariantWriter
 from compress.walk import walk_blocks
 from compress.weight import Weight, is_finite, keeps_zeros
+from compress.whole import WholeInputs
 
 Shapes = Mapping[str, tuple[int, ...]]
+Step = tuple[WeightPass, Shapes]
+"""A pass, and the shapes that tensors have after it."""
 
 _SURVEYED = 4
 """Calibration windows that a pass sees when it plans."""
@@ -42,6 +45,15 @@ class Calibration:
     def __str__(self) -> str:
         windows, length = self.tokens.shape
         return f"{self.origin}, {windows} windows of {length} tokens"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A block by the names that it is stored by, with what is ``unchanged``, by its name in the model."""
+
+    block: Block
+    unchanged: Mapping[str, str]
+    seconds: float
 
 
 def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
@@ -90,21 +102,21 @@ def compress_model(
     passes = [item for item in planned if isinstance(item, WeightPass)]
     shapes, built = _resized(model.built, passes)
     writer = VariantWriter(model, built, out, storage or Storage())
-    layers: dict[str, LayerReport] = {}
     idle = dict.fromkeys(map(str, passes))
-    begin, kept = time.perf_counter(), 0
-    for block, inputs in walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH):
-        loaded = dict(block.weights)
-        for item in _run(passes, shapes, block, inputs, kept):
-            idle.pop(str(item), None)
-        if block.dropped:
-            continue
-        name, reports = _write(writer, block, loaded, kept)
-        kept += block.role == "layer"
-        now = time.perf_counter()
-        if reports:
-            layers[name] = LayerReport(seconds=now - begin, weights=reports)
-        begin = now
+    walk = walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH)
+    steps = list(zip(passes, shapes, strict=True))
+    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle)
+    if whole := [step for step in steps if step[0].whole()]:
+        assert tokens is not None, "a pass on the whole model reads text"
+        found = _as_one(model, built, tokens, list(found), whole, idle, progress)
+    layers: dict[str, LayerReport] = {}
+    kept = 0
+    for made in found:
+        writer.add(made.block.weights, made.block.vectors, made.unchanged)
+        kept += made.block.role == "layer"
+        if made.block.reports:
+            layers[made.block.name] = LayerReport(seconds=made.seconds, weights=made.block.reports)
+        del made  # an embedding must not stay in memory while the first layer is solved
     for name in idle:
         progress.notice(f"{name} changed nothing")
     if kept != (count := built.config.num_hidden_layers):
@@ -124,15 +136,51 @@ def compress_model(
     )
 
 
-def _write(
-    writer: VariantWriter, block: Block, loaded: Mapping[str, Weight], index: int
-) -> tuple[str, dict[str, WeightReport]]:
-    """Hand a block to the writer as the layer ``index``; its name there, and what was said of its matrices."""
+def _by_layer(
+    walk: Iterable[tuple[Block, BlockInputs]], steps: Sequence[Step], idle: dict[str, None]
+) -> Iterator[Made]:
+    """Run passes over block after block; those that act go from ``idle``."""
+    kept, begin = 0, time.perf_counter()
+    for block, inputs in walk:
+        loaded = dict(block.weights)
+        for item in _run(steps, block, inputs, kept):
+            idle.pop(str(item), None)
+        if block.dropped:
+            continue
+        now = time.perf_counter()
+        yield _made(block, loaded, kept, now - begin)
+        kept, begin = kept + (block.role == "layer"), now
+
+
+def _made(block: Block, loaded: Mapping[str, Weight], index: int, seconds: float) -> Made:
     stored = block.numbered(index)
     names = zip(stored.weights, block.weights, strict=True)
-    same = {new: old for new, old in names if block.weights[old] is loaded[old]}
-    writer.add(stored.weights, stored.vectors, same)
-    return stored.name, stored.reports
+    return Made(stored, {new: old for new, old in names if block.weights[old] is loaded[old]}, seconds)
+
+
+def _as_one(
+    model: Model,
+    built: Architecture,
+    tokens: Tensor,
+    parts: Sequence[Made],
+    steps: Sequence[Step],
+    idle: dict[str, None],
+    progress: Progress,
+) -> Iterator[Made]:
+    """Run passes over all blocks as one, and take it apart again."""
+    weights = {name: weight for part in parts for name, weight in part.block.weights.items()}
+    vectors = {name: vector for part in parts for name, vector in part.block.vectors.items()}
+    reports = {name: told for part in parts for name, told in part.block.reports.items()}
+    whole = Block("model", "model", dict(weights), vectors, reports=reports)
+    for item in _run(steps, whole, WholeInputs(model, built, whole, tokens, progress), 0):
+        idle.pop(str(item), None)
+    for part in parts:
+        block = part.block
+        block.weights |= {name: whole.weights[name] for name in block.weights}
+        block.vectors |= {name: whole.vectors[name] for name in block.vectors}
+        block.reports |= {name: whole.reports[name] for name in block.weights if name in whole.reports}
+        same = {new: old for new, old in part.unchanged.items() if whole.weights[new] is weights[new]}
+        yield replace(part, unchanged=same)
 
 
 def _source(model: Model) -> Source:
@@ -156,11 +204,9 @@ def _resized(built: Architecture, passes: Sequence[WeightPass]) -> tuple[list[Sh
     return shapes, built
 
 
-def _run(
-    passes: Sequence[WeightPass], shapes: Sequence[Shapes], block: Block, inputs: BlockInputs, index: int
-) -> Iterator[WeightPass]:
+def _run(steps: Sequence[Step], block: Block, inputs: BlockInputs, index: int) -> Iterator[WeightPass]:
     """Run passes over a block, which will be the variant's layer ``index`` unless one drops it; yield what acts."""
-    for item, expected in zip(passes, shapes, strict=True):
+    for item, expected in steps:
         before, vectors, told = dict(block.weights), dict(block.vectors), dict(block.reports)
         item.run(block, inputs)
         if block.dropped:

@@ -123,6 +123,10 @@ class WeightPass(Pass):
         """Whether gradients find its weights, which takes longest."""
         return False
 
+    def whole(self) -> bool:
+        """Whether it works on the model as a whole: it then comes last, and `run` gets one block with all weights."""
+        return False
+
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
         """How the matrix ``name`` of a block in that role will be stored, from how it is so far, without its numbers.
 

@@ -1,13 +1,18 @@
-"""Giving a layer of the module the tensors that its block holds."""
+"""Giving a module, or a layer of it, the tensors that its block holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from compress.block import Block
 from compress.layout import other_way, turned
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def fill(layer: nn.Module, block: Block) -> None:
@@ -33,3 +38,19 @@ def local_tensors(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor])
         name.removeprefix(f"{block.name}."): other_way(tensor) if name in other else tensor
         for name, tensor in tensors.items()
     }
+
+
+def materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+    """Bring a module off the meta device, as far as the ``state`` goes and what it computes for itself."""
+    compute_buffers(module, module)  # first: what computes a buffer may also draw weights anew
+    module.load_state_dict(state, strict=False, assign=True)
+
+
+def compute_buffers(module: PreTrainedModel, part: nn.Module) -> None:
+    """Bring what a part of a module computes for itself off the meta device."""
+    for child in part.modules():
+        computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
+        for name, buffer in computed.items():
+            child.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
+        if computed:
+            module._init_weights(child)  # the only code that knows what such a buffer holds (rotary frequencies, …)

@@ -145,6 +145,14 @@ class LayerInputs(BlockInputs):
         """What the original model's layer makes of the original model's states."""
         return self._original_run().output(batch)
 
+    def loss(self, output: Tensor, exact: Tensor) -> Tensor:
+        """How far the layer's outputs are from the original's."""
+        return token_error(output, exact)
+
+    def rounds(self, steps: int) -> Iterable[int]:
+        """So many steps of work on this layer."""
+        return range(steps)
+
     def advance(self) -> None:
         """Replace the states by the outputs: of the block as it is now, unless it is dropped, and of the original."""
         self.refresh()

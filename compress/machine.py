@@ -35,6 +35,11 @@ def machine() -> dict[str, str]:
     return facts
 
 
+def free_memory() -> int:
+    """Bytes of memory that can be had."""
+    return int(psutil.virtual_memory().available)
+
+
 def versions() -> dict[str, str]:
     """Versions of Python, of this program and of the libraries that decide a result."""
     found = {"python": platform.python_version(), "compress": compress.__version__}

@@ -143,7 +143,9 @@ def _conflict(order: Sequence[WeightPass]) -> str | None:
     """
     forms: list[type] = [Dense]
     makers: dict[type, str] = {Dense: "the model"}
-    for item in order:
+    for before, item in zip([None, *order], order, strict=False):
+        if before is not None and before.whole():
+            return f"{before} works on the model as a whole, so nothing can come after it"
         if odd := [form for form in forms if form not in item.accepts]:
             made = ", ".join(form.__name__ for form in odd)
             takes = ", ".join(form.__name__ for form in item.accepts)

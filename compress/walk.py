@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from compress.block import Block, Role, folds_of
 from compress.families import FAMILIES
+from compress.filling import compute_buffers, materialise
 from compress.inputs import BlockInputs, LayerInputs
 from compress.layout import layer_list
 from compress.machine import release_memory
@@ -65,7 +66,7 @@ def walk_blocks(
         if tokens is None:
             yield block, BlockInputs()
         else:
-            _compute_buffers(module, layers[i])
+            compute_buffers(module, layers[i])
             inputs = LayerInputs(layers[i], block, states, before, calls[i])
             yield block, inputs
             inputs.advance()
@@ -102,22 +103,6 @@ def _state(model: Model, outside: list[str], embedding: Mapping[str, Weight]) ->
     return {name: embedding[name].dequantize() if name in embedding else model.tensor(name).float() for name in outside}
 
 
-def _materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
-    """Bring everything outside the layers off the meta device."""
-    _compute_buffers(module, module)  # first: what computes a buffer may also draw weights anew
-    module.load_state_dict(state, strict=False, assign=True)
-
-
-def _compute_buffers(module: PreTrainedModel, part: nn.Module) -> None:
-    """Bring what a part of a module computes for itself off the meta device."""
-    for child in part.modules():
-        computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
-        for name, buffer in computed.items():
-            child.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
-        if computed:
-            module._init_weights(child)  # the only code that knows what such a buffer holds (rotary frequencies, …)
-
-
 class _Recorder(nn.Module):
     """Stands in for a layer: remembers what it is called with and passes the hidden states on, ``pairs`` in a tuple."""
 
@@ -135,7 +120,7 @@ def _layer_inputs(
     module: PreTrainedModel, path: str, tokens: Tensor, state: Mapping[str, Tensor]
 ) -> tuple[list[Tensor], Calls]:
     """The first layer's inputs, batch by batch, and what the layers are called with besides."""
-    _materialise(module, state)
+    materialise(module, state)
     parent = module.get_submodule(path.rpartition(".")[0])
     attribute = path.rpartition(".")[2]
     layers = getattr(parent, attribute)

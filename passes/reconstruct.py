@@ -1,20 +1,19 @@
-"""Block-wise reconstruction: a layer's matrices and vectors, trained until its output is the original's again.
+"""Reconstruction: the matrices and vectors of a layer, or of all of them, trained until its output is the original's.
 
-After AutoRound (Cheng et al., arXiv 2309.05516) and EfficientQAT (Chen et al., arXiv 2407.11062). The output is
-compared with the *original model's* for the same text, and a layer that didn't gain on text held out from the training
-keeps what it had.
+By layer after AutoRound (Cheng et al., arXiv 2309.05516) and EfficientQAT (Chen et al., arXiv 2407.11062), as a whole
+after knowledge distillation (Hinton et al., arXiv 1503.02531). The output is compared with the *original model's* for
+the same text, and what didn't gain on text held out from the training keeps what it had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from compress.block import Block
-from compress.inputs import LayerInputs, token_error
 from compress.passes.trainable import Rates, Trained
 from compress.precision import fast_products
 
@@ -22,13 +21,33 @@ _HELD_OUT = 16
 """One in so many batches tells whether training helped."""
 
 
-def reconstruct(
-    block: Block, inputs: LayerInputs, trained: Mapping[str, Trained], rates: Rates, steps: int
-) -> tuple[float, float]:
-    """Train a layer's matrices, and its vectors in place; returns the held-out error before and after.
+class Run(Protocol):
+    """A block as a function of its weights, on batches of calibration text."""
 
-    The error is the mean relative squared one of the layer's output, by token. Where it didn't fall, the vectors are as
-    they were, and what was trained of the matrices is not to be used.
+    batches: int
+
+    def refresh(self) -> None:
+        """Bring `forward` and `target` up to what the block holds now."""
+
+    def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Its output, differentiable in the parameters."""
+
+    def target(self, batch: int) -> Tensor:
+        """The original's."""
+
+    def loss(self, output: Tensor, exact: Tensor) -> Tensor:
+        """How far the one is from the other."""
+
+    def rounds(self, steps: int) -> Iterable[int]:
+        """So many steps, shown to the user where they take long."""
+
+
+def reconstruct(
+    block: Block, inputs: Run, trained: Mapping[str, Trained], rates: Rates, steps: int
+) -> tuple[float, float]:
+    """Train a block's matrices, and its vectors in place; returns the held-out loss before and after.
+
+    Where it didn't fall, the vectors are as they were, and what was trained of the matrices is not to be used.
     """
     inputs.refresh()
     vectors = {name: v.float().clone().requires_grad_() for name, v in block.vectors.items() if v.is_floating_point()}
@@ -56,7 +75,7 @@ def _split(batches: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
 
 
 def _train(
-    inputs: LayerInputs,
+    inputs: Run,
     batches: Sequence[int],
     parameters: Callable[[], dict[str, Tensor]],
     groups: list[dict[str, Any]],
@@ -66,7 +85,7 @@ def _train(
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     order: list[int] = []
-    for _ in range(steps):
+    for _ in inputs.rounds(steps):
         order = order or torch.randperm(len(batches)).tolist()
         optimizer.zero_grad()
         _loss(inputs, batches[order.pop()], parameters()).backward()
@@ -74,12 +93,12 @@ def _train(
         falling.step()
 
 
-def _loss(inputs: LayerInputs, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
-    """How far the layer's outputs are from the original's."""
+def _loss(inputs: Run, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
+    """How far the outputs are from the original's."""
     exact = inputs.target(batch)
-    return token_error(inputs.forward(batch, parameters), exact)
+    return inputs.loss(inputs.forward(batch, parameters), exact)
 
 
 @torch.no_grad()
-def _mean_loss(inputs: LayerInputs, batches: Sequence[int], parameters: Mapping[str, Tensor]) -> float:
+def _mean_loss(inputs: Run, batches: Sequence[int], parameters: Mapping[str, Tensor]) -> float:
     return sum(float(_loss(inputs, batch, parameters)) for batch in batches) / len(batches)

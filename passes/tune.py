@@ -1,20 +1,27 @@
-"""Pass ``tune``: a short recovery after passes that did damage, layer by layer, without labels."""
+"""Pass ``tune``: a short recovery after passes that did damage, by layer or as a whole, without labels."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from compress.block import Block
-from compress.contract import Statistic, WeightPass
+from compress.contract import Capability, Statistic, WeightPass
+from compress.errors import UsageError
 from compress.inputs import BlockInputs, LayerInputs
+from compress.machine import free_memory
 from compress.manifest import WeightReport
 from compress.passes.reconstruct import reconstruct
 from compress.passes.trainable import Rates, form
 from compress.statistics import InputStatistics
 from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight
+from compress.whole import WholeInputs
+
+if TYPE_CHECKING:
+    from compress.checkpoint import Outline
 
 _SCALES_RATE = 1e-3
 """Step size of scales and vectors, relative to themselves."""
@@ -22,20 +29,43 @@ _FLOATS_RATE = 5e-3
 """Step size of float matrices and factors, relative to their mean magnitude. Codes move by one over the steps, at
 falling rates: to a neighbour, if all steps agree (AutoRound)."""
 
+_BYTES = 28
+"""Memory for a parameter that is trained: in the original, as it came, in training, dequantized; its gradient, and two
+moments of that."""
+
 
 @dataclass(frozen=True)
 class Tune(WeightPass):
-    """Train every layer towards the original model's outputs; masks, ranks and integer grids stay as they are."""
+    """Train towards the original model's outputs, layer by layer or as a whole; masks, ranks and grids stay."""
 
     name: ClassVar[str] = "tune"
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Quantized, Factored, Residual)
     produces: ClassVar[tuple[type, ...]] = ()
 
-    steps: int = Field(100, ge=1, description="training steps a layer, each on two windows of the calibration text")
+    steps: int = Field(100, ge=1, description="training steps, each on two windows of the calibration text")
+    scope: Literal["layer", "model"] = Field(
+        "layer",
+        description="layer: one after another, so many steps each, towards the original's hidden states; model: all at "
+        "once, towards its predictions, with some 28 bytes a parameter in memory, and as the last pass",
+    )
+
+    def settle(self, model: Outline, holds: Capability) -> Self:
+        """Refuse a model that is too large to be trained as a whole here."""
+        needed, free = _BYTES * sum(math.prod(model.shape(name)) for name in model.matrices), free_memory()
+        if self.scope == "model" and needed > free:
+            raise UsageError(
+                f"tune: scope=model takes some {needed / 1e9:.3g} GB of memory, and {free / 1e9:.3g} are free; use "
+                "scope=layer"
+            )
+        return self
 
     def needs(self) -> Statistic:
-        """The original model's hidden states beside the compressed ones'."""
-        return Statistic.MISMATCH
+        """The original model's hidden states beside the compressed ones'; for the whole model as much text."""
+        return Statistic.MISMATCH if self.scope == "layer" else Statistic.GRAM
+
+    def whole(self) -> bool:
+        """Only with that scope."""
+        return self.scope == "model"
 
     def trains(self) -> bool:
         """By gradients, towards the original's outputs."""
@@ -43,7 +73,7 @@ class Tune(WeightPass):
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Train a layer on what the compressed layers before it deliver; what isn't one stays as it is."""
-        if not isinstance(inputs, LayerInputs):
+        if not isinstance(inputs, LayerInputs | WholeInputs):
             return
         trained = {name: form(weight) for name, weight in block.weights.items()}
         rates = Rates(codes=1 / self.steps, scales=_SCALES_RATE, floats=_FLOATS_RATE)
@@ -52,10 +82,13 @@ class Tune(WeightPass):
             old = block.weights[name]
             if after < before:
                 block.weights[name] = one.weight()
-                said = f"tune (layer's error {100 * before:.3g} → {100 * after:.3g} %)"
+                said = f"tune ({self._measure(before)} → {self._measure(after)})"
             else:
                 said = "tune (kept nothing)"
             block.reports[name] = WeightReport.of(said, old.dequantize(), block.weights[name].dequantize())
+
+    def _measure(self, loss: float) -> str:
+        return f"loss {loss:.3g}" if self.scope == "model" else f"layer's error {100 * loss:.3g} %"
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
         """Nothing: a matrix by itself has no output of the original's to reach."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from compress.errors import UsageError
 from compress.model import Model
 from compress.passes.grid import Grid
 from compress.passes.rounding import round_to_nearest
@@ -148,3 +149,73 @@ def test_forms_before_it_are_the_forms_after_it():
     assert str(Pipeline.parse("prune,tune,int4,tune,fuse")) == "prune,tune,int4,tune,fuse"
     with pytest.raises(Exception, match="prune works on Dense weights, but int4 may leave .*; this order works"):
         Pipeline.parse("int4,tune,prune")
+
+
+MANY = torch.randint(3, 300, (66, 32), generator=torch.Generator().manual_seed(1))
+"""Two windows are held out, the others trained on; a random model has nothing that fewer would tell of."""
+
+
+def divergence(source, variant, tokens):
+    """The KL divergence of a variant's predictions from the model's, in nats a token."""
+    with torch.no_grad():
+        exact, off = (each.torch_module()(tokens).logits.log_softmax(-1) for each in (Model.open(str(source)), variant))
+    return float((exact.exp() * (exact - off)).sum(-1).mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "gain"),
+    [
+        ("LlamaForCausalLM", "prune:ratio=0.5:compensate=off", 0.9),
+        ("LlamaForCausalLM", "prune:what=blocks:ratio=0.5", 0.9),
+        ("LlamaForCausalLM", "sparse24:solver=magnitude,int4:rtn", 0.96),
+        ("LlamaForCausalLM", "lowrank:rank=0.25,int4:rtn", 0.96),
+        ("GPT2LMHeadModel", "prune:ratio=0.5:compensate=off", 0.9),
+    ],
+)
+def test_as_a_whole_the_predictions_come_closer_to_the_originals(tiny, run, name, damage, gain):
+    source = tiny(name)
+    damaged = run(source, damage, tokens=MANY)
+    tuned = run(source, f"{damage},tune:scope=model:steps=64", tokens=MANY)
+    assert divergence(source, tuned, MANY[:2]) < gain * divergence(source, damaged, MANY[:2])  # held out
+    assert tuned.names == damaged.names
+    for matrix in damaged.manifest.weights:
+        old, new = damaged.weight(matrix), tuned.weight(matrix)
+        assert (type(new), new.shape, new.nbytes()) == (type(old), old.shape, old.nbytes())
+        if isinstance(old, Quantized):
+            assert (new.codes - old.codes).abs().max() <= 1
+            assert not new.codes[old.codes == 0].any() or not damage.startswith("sparse24")
+        told = [each for layer in tuned.manifest.layers.values() for each in layer.weights.values()]
+        assert all("tune (loss " in each.solver for each in told)
+
+
+def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert, run):
+    exact = Model.open(str(bert)).torch_module()(MANY[:2]).last_hidden_state.detach()
+
+    def off(pipeline):
+        found = run(bert, pipeline, tokens=MANY).torch_module()(MANY[:2]).last_hidden_state.detach()
+        return float((found - exact).norm() / exact.norm())
+
+    damage = "prune:ratio=0.5:compensate=off"
+    assert off(f"{damage},tune:scope=model:steps=64") < 0.9 * off(damage)
+
+
+def test_what_does_not_help_the_whole_model_changes_nothing(llama, run):
+    first, second = run(llama, "fp16", tokens=MANY), run(llama, "fp16,tune:scope=model:steps=1", tokens=MANY)
+    reports = [
+        each.solver.removeprefix("fp16, then ")
+        for layer in second.manifest.layers.values()
+        for each in layer.weights.values()
+    ]
+    assert set(reports) == {"tune (kept nothing)"}
+    assert all(torch.equal(first.weight(n).tensor, second.weight(n).tensor) for n in first.manifest.weights)
+
+
+def test_nothing_comes_after_a_pass_on_the_whole_model():
+    with pytest.raises(UsageError, match="as a whole, so nothing can come after it; this order works: int4,tune:scope"):
+        Pipeline.parse("tune:scope=model,int4")
+
+
+def test_a_model_that_is_too_large_to_be_trained_as_a_whole_is_refused(llama, run, monkeypatch):
+    monkeypatch.setattr("compress.passes.tune.free_memory", lambda: 1_000_000)
+    with pytest.raises(UsageError, match=r"takes some 0\.\d+ GB of memory, and 0.001 are free; use scope=layer"):
+        run(llama, "tune:scope=model")

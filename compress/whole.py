@@ -1,0 +1,78 @@
+"""The model as a whole, run as a function of its weights: for passes that don't work layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from compress.filling import compute_buffers
+from compress.inputs import BlockInputs, token_error
+
+if TYPE_CHECKING:
+    from compress.architecture import Architecture
+    from compress.block import Block
+    from compress.model import Model
+    from compress.progress import Progress
+
+_BATCH = 2
+"""Calibration windows that go through the model together."""
+
+
+class WholeInputs(BlockInputs):
+    """The calibration text ``tokens`` int64 ``[windows, length]``, for the ``block`` that the whole variant is.
+
+    ``built`` is the variant's architecture. The original and all that is trained are in memory together.
+    """
+
+    def __init__(self, model: Model, built: Architecture, block: Block, tokens: Tensor, progress: Progress) -> None:
+        self.block = block
+        self._windows = tokens.split(_BATCH)
+        self.batches = len(self._windows)
+        self._built = built
+        self._progress = progress
+        self._reference = model.torch_module()
+        self._module = built.meta_module().eval()  # its weights are given with every call
+        compute_buffers(self._module, self._module)
+
+    def refresh(self) -> None:
+        """Nothing is kept of the block."""
+
+    def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
+        """What the variant makes of a batch: logits ``[windows, length, vocabulary]``, or an encoder's hidden states.
+
+        ``parameters`` by their names in the checkpoint; differentiable in them.
+        """
+        given = {name: self._built.oriented(name, tensor) for name, tensor in parameters.items()}
+        fixed = {name: vector for name, vector in self.block.vectors.items() if name not in given}
+        ids = self._windows[batch]
+        called = {"input_ids": ids, "attention_mask": torch.ones_like(ids)} | self._options
+        return self._output(functional_call(self._module, given | fixed, kwargs=called))
+
+    @torch.no_grad()
+    def target(self, batch: int) -> Tensor:
+        """What the original makes of it."""
+        ids = self._windows[batch]
+        return self._output(self._reference(input_ids=ids, attention_mask=torch.ones_like(ids), **self._options))
+
+    def loss(self, output: Tensor, exact: Tensor) -> Tensor:
+        """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
+        if self._built.kind != "decoder":
+            return token_error(output.float(), exact.float())
+        wanted = exact.float().log_softmax(-1)
+        return (wanted.exp() * (wanted - output.float().log_softmax(-1))).sum(-1).mean()
+
+    def rounds(self, steps: int) -> Iterable[int]:
+        """So many steps of work on the model."""
+        return self._progress.track(range(steps), "training", unit="step")
+
+    @property
+    def _options(self) -> dict[str, bool]:
+        return {"use_cache": False} if self._built.kind == "decoder" else {}
+
+    def _output(self, output: object) -> Tensor:
+        found: Tensor = getattr(output, "logits" if self._built.kind == "decoder" else "last_hidden_state")
+        return found
