@@ -91,6 +91,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
     quantized = any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves)
     libraries = [f"{name} {manifest.versions[name]}" for name in _LIBRARIES if name in manifest.versions]
     products = any(form.parts for form in manifest.weights.values())
+    in_transformers = _TRANSFORMERS[source.kind]
     lines = [
         "---",
         f"base_model: {base}",
@@ -119,9 +120,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         "",
         "From this directory, in transformers:",
         "",
-        _PRODUCTS
-        if products
-        else _TRANSFORMERS[source.kind].replace(_LOADER, loader(source.kind, source.architecture)),
+        _PRODUCTS if products else in_transformers.replace(_LOADER, loader(source.kind, source.architecture)),
         *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",

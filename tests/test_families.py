@@ -300,8 +300,8 @@ def page():
         "✓ works; a number is a reason below, for which it is refused before any weight is read.",
         "`tests/test_families.py` runs every cell on tiny models of realistic shape, and writes this page: the variant",
         "is made, transformers reads it back to the same logits, and an export passes the parity gate.",
-        "Sequences and tokens are those of `…ForSequenceClassification` and `…ForTokenClassification`, with their heads;",
-        "what is left blank isn't run, since there the head changes nothing.",
+        "Sequences and tokens: `…ForSequenceClassification` and `…ForTokenClassification`, with their heads; what is",
+        "left blank isn't run, since there a head changes nothing.",
         "",
     ]
     reasons = list(dict.fromkeys(REFUSED.values()))

@@ -60,7 +60,7 @@ def test_a_card_that_is_gone_stays_away(tmp_path):
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
 def test_the_card_of_a_classifier_says_how_to_load_it(tiny, tmp_path, monkeypatch, capsys, name):
     model, target = Model.open(str(tiny(name, id2label={0: "good", 1: "bad"}))), find_target("ort-cpu")
-    made = compress_model(model, Pipeline.parse("int8"), target.holds, tmp_path, lambda: None, 0, Silent())
+    made = compress_model(model, Pipeline.parse("fp16"), target.holds, tmp_path, lambda: None, 0, Silent())
     (tmp_path / "onnx").mkdir()
     target.export(made, (), tmp_path / "onnx", Silent())
     in_torch, in_onnx = re.findall(r"^```python\n(.*?)^```$", (tmp_path / "README.md").read_text(), re.M | re.S)
