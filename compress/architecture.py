@@ -172,7 +172,7 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
     family = FAMILIES[config.model_type]
-    head = headed(family.cls, (config.architectures or [None])[0])
+    head = headed(family.cls, config.architectures)
     config.architectures = [head or family.cls]
     without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
     return Architecture(

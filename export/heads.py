@@ -10,7 +10,7 @@ from onnx_ir.tape import Tape
 from transformers import PretrainedConfig
 
 from compress.families import FAMILIES
-from compress.heads import by_token, headed
+from compress.heads import by_token, headed, labels_of
 
 Layers = tuple[tuple[str, str | None], ...]
 """Linears in order by their names in the checkpoint, each with the operator that follows on it."""
@@ -33,21 +33,21 @@ def append_head(model: ir.Model, config: PretrainedConfig) -> None:
     They are ``[b, labels]``, or ``[b, s, labels]`` where tokens are classified. Weights are initializers without values
     by the checkpoint's names, as those of the graph before it are. A class without a head leaves the graph as it is.
     """
-    head = headed(FAMILIES[config.model_type].cls, (config.architectures or [None])[0])
+    head = headed(FAMILIES[config.model_type].cls, config.architectures)
     if head is None:
         return
-    graph, tape = model.graph, Tape()
+    graph, tape, labels = model.graph, Tape(), len(labels_of(config))
     x = graph.outputs[0]
     lead = list(x.shape)[:2] if x.shape is not None else [None, None]
     if not by_token(head):
         first = tape.initializer(ir.tensor(np.array(0), name="head.first"))
         x, lead = tape.op("Gather", [x, first], {"axis": 1}), lead[:1]
     for name, activation in _TOKEN if by_token(head) else _SEQUENCE[config.model_type]:
-        outputs = config.hidden_size if activation else config.num_labels
+        outputs = config.hidden_size if activation else labels
         x = _linear(tape, graph, name, x, outputs, config.hidden_size)
         if activation:
             x = tape.op(activation, [x])
-    x.name, x.type, x.shape = "logits", ir.TensorType(ir.DataType.FLOAT), ir.Shape([*lead, config.num_labels])
+    x.name, x.type, x.shape = "logits", ir.TensorType(ir.DataType.FLOAT), ir.Shape([*lead, labels])
     for value in tape.initializers:
         graph.initializers.add(value)
     graph.extend(tape.nodes)

@@ -26,7 +26,7 @@ def relative_bias(tape: Tape, graph: ir.Graph, ids: ir.Value, config: Pretrained
     distances = torch.arange(1 - longest, longest)  # from a query to a key
     known = MPNetEncoder.relative_position_bucket(distances, num_buckets=buckets).numpy()
     shape = ir.Shape((buckets, config.num_attention_heads))
-    owner = "mpnet." if headed(FAMILIES["mpnet"].cls, (config.architectures or [None])[0]) else ""
+    owner = "mpnet." if headed(FAMILIES["mpnet"].cls, config.architectures) else ""
     table = ir.Value(name=f"{owner}{_TABLE}", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
     graph.initializers.add(table)
 
