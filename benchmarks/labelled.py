@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ _LEAST = 3
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text, or a pair of texts, in tokens; ``kinds`` tells the pair's apart where the model does."""
+    """A text, or a pair of texts, in tokens; ``kinds`` tells the pair's apart where model and tokenizer do."""
 
     ids: list[int]
     kinds: list[int]
@@ -136,11 +135,13 @@ class _Reading:
         if not isinstance(labels, list) or len(labels) != len(words):
             raise UsageError(f"{entry.where}: labels is no list of {len(words)} classes, one a token")
         classes = [self._class(entry, label) for label in labels]
-        read = self._tokens(" ".join(words), None, return_offsets_mapping=True)
-        ends = np.cumsum([len(word) + 1 for word in words])  # where the next word begins
+        read = self._tokens(" ".join(words), None, return_offsets_mapping=True, return_special_tokens_mask=True)
+        ends = (
+            np.cumsum([len(word) + 1 for word in words]) - 1
+        )  # a blank is the next word's, as byte-level tokens have it
         found, last = [], -1
-        for begin, end in read["offset_mapping"]:
-            word = int(np.searchsorted(ends, end - 1, side="right")) if end > begin else last
+        for (begin, end), special in zip(read["offset_mapping"], read["special_tokens_mask"], strict=True):
+            word = last if special else int(np.searchsorted(ends, max(begin, end - 1), side="right"))
             found.append(classes[word] if word > last else UNLABELLED)
             last = max(word, last)
         return (Encoded(read["input_ids"], [0] * len(found)),), tuple(found)
@@ -162,9 +163,9 @@ class _Reading:
         return self._encoded(entry.text("text"), second)
 
     def _encoded(self, text: str, second: str | None = None) -> Encoded:
-        read = self._tokens(text, second, return_token_type_ids=True)
-        kinds: Sequence[int] = read["token_type_ids"] if self._tells_pairs else [0] * len(read["input_ids"])
-        return Encoded(list(read["input_ids"]), list(kinds))
+        read = self._tokens(text, second)
+        kinds = read.get("token_type_ids") if self._tells_pairs else None
+        return Encoded(list(read["input_ids"]), list(kinds or [0] * len(read["input_ids"])))
 
     def _tokens(self, text: str, second: str | None, **options: Any) -> Any:
         return self._tokenizer(text, second, truncation=True, max_length=self._longest, verbose=False, **options)

@@ -107,7 +107,7 @@ PASSES = {
     "sparse24": "sparse24",
     "fuse": "fuse",
 }
-WITH_HEADS = ("fp16", "int8", "fuse")
+WITH_HEADS = ("int8", "fuse")
 TARGETS = ("hf", "ort-cpu")
 INTEGERS = ("int8", "int4")
 ODD = "transformers' own {}, of which compressed-tensors loads no integers"
