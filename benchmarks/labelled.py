@@ -136,9 +136,7 @@ class _Reading:
             raise UsageError(f"{entry.where}: labels is no list of {len(words)} classes, one a token")
         classes = [self._class(entry, label) for label in labels]
         read = self._tokens(" ".join(words), None, return_offsets_mapping=True, return_special_tokens_mask=True)
-        ends = (
-            np.cumsum([len(word) + 1 for word in words]) - 1
-        )  # a blank is the next word's, as byte-level tokens have it
+        ends = np.cumsum([len(word) + 1 for word in words]) - 1  # a blank is the next word's, as in byte-level tokens
         found, last = [], -1
         for (begin, end), special in zip(read["offset_mapping"], read["special_tokens_mask"], strict=True):
             word = last if special else int(np.searchsorted(ends, max(begin, end - 1), side="right"))

@@ -75,13 +75,14 @@ def test_rank_correlation():
     assert spearman(np.ones(4), np.arange(4.0)) == 0.0
 
 
-def test_a_correlations_interval_is_what_repeating_it_shows():
-    draw = np.random.default_rng(0)
-    noise = draw.normal(size=(12, 2, 80))
+def test_a_correlations_interval_is_as_wide_as_theory_has_it():
+    """Bonett & Wright (2000): of Fisher's z, sqrt((1 + ρ²/2) / (n - 3))."""
+    noise = np.random.default_rng(0).normal(size=(12, 2, 80))
     pairs = [(one, 0.6 * one + 0.8 * other) for one, other in noise]
     found = [correlation(*pair, seed=1) for pair in pairs]
-    assert np.mean([each.spread for each in found]) == pytest.approx(np.std([each.value for each in found]), rel=0.5)
     truth = 6 / np.pi * np.arcsin(0.3)
+    expected = (1 - truth**2) * np.sqrt((1 + truth**2 / 2) / 77)
+    assert np.mean([each.spread for each in found]) == pytest.approx(expected, rel=0.15)
     assert np.mean([low <= truth <= high for low, high in map(interval, found)]) >= 0.75
     assert correlation(*pairs[0], seed=1) == found[0]
 
