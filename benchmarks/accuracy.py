@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from compress.artifact import Kind
+from compress.benchmarks.classes import class_measures, compare_workers
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.engine import Ids
+from compress.benchmarks.labelled import Labelled
+from compress.benchmarks.labelled_accuracy import measure_labelled
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Measure
 from compress.benchmarks.windows import exponential, mean, quantile
@@ -22,12 +25,18 @@ _SENTENCES = 8
 
 
 def measure_accuracy(
-    contenders: Sequence[Contender], ids: Ids, mask: Ids, threads: int, progress: Progress
+    contenders: Sequence[Contender],
+    ids: Ids,
+    mask: Ids,
+    threads: int,
+    progress: Progress,
+    labelled: Labelled | None = None,
+    seed: int = 0,
 ) -> list[Measures]:
     """Accuracy of every contender, in their order, on windows ``[n, s]``; the first is the original.
 
     The original's outputs of one window at a time lie in a temporary file that the others map, so that neither disk
-    nor memory grows with the windows.
+    nor memory grows with the windows. ``labelled`` text is measured as well.
     """
     kind = contenders[0].kind
     with ExitStack() as stack:
@@ -41,8 +50,9 @@ def measure_accuracy(
             batch = ids[start : start + step], mask[start : start + step]
             for found, each in zip(scores, _window(workers, kind, *batch, folder / "reference.npy"), strict=True):
                 found.append(each)
-    summary = _decoder_measures if kind == "decoder" else _encoder_measures
-    return [summary(found, scores[0]) for found in scores]
+        judged = [{} for _ in workers] if labelled is None else measure_labelled(workers, labelled, seed, progress)
+    summary = _SUMMARIES[kind]
+    return [summary(found, scores[0]) | more for found, more in zip(scores, judged, strict=True)]
 
 
 def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
@@ -51,6 +61,8 @@ def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) 
         request: dict[str, Any] = {"ids": ids[0].tolist()}
         first = original.ask("reference_logits", to=str(file), **request) | {"kl": 0.0, "kls": [0.0], "top1": 1.0}
         return [first, *(other.ask("compare_logits", reference=str(file), **request) for other in others)]
+    if kind == "classifier":
+        return compare_workers(workers, ids, mask)
     request = {"ids": ids.tolist(), "mask": mask.tolist()}
     original.ask("reference_embeddings", to=str(file), **request)
     same = {"cosines": [1.0] * len(ids)}
@@ -77,3 +89,10 @@ def _encoder_measures(scores: list[dict[str, Any]], original: list[dict[str, Any
         "cosine": similar,
         "cosine_min": Measure(value=min(cosines)),
     }
+
+
+_SUMMARIES: Mapping[Kind, Callable[[list[dict[str, Any]], list[dict[str, Any]]], Measures]] = {
+    "decoder": _decoder_measures,
+    "encoder": _encoder_measures,
+    "classifier": class_measures,
+}

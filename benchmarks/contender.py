@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compress.artifact import Artifact, Kind
 from compress.errors import ModelError
+from compress.heads import separate_labels
 
 if TYPE_CHECKING:
     from compress.checkpoint import Checkpoint  # a report is read without torch
@@ -47,7 +48,7 @@ class Contender:
     ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
     (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
     reads of them (None: the engine says). ``zeros`` and ``products`` as in `Artifact`.
-    ``passes`` were applied in order.
+    ``passes`` were applied in order. ``separate``: each of a classifier's labels is a yes or no of its own.
     """
 
     name: str
@@ -63,13 +64,25 @@ class Contender:
     zeros: bool = False
     products: bool = False
     passes: tuple[Applied, ...] = ()
+    separate: bool = False
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = "torch") -> Contender:
         """The original as its user runs it: transformers, float32."""
         disk = _loaded_bytes(checkpoint.path, "torch")
         recipe = "transformers, float32"
-        return cls(name, checkpoint.path, "torch", checkpoint.kind, "original", recipe, parameters, disk, disk)
+        return cls(
+            name=name,
+            path=checkpoint.path,
+            engine="torch",
+            kind=checkpoint.kind,
+            role="original",
+            recipe=recipe,
+            parameters=parameters,
+            stored_bytes=disk,
+            disk_bytes=disk,
+            separate=checkpoint.kind == "classifier" and separate_labels(checkpoint.config),
+        )
 
     @classmethod
     def of_artifact(

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A loaded model. Decoders have `start`, `step` and `logits`; encoders have `embed`."""
+    """A loaded model. Decoders have `start`, `step` and `logits`; encoders have `embed`, classifiers `classify`."""
 
     @property
     def read_bytes(self) -> int | None:
@@ -38,6 +38,9 @@ class Engine(Protocol):
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings ``[b, hidden]``, the last hidden states averaged over the mask; inputs ``[b, s]``."""
+
+    def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+        """A classifier's logits, ``[b, labels]`` or ``[b, s, labels]``; ``kinds`` are token types ``[b, s]``."""
 
 
 Opener = Callable[[Path, str, int], Engine]

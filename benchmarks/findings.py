@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.benchmarks.effects import effects
+from compress.benchmarks.interval import interval
 from compress.benchmarks.metric_table import metric
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
 
@@ -20,6 +21,7 @@ _BUSY = 0.2
 """cores"""
 _PERPLEXITY = 1.05
 _COSINE = 0.99
+_AGREED = 0.99
 
 
 def findings(card: Scorecard) -> list[str]:
@@ -96,6 +98,12 @@ def _less_accurate(row: Row) -> list[str]:
     near = row.measures.get("cosine")
     if near is not None and near.value < _COSINE:
         return [f"{row.name} LOSES ACCURACY: cosine to the original's embeddings is {near.value:.4f}"]
+    right = row.measures.get("accuracy_ratio")
+    if right is not None and interval(right)[1] < 1:
+        return [f"{row.name} LOSES ACCURACY: it is right {right.value:.3f}× as often as the original"]
+    same = row.measures.get("top1")
+    if lost is None and right is None and same is not None and same.value < _AGREED:
+        return [f"{row.name} LOSES ACCURACY: it predicts the original's class in {same.value:.1%} of all cases"]
     return []
 
 

@@ -17,10 +17,13 @@ _UNKNOWN = (-math.inf, math.inf)
 def interval(measure: Measure) -> Interval:
     """The bounds of a figure; nothing is known from a single round or window, and what is counted is exact.
 
-    Rounds: the median's distribution-free interval, between two of them (`median_interval`). Windows: Student's t.
+    Rounds: the median's distribution-free interval, between two of them (`median_interval`). Windows: Student's t,
+    unless the figure knows its own bounds.
     """
     if len(measure.rounds or measure.windows) == 1:
         return _UNKNOWN
+    if measure.bounds is not None:
+        return measure.bounds
     if measure.rounds:
         low, high = median_interval(measure.rounds)
         return min(low, measure.value), max(high, measure.value)

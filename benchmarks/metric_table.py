@@ -17,7 +17,10 @@ Unit = Literal["bytes", "seconds", "share", "number"]
 
 @dataclass(frozen=True)
 class Metric:
-    """``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense."""
+    """``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
+
+    ``labelled``: it takes a file of labelled text.
+    """
 
     key: str
     heading: str
@@ -26,7 +29,8 @@ class Metric:
     unit: Unit = "number"
     scale: float = 1.0
     compared: bool = True
-    kinds: tuple[Kind, ...] = ("decoder", "encoder")
+    kinds: tuple[Kind, ...] = ("decoder", "encoder", "classifier")
+    labelled: bool = False
 
     @property
     def unit_shown(self) -> str:
@@ -43,6 +47,9 @@ class Metric:
 
 _DECODER: tuple[Kind, ...] = ("decoder",)
 _ENCODER: tuple[Kind, ...] = ("encoder",)
+_CLASSIFIER: tuple[Kind, ...] = ("classifier",)
+_BY_SENTENCE = _ENCODER + _CLASSIFIER
+_BY_CLASS = _DECODER + _CLASSIFIER
 
 METRICS = (
     Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_DECODER),
@@ -51,19 +58,22 @@ METRICS = (
     Metric("itl_p99", "inter-token p99, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
     Metric("ttft", "time to first token, ms", "lower", 1, "seconds", 1e3, kinds=_DECODER),
     Metric("prefill_tps", "prefill, tokens/s", "higher", 0, kinds=_DECODER),
-    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_ENCODER),
-    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_ENCODER),
-    Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_ENCODER),
+    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE),
+    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE),
+    Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_BY_SENTENCE),
     Metric("peak_rss", "peak RSS, MB", "lower", 0, "bytes", 1e-6),
     Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
     Metric("load_s", "load, s", "lower", 2, "seconds"),
     Metric("retention", "accuracy retention", "higher", 4, "share", compared=False),
+    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _CLASSIFIER, labelled=True),
+    Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _CLASSIFIER, labelled=True),
+    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _BY_SENTENCE, labelled=True),
     Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_DECODER),
     Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_DECODER),
-    Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_DECODER),
+    Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_BY_CLASS),
     Metric("kl_p99", "KL to original p99, nats", "lower", 4, compared=False, kinds=_DECODER),
-    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_DECODER),
+    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_BY_CLASS),
     Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_ENCODER),
     Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_ENCODER),
     Metric("cost", "cost, per million tokens", "lower", 4),

@@ -67,12 +67,19 @@ class OrtEngine:
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
+        return mean_pooled(self._encode("last_hidden_state", ids, mask, np.zeros_like(ids)), mask)
+
+    def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+        """Logits of classes."""
+        return self._encode("logits", ids, mask, kinds)
+
+    def _encode(self, output: str, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         binding = self._session.io_binding()
-        self._feed(binding, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)})
-        binding.bind_output("last_hidden_state", "cpu")
+        self._feed(binding, {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds})
+        binding.bind_output(output, "cpu")
         self._session.run_with_iobinding(binding)
-        hidden = np.from_dlpack(binding.get_outputs()[0]).astype(np.float32, copy=False)
-        return mean_pooled(hidden, mask)
+        found: Floats = np.from_dlpack(binding.get_outputs()[0]).astype(np.float32, copy=False)
+        return found
 
     def _new_cache(self, capacity: int) -> Cache:
         kind: type[Cache] = SharedCache if self._shares else GrowingCache

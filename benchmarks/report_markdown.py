@@ -93,11 +93,14 @@ def method(card: Scorecard) -> list[str]:
         "round. Accuracy: the mean ± its standard error over windows.",
         "- Peak RSS is that of the serving process; load is from starting that process until it can serve.",
     ]
-    if card.kind == "encoder":
+    if card.kind != "decoder":
+        compared = "cosine of the mean-pooled embeddings to the original's"
+        if card.kind == "classifier":
+            compared = "the classes' probabilities against the original's"
         own = [
             f"- Latency: one sentence of {settings.prompt} tokens, {settings.runs} times a round; "
             f"sentences/s: batches of {settings.batch}.",
-            f"- Accuracy: {count} windows of {length} tokens; cosine of the mean-pooled embeddings to the original's.",
+            f"- Accuracy: {count} windows of {length} tokens; {compared}.",
         ]
     else:
         own = [

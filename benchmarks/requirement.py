@@ -22,7 +22,12 @@ ALIASES: dict[str, tuple[str, bool]] = {
     "batch_speedup": ("sentences_ps", True),
 }
 """Other names of metrics, and whether they mean the ratio to the original's."""
-_PAIRED = {"perplexity": "perplexity_ratio", "perplexity_ratio": "perplexity_ratio"}
+_PAIRED = {
+    "perplexity": "perplexity_ratio",
+    "perplexity_ratio": "perplexity_ratio",
+    "accuracy": "accuracy_ratio",
+    "accuracy_ratio": "accuracy_ratio",
+}
 """Metrics whose ratio to the original is a metric of its own, which is surer: window by window."""
 _UNITS: dict[Unit, dict[str, float]] = {
     "bytes": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
@@ -130,6 +135,14 @@ def check_kind(figures: Sequence[Figure], kind: Kind) -> None:
         if kind not in figure.metric.kinds:
             known = ", ".join(each.key for each in metrics(kind))
             raise UsageError(f"{figure.name} is no metric of {kind}s; theirs are {known}")
+
+
+def check_labelled(figures: Sequence[Figure], measured: Sequence[str]) -> None:
+    """Refuse, with a UsageError, metrics of labelled text that aren't among those which will be measured."""
+    for figure in figures:
+        if figure.metric.labelled and figure.metric.key not in measured:
+            told = f"the labels given say {' and '.join(measured)}" if measured else "give --labels FILE"
+            raise UsageError(f"{figure.name} takes labelled text; {told}")
 
 
 def _parts(texts: Sequence[str], what: str, example: str) -> Iterator[str]:

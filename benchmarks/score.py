@@ -15,6 +15,7 @@ from compress.benchmarks.bandwidth import read_bandwidth
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.cores import available_cores
 from compress.benchmarks.engine import Ids
+from compress.benchmarks.labelled import Labelled
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
 from compress.errors import UsageError
@@ -29,6 +30,7 @@ def score(
     progress: Progress | None = None,
     *,
     mask: ArrayLike | None = None,
+    labelled: Labelled | None = None,
     model: str = "",
     command: str = "",
     notes: Sequence[str] = (),
@@ -36,7 +38,8 @@ def score(
     """Measure the contenders in one interleaved run.
 
     The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
-    tokens (all, by default); prompts for the speed are cut from them. Raises RunError when a contender can't be run.
+    tokens (all, by default); prompts for the speed are cut from them. ``labelled`` text is measured besides.
+    Raises RunError when a contender can't be run.
     """
     settings, progress = settings or Settings(), progress or Silent()
     windows: Ids = np.asarray(ids, dtype=np.int64)
@@ -48,7 +51,8 @@ def score(
     tokens = windows[marked.astype(bool)]
     speeds = measure_speed(contenders, tokens, threads, settings, progress)
     bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
-    accuracies = measure_accuracy(contenders, windows, marked, threads, progress)
+    accuracies = measure_accuracy(contenders, windows, marked, threads, progress, labelled, settings.seed)
+    read = windows.tobytes() + marked.tobytes() + (b"" if labelled is None else labelled.tokens().tobytes())
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
         _row(contender, floats, speed | accuracy | _cost(speed, settings), bandwidth)
@@ -67,7 +71,7 @@ def score(
         others=speeds.others,
         bandwidth=bandwidth,
         windows=(windows.shape[0], windows.shape[1]),
-        text_sha256=hashlib.sha256(windows.tobytes() + marked.tobytes()).hexdigest(),
+        text_sha256=hashlib.sha256(read).hexdigest(),
         notes=tuple(notes),
         rows=tuple(rows),
     )

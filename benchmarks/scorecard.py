@@ -13,9 +13,13 @@ from compress.artifact import Kind
 from compress.benchmarks.contender import Applied, Role
 
 SCHEMA = 1
-EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
+EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
+    "decoder": (8, 512),
+    "encoder": (64, 128),
+    "classifier": (64, 128),
+}
 """How many windows of how many tokens a quick score reads."""
-_ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15}
+_ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15, "classifier": 15}
 
 
 class Settings(BaseModel, frozen=True):
@@ -57,13 +61,15 @@ class Measure(BaseModel, frozen=True):
     """A figure. ``spread``: half the interquartile range of ``rounds``, or the standard error of ``windows``' mean.
 
     ``windows`` holds what each evaluation window contributes (for a figure that is no mean: to first order), so that
-    two runs over the same text can be compared window by window.
+    two runs over the same text can be compared window by window. ``bounds`` are those of 95 % where the windows'
+    spread doesn't tell them: of a share of few things, of a correlation.
     """
 
     value: float
     spread: float | None = None
     rounds: tuple[float, ...] = ()
     windows: tuple[float, ...] = ()
+    bounds: tuple[float, float] | None = None
 
 
 class Row(BaseModel, frozen=True):
@@ -106,7 +112,7 @@ class Scorecard(BaseModel, frozen=True):
     windows: tuple[int, int]
     """how many evaluation windows, of how many tokens each"""
     text_sha256: str = ""
-    """over the evaluation windows' tokens and their mask"""
+    """over the evaluation windows' tokens and their mask, and labelled text with its labels"""
     notes: tuple[str, ...] = ()
     rows: tuple[Row, ...]
 

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, DynamicCache
+import transformers
+from transformers import AutoConfig, DynamicCache
 
+from compress.artifact import Kind
 from compress.benchmarks.engine import Floats, Ids, mean_pooled
+from compress.heads import loader
 
 
 class TorchEngine:
     """A checkpoint in transformers. Prompts are read as ``generate`` reads them: only the last logits are computed."""
 
-    def __init__(self, path: Path, kind: str, threads: int) -> None:
+    def __init__(self, path: Path, kind: Kind, threads: int) -> None:
         torch.set_num_threads(threads)
         self._module: Any = self.load(path, kind)
         keeps = "logits_to_keep" in inspect.signature(self._module.forward).parameters
@@ -23,10 +26,11 @@ class TorchEngine:
         self._cache: Any = None
 
     @staticmethod
-    def load(path: Path, kind: str) -> torch.nn.Module:
+    def load(path: Path, kind: Kind) -> torch.nn.Module:
         """The module that is run."""
-        loader = AutoModelForCausalLM if kind == "decoder" else AutoModel
-        module: torch.nn.Module = loader.from_pretrained(path, dtype=torch.float32, local_files_only=True)
+        named = AutoConfig.from_pretrained(path, local_files_only=True).architectures or [""]
+        auto = getattr(transformers, loader(kind, named[0]))
+        module: torch.nn.Module = auto.from_pretrained(path, dtype=torch.float32, local_files_only=True)
         return module.eval()
 
     @property
@@ -70,14 +74,22 @@ class TorchEngine:
         output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
         return mean_pooled(output.last_hidden_state.float().numpy(), mask)
 
+    @torch.inference_mode()
+    def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+        """Logits of classes."""
+        told = {"token_type_ids": torch.from_numpy(kinds)} if kinds.any() else {}
+        output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), **told)
+        logits: Floats = output.logits.float().numpy()
+        return logits
+
 
 class HfEngine(TorchEngine):
     """A variant in transformers with its integers dequantized to float32: its accuracy, not its possible speed."""
 
     @staticmethod
-    def load(path: Path, kind: str) -> torch.nn.Module:
+    def load(path: Path, kind: Kind) -> torch.nn.Module:
         """The module that is run."""
         from compress.variant import Variant  # here: the torch baseline's memory and start have no part in it
 
         module = Variant.open(path).torch_module()
-        return module if kind == "decoder" else module.base_model
+        return module.base_model if kind == "encoder" else module

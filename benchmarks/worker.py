@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from compress.benchmarks.engine import Engine, opener
+from compress.benchmarks.engine import Engine, Floats, Ids, opener
 from compress.benchmarks.metrics import compare_logits, cosine, window_nll
 from compress.errors import RunError
 
@@ -31,6 +31,7 @@ class Service:
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
+        self._classifies = False
 
     def _loaded(self) -> Engine:
         if self._engine is None:
@@ -40,6 +41,7 @@ class Service:
     def open(self, engine: str, path: str, kind: str, threads: int) -> dict[str, Any]:
         """Load a model."""
         self._engine = opener(engine)(Path(path), kind, threads)
+        self._classifies = kind == "classifier"
         return {"read_bytes": self._engine.read_bytes}
 
     def generate(self, ids: list[int], steps: int) -> dict[str, Any]:
@@ -57,15 +59,24 @@ class Service:
         return {"first": ends[0] - begin, "steps": seconds, "tokens": tokens, "token_bytes": engine.token_bytes}
 
     def embed(self, ids: list[list[int]], mask: list[list[int]], repeats: int) -> dict[str, Any]:
-        """Seconds of each of ``repeats`` embeddings of a batch."""
-        engine = self._loaded()
+        """Seconds of each of ``repeats`` embeddings, or classifications, of a batch."""
         batch, where = np.array(ids, dtype=np.int64), np.array(mask, dtype=np.int64)
+        kinds = np.zeros_like(batch)
         seconds = []
         for _ in range(repeats):
             begin = time.perf_counter()
-            engine.embed(batch, where)
+            self._encoded(batch, where, kinds)
             seconds.append(time.perf_counter() - begin)
         return {"seconds": seconds}
+
+    def encode(self, ids: list[list[int]], mask: list[list[int]], kinds: list[list[int]]) -> dict[str, Any]:
+        """A batch's embeddings ``[b, hidden]``, or a classifier's logits."""
+        arrays = (np.array(each, dtype=np.int64) for each in (ids, mask, kinds))
+        return {"outputs": _finite(self._encoded(*arrays)).tolist()}
+
+    def _encoded(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+        engine = self._loaded()
+        return engine.classify(ids, mask, kinds) if self._classifies else engine.embed(ids, mask)
 
     def memory(self) -> dict[str, Any]:
         """Peak resident bytes of this process so far, and the heavy libraries that it has imported."""

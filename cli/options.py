@@ -28,6 +28,11 @@ evaluation_file = click.option(
     type=click.Path(path_type=Path),
     help="Text (or JSON lines) to measure accuracy on.  [default: a demo's held-out text, else self-written]",
 )
+labels_file = click.option(
+    "--labels", type=click.Path(path_type=Path), metavar="FILE",
+    help="Labelled text to measure accuracy on: TSV with a header, or JSON lines. Fields text and label (text2 for "
+    "pairs) for a classifier; text, text2 and score for sentence embeddings.",
+)  # fmt: skip
 merge = click.option(
     "--merge", is_flag=True, help="Store products (lowrank, compensate) multiplied out, for targets without them."
 )

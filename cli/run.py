@@ -11,13 +11,14 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate import judge
-from compress.benchmarks.requirement import check_kind, parse_requirements
+from compress.benchmarks.requirement import check_kind, check_labelled, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
 from compress.cli.options import (
     checkpoint_format,
     evaluation_file,
+    labels_file,
     max_shard_size,
     merge,
     overwrite,
@@ -70,6 +71,7 @@ from compress.variant import Variant
 @click.option("--ablate", is_flag=True, help="Also make every variant without each of its passes, to see what helped.")
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
+@labels_file
 @require
 @strict
 @checkpoint_format
@@ -90,6 +92,7 @@ def command(
     ablate: bool,
     no_score: bool,
     evaluation: Path | None,
+    labels: Path | None,
     require: tuple[str, ...],
     strict: bool,
     checkpoint_format: str | None,
@@ -104,6 +107,8 @@ def command(
     required = parse_requirements(require)
     if required and no_score:
         raise UsageError("--require needs figures; leave --no-score out")
+    if labels is not None and no_score:
+        raise UsageError("--labels is for scoring; leave --no-score out")
     chosen = load_profile(profile)
     asked = _parse(pipelines or chosen.pipelines)
     parsed = _ablated(asked) if ablate else asked
@@ -121,8 +126,9 @@ def command(
         for pipeline in settled if runtime.selective else ():
             _check_weights(model, pipeline, runtime, merge)
         needed = max(pipeline.needs() for pipeline in settled)
-    texts = Texts(model, calibration, evaluation, samples, length, seed, console, solving=needed >= Statistic.GRAM)
+    texts = Texts(model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels)
     texts.check(scoring=not no_score)
+    check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
     entries: list[Entry] = []
     solved: dict[str, Path] = {}  # what differs in its graph alone is solved once
     for pipeline in parsed:

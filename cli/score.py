@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate import judge
-from compress.benchmarks.requirement import check_kind, parse_requirements
+from compress.benchmarks.requirement import check_kind, check_labelled, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
-from compress.cli.options import evaluation_file, profile, require, seed, strict, trust_remote_code
+from compress.cli.options import evaluation_file, labels_file, profile, require, seed, strict, trust_remote_code
 from compress.cli.run import command_line
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
@@ -33,6 +33,7 @@ from compress.profiles.loader import load_profile
 @profile
 @click.option("--target", help="Which artifact to measure.  [default: the profile's]")
 @evaluation_file
+@labels_file
 @require
 @strict
 @seed
@@ -44,6 +45,7 @@ def command(
     profile: str,
     target: str | None,
     evaluation: Path | None,
+    labels: Path | None,
     require: tuple[str, ...],
     strict: bool,
     seed: int,
@@ -76,7 +78,8 @@ def command(
         raise ModelError(f"{original.source} is not the model that these variants were made from: its weights differ")
     check_kind([each.figure for each in required], original.kind)
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
-    texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console)
+    texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels)
+    check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
         settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)
         card = score_and_report(

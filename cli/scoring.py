@@ -63,6 +63,7 @@ def score_and_report(
     for each in entries:
         artifact = Artifact.open(each.path / runtime.folder)
         contenders.append(Contender.of_artifact(artifact, each.name, each.recipe, passes=each.passes))
+    labelled = [] if texts.labelled is None else [f"labels of {texts.labelled}"]
     card = score(
         contenders,
         text.tokens.numpy(),
@@ -70,7 +71,8 @@ def score_and_report(
         console,
         model=model.source,
         command=command,
-        notes=[f"evaluated on {text}", *console.notices],
+        labelled=texts.labelled,
+        notes=[f"evaluated on {text}", *labelled, *console.notices],
     )
     report.write([card], out)
     for each in entries:

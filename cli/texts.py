@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from compress.architecture import longest_input
+from compress.benchmarks.labelled import Labelled, read_labelled
 from compress.benchmarks.scorecard import EVALUATION_WINDOWS
 from compress.compression import Calibration
 from compress.demo import evaluation_text
@@ -39,6 +40,7 @@ class Texts:
     seed: int
     progress: Progress
     solving: bool = False
+    labels_file: Path | None = None
 
     def check(self, scoring: bool) -> None:
         """Read the named files now: a text that can't be used is refused before the work, not after it.
@@ -55,6 +57,8 @@ class Texts:
             _ = self.calibration
         if scoring and self.evaluation_file is not None:
             _ = self.evaluation
+        if scoring:
+            _ = self.labelled
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -78,6 +82,11 @@ class Texts:
             return Calibration(windows(self.model.tokenizer(), held_out, length, count), "Wikipedia sample, last third")
         return self._own(count, length, self.seed + 1)
 
+    @cached_property
+    def labelled(self) -> Labelled | None:
+        """The named file's, for this model; None where there is none."""
+        return None if self.labels_file is None else read_labelled(self.labels_file, self.model)
+
     @property
     def _window(self) -> int:
         length = self.length or (_SOLVED_LENGTH if self.solving else _RANGED_LENGTH)
@@ -85,7 +94,7 @@ class Texts:
 
     def _own(self, count: int, length: int, seed: int) -> Calibration:
         tokenizer = self.model.tokenizer()
-        if self.model.kind == "encoder":
+        if self.model.kind != "decoder":
             tokens: Tensor = vocabulary_text(tokenizer, count, length, seed)
             return Calibration(tokens, f"random vocabulary words, seed {seed}")
         tokens = self_written(self.model.torch_module(), tokenizer, count, length, seed, self.progress)

@@ -20,6 +20,7 @@ from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
 from compress.experts import open_experts, routed
 from compress.families import FAMILIES, supported
+from compress.heads import headed
 from compress.layout import layer_list, linears, matrices, other_way, turned
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def longest_input(config: PretrainedConfig) -> int:
 def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     """The architecture that a checked ``config.json`` names; a ModelError where transformers finds it invalid.
 
-    An encoder's pooler is left out where ``stored``, the checkpoint's tensor names, has none.
+    An encoder's pooler is left out where ``stored``, the checkpoint's tensor names, has none; its head is kept where it
+    is a classifier's.
     """
     import transformers  # only where a model is opened: it takes a second that `--help` shouldn't wait for
 
@@ -170,12 +172,13 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
     family = FAMILIES[config.model_type]
-    config.architectures = [family.cls]
-    without_pooler = config.model_type in _POOLED and not any("pooler." in name for name in stored)
+    head = headed(family.cls, config.architectures)
+    config.architectures = [head or family.cls]
+    without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
     return Architecture(
-        cls=getattr(transformers, family.cls),
+        cls=getattr(transformers, head or family.cls),
         config=config,
-        kind=family.kind,
+        kind=family.kind if head is None else "classifier",
         options={"add_pooling_layer": False} if without_pooler else {},
     )
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 from compress.errors import ModelError
 
-Kind = Literal["decoder", "encoder"]
+Kind = Literal["decoder", "encoder", "classifier"]
+"""A classifier is an encoder with its head."""
 _FILE = "artifact.json"
 FOLDER = "onnx"
 """The directory of a variant's artifact, inside the variant's."""

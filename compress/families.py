@@ -16,7 +16,7 @@ _PRE_NORM: Gains = (("input_layernorm", _QKV), ("post_attention_layernorm", _GAT
 
 @dataclass(frozen=True)
 class Family:
-    """A model type: the one class that a decoder may have, or the base class that an encoder is loaded as.
+    """A model type: the one class that a decoder may have, or that which an encoder is loaded as, if not with its head.
 
     ``gains`` are the norms that a scale can be folded into. A norm whose gain is 1 + weight is none of them, nor is one
     that feeds the residual stream as well. ``pairs``: layers return their hidden states as the first of a tuple.

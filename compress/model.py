@@ -82,7 +82,7 @@ class Model(HasArchitecture):
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder) or embeds (encoder)."""
+        """Whether it generates (decoder), embeds (encoder) or classifies."""
         return self.built.kind
 
     @property

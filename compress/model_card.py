@@ -6,10 +6,12 @@ from pathlib import Path
 from statistics import median
 
 from compress.format import find_format
+from compress.heads import loader
 from compress.inspection import layers_of, notices, total
 from compress.licence import Licence
 from compress.manifest import DEFAULT_FORMAT, Manifest
 
+_LOADER = "AutoModelFor…"
 _TRANSFORMERS = {
     "decoder": """\
 ```python
@@ -28,6 +30,16 @@ from transformers import AutoModel, AutoTokenizer
 model = AutoModel.from_pretrained(".")
 tokenizer = AutoTokenizer.from_pretrained(".")
 print(model(**tokenizer("The capital of France", return_tensors="pt")).last_hidden_state)
+```
+""",
+    "classifier": """\
+```python
+from transformers import AutoModelFor…, AutoTokenizer
+
+model = AutoModelFor….from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained(".")
+classes = model(**tokenizer("The capital of France", return_tensors="pt")).logits[0].argmax(-1)
+print([model.config.id2label[each] for each in classes.reshape(-1).tolist()])
 ```
 """,
 }
@@ -65,6 +77,7 @@ print(session.run(None, {name: inputs[name] for name in inputs if name in wanted
 ```
 """,
 }
+_ONNX["classifier"] = _ONNX["encoder"]
 _LIBRARIES = ("torch", "transformers", "compressed-tensors", "onnxruntime", "onnxruntime-genai")
 _LOADING = "## Loading"
 _FILE = "README.md"
@@ -78,6 +91,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
     quantized = any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves)
     libraries = [f"{name} {manifest.versions[name]}" for name in _LIBRARIES if name in manifest.versions]
     products = any(form.parts for form in manifest.weights.values())
+    in_transformers = _TRANSFORMERS[source.kind]
     lines = [
         "---",
         f"base_model: {base}",
@@ -106,7 +120,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         "",
         "From this directory, in transformers:",
         "",
-        _PRODUCTS if products else _TRANSFORMERS[source.kind],
+        _PRODUCTS if products else in_transformers.replace(_LOADER, loader(source.kind, source.architecture)),
         *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",

@@ -41,7 +41,7 @@ class Sketch(HasArchitecture):
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder) or embeds (encoder)."""
+        """Whether it generates (decoder), embeds (encoder) or classifies."""
         return self.built.kind
 
     @cached_property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,27 +27,42 @@ def read_text(path: Path) -> str:
 
     Raises UsageError for a file that is missing, empty or no UTF-8 text, and names the line that is no such object.
     """
-    try:
-        raw = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"can't read the text {path} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); give plain text or JSON lines") from error
-    text = _json_lines(raw, path) if path.suffix.lower() in _JSON_LINES else raw
+    raw = read_file(path)
+    text = _texts_in(raw, path) if is_json_lines(path) else raw
     if not text.strip():
         raise UsageError(f"{path} holds no text")
     return text
 
 
-def _json_lines(raw: str, path: Path) -> str:
-    texts = []
+def read_file(path: Path) -> str:
+    """What a file says; a UsageError for one that is missing or no UTF-8 text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"can't read the text {path} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}); give plain text or JSON lines") from error
+
+
+def is_json_lines(path: Path) -> bool:
+    """Whether a file is taken to hold JSON lines, by its suffix."""
+    return path.suffix.lower() in _JSON_LINES
+
+
+def json_lines(raw: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Every line's number and what it holds, blank ones left out; a UsageError names the line that is no JSON."""
     for number, line in enumerate(raw.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            yield number, json.loads(line)
         except ValueError as error:
             raise UsageError(f"{path}, line {number}: not JSON ({error})") from error
+
+
+def _texts_in(raw: str, path: Path) -> str:
+    texts = []
+    for number, entry in json_lines(raw, path):
         found = [entry[f] for f in _FIELDS if isinstance(entry.get(f), str)] if isinstance(entry, dict) else []
         if not found:
             raise UsageError(f'{path}, line {number}: no string under "text" or "content"')

@@ -165,7 +165,7 @@ class Variant:
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder) or embeds (encoder)."""
+        """Whether it generates (decoder), embeds (encoder) or classifies."""
         return self.manifest.source.kind
 
     @property

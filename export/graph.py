@@ -23,6 +23,7 @@ from transformers import PretrainedConfig
 from compress.errors import ExportError
 from compress.experts import open_experts
 from compress.export.corrections import corrections, lacking, renamed
+from compress.export.heads import append_head
 from compress.export.mends import mend
 from compress.export.origin import Rows, trace
 from compress.families import FAMILIES
@@ -72,6 +73,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:
     model: ir.Model = package["model"]
     origin = _name_weights(model, module, config, names)
     mend(model, config)
+    append_head(model, config)
     model.functions.clear()
     return Built(model, origin)
 

@@ -9,6 +9,8 @@ from onnx_ir.tape import Tape
 from transformers import PretrainedConfig
 
 from compress.architecture import longest_input
+from compress.families import FAMILIES
+from compress.heads import headed
 
 _TABLE = "encoder.relative_attention_bias.weight"
 
@@ -24,7 +26,8 @@ def relative_bias(tape: Tape, graph: ir.Graph, ids: ir.Value, config: Pretrained
     distances = torch.arange(1 - longest, longest)  # from a query to a key
     known = MPNetEncoder.relative_position_bucket(distances, num_buckets=buckets).numpy()
     shape = ir.Shape((buckets, config.num_attention_heads))
-    table = ir.Value(name=_TABLE, type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
+    owner = "mpnet." if headed(FAMILIES["mpnet"].cls, config.architectures) else ""
+    table = ir.Value(name=f"{owner}{_TABLE}", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
     graph.initializers.add(table)
 
     def constant(name: str, array: np.ndarray) -> ir.Value:

@@ -33,7 +33,7 @@ class Fuse(GraphPass):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
-        if model.kind == "encoder" and self.kv != "float":
+        if model.kind != "decoder" and self.kv != "float":
             raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")
         size = head_size(model.config)
         if model.kind == "decoder" and size % _HEAD_MULTIPLE:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from compress.benchmarks.engine import mean_pooled, opener
 from compress.benchmarks.ort_engine import OrtEngine
@@ -98,3 +98,17 @@ def test_pooling_of_an_empty_sentence_is_zero():
 def test_unknown_engine():
     with pytest.raises(RunError, match="tensorrt"):
         opener("tensorrt")
+
+
+def test_classes_of_a_pair_agree_with_transformers(tiny, tokens, tmp_path):
+    path = tiny("BertForSequenceClassification", num_labels=3)
+    find_target("ort-cpu").export(Model.open(str(path)), (), tmp_path, Silent())
+    mask, kinds = np.ones_like(tokens), np.zeros_like(tokens)
+    mask[2, 30:] = 0
+    kinds[:, 10:] = 1
+    module = AutoModelForSequenceClassification.from_pretrained(path).eval()
+    with torch.inference_mode():
+        read = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": kinds}
+        expected = module(**{name: torch.from_numpy(each) for name, each in read.items()}).logits.numpy()
+    for engine in (TorchEngine(path, "classifier", 1), OrtEngine(tmp_path, "classifier", 1)):
+        assert engine.classify(tokens, mask, kinds) == pytest.approx(expected, abs=1e-4)

@@ -152,8 +152,8 @@ def test_a_stored_head_beside_a_tied_config(tmp_path: Path, same: bool) -> None:
     assert torch.equal(model.torch_module()(IDS).logits, real(IDS).logits)
 
 
-@pytest.mark.parametrize("name", ["BertForMaskedLM", "RobertaForSequenceClassification", "DistilBertForMaskedLM"])
-def test_an_encoder_with_a_head_is_its_base(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "RobertaForMaskedLM", "BertForQuestionAnswering"])
+def test_an_encoder_with_another_head_is_its_base(tmp_path: Path, name: str) -> None:
     real, told = build(name), Silent()
     real.save_pretrained(tmp_path)
     model = Model.open(str(tmp_path), progress=told)
@@ -162,6 +162,27 @@ def test_an_encoder_with_a_head_is_its_base(tmp_path: Path, name: str) -> None:
     assert model.names == tuple(real.base_model.state_dict())
     assert "were left out" in told.notices[0]
     assert torch.equal(model.torch_module()(IDS)[0], real.base_model(IDS)[0])
+
+
+@pytest.mark.parametrize(
+    "name", ["RobertaForSequenceClassification", "DebertaV2ForSequenceClassification", "MPNetForTokenClassification"]
+)
+def test_a_classifier_keeps_its_head(tmp_path: Path, name: str) -> None:
+    real, told = build(name), Silent()
+    real.save_pretrained(tmp_path)
+    model = Model.open(str(tmp_path), progress=told)
+    assert (model.kind, model.architecture, model.config.architectures) == ("classifier", name, [name])
+    assert model.names == tuple(real.state_dict())
+    assert not any("classifier" in matrix for matrix in model.matrices)
+    assert told.notices == []
+    assert torch.allclose(model.torch_module()(IDS)[0], real(IDS)[0], atol=1e-6)
+
+
+def test_a_head_that_is_not_there_is_missed(tmp_path: Path) -> None:
+    build("BertModel").save_pretrained(tmp_path)
+    configure(tmp_path, architectures=["BertForSequenceClassification"])
+    with pytest.raises(ModelError, match=r"lacks classifier.weight, which BertForSequenceClassification needs"):
+        Model.open(str(tmp_path))
 
 
 def test_old_norm_names_and_the_prefix(tmp_path: Path) -> None:

@@ -1,5 +1,10 @@
 """The card: the licence that it carries on, and the scores that are put into it later."""
 
+import re
+
+import numpy as np
+import pytest
+
 from compress.compression import compress_model
 from compress.export.target import find_target
 from compress.model import Model
@@ -50,3 +55,18 @@ def test_a_card_that_its_owner_rewrote_gets_them_at_the_end(tmp_path):
 def test_a_card_that_is_gone_stays_away(tmp_path):
     write_scores(tmp_path, "| a |")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
+def test_the_card_of_a_classifier_says_how_to_load_it(tiny, tmp_path, monkeypatch, capsys, name):
+    model, target = Model.open(str(tiny(name, id2label={0: "good", 1: "bad"}))), find_target("ort-cpu")
+    made = compress_model(model, Pipeline.parse("fp16"), target.holds, tmp_path, lambda: None, 0, Silent())
+    (tmp_path / "onnx").mkdir()
+    target.export(made, (), tmp_path / "onnx", Silent())
+    in_torch, in_onnx = re.findall(r"^```python\n(.*?)^```$", (tmp_path / "README.md").read_text(), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(in_torch, {})
+    assert set(re.findall(r"\w+", capsys.readouterr().out)) <= {"good", "bad"}
+    exec(in_onnx, {})
+    shape = [1, 2] if "Sequence" in name else [1, len(model.tokenizer()("The capital of France")["input_ids"]), 2]
+    assert capsys.readouterr().out.count(".") == np.prod(shape)
