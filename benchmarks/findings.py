@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from compress.benchmarks.comparison import setting
 from compress.benchmarks.effects import effects
+from compress.benchmarks.fusion import PACES
 from compress.benchmarks.metric_table import metric
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
 
@@ -32,7 +34,7 @@ def findings(card: Scorecard) -> list[str]:
         if row.unchanged:
             lines.append(f"{row.name} changed nothing: it is byte for byte the float export")
             continue
-        worse = _slower(row, base) + _larger(row, base)
+        worse = _slower(row, base) + _larger(row, base) + _slower_at(card, row, base)
         lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
     return lines + _no_help(card)
 
@@ -71,12 +73,34 @@ def beyond_noise(change: Measure, worse: bool) -> bool:
 
 
 def _slower(row: Row, base: Row) -> list[str]:
+    return [
+        f"{row.name} is SLOWER than {base.name} at {what}: {pace:.2f}× its speed"
+        for key, what in _SPEED.items()
+        if (pace := _slower_pace(row, base, key)) is not None
+    ]
+
+
+def _slower_pace(row: Row, base: Row, key: str) -> float | None:
+    """Its speed over the base's, where it is slower beyond the noise."""
+    change = ratio(row, base, key)
+    if change is None or not beyond_noise(change, worse=metric(key).better == "lower"):
+        return None
+    return change.value if metric(key).better == "higher" else 1 / change.value
+
+
+def _slower_at(card: Scorecard, row: Row, base: Row) -> list[str]:
+    """The lengths and batches at which it is slower, in a line for each kind of work."""
     lines = []
-    for key, what in _SPEED.items():
-        change = ratio(row, base, key)
-        if change is not None and beyond_noise(change, worse=metric(key).better == "lower"):
-            pace = change.value if metric(key).better == "higher" else 1 / change.value
-            lines.append(f"{row.name} is SLOWER than {base.name} at {what}: {pace:.2f}× its speed")
+    cards = {setting(*cell): card.at(*cell) for cell in card.settings.cells}
+    for key, what in PACES[card.kind].items():
+        paces = {at: _slower_pace(each.row(row.name), each.row(base.name), key) for at, each in cards.items()}
+        slower = {at: pace for at, pace in paces.items() if pace is not None}
+        if slower:
+            worst = min(slower.values())
+            lines.append(
+                f"{row.name} is SLOWER than {base.name} at {what} with {', '.join(slower)}: "
+                f"{worst:.2f}× its speed{' at worst' if len(slower) > 1 else ''}"
+            )
     return lines
 
 

@@ -116,4 +116,5 @@ def _row(
         passes=contender.passes,
         measures=measures | sizes,
         cells=cells,
+        errors=contender.errors,
     )

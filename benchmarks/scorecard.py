@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from compress.artifact import Kind
 from compress.benchmarks.contender import Applied, Role
 from compress.benchmarks.decoding import Sampling
+from compress.benchmarks.layer_errors import LayerErrors
 
 SCHEMA = 1
 EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
@@ -98,7 +99,8 @@ class Cell(BaseModel, frozen=True):
 class Row(BaseModel, frozen=True):
     """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
 
-    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order; ``cells`` as `Settings.cells`.
+    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order, ``errors`` are what they cost each
+    layer; ``cells`` as `Settings.cells`.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Row(BaseModel, frozen=True):
     passes: tuple[Applied, ...] = ()
     measures: dict[str, Measure]
     cells: tuple[Cell, ...] = ()
+    errors: LayerErrors | None = None
 
 
 class Scorecard(BaseModel, frozen=True):
