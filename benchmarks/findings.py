@@ -18,8 +18,6 @@ _SIZES = {"disk_bytes": "on disk", "peak_rss": "in memory while serving"}
 _LEAST = 0.02
 """differences below this aren't worth a line"""
 _NOISY = 0.10
-_BUSY = 0.2
-"""cores"""
 _PERPLEXITY = 1.05
 _COSINE = 0.99
 
@@ -125,7 +123,7 @@ def _less_accurate(row: Row) -> list[str]:
 
 def _noise(card: Scorecard) -> list[str]:
     lines = []
-    if card.others > _BUSY:
+    if card.taken:
         lines.append(
             f"BUSY machine: other programs kept {card.others:.1f} cores busy while speed was measured; "
             "don't trust the speeds, measure again on an idle machine"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from compress.error_plot import percent_over_layers
 from compress.inspection import Layer, layers_of
 from compress.manifest import Manifest
 
@@ -56,31 +57,24 @@ def draw_errors(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Every variant's errors over its layers; None where no variant knows any."""
     from compress.benchmarks.picture import picture
 
-    lines = [
-        (row.name if len(cards) == 1 else f"{card.model}: {row.name}", row.errors)
-        for card in cards
-        for row in card.rows
-        if row.errors is not None
-    ]
-    if not lines:
+    alike: dict[LayerErrors, list[str]] = {}  # the same integers in other graphs are one line
+    for card in cards:
+        for row in card.rows:
+            if row.errors is not None:
+                alike.setdefault(row.errors, []).append(row.name if len(cards) == 1 else f"{card.model}: {row.name}")
+    if not alike:
         return None
 
     def fill(figure: Figure) -> None:
-        from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-
         axes = figure.subplots()
-        for i, (name, known) in enumerate(lines):
-            label = f"{name} (its weights)" if known.of == "weights" else name
+        for i, (known, names) in enumerate(alike.items()):
+            label = ", ".join(names) + (" (its weights)" if known.of == "weights" else "")
             axes.plot(
                 known.layers, [100 * error for error in known.errors], color=f"C{i}", linestyle=_STYLES[known.of],
                 marker="o", markersize=4, linewidth=1.2, label=label if i < _NAMED else None,
             )  # fmt: skip
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("layer")
+        percent_over_layers(axes)
         axes.set_ylabel("relative squared output error of the worst matrix, %")
-        axes.grid(alpha=0.3)
         for text in figure.legend(loc="outside right upper", frameon=False, fontsize="small").get_texts():
             text.set_parse_math(False)
 

@@ -18,7 +18,7 @@ from compress.benchmarks.engine import Ids
 from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
 from compress.errors import UsageError
-from compress.machine import machine, versions
+from compress.machine import conditions, machine, versions
 from compress.progress import Progress, Silent
 
 
@@ -61,7 +61,7 @@ def score(
         command=command,
         settings=settings,
         threads=threads,
-        machine=machine(),
+        machine=machine() | conditions(),
         versions=versions(),
         load=load,
         others=speeds.others,

@@ -16,6 +16,8 @@ from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.layer_errors import LayerErrors
 
 SCHEMA = 1
+BUSY = 0.2
+"""cores that other programs may keep busy before it counts"""
 EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {"decoder": (8, 512), "encoder": (64, 128)}
 """How many windows of how many tokens a quick score reads."""
 _ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15}
@@ -152,6 +154,11 @@ class Scorecard(BaseModel, frozen=True):
     def float_export(self) -> Row | None:
         """The float ONNX baseline."""
         return next((row for row in self.rows if row.role == "float"), None)
+
+    @property
+    def taken(self) -> float:
+        """The share of our threads' time that other programs may have taken; 0 on a machine that was idle enough."""
+        return min(1.0, self.others / self.threads) if self.others > BUSY else 0.0
 
     def row(self, name: str) -> Row:
         """The row of that name."""
