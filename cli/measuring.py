@@ -80,10 +80,10 @@ def _counts(context: click.Context, option: click.Parameter, text: str | None) -
     if text is None:
         return ()
     words = [word.strip() for word in text.split(",")]
-    if odd := next((word for word in words if not word.isdecimal() or int(word) < 1), None):
-        raise click.BadParameter(f"{odd!r} is no whole number from 1 on; write them like 1,4,16", context, option)
     if "" in words:
         raise click.BadParameter("a number is missing between commas; write them like 1,4,16", context, option)
+    if odd := next((word for word in words if not word.isdecimal() or int(word) < 1), None):
+        raise click.BadParameter(f"{odd!r} is no whole number from 1 on; write them like 1,4,16", context, option)
     counts = tuple(map(int, words))
     if twice := next((count for count in counts if counts.count(count) > 1), None):
         raise click.BadParameter(f"{twice} is given twice", context, option)
