@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from compress.benchmarks.comparison import setting
 from compress.benchmarks.effects import effects
 from compress.benchmarks.fusion import PACES
@@ -25,6 +27,7 @@ _COSINE = 0.99
 def findings(card: Scorecard) -> list[str]:
     """A line for everything that a variant made worse than the float export, beyond the noise, and for noise itself."""
     lines = _noise(card)
+    at = {setting(*cell): card.at(*cell) for cell in card.settings.cells}
     for row in card.rows:
         if row.role != "variant":
             continue
@@ -32,7 +35,7 @@ def findings(card: Scorecard) -> list[str]:
         if row.unchanged:
             lines.append(f"{row.name} changed nothing: it is byte for byte the float export")
             continue
-        worse = _slower(row, base) + _larger(row, base) + _slower_at(card, row, base)
+        worse = _slower(row, base) + _larger(row, base) + _slower_at(at, row, base)
         lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
     return lines + _no_help(card)
 
@@ -86,13 +89,12 @@ def _slower_pace(row: Row, base: Row, key: str) -> float | None:
     return change.value if metric(key).better == "higher" else 1 / change.value
 
 
-def _slower_at(card: Scorecard, row: Row, base: Row) -> list[str]:
-    """The lengths and batches at which it is slower, in a line for each kind of work."""
+def _slower_at(cards: Mapping[str, Scorecard], row: Row, base: Row) -> list[str]:
+    """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
     lines = []
-    cards = {setting(*cell): card.at(*cell) for cell in card.settings.cells}
-    for key, what in PACES[card.kind].items():
-        paces = {at: _slower_pace(each.row(row.name), each.row(base.name), key) for at, each in cards.items()}
-        slower = {at: pace for at, pace in paces.items() if pace is not None}
+    for key, what in (pace for paces in PACES.values() for pace in paces.items()):
+        found = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
+        slower = {at: pace for at, pace in found.items() if pace is not None}
         if slower:
             worst = min(slower.values())
             lines.append(
