@@ -11,7 +11,7 @@ from compress.benchmarks.findings import findings
 from compress.benchmarks.fusion import Gain, gain_table, gains
 from compress.benchmarks.layer_errors import LayerErrors, layer_errors
 from compress.benchmarks.merged import read_card
-from compress.benchmarks.report import formats, write
+from compress.benchmarks.report import write
 from compress.manifest import LayerReport, Manifest, Source, StoredForm, WeightReport
 
 
@@ -22,6 +22,10 @@ def cell(first, decode):
         "itl_p50": [1 / decode] * 3,
         "decode_tps": [decode] * 3,
     }
+
+
+def words(picture):
+    return "".join(ElementTree.parse(picture).getroot().itertext())
 
 
 @pytest.fixture
@@ -77,6 +81,12 @@ def test_every_format_has_it(run, tmp_path):
                 for suffix in ("png", "svg")}  # fmt: skip
     assert pictures | {"report.lengths.csv"} <= written
     assert read_card(tmp_path) == run
+    shown = {
+        name: words(tmp_path / f"report.{name}.svg") for name in ("latency-length", "fusion-length", "error-layer")
+    }
+    assert all(word in shown["latency-length"] for word in ("torch", "int8", "batch 4", "tokens", "256", "512"))
+    assert all(word in shown["fusion-length"] for word in ("fuse / onnx", "prefill, × without the pass", "decoding"))
+    assert all(word in shown["error-layer"] for word in ("int8", "int4 (its weights)", "layer"))
     cells = list(csv.DictReader(io.StringIO((tmp_path / "report.lengths.csv").read_text())))
     assert [(row["variant"], row["length"], row["batch"]) for row in cells[:5]] == [
         (name, "256", "1") for name in ("torch", "onnx", "fuse", "int8")
@@ -106,19 +116,8 @@ def test_several_runs_are_told_apart(run, card, tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert "## tiny, 2026-01-01T00:00:00+00:00: By length and batch" in text
     assert "## bert, 2026-01-01T00:00:00+00:00: By length and batch" in text
-    drawn = "".join(ElementTree.parse(tmp_path / "report.latency-length.svg").getroot().itertext())
+    drawn = words(tmp_path / "report.latency-length.svg")
     assert all(each in drawn for each in ("bert: torch", "tiny: fuse", "latency p50, ms", "time to first token, ms"))
-
-
-def test_pictures_name_what_they_show(run):
-    files = formats()["plots"]().files([run])
-    shown = {
-        name: "".join(ElementTree.fromstring(files[f"report.{name}.svg"]).itertext())
-        for name in ("latency-length", "fusion-length", "error-layer")
-    }
-    assert all(word in shown["latency-length"] for word in ("torch", "int8", "batch 4", "tokens", "256", "512"))
-    assert all(word in shown["fusion-length"] for word in ("fuse / onnx", "prefill, × without the pass", "decoding"))
-    assert all(word in shown["error-layer"] for word in ("int8", "int4 (its weights)", "layer"))
 
 
 def test_each_layers_worst_matrix_counts():
