@@ -51,7 +51,7 @@ class _Turns:
     def turn(self, tokens: Ids) -> None:
         """One round."""
         repeats = max(_ENOUGH, self.settings.runs // self.batch)
-        first, steps = self._run(tokens, self.settings.steps_after(self.length), repeats)
+        first, steps = self._run(tokens, self.settings.steps, repeats)
         self.first.append(first)
         self.steps.append(steps)
 
