@@ -122,7 +122,7 @@ def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.floa
 
 def draw(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) -> int:
     """The token at a place between 0 and 1 of the probabilities' cumulative sum."""
-    place = np.searchsorted(np.cumsum(probabilities), uniform, side="right")
+    place = int(np.searchsorted(np.cumsum(probabilities), uniform, side="right"))
     return int(tokens[min(place, len(tokens) - 1)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime as ort
@@ -77,7 +78,8 @@ class OrtEngine:
 
     def logits(self, ids: Ids) -> Floats:
         """Logits of one window."""
-        return self._advance(ids[None], self._new_cache(len(ids)))[0].astype(np.float32)
+        logits: Floats = self._advance(ids[None], self._new_cache(len(ids)))[0].astype(np.float32)
+        return logits
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
@@ -106,7 +108,8 @@ class OrtEngine:
                 binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
 
     def _last(self, ids: Ids, cache: Cache) -> Floats:
-        return self._advance(ids, cache)[:, -1].astype(np.float32, copy=False)
+        logits: Floats = self._advance(ids, cache)[:, -1].astype(np.float32, copy=False)
+        return logits
 
     def _advance(self, ids: Ids, cache: Cache, options: ort.RunOptions | None = None) -> NDArray[np.floating]:
         """Append tokens ``[b, s]``; the logits ``[b, s, vocabulary]`` after each."""
@@ -122,8 +125,7 @@ class OrtEngine:
         self._session.run_with_iobinding(cache.binding, options)
         outputs = cache.binding.get_outputs()
         cache.take(outputs[1:], total)
-        logits: NDArray[np.floating] = np.from_dlpack(outputs[0])
-        return logits
+        return cast("NDArray[np.floating]", np.from_dlpack(outputs[0]))
 
 
 class Cache(ABC):
