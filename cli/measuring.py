@@ -90,7 +90,7 @@ def _counts(context: click.Context, option: click.Parameter, text: str | None) -
     return counts
 
 
-_RANGES: dict[str, click.ParamType] = {
+_RANGES: dict[str, click.ParamType[Any]] = {
     "top_k": click.IntRange(min=0),
     "top_p": click.FloatRange(0, 1, min_open=True),
     "temperature": click.FloatRange(0, min_open=True),
