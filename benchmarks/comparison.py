@@ -23,10 +23,30 @@ def table(card: Scorecard, names: Sequence[str] | None = None) -> tuple[list[str
         for metric in metrics(card.kind)
         if any(metric.key in row.measures for row in chosen)
     ]
-    return [_legend(card), *(row.name for row in chosen)], lines
+    return [legend(card), *(row.name for row in chosen)], lines
 
 
-def _legend(card: Scorecard) -> str:
+def length_tables(card: Scorecard, names: Sequence[str] | None = None) -> list[tuple[list[str], list[list[str]]]]:
+    """A table for each metric that was measured by length and batch: headers and rows, a line a length and batch.
+
+    Cells are as in `table`; the first header is the metric's.
+    """
+    lines: dict[str, list[list[str]]] = {}
+    for length, batch in card.settings.cells:
+        for heading, *cells in table(card.at(length, batch), names)[1]:
+            lines.setdefault(heading, []).append([setting(length, batch), *cells])
+    columns = [row.name for row in card.rows if names is None or row.name in names]
+    headings = [metric.heading for metric in metrics(card.kind) if metric.heading in lines]
+    return [([heading, *columns], lines[heading]) for heading in headings]
+
+
+def setting(length: int, batch: int) -> str:
+    """How a length and a batch size are written."""
+    return f"{length} tokens × {batch}"
+
+
+def legend(card: Scorecard) -> str:
+    """What the ratios in a cell are to."""
     base = card.float_export
     return f"× {card.original.name}" + (f" · × {base.name}" if base else "")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from compress.artifact import Artifact, Kind
+from compress.benchmarks.layer_errors import LayerErrors
 from compress.errors import ModelError
 from compress.heads import separate_labels
 
@@ -35,10 +36,14 @@ _WIDENED = {"hf": "float32 in transformers"}
 
 @dataclass(frozen=True)
 class Applied:
-    """A pass that a variant went through: as it is written, and how difficult it is, from 1 to 5 (`difficulty`)."""
+    """A pass that a variant went through: as it is written, and how difficult it is, from 1 to 5 (`difficulty`).
+
+    ``graph``: it changes which operators run, and no weight.
+    """
 
     text: str
     difficulty: int
+    graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Contender:
     ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
     (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
     reads of them (None: the engine says). ``zeros`` and ``products`` as in `Artifact`.
-    ``passes`` were applied in order. ``separate``: each of a classifier's labels is a yes or no of its own.
+    ``passes`` were applied in order, and ``errors`` are what they cost each layer. ``separate``: each of a classifier's
+    labels is a yes or no of its own.
     """
 
     name: str
@@ -65,6 +71,7 @@ class Contender:
     products: bool = False
     passes: tuple[Applied, ...] = ()
     separate: bool = False
+    errors: LayerErrors | None = None
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = "torch") -> Contender:
@@ -86,7 +93,13 @@ class Contender:
 
     @classmethod
     def of_artifact(
-        cls, artifact: Artifact, name: str, recipe: str, role: Role = "variant", passes: tuple[Applied, ...] = ()
+        cls,
+        artifact: Artifact,
+        name: str,
+        recipe: str,
+        role: Role = "variant",
+        passes: tuple[Applied, ...] = (),
+        errors: LayerErrors | None = None,
     ) -> Contender:
         """An exported model on its own runtime; ``recipe`` says what was applied."""
         engine = _ENGINES.get(artifact.target, artifact.target)
@@ -106,6 +119,7 @@ class Contender:
             zeros=artifact.zeros,
             products=artifact.products,
             passes=passes,
+            errors=errors,
         )
 
     @classmethod

@@ -40,7 +40,7 @@ def cost(model: Path, pipeline: str, calibration: Path, samples: int, length: in
 
 def main() -> None:
     """Make the variant, then print this process's peak memory."""
-    from compress.benchmarks.worker import peak_rss
+    from compress.benchmarks.resident import peak_rss
     from compress.compression import Calibration, compress_model
     from compress.contract import Capability
     from compress.model import Model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compress.benchmarks.contender import Applied
-from compress.contract import Pass, Statistic, WeightPass
+from compress.contract import GraphPass, Pass, Statistic, WeightPass
 from compress.pipeline import Pipeline
 
 _STARS = {Statistic.NONE: 1, Statistic.AMAX: 2, Statistic.SQUARE: 2, Statistic.GRAM: 3, Statistic.MISMATCH: 4}
@@ -18,4 +18,4 @@ def difficulty(one: Pass) -> int:
 
 def applied(pipeline: Pipeline) -> tuple[Applied, ...]:
     """The passes of a pipeline, as a scorecard keeps them."""
-    return tuple(Applied(str(one), difficulty(one)) for one in pipeline.passes)
+    return tuple(Applied(str(one), difficulty(one), isinstance(one, GraphPass)) for one in pipeline.passes)

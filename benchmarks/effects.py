@@ -102,12 +102,15 @@ def _times(row: Row, without: Row, kind: Kind) -> dict[str, Measure]:
     return {key: times for key, times in found.items() if times is not None}
 
 
+def times_shown(times: Measure, decimals: int = 2) -> str:
+    """How many times what it was a figure is, and whether that may be noise."""
+    shown = f"{times.value:.{decimals}f}×"
+    return f"{shown} (noise)" if within_noise(times) and times.value != 1 else shown
+
+
 def _cell(effect: Effect, key: str) -> str:
     times = effect.times.get(key)
-    if times is None:
-        return "–"
-    shown = f"{times.value:.4f}×" if key == ACCURACY else f"{times.value:.2f}×"
-    return f"{shown} (noise)" if within_noise(times) and times.value != 1 else shown
+    return "–" if times is None else times_shown(times, 4 if key == ACCURACY else 2)
 
 
 def _count(value: float | None, bounds: Sequence[float]) -> int:

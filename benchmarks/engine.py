@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,23 @@ class Engine(Protocol):
 
     def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         """A classifier's logits, ``[b, labels]`` or ``[b, s, labels]``; ``kinds`` are token types ``[b, s]``."""
+
+
+@runtime_checkable
+class BatchedEngine(Protocol):
+    """A decoder that reads several prompts of one length at once, and whose logits are there for the asking."""
+
+    def begin(self, prompts: Ids, room: int) -> Floats:
+        """Read prompts ``[b, s]`` into a fresh cache with room for so many more tokens; the next token's logits."""
+
+    def append(self, tokens: Ids) -> Floats:
+        """Append a token to every row ``[b]``; the next one's logits ``[b, vocabulary]``."""
+
+    def reorder(self, rows: Ids) -> None:
+        """Let the cache hold copies of these of its rows, ``[b']``, in their order: fewer, more, or some twice."""
+
+    def release(self) -> None:
+        """Forget the cache, and give back the memory that large batches took."""
 
 
 Opener = Callable[[Path, str, int], Engine]

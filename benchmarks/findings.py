@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from compress.benchmarks.comparison import setting
 from compress.benchmarks.effects import effects
+from compress.benchmarks.fusion import PACES
 from compress.benchmarks.interval import interval
 from compress.benchmarks.metric_table import metric
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
@@ -17,8 +21,6 @@ _SIZES = {"disk_bytes": "on disk", "peak_rss": "in memory while serving"}
 _LEAST = 0.02
 """differences below this aren't worth a line"""
 _NOISY = 0.10
-_BUSY = 0.2
-"""cores"""
 _PERPLEXITY = 1.05
 _COSINE = 0.99
 _AGREED = 0.99
@@ -27,6 +29,7 @@ _AGREED = 0.99
 def findings(card: Scorecard) -> list[str]:
     """A line for everything that a variant made worse than the float export, beyond the noise, and for noise itself."""
     lines = _noise(card)
+    at = {setting(*cell): card.at(*cell) for cell in card.settings.cells}
     for row in card.rows:
         if row.role != "variant":
             continue
@@ -34,7 +37,7 @@ def findings(card: Scorecard) -> list[str]:
         if row.unchanged:
             lines.append(f"{row.name} changed nothing: it is byte for byte the float export")
             continue
-        worse = _slower(row, base) + _larger(row, base)
+        worse = _slower(row, base) + _larger(row, base) + _slower_at(at, row, base)
         lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
     return lines + _no_help(card)
 
@@ -73,12 +76,33 @@ def beyond_noise(change: Measure, worse: bool) -> bool:
 
 
 def _slower(row: Row, base: Row) -> list[str]:
+    return [
+        f"{row.name} is SLOWER than {base.name} at {what}: {pace:.2f}× its speed"
+        for key, what in _SPEED.items()
+        if (pace := _slower_pace(row, base, key)) is not None
+    ]
+
+
+def _slower_pace(row: Row, base: Row, key: str) -> float | None:
+    """Its speed over the base's, where it is slower beyond the noise."""
+    change = ratio(row, base, key)
+    if change is None or not beyond_noise(change, worse=metric(key).better == "lower"):
+        return None
+    return change.value if metric(key).better == "higher" else 1 / change.value
+
+
+def _slower_at(cards: Mapping[str, Scorecard], row: Row, base: Row) -> list[str]:
+    """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
     lines = []
-    for key, what in _SPEED.items():
-        change = ratio(row, base, key)
-        if change is not None and beyond_noise(change, worse=metric(key).better == "lower"):
-            pace = change.value if metric(key).better == "higher" else 1 / change.value
-            lines.append(f"{row.name} is SLOWER than {base.name} at {what}: {pace:.2f}× its speed")
+    for key, what in (pace for paces in PACES.values() for pace in paces.items()):
+        found = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
+        slower = {at: pace for at, pace in found.items() if pace is not None}
+        if slower:
+            worst = min(slower.values())
+            lines.append(
+                f"{row.name} is SLOWER than {base.name} at {what} with {', '.join(slower)}: "
+                f"{worst:.2f}× its speed{' at worst' if len(slower) > 1 else ''}"
+            )
     return lines
 
 
@@ -109,7 +133,7 @@ def _less_accurate(row: Row) -> list[str]:
 
 def _noise(card: Scorecard) -> list[str]:
     lines = []
-    if card.others > _BUSY:
+    if card.taken:
         lines.append(
             f"BUSY machine: other programs kept {card.others:.1f} cores busy while speed was measured; "
             "don't trust the speeds, measure again on an idle machine"

@@ -118,7 +118,7 @@ def _required(card: Scorecard, row: Row, requirement: Requirement) -> Verdict:
     measure = figure.of(row, card.original)
     if measure is None:
         return Verdict(card.model, row.name, requirement.text, "–", "failed", "not measured")
-    low, high = interval(measure)
+    low, high = interval(measure, card.taken)
     if requirement.at_least:
         gap = _Shortfall(requirement.bound - measure.value, requirement.bound - high, requirement.bound - low)
     else:
@@ -141,7 +141,7 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
     now, then = figure.of(row, card.original), figure.of(before, last.original)
     if now is None or then is None:
         return Verdict(card.model, row.name, asked, "–", "failed", "not measured")
-    gap = _worsening(now, then, tolerance, _same_text(card, last))
+    gap = _worsening(now, then, tolerance, _same_text(card, last), (card.taken, last.taken))
     outcome = gap.outcome()
     why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
     why += ", which is inside the noise" if outcome == "inconclusive" else ""
@@ -149,8 +149,10 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
     return Verdict(card.model, row.name, asked, shown, outcome, "" if outcome == "passed" else why)
 
 
-def _worsening(now: Measure, then: Measure, tolerance: Tolerance, paired: bool) -> _Shortfall:
-    """How much more a figure worsened than is tolerated.
+def _worsening(
+    now: Measure, then: Measure, tolerance: Tolerance, paired: bool, taken: tuple[float, float]
+) -> _Shortfall:
+    """How much more a figure worsened than is tolerated; others had ``taken`` so much of the machine, now and then.
 
     Apart from windows of the same text, both figures are independent: their intervals combine as in Zou & Donner,
     "Construction of confidence limits about effect measures" (2008).
@@ -162,7 +164,7 @@ def _worsening(now: Measure, then: Measure, tolerance: Tolerance, paired: bool) 
     if paired and now.windows and len(now.windows) == len(then.windows):
         worse = [sign * (a - factor * b) for a, b in zip(now.windows, then.windows, strict=True)]
         return _Shortfall(value, *mean_interval(worse))
-    (low, high), (low_then, high_then) = interval(now), interval(then)
+    (low, high), (low_then, high_then) = interval(now, taken[0]), interval(then, taken[1])
     above = math.hypot(high - now.value, factor * (then.value - low_then))
     below = math.hypot(now.value - low, factor * (high_then - then.value))
     if not lower:

@@ -14,11 +14,12 @@ _CONFIDENCE = 0.95
 _UNKNOWN = (-math.inf, math.inf)
 
 
-def interval(measure: Measure) -> Interval:
+def interval(measure: Measure, taken: float = 0.0) -> Interval:
     """The bounds of a figure; nothing is known from a single round or window, and what is counted is exact.
 
-    Rounds: the median's distribution-free interval, between two of them (`median_interval`). Windows: Student's t,
-    unless the figure knows its own bounds.
+    Rounds: the median's distribution-free interval, between two of them (`median_interval`), and wider on both sides by
+    the share of the time that others had ``taken`` all the while, which no scatter between rounds shows. Windows:
+    Student's t, unless the figure knows its own bounds.
     """
     if len(measure.rounds or measure.windows) == 1:
         return _UNKNOWN
@@ -26,7 +27,7 @@ def interval(measure: Measure) -> Interval:
         return measure.bounds
     if measure.rounds:
         low, high = median_interval(measure.rounds)
-        return min(low, measure.value), max(high, measure.value)
+        return min(low, measure.value) * (1 - taken), max(high, measure.value) * (1 + taken)
     half = (measure.spread or 0.0) * student(len(measure.windows) - 1)
     return measure.value - half, measure.value + half
 

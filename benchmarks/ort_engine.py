@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime as ort
@@ -22,6 +23,7 @@ _DTYPES: dict[str, Dtype] = {
     "tensor(uint8)": np.uint8,
 }
 _SHARING_OPERATOR = b"GroupQueryAttention"
+_SHRINK = "memory.enable_memory_arena_shrinkage"
 
 
 class OrtEngine:
@@ -48,22 +50,36 @@ class OrtEngine:
 
     def start(self, prompt: Ids, room: int) -> int:
         """Read a prompt into a fresh cache."""
-        self._cache = self._new_cache(len(prompt) + room)
-        return self.step_many(prompt)
+        return int(self.begin(prompt[None], room)[0].argmax())
 
     def step(self, token: int) -> int:
         """Append a token; the greedy next one."""
-        return self.step_many(np.array([token], dtype=np.int64))
+        return int(self.append(np.array([token], dtype=np.int64))[0].argmax())
 
-    def step_many(self, ids: Ids) -> int:
-        """Append tokens ``[s]``; the greedy next one."""
-        if self._cache is None:
-            raise RunError("a step before the prompt")
-        return int(self._advance(ids, self._cache)[-1].argmax())
+    def begin(self, prompts: Ids, room: int) -> Floats:
+        """Read prompts into a fresh cache."""
+        self._cache = self._new_cache(prompts.shape[1] + room, len(prompts))
+        return self._last(prompts, self._cache)
+
+    def append(self, tokens: Ids) -> Floats:
+        """Append a token to every row."""
+        return self._last(tokens[:, None], self._begun)
+
+    def reorder(self, rows: Ids) -> None:
+        """Copy rows of the cache."""
+        self._begun.reorder(rows)
+
+    def release(self) -> None:
+        """Forget the cache, and let the session's arena shrink to what it holds: it keeps what its largest run took."""
+        self._cache = None
+        shrinking = ort.RunOptions()
+        shrinking.add_run_config_entry(_SHRINK, "cpu:0")
+        self._advance(np.zeros((1, 1), dtype=np.int64), self._new_cache(1), shrinking)
 
     def logits(self, ids: Ids) -> Floats:
         """Logits of one window."""
-        return self._advance(ids, self._new_cache(len(ids))).astype(np.float32)
+        logits: Floats = self._advance(ids[None], self._new_cache(len(ids)))[0].astype(np.float32)
+        return logits
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
@@ -81,32 +97,42 @@ class OrtEngine:
         found: Floats = np.from_dlpack(binding.get_outputs()[0]).astype(np.float32, copy=False)
         return found
 
-    def _new_cache(self, capacity: int) -> Cache:
+    @property
+    def _begun(self) -> Cache:
+        if self._cache is None:
+            raise RunError("a step before the prompt")
+        return self._cache
+
+    def _new_cache(self, capacity: int, batch: int = 1) -> Cache:
         kind: type[Cache] = SharedCache if self._shares else GrowingCache
         shapes = [self._inputs[name].shape for name in self._past]
         dtypes = [_DTYPES[self._inputs[name].type] for name in self._past]
-        return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity)
+        return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity, batch)
 
     def _feed(self, binding: ort.IOBinding, feeds: dict[str, Ids]) -> None:
         for name, array in feeds.items():
             if name in self._inputs:
                 binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
 
-    def _advance(self, ids: Ids, cache: Cache) -> NDArray[np.floating]:
-        past, total = cache.length, cache.length + len(ids)
+    def _last(self, ids: Ids, cache: Cache) -> Floats:
+        logits: Floats = self._advance(ids, cache)[:, -1].astype(np.float32, copy=False)
+        return logits
+
+    def _advance(self, ids: Ids, cache: Cache, options: ort.RunOptions | None = None) -> NDArray[np.floating]:
+        """Append tokens ``[b, s]``; the logits ``[b, s, vocabulary]`` after each."""
+        past, total = cache.length, cache.length + ids.shape[1]
         feeds = {
-            "input_ids": ids[None],
-            "attention_mask": np.ones((1, total), np.int64),
-            "position_ids": np.arange(past, total, dtype=np.int64)[None],
+            "input_ids": ids,
+            "attention_mask": np.ones((len(ids), total), np.int64),
+            "position_ids": np.broadcast_to(np.arange(past, total, dtype=np.int64), ids.shape),
         }
         self._feed(cache.binding, feeds)
         cache.binding.bind_output("logits", "cpu")
         cache.bind()
-        self._session.run_with_iobinding(cache.binding)
+        self._session.run_with_iobinding(cache.binding, options)
         outputs = cache.binding.get_outputs()
         cache.take(outputs[1:], total)
-        logits: NDArray[np.floating] = np.from_dlpack(outputs[0])[0]
-        return logits
+        return cast("NDArray[np.floating]", np.from_dlpack(outputs[0]))
 
 
 class Cache(ABC):
@@ -123,6 +149,7 @@ class Cache(ABC):
         shapes: list[list[int]],
         dtypes: list[type[np.generic]],
         capacity: int,
+        batch: int,
     ) -> None:
         self.binding = binding
         self.length = 0
@@ -130,7 +157,7 @@ class Cache(ABC):
         self.token_bytes = sum(int(s[1] * s[3]) * np.dtype(d).itemsize for s, d in zip(shapes, dtypes, strict=True))
         room = self._room(capacity)
         self.values = [
-            ort.OrtValue.ortvalue_from_shape_and_type([1, shape[1], room, shape[3]], dtype)
+            ort.OrtValue.ortvalue_from_shape_and_type([batch, shape[1], room, shape[3]], dtype)
             for shape, dtype in zip(shapes, dtypes, strict=True)
         ]
 
@@ -146,6 +173,16 @@ class Cache(ABC):
         """Keep what a run left behind; the cache now holds so many tokens."""
         self.length = length
 
+    def reorder(self, rows: Ids) -> None:
+        """Hold copies of these rows, as `BatchedEngine.reorder` says."""
+        self.values = [self._picked(np.from_dlpack(value), rows) for value in self.values]
+
+    def _picked(self, held: NDArray[np.generic], rows: Ids) -> ort.OrtValue:
+        picked = np.empty((len(rows), *held.shape[1:]), held.dtype)
+        for i, row in enumerate(rows):
+            picked[i, :, : self.length] = held[row, :, : self.length]
+        return ort.OrtValue.ortvalue_from_numpy(picked)
+
     @staticmethod
     def present(name: str) -> str:
         """The output that follows on a past input."""
@@ -155,15 +192,23 @@ class Cache(ABC):
 class SharedCache(Cache):
     """Past and present are one buffer: a step appends to it and copies nothing."""
 
+    _bound = False
+
     def _room(self, capacity: int) -> int:
         return capacity
 
     def bind(self) -> None:
-        """Bind every buffer twice, once for all runs."""
-        if self.length == 0:
+        """Bind every buffer twice, once for all runs until it is another."""
+        if not self._bound:
             for name, value in zip(self.names, self.values, strict=True):
                 self.binding.bind_ortvalue_input(name, value)
                 self.binding.bind_ortvalue_output(self.present(name), value)
+        self._bound = True
+
+    def reorder(self, rows: Ids) -> None:
+        """Copy rows into buffers of their own."""
+        super().reorder(rows)
+        self._bound = False
 
 
 class GrowingCache(Cache):

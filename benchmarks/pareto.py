@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.overview import Line, lines
+from compress.benchmarks.picture import Suffix, picture
 from compress.benchmarks.scorecard import Scorecard, ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SIZE = (9.0, 4.8)
-"""inches"""
-_DPI = 150
 _NAMED = 12
 """contenders of a run beyond which only those on its front are named"""
 
@@ -68,24 +65,19 @@ def points_of(card: Scorecard, cost: Cost) -> list[Point]:
     return [point for point in found if point is not None]
 
 
-def draw(cards: Sequence[Scorecard], cost: Cost, suffix: Literal["png", "svg"]) -> bytes | None:
+def draw(cost: Cost, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """A picture of every run's contenders and front; None where nothing was measured."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure  # not pyplot, which would look for a display
-
     runs = [(card, points_of(card, cost)) for card in cards]
     if not any(points for _, points in runs):
         return None
-    # Text stays text, and the same figures give the same bytes.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": cost.name}):
-        figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+
+    def fill(figure: Figure) -> None:
         axes = figure.subplots()
         for i, (card, points) in enumerate(runs):
             _draw_run(axes, points, front(points, cost.better), f"C{i}", card.model)
         _label(figure, axes, cost, several=len(cards) > 1)
-        picture = io.BytesIO()
-        figure.savefig(picture, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
-    return picture.getvalue()
+
+    return picture(cost.name, suffix, fill)
 
 
 def _point(line: Line, cost: Cost) -> Point | None:

@@ -25,7 +25,10 @@ _EXTRAS = {"ort-cpu": "cpu", "genai": "cpu", "llama.cpp": "peers"}
 
 
 class Worker:
-    """A fresh process with one contender loaded. ``load_seconds`` runs from starting it until it can serve."""
+    """A fresh process with one contender loaded. ``load_seconds`` runs from starting it until it can serve.
+
+    ``batches``: whether it decodes more than one prompt at a time, with beams, and by sampling (`BatchedEngine`).
+    """
 
     def __init__(self, contender: Contender, threads: int) -> None:
         self.contender = contender
@@ -49,6 +52,7 @@ class Worker:
             raise
         self.load_seconds = time.perf_counter() - begin
         self.read_bytes: int | None = contender.read_bytes or opened["read_bytes"]
+        self.batches: bool = opened["batches"]
 
     @property
     def pid(self) -> int:

@@ -21,16 +21,29 @@ class Csv(Format):
     name: ClassVar[str] = "csv"
 
     def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
-        """One table of all runs; units are those of ``docs/metrics.md``, and what wasn't measured is empty."""
-        chosen, text = measured(cards), io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        columns = [f"{metric.key}{kind}" for metric in chosen for kind in _kinds(metric)]
-        writer.writerow([*_FACTS, *columns])
-        for line in lines(cards):
-            card, row = line.card, line.row
-            facts = [card.model, line.machine, card.created, row.name, row.role, row.engine, row.recipe, row.parameters]
-            writer.writerow([*facts, *(figure for metric in chosen for figure in _figures(line, metric))])
-        return {"report.csv": text.getvalue()}
+        """One table of all runs, and one by length and batch where that was measured.
+
+        Units are those of ``docs/metrics.md``, and what wasn't measured is empty.
+        """
+        made = {"report.csv": _table(measured(cards), [([], line) for line in lines(cards)], [])}
+        cells = [(card.at(*cell), cell) for card in cards for cell in card.settings.cells]
+        if cells:
+            chosen = measured([card for card, _ in cells])
+            found = [(list(cell), line) for card, cell in cells for line in lines([card]) if line.row.measures]
+            made["report.lengths.csv"] = _table(chosen, found, ["length", "batch"])
+        return made
+
+
+def _table(chosen: Sequence[Metric], found: Sequence[tuple[list[int], Line]], settings: list[str]) -> str:
+    """A line each, with its settings behind the facts."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_FACTS, *settings, *(f"{metric.key}{kind}" for metric in chosen for kind in _kinds(metric))])
+    for setting, line in found:
+        card, row = line.card, line.row
+        facts = [card.model, line.machine, card.created, row.name, row.role, row.engine, row.recipe, row.parameters]
+        writer.writerow([*facts, *setting, *(figure for metric in chosen for figure in _figures(line, metric))])
+    return text.getvalue()
 
 
 def _kinds(metric: Metric) -> tuple[str, ...]:

@@ -9,13 +9,15 @@ from typing import ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from compress.benchmarks.comparison import legend, length_tables
 from compress.benchmarks.effects import effect_table
 from compress.benchmarks.findings import findings
+from compress.benchmarks.fusion import gain_table
 from compress.benchmarks.metric_table import Metric
 from compress.benchmarks.overview import Line, lines, measured
-from compress.benchmarks.pareto import COSTS, draw
+from compress.benchmarks.pictures import PICTURES
 from compress.benchmarks.report import Format
-from compress.benchmarks.report_markdown import machine, method
+from compress.benchmarks.report_markdown import EFFECTS, GAINS, machine, method
 from compress.benchmarks.scorecard import Scorecard
 
 
@@ -35,8 +37,8 @@ class Html(Format):
             title=cards[0].model if len(cards) == 1 else f"{len(cards)} runs",
             metrics=chosen,
             lines=[(line, [_cell(line, metric) for metric in chosen]) for line in lines(cards)],
-            plots=[Markup(picture) for cost in COSTS if (picture := _svg(cards, cost.name))],  # our own, not the cards'
-            runs=[(card, effect_table(card), findings(card), [*method(card), *machine(card)]) for card in cards],
+            plots=[Markup(drawn) for name in PICTURES if (drawn := _svg(cards, name))],  # our own, not the cards'
+            runs=[(card, _tables(card), findings(card), [*method(card), *machine(card)]) for card in cards],
         )
         return {"report.html": page}
 
@@ -49,11 +51,17 @@ def _cell(line: Line, metric: Metric) -> tuple[str, str, str]:
     return repr(measure.value), metric.shown(measure), "" if times is None else f"{times.value:.2f}×"
 
 
+def _tables(card: Scorecard) -> list[tuple[str, list[str], list[list[str]], str]]:
+    """What a run has beside its figures: title, headers, rows, and what to say below."""
+    lengths = [(heads[0], heads, rows, f"Ratios: {legend(card)}.") for heads, rows in length_tables(card)]
+    helped = [("What helped", *effect_table(card), EFFECTS), ("Operators and length", *gain_table(card), GAINS)]
+    return [each for each in (*helped, *lengths) if each[2]]
+
+
 def _svg(cards: Sequence[Scorecard], name: str) -> str:
     """A picture as an element of the page: without the XML prolog, and with identifiers of its own."""
-    cost = next(each for each in COSTS if each.name == name)
-    picture = draw(cards, cost, "svg")
-    if picture is None:
+    drawn = PICTURES[name](cards, "svg")
+    if drawn is None:
         return ""
-    element = picture.decode()[picture.decode().index("<svg") :]
+    element = drawn.decode()[drawn.decode().index("<svg") :]
     return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", element)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from compress.benchmarks.comparison import groups, table
+from compress.benchmarks.comparison import groups, legend, length_tables, table
 from compress.benchmarks.report import Format
 from compress.benchmarks.scorecard import Scorecard
 
@@ -32,15 +32,23 @@ class Latex(Format):
             autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         environment.filters["tex"] = escape
-        tables = [(card, *_lines(card, names)) for card in cards for names in groups(card)]
-        return {"report.tex": environment.get_template("report.tex.jinja").render(tables=tables)}
+        tables = [
+            (card, what, *_lines(headers, rows))
+            for card in cards
+            for names in groups(card)
+            for what, headers, rows in [("", *table(card, names)), *_by_length(card, names)]
+        ]
+        return {"report.tex": environment.get_template("report.tex.jinja").render(tables=tables, legend=legend)}
 
 
-def _lines(card: Scorecard, names: Sequence[str]) -> tuple[str, str, list[str]]:
-    """What the ratios are to, how the columns are aligned, and the table's lines, its header first."""
-    (legend, *headers), rows = table(card, names)
-    cells = [["", *headers], *([cell.replace("\n", " (") + ")" * ("\n" in cell) for cell in row] for row in rows)]
-    return legend, "l" + "r" * len(headers), [" & ".join(map(escape, line)) for line in cells]
+def _by_length(card: Scorecard, names: Sequence[str]) -> list[tuple[str, list[str], list[list[str]]]]:
+    return [(f"{headers[0]}, by length and batch: ", headers, rows) for headers, rows in length_tables(card, names)]
+
+
+def _lines(headers: list[str], rows: list[list[str]]) -> tuple[str, list[str]]:
+    """How the columns are aligned, and the table's lines, its header first."""
+    cells = [["", *headers[1:]], *([cell.replace("\n", " (") + ")" * ("\n" in cell) for cell in row] for row in rows)]
+    return "l" + "r" * (len(headers) - 1), [" & ".join(map(escape, line)) for line in cells]
 
 
 def escape(text: str) -> str:

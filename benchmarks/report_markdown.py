@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.comparison import groups, table
+from compress.benchmarks.comparison import groups, legend, length_tables, table
 from compress.benchmarks.effects import effect_table
 from compress.benchmarks.findings import findings
+from compress.benchmarks.fusion import gain_table
 from compress.benchmarks.overview import overview
 from compress.benchmarks.report import Format
 from compress.benchmarks.scorecard import Scorecard
 
-_EFFECTS = "How many times what it is without that pass alone a figure is. Stars as `docs/metrics.md` counts them."
+EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
+GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."
 
 
 class Markdown(Format):
@@ -49,6 +51,8 @@ def _merged(cards: Sequence[Scorecard]) -> str:
         "A figure in brackets is how many times the original's.",
         "",
     ]
+    for card in cards:
+        lines += _by_length(card, f"{card.model}, {card.created}: ")
     lines += ["## What didn't help", "", *(said or ["Nothing to complain of."]), "", "## Runs", "", *runs, ""]
     return "\n".join(lines)
 
@@ -62,7 +66,8 @@ def markdown(card: Scorecard) -> str:
         lines += [*_markdown_table(*table(card, group)), ""]
     headers, effects = effect_table(card)
     if effects:
-        lines += ["## What helped", "", *_markdown_table(headers, effects, "---"), "", _EFFECTS, ""]
+        lines += ["## What helped", "", *_markdown_table(headers, effects, "---"), "", EFFECTS, ""]
+    lines += _by_length(card)
     lines += ["## What didn't help", ""]
     lines += [f"- {line}" for line in findings(card)] or ["Nothing to complain of: no variant is worse in anything."]
     lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card), "---"), ""]
@@ -70,6 +75,20 @@ def markdown(card: Scorecard) -> str:
         lines += ["## Notes", "", *(f"- {note}" for note in card.notes), ""]
     lines += ["## How it was measured", "", *method(card), "", "## Machine", "", *machine(card), ""]
     return "\n".join(lines)
+
+
+def _by_length(card: Scorecard, of: str = "") -> list[str]:
+    """What was measured by length and batch: sections, whose titles begin with ``of``; none where nothing was."""
+    lines = []
+    headers, gained = gain_table(card)
+    if gained:
+        lines += [f"## {of}Operators and length", "", *_markdown_table(headers, gained, "---"), "", GAINS, ""]
+    if card.settings.cells:
+        lines += [f"## {of}By length and batch", "", f"Ratios: {legend(card)}.", ""]
+    for names in groups(card):
+        for heads, rows in length_tables(card, names):
+            lines += [*_markdown_table(heads, rows), ""]
+    return lines
 
 
 def _recipes(card: Scorecard) -> list[list[str]]:
@@ -111,8 +130,23 @@ def method(card: Scorecard) -> list[str]:
             f"- Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
             "tokens/s × (weight bytes read a token + cache bytes).",
         ]
+    own += _asked(card)
     priced = [f"- Cost: an hour of the machine at {settings.price_per_hour:g}."] if settings.price_per_hour else []
     return shared + own + priced
+
+
+def _asked(card: Scorecard) -> list[str]:
+    """How what was asked for besides was measured."""
+    settings, lines = card.settings, []
+    if settings.cells:
+        what = "sentences" if card.kind == "encoder" else f"prompts, then {settings.steps} greedy tokens or what fits"
+        lines.append(f"- By length and batch: {what}, every row of a batch equally long; rounds and order as above.")
+    if settings.beams is not None:
+        lines.append(f"- Beam search: {settings.beams} beams; tokens/s are those of one text.")
+    if (drawn := settings.sampling) is not None:
+        options = f"top_k={drawn.top_k}, top_p={drawn.top_p:g}, temperature={drawn.temperature:g}"
+        lines.append(f"- Sampling: {options}, seed {settings.seed}.")
+    return lines
 
 
 def machine(card: Scorecard) -> list[str]:

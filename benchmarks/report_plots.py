@@ -1,23 +1,26 @@
-"""The Pareto fronts as pictures, PNG and SVG."""
+"""Pictures, PNG and SVG: Pareto fronts, latency against length, what fusion brings, errors over layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from compress.benchmarks.pareto import COSTS, draw
+from compress.benchmarks.picture import Suffix
+from compress.benchmarks.pictures import PICTURES
 from compress.benchmarks.report import Format
 from compress.benchmarks.scorecard import Scorecard
 
-_SUFFIXES: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+_SUFFIXES: tuple[Suffix, ...] = ("png", "svg")
 
 
 class Plots(Format):
-    """``report.accuracy-size.*`` and ``report.accuracy-speed.*``."""
+    """``report.accuracy-size.*`` and the like."""
 
     name: ClassVar[str] = "plots"
 
     def files(self, cards: Sequence[Scorecard]) -> dict[str, bytes]:
         """The pictures for which something was measured."""
-        pictures = {f"report.{cost.name}.{suffix}": draw(cards, cost, suffix) for cost in COSTS for suffix in _SUFFIXES}
-        return {name: picture for name, picture in pictures.items() if picture is not None}
+        drawn = {
+            f"report.{name}.{suffix}": draw(cards, suffix) for name, draw in PICTURES.items() for suffix in _SUFFIXES
+        }
+        return {name: picture for name, picture in drawn.items() if picture is not None}

@@ -16,10 +16,10 @@ from compress.benchmarks.contender import Contender
 from compress.benchmarks.cores import available_cores
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.labelled import Labelled
-from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
 from compress.errors import UsageError
-from compress.machine import machine, versions
+from compress.machine import conditions, machine, versions
 from compress.progress import Progress, Silent
 
 
@@ -55,8 +55,8 @@ def score(
     read = windows.tobytes() + marked.tobytes() + (b"" if labelled is None else labelled.tokens().tobytes())
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
-        _row(contender, floats, speed | accuracy | _cost(speed, settings), bandwidth)
-        for contender, speed, accuracy in zip(contenders, speeds.measures, accuracies, strict=True)
+        _row(contender, floats, speed | accuracy | _cost(speed, settings), cells, bandwidth)
+        for contender, speed, cells, accuracy in zip(contenders, speeds.measures, speeds.cells, accuracies, strict=True)
     ]
     return Scorecard(
         model=model or contenders[0].path.name,
@@ -65,7 +65,7 @@ def score(
         command=command,
         settings=settings,
         threads=threads,
-        machine=machine(),
+        machine=machine() | conditions(),
         versions=versions(),
         load=load,
         others=speeds.others,
@@ -97,7 +97,9 @@ def _cost(speed: Measures, settings: Settings) -> Measures:
     return {"cost": summarize([settings.price_per_hour / 3600 * 1e6 / (each * tokens) for each in rate.rounds])}
 
 
-def _row(contender: Contender, floats: Contender | None, measures: Measures, bandwidth: float) -> Row:
+def _row(
+    contender: Contender, floats: Contender | None, measures: Measures, cells: tuple[Cell, ...], bandwidth: float
+) -> Row:
     sizes = {
         "disk_bytes": Measure(value=contender.disk_bytes),
         "bits_per_weight": Measure(value=8 * contender.stored_bytes / contender.parameters),
@@ -117,4 +119,6 @@ def _row(contender: Contender, floats: Contender | None, measures: Measures, ban
         products=contender.products,
         passes=contender.passes,
         measures=measures | sizes,
+        cells=cells,
+        errors=contender.errors,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +12,12 @@ from pydantic import BaseModel, Field
 
 from compress.artifact import Kind
 from compress.benchmarks.contender import Applied, Role
+from compress.benchmarks.decoding import Sampling
+from compress.benchmarks.layer_errors import LayerErrors
 
 SCHEMA = 1
+BUSY = 0.2
+"""cores that other programs may keep busy before it counts"""
 EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
     "decoder": (8, 512),
     "encoder": (64, 128),
@@ -30,6 +35,9 @@ class Settings(BaseModel, frozen=True):
     sentences of ``prompt`` tokens, and a batch of ``batch``.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
     ``price_per_hour`` of the machine, in any money, gives a cost.
+
+    Every one of ``lengths`` is measured in every one of ``batches`` besides, of a model that takes in ``longest``
+    tokens; decoding with so many ``beams``, and by ``sampling``, where they are given.
     """
 
     rounds: int = Field(default=0, ge=0)
@@ -43,6 +51,22 @@ class Settings(BaseModel, frozen=True):
     threads: int | None = Field(default=None, ge=1)
     price_per_hour: float | None = Field(default=None, gt=0)
     seed: int = 0
+    lengths: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+    longest: int | None = Field(default=None, ge=1)
+    beams: int | None = Field(default=None, ge=1)
+    sampling: Sampling | None = None
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Every length with every batch size; none where neither was asked for."""
+        if not self.lengths and not self.batches:
+            return []
+        return list(product(self.lengths or (self.prompt,), self.batches or (1,)))
+
+    def steps_after(self, length: int) -> int:
+        """How many tokens are decoded after a prompt of that length: as many as the model still takes in."""
+        return self.steps if self.longest is None else max(0, min(self.steps, self.longest - length))
 
     def within(self, length: int, kind: Kind) -> Settings:
         """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
@@ -72,10 +96,19 @@ class Measure(BaseModel, frozen=True):
     bounds: tuple[float, float] | None = None
 
 
+class Cell(BaseModel, frozen=True):
+    """A contender's speed with ``batch`` prompts or sentences of ``length`` tokens at once."""
+
+    length: int
+    batch: int
+    measures: dict[str, Measure]
+
+
 class Row(BaseModel, frozen=True):
     """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
 
-    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order.
+    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order, ``errors`` are what they cost each
+    layer; ``cells`` as `Settings.cells`.
     """
 
     name: str
@@ -89,6 +122,8 @@ class Row(BaseModel, frozen=True):
     products: bool = False
     passes: tuple[Applied, ...] = ()
     measures: dict[str, Measure]
+    cells: tuple[Cell, ...] = ()
+    errors: LayerErrors | None = None
 
 
 class Scorecard(BaseModel, frozen=True):
@@ -126,12 +161,26 @@ class Scorecard(BaseModel, frozen=True):
         """The float ONNX baseline."""
         return next((row for row in self.rows if row.role == "float"), None)
 
+    @property
+    def taken(self) -> float:
+        """The share of our threads' time that other programs may have taken; 0 on a machine that was idle enough."""
+        return min(1.0, self.others / self.threads) if self.others > BUSY else 0.0
+
     def row(self, name: str) -> Row:
         """The row of that name."""
         for row in self.rows:
             if row.name == name:
                 return row
         raise KeyError(name)
+
+    def at(self, length: int, batch: int) -> Scorecard:
+        """The card with the figures of so many prompts of that length in the place of each row's own."""
+        found = [
+            next((cell.measures for cell in row.cells if (cell.length, cell.batch) == (length, batch)), {})
+            for row in self.rows
+        ]
+        rows = tuple(row.model_copy(update={"measures": at}) for row, at in zip(self.rows, found, strict=True))
+        return self.model_copy(update={"rows": rows})
 
     def save(self, file: Path) -> None:
         """Write the card as JSON."""
@@ -144,6 +193,12 @@ def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:
     return Measure(
         value=float(middle) if value is None else value, spread=float(high - low) / 2, rounds=tuple(map(float, rounds))
     )
+
+
+def quantile(rounds: Sequence[Sequence[float]], q: int) -> Measure:
+    """The q-th percentile of all rounds' values together, with half the interquartile range of the rounds' own."""
+    pooled = np.concatenate([np.asarray(each) for each in rounds])
+    return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))
 
 
 def ratio(row: Row, base: Row, key: str) -> Measure | None:

@@ -13,8 +13,9 @@ import numpy as np
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.contention import Contention
 from compress.benchmarks.engine import Ids
+from compress.benchmarks.grid import measure_more
 from compress.benchmarks.process import Worker
-from compress.benchmarks.scorecard import Measure, Settings, summarize
+from compress.benchmarks.scorecard import Cell, Measure, Settings, quantile, summarize
 from compress.progress import Progress
 
 Measures = dict[str, Measure]
@@ -49,13 +50,12 @@ class DecoderSpeed:
 
     def measures(self, worker: Worker) -> Measures:
         """The rounds, summed up."""
-        pooled = np.array(self.steps).ravel()
         decode = summarize([len(steps) / sum(steps) for steps in self.steps])
         found = {
             "decode_tps": decode,
-            "itl_p50": _quantile(self.steps, pooled, 50),
-            "itl_p95": _quantile(self.steps, pooled, 95),
-            "itl_p99": _quantile(self.steps, pooled, 99),
+            "itl_p50": quantile(self.steps, 50),
+            "itl_p95": quantile(self.steps, 95),
+            "itl_p99": quantile(self.steps, 99),
             "ttft": summarize(self.first),
             "prefill_tps": summarize([self.settings.prefill / seconds for seconds in self.prefill]),
         }
@@ -92,23 +92,19 @@ class EncoderSpeed:
 
     def measures(self, worker: Worker) -> Measures:
         """The rounds, summed up."""
-        pooled = np.array(self.single).ravel()
         return {
-            "latency_p50": _quantile(self.single, pooled, 50),
-            "latency_p95": _quantile(self.single, pooled, 95),
+            "latency_p50": quantile(self.single, 50),
+            "latency_p95": quantile(self.single, 95),
             "sentences_ps": summarize([self.settings.batch / seconds for seconds in self.batched]),
         }
 
 
-def _quantile(rounds: list[list[float]], pooled: np.ndarray[tuple[int, ...], np.dtype[np.float64]], q: int) -> Measure:
-    return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))
-
-
 @dataclass(frozen=True)
 class Speeds:
-    """Every contender's measures, in their order, and the cores that other programs kept busy meanwhile."""
+    """Every contender's measures and cells, in their order, and the cores that other programs kept busy meanwhile."""
 
     measures: list[Measures]
+    cells: list[tuple[Cell, ...]]
     others: float
 
 
@@ -140,13 +136,15 @@ def measure_speed(
         for turn in progress.track(turns, "measuring speed", len(turns), "turns"):
             time.sleep(settings.pause)
             speeds[turn].turn(workers[turn], tokens)
+        found = [speed.measures(worker) | _once(worker) for worker, speed in zip(workers, speeds, strict=True)]
+        more = measure_more(workers, tokens, settings, order, progress)
         others = contention.others()
-        found = [
-            speed.measures(worker)
-            | {
-                "peak_rss": Measure(value=worker.ask("memory")["peak_rss"]),
-                "load_s": Measure(value=worker.load_seconds),
-            }
-            for worker, speed in zip(workers, speeds, strict=True)
-        ]
-    return Speeds(found, others)
+    measures = [each | ways for each, (ways, _) in zip(found, more, strict=True)]
+    return Speeds(measures, [cells for _, cells in more], others)
+
+
+def _once(worker: Worker) -> Measures:
+    """What is measured once: load time, and peaks of memory before any larger batch."""
+    memory = worker.ask("memory")
+    phases = {f"{phase}_rss": Measure(value=peak) for phase, peak in memory["phases"].items()}
+    return {"peak_rss": Measure(value=memory["peak_rss"]), "load_s": Measure(value=worker.load_seconds)} | phases

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from transformers import AutoConfig, DynamicCache
@@ -47,20 +48,38 @@ class TorchEngine:
         layers = self._cache.layers
         return int(sum((each.keys.nbytes + each.values.nbytes) // each.keys.shape[-2] for each in layers))
 
-    @torch.inference_mode()
     def start(self, prompt: Ids, room: int) -> int:
         """Read a prompt; its cache grows by itself."""
-        self._cache = DynamicCache(config=self._module.config)
-        return self._advance(torch.from_numpy(prompt)[None])
+        return int(self.begin(prompt[None], room)[0].argmax())
 
-    @torch.inference_mode()
     def step(self, token: int) -> int:
         """Append a token; the greedy next one."""
-        return self._advance(torch.tensor([[token]]))
+        return int(self.append(np.array([token]))[0].argmax())
 
-    def _advance(self, ids: torch.Tensor) -> int:
-        output = self._module(input_ids=ids, past_key_values=self._cache, use_cache=True, **self._last_only)
-        return int(output.logits[0, -1].argmax())
+    def begin(self, prompts: Ids, room: int) -> Floats:
+        """Read prompts; their cache grows by itself."""
+        self._cache = DynamicCache(config=self._module.config)
+        return self._advance(prompts)
+
+    def append(self, tokens: Ids) -> Floats:
+        """Append a token to every row."""
+        return self._advance(tokens[:, None])
+
+    def reorder(self, rows: Ids) -> None:
+        """Copy rows of the cache."""
+        self._cache.batch_select_indices(torch.from_numpy(rows))
+
+    def release(self) -> None:
+        """Forget the cache; torch keeps no memory on the CPU."""
+        self._cache = None
+
+    @torch.inference_mode()
+    def _advance(self, ids: Ids) -> Floats:
+        output = self._module(
+            input_ids=torch.from_numpy(ids), past_key_values=self._cache, use_cache=True, **self._last_only
+        )
+        logits: Floats = output.logits[:, -1].float().numpy()
+        return logits
 
     @torch.inference_mode()
     def logits(self, ids: Ids) -> Floats:

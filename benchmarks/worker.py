@@ -19,8 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from compress.benchmarks.engine import Engine, Floats, Ids, opener
+from compress.benchmarks.decoding import BeamSearch, Decoding, Greedy, Sampled, Sampling
+from compress.benchmarks.engine import BatchedEngine, Engine, Floats, Ids, opener
 from compress.benchmarks.metrics import compare_logits, cosine, window_nll
+from compress.benchmarks.resident import Phases
 from compress.errors import RunError
 
 _WATCHED = ("numpy", "onnx", "onnxruntime", "torch", "transformers")
@@ -32,6 +34,7 @@ class Service:
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._classifies = False
+        self._phases = Phases()
 
     def _loaded(self) -> Engine:
         if self._engine is None:
@@ -42,21 +45,46 @@ class Service:
         """Load a model."""
         self._engine = opener(engine)(Path(path), kind, threads)
         self._classifies = kind == "classifier"
-        return {"read_bytes": self._engine.read_bytes}
+        self._phases.end("load")
+        return {"read_bytes": self._engine.read_bytes, "batches": isinstance(self._engine, BatchedEngine)}
 
     def generate(self, ids: list[int], steps: int) -> dict[str, Any]:
         """Seconds until the first token, and of each of ``steps`` further ones, greedy."""
         engine = self._loaded()
         prompt = np.array(ids, dtype=np.int64)
         begin = time.perf_counter()
-        token = engine.start(prompt, steps)
-        ends, tokens = [time.perf_counter()], [token]
-        for _ in range(steps):
-            token = engine.step(token)
+        tokens = [engine.start(prompt, steps)]
+        first = time.perf_counter() - begin
+        self._phases.end("prefill")
+        seconds = self._steps(steps, lambda: tokens.append(engine.step(tokens[-1])))
+        return {"first": first, "steps": seconds, "tokens": tokens, "token_bytes": engine.token_bytes}
+
+    def decode(
+        self, ids: list[list[int]], steps: int, beams: int | None = None, sampling: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The same for prompts of one length: greedy, by beam search (one prompt) or by sampling."""
+        engine = self._loaded()
+        if not isinstance(engine, BatchedEngine):
+            raise RunError("this engine runs no batches")
+        prompts, decoding = np.array(ids, dtype=np.int64), _decoding(engine, beams, sampling, seed)
+        begin = time.perf_counter()
+        decoding.start(prompts, steps)
+        first = time.perf_counter() - begin
+        seconds = self._steps(steps, decoding.step)
+        engine.release()
+        return {"first": first, "steps": seconds, "tokens": decoding.written.tolist()}
+
+    def _steps(self, count: int, step: Callable[[], None]) -> list[float]:
+        """Seconds of each of so many steps."""
+        ends = [time.perf_counter()]
+        for _ in range(count):
+            step()
             ends.append(time.perf_counter())
-            tokens.append(token)
-        seconds = np.diff(ends).tolist()
-        return {"first": ends[0] - begin, "steps": seconds, "tokens": tokens, "token_bytes": engine.token_bytes}
+        if count:
+            self._phases.end("decode")
+        seconds: list[float] = np.diff(ends).tolist()
+        return seconds
 
     def embed(self, ids: list[list[int]], mask: list[list[int]], repeats: int) -> dict[str, Any]:
         """Seconds of each of ``repeats`` embeddings, or classifications, of a batch."""
@@ -79,8 +107,9 @@ class Service:
         return engine.classify(ids, mask, kinds) if self._classifies else engine.embed(ids, mask)
 
     def memory(self) -> dict[str, Any]:
-        """Peak resident bytes of this process so far, and the heavy libraries that it has imported."""
-        return {"peak_rss": peak_rss(), "imports": [name for name in _WATCHED if name in sys.modules]}
+        """Peak resident bytes of this process so far, in all and by phase, and the heavy libraries that it imported."""
+        imports = [name for name in _WATCHED if name in sys.modules]
+        return {"peak_rss": self._phases.peak, "phases": self._phases.peaks, "imports": imports}
 
     def reference_logits(self, ids: list[int], to: str) -> dict[str, Any]:
         """Write a window's logits ``[s, v]`` for others to compare with."""
@@ -106,21 +135,16 @@ class Service:
         return {"cosines": cosine(mine, np.load(reference)).tolist()}
 
 
+def _decoding(engine: BatchedEngine, beams: int | None, sampling: dict[str, Any] | None, seed: int) -> Decoding:
+    if sampling is not None:
+        return Sampled(engine, Sampling(**sampling), seed)
+    return Greedy(engine) if beams is None else BeamSearch(engine, beams)
+
+
 def _finite(outputs: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
     if not np.isfinite(outputs).all():
         raise RunError("its outputs aren't finite")
     return outputs
-
-
-def peak_rss() -> int:
-    """Peak resident bytes of this process (VmHWM, which unlike ``ru_maxrss`` begins anew with the program)."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def answer(service: Service, line: str) -> dict[str, Any]:

@@ -19,8 +19,15 @@ from compress.errors import ModelError, RunError
     "--temperature", default=0.0, show_default=True, type=click.FloatRange(min=0), help="0 takes the likeliest token."
 )
 @click.option("--top-k", default=50, show_default=True, type=click.IntRange(min=1), help="Sample from so many tokens.")
+@click.option(
+    "--top-p", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True),
+    help="Of these, sample from as many as make up this probability.",
+)  # fmt: skip
+@click.option("--beams", default=1, show_default=True, type=click.IntRange(min=1), help="Search with so many beams.")
 @seed
-def command(path: Path, prompt: str, tokens: int, temperature: float, top_k: int, seed: int) -> None:
+def command(
+    path: Path, prompt: str, tokens: int, temperature: float, top_k: int, top_p: float, beams: int, seed: int
+) -> None:
     """Continue PROMPT with VARIANT, in onnxruntime-genai."""
     import onnxruntime_genai as genai
 
@@ -29,13 +36,17 @@ def command(path: Path, prompt: str, tokens: int, temperature: float, top_k: int
         raise ModelError(f"{path} can't write: it holds no decoder that onnxruntime-genai loads")
     if not prompt:
         raise click.UsageError("the prompt is empty")
+    if beams > 1 and temperature:
+        raise click.UsageError("--beams takes the likeliest text and --temperature samples: leave one of them out")
     try:
         model = genai.Model(str(folder))
         tokenizer = genai.Tokenizer(model)
         given = tokenizer.encode(prompt)
         params = genai.GeneratorParams(model)
         sampling = (
-            {"do_sample": True, "temperature": temperature, "top_k": top_k} if temperature else {"do_sample": False}
+            {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+            if temperature
+            else {"do_sample": False, "num_beams": beams}
         )
         params.set_search_options(max_length=len(given) + tokens, random_seed=seed, **sampling)
         generator = genai.Generator(model, params)
@@ -44,7 +55,12 @@ def command(path: Path, prompt: str, tokens: int, temperature: float, top_k: int
         click.echo(prompt, nl=False)
         while not generator.is_done():
             generator.generate_next_token()
-            click.echo(stream.decode(generator.get_next_tokens()[0]), nl=False)
+            if beams == 1:
+                click.echo(stream.decode(generator.get_next_tokens()[0]), nl=False)
+        for token in (
+            generator.get_sequence(0)[len(given) :] if beams > 1 else ()
+        ):  # which beam is best shows at the end
+            click.echo(stream.decode(token), nl=False)
         click.echo()
     except RuntimeError as error:
         raise RunError(f"{folder}: onnxruntime-genai failed: {error}") from error

@@ -15,6 +15,7 @@ from compress.benchmarks.requirement import check_kind, check_labelled, parse_re
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
+from compress.cli.measuring import More, measures_more
 from compress.cli.options import (
     checkpoint_format,
     evaluation_file,
@@ -72,6 +73,7 @@ from compress.variant import Variant
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
 @labels_file
+@measures_more
 @require
 @strict
 @checkpoint_format
@@ -93,6 +95,7 @@ def command(
     no_score: bool,
     evaluation: Path | None,
     labels: Path | None,
+    more: More,
     require: tuple[str, ...],
     strict: bool,
     checkpoint_format: str | None,
@@ -109,6 +112,8 @@ def command(
         raise UsageError("--require needs figures; leave --no-score out")
     if labels is not None and no_score:
         raise UsageError("--labels is for scoring; leave --no-score out")
+    if more and no_score:
+        raise UsageError("--seq, --batch, --beams and --sample say what to measure; leave --no-score out")
     chosen = load_profile(profile)
     asked = _parse(pipelines or chosen.pipelines)
     parsed = _ablated(asked) if ablate else asked
@@ -122,6 +127,7 @@ def command(
     with console.waiting(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
         check_kind([each.figure for each in required], model.kind)
+        besides = more.settings(model)
         settled = [settle(model, pipeline, runtime.holds) for pipeline in parsed]
         for pipeline in settled if runtime.selective else ():
             _check_weights(model, pipeline, runtime, merge)
@@ -139,7 +145,7 @@ def command(
         runtime.complete(Variant.open(entry.path), entry.path / runtime.folder)
     if no_score:
         return
-    settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)
+    settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **besides)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
         card = score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
     if required:

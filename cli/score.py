@@ -12,6 +12,7 @@ from compress.benchmarks.requirement import check_kind, check_labelled, parse_re
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
+from compress.cli.measuring import More, measures_more
 from compress.cli.options import evaluation_file, labels_file, profile, require, seed, strict, trust_remote_code
 from compress.cli.run import command_line
 from compress.cli.scoring import Entry, score_and_report
@@ -34,6 +35,7 @@ from compress.profiles.loader import load_profile
 @click.option("--target", help="Which artifact to measure.  [default: the profile's]")
 @evaluation_file
 @labels_file
+@measures_more
 @require
 @strict
 @seed
@@ -46,6 +48,7 @@ def command(
     target: str | None,
     evaluation: Path | None,
     labels: Path | None,
+    more: More,
     require: tuple[str, ...],
     strict: bool,
     seed: int,
@@ -77,11 +80,12 @@ def command(
     if original.digest != digest:
         raise ModelError(f"{original.source} is not the model that these variants were made from: its weights differ")
     check_kind([each.figure for each in required], original.kind)
+    besides = more.settings(original)
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
     texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels)
     check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
-        settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour)
+        settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **besides)
         card = score_and_report(
             original, entries, runtime, texts, Path(scratch), folder, settings, command_line(), console
         )

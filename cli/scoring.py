@@ -8,16 +8,19 @@ from pathlib import Path
 
 from compress.artifact import Artifact
 from compress.benchmarks import report
-from compress.benchmarks.comparison import table
+from compress.benchmarks.comparison import length_tables, table
 from compress.benchmarks.contender import Applied, Contender
 from compress.benchmarks.difficulty import applied
 from compress.benchmarks.findings import findings
+from compress.benchmarks.fusion import gain_table
+from compress.benchmarks.layer_errors import layer_errors
 from compress.benchmarks.report_markdown import of_variant
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Scorecard, Settings
 from compress.cli.console import Console
 from compress.cli.texts import Texts
 from compress.export.target import Target
+from compress.manifest import Manifest
 from compress.model import Model
 from compress.model_card import write_scores
 from compress.pipeline import Pipeline
@@ -62,7 +65,8 @@ def score_and_report(
         contenders.append(Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"))
     for each in entries:
         artifact = Artifact.open(each.path / runtime.folder)
-        contenders.append(Contender.of_artifact(artifact, each.name, each.recipe, passes=each.passes))
+        errors = layer_errors(Manifest.read(each.path))
+        contenders.append(Contender.of_artifact(artifact, each.name, each.recipe, passes=each.passes, errors=errors))
     labelled = [] if texts.labelled is None else [f"labels of {texts.labelled}"]
     card = score(
         contenders,
@@ -77,7 +81,9 @@ def score_and_report(
     report.write([card], out)
     for each in entries:
         write_scores(each.path, of_variant(card, each.name))
-    console.show(*table(card))
+    for shown in (table(card), gain_table(card), *length_tables(card)):
+        if shown[1]:
+            console.show(*shown)
     for line in findings(card):
         console.out.print(f"! {line}", markup=False, soft_wrap=True)
     console.say(f"report: {out / 'report.md'}")

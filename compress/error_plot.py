@@ -83,8 +83,6 @@ def _draw(axes: Axes, lines: dict[str, list[_Point]]) -> None:
 
     Only matrices of the same bits are joined: between two widths a line would leap over decades and hide the rest.
     """
-    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
-
     every = [point for points in lines.values() for point in points]
     widths = sorted({point.bits for point in every})
     for i, (kind, points) in enumerate(lines.items()):
@@ -96,6 +94,14 @@ def _draw(axes: Axes, lines: dict[str, list[_Point]]) -> None:
         _plot(axes, [], "grey", marker=_marker(bits), linestyle="", label=f"{bits} bits")
     if fallen := [point for point in every if point.fell_back]:
         _plot(axes, fallen, "black", marker="x", markersize=9, linestyle="", zorder=3, label="fell back")
+    percent_over_layers(axes)
+    axes.figure.legend(loc="outside right upper", frameon=False)
+
+
+def percent_over_layers(axes: Axes) -> None:
+    """Axes for percent, logarithmic, over the numbers of layers."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -103,7 +109,6 @@ def _draw(axes: Axes, lines: dict[str, list[_Point]]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer")
     axes.grid(alpha=0.3)
-    axes.figure.legend(loc="outside right upper", frameon=False)
 
 
 def _plot(axes: Axes, points: list[_Point], color: str, **style: Any) -> None:

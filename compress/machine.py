@@ -40,6 +40,19 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def conditions() -> dict[str, str]:
+    """What may differ from run to run on one machine: how fast the processor is clocked, and where this may run."""
+    facts, clock = {}, psutil.cpu_freq()
+    if clock is not None:
+        bounds = f", from {clock.min:.0f} to {clock.max:.0f}" if clock.max else ""
+        facts["frequency"] = f"{clock.current:.0f} MHz at the end{bounds}"
+    if hasattr(os, "sched_getaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        pinned = f"processors {', '.join(map(str, allowed))} of {os.cpu_count()}"
+        facts["pinning"] = "none" if len(allowed) == os.cpu_count() else pinned
+    return facts
+
+
 def versions() -> dict[str, str]:
     """Versions of Python, of this program and of the libraries that decide a result."""
     found = {"python": platform.python_version(), "compress": compress.__version__}

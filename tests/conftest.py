@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from compress.artifact import Kind
 from compress.benchmarks.contender import Applied, Role
-from compress.benchmarks.scorecard import Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.windows import mean
 
 CORPUS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor " * 40
@@ -93,7 +93,8 @@ def bert(tiny: Make) -> Path:
 def card() -> Callable[..., Scorecard]:
     """A card of made-up figures, ``card(name={metric: figure}, ...)``; the first two are the baselines.
 
-    A list stands for rounds, a tuple for windows.
+    A list stands for rounds, a tuple for windows. Figures under ``(length, batch)`` are those of a cell; ``errors`` are
+    what each layer lost.
     """
 
     def measure(figure: object) -> Measure:
@@ -113,7 +114,7 @@ def card() -> Callable[..., Scorecard]:
         model: str = "tiny",
         text: str = "",
         processor: str = "a processor",
-        **rows: dict[str, object],
+        **rows: dict[Any, Any],
     ) -> Scorecard:
         roles: list[Role] = ["original", "float"]
         made = [
@@ -127,17 +128,27 @@ def card() -> Callable[..., Scorecard]:
                 unchanged=name == unchanged,
                 zeros=name == zeros,
                 products=name == products,
-                passes=tuple(Applied(text, 2) for text in name.split(",")) if i > 1 else (),
-                measures={key: measure(value) for key, value in figures.items()},
+                passes=tuple(Applied(text, 2, text == "fuse") for text in name.split(",")) if i > 1 else (),
+                measures={
+                    key: measure(value) for key, value in figures.items() if isinstance(key, str) and key != "errors"
+                },
+                cells=tuple(
+                    Cell(length=key[0], batch=key[1], measures={k: measure(v) for k, v in value.items()})
+                    for key, value in figures.items()
+                    if isinstance(key, tuple)
+                ),
+                errors=figures.get("errors"),
             )
             for i, (name, figures) in enumerate(rows.items())
         ]
+        cells = [cell for row in made for cell in row.cells]
+        lengths, batches = ({getattr(cell, what): None for cell in cells} for what in ("length", "batch"))
         return Scorecard(
             model=model,
             kind=kind,
             created="2026-01-01T00:00:00+00:00",
             command="compress tiny",
-            settings=Settings(),
+            settings=Settings(lengths=tuple(lengths), batches=tuple(batches)),
             threads=2,
             machine={"processor": processor},
             versions={"python": "3"},

@@ -26,6 +26,7 @@ from compress.benchmarks.goals import (
 )
 from compress.benchmarks.metric_table import metrics
 from compress.errors import MissingComponentError, RunError
+from compress.machine import conditions
 
 
 def minilm(card, latency: float):
@@ -136,3 +137,4 @@ def test_machine():
     assert available_cores() >= 1
     assert read_bandwidth(2, size=1 << 20, rounds=2) > 0
     assert Contention([]).others() >= 0
+    assert "pinning" in conditions()

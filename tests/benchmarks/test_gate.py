@@ -155,3 +155,14 @@ def test_junit(card, tmp_path):
     assert cases[2][0].get("message") == "20.0 ± 0.3 tokens/s: missed by 4.76%"
     with pytest.raises(UsageError, match="can't write"):
         write_junit(found, tmp_path / "no" / "gate.xml")
+
+
+def test_a_busy_machine_makes_verdicts_on_speed_inconclusive(card):
+    rows = {"torch": {"decode_tps": [10.0] * 5}, "onnx": {"decode_tps": [20.0] * 5}, "int8": {"decode_tps": [40.0] * 5}}
+    required = parse_requirements(["decode_tps>=30"])
+    verdicts = {others: judge(card(others=others, **rows), required)[0].outcome for others in (0.0, 0.2, 0.6)}
+    assert verdicts == {0.0: "passed", 0.2: "passed", 0.6: "inconclusive"}  # 0.6 of two threads: 28 to 52
+    busy, idle = (card(others=others, **rows) for others in (0.6, 0.0))
+    tolerated = parse_tolerances(["decode_tps=10%"])
+    assert compare(busy, idle, tolerated)[0].outcome == compare(idle, busy, tolerated)[0].outcome == "inconclusive"
+    assert compare(idle, idle, tolerated)[0].outcome == "passed"

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import psutil
 import pytest
 
 from compress.benchmarks.process import Worker
+from compress.benchmarks.resident import Phases
 from compress.benchmarks.worker import Service, answer
 from compress.errors import MissingComponentError, RunError
 
@@ -33,6 +35,30 @@ def test_the_serving_process_of_an_artifact_is_free_of_torch(served, tokens):
     memory = served.ask("memory")
     assert memory["imports"] == ["numpy", "onnxruntime"]
     assert memory["peak_rss"] >= psutil.Process(served.pid).memory_info().rss * 0.9
+    assert memory["phases"].keys() == {"load", "prefill", "decode"}
+    assert max(memory["phases"].values()) <= memory["peak_rss"]
+
+
+def test_a_batch_is_decoded_as_asked(served, tokens):
+    prompts = tokens[:2, :16].tolist()
+    greedy = [served.ask("generate", ids=prompt, steps=3)["tokens"] for prompt in prompts]
+    reply = served.ask("decode", ids=prompts, steps=3)
+    assert reply["tokens"] == greedy
+    assert len(reply["steps"]) == 3 and min([reply["first"], *reply["steps"]]) > 0
+    assert served.ask("decode", ids=prompts[:1], steps=3, beams=1)["tokens"] == greedy[:1]
+    sampled = [served.ask("decode", ids=prompts, steps=3, sampling={"top_k": 9}, seed=1)["tokens"] for _ in range(2)]
+    assert sampled[0] == sampled[1]
+
+
+def test_peaks_are_counted_phase_by_phase():
+    phases = Phases()
+    held = np.ones(8 << 20)  # 64 MB
+    phases.end("large")
+    del held
+    phases.end("freed")  # the peak begins where the memory still was
+    phases.end("small")
+    assert phases.peaks["large"] - phases.peaks["small"] > 48e6
+    assert phases.peak >= phases.peaks["large"]
 
 
 def test_a_failed_request_is_told_and_the_worker_goes_on(served, tokens):

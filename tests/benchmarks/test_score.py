@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from compress.benchmarks.accuracy import measure_accuracy
 from compress.benchmarks.contender import Contender
+from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.merged import read_card
 from compress.benchmarks.metric_table import metrics
 from compress.benchmarks.score import score
@@ -20,8 +21,9 @@ from compress.errors import ModelError, UsageError
 from compress.progress import Silent
 
 QUICK = Settings(
-    rounds=2, prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36
-)
+    rounds=2, prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
+    lengths=(16, 32), batches=(1, 3), longest=34, beams=2, sampling=Sampling(top_k=5),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,30 @@ def test_every_row_has_every_metric(scored, contenders):
     assert scored.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
     assert scored.row("fuse").measures["disk_bytes"].value == contenders[2].disk_bytes
     assert scored.float_export is scored.rows[1]
+
+
+def test_every_length_is_measured_in_every_batch(scored):
+    speeds = {"ttft", "prefill_tps", "decode_tps", "itl_p50", "itl_p95", "itl_p99"}
+    for row in scored.rows:
+        assert [(cell.length, cell.batch) for cell in row.cells] == [(16, 1), (16, 3), (32, 1), (32, 3)]
+        for cell in row.cells:
+            assert set(cell.measures) == speeds
+            rounds = [cell.measures[key].rounds for key in ("ttft", "prefill_tps")]
+            assert [seconds * rate for seconds, rate in zip(*rounds, strict=True)] == pytest.approx(
+                [cell.length * cell.batch] * QUICK.rounds
+            )
+    at = scored.at(32, 3)
+    assert at.original.measures == scored.original.cells[3].measures
+    assert at.rows[2].name == scored.rows[2].name
+    assert scored.at(99, 1).original.measures == {}
+
+
+def test_no_more_is_decoded_than_the_model_takes_in():
+    assert QUICK.cells == [(16, 1), (16, 3), (32, 1), (32, 3)]
+    assert [QUICK.steps_after(length) for length in (16, 30, 32, 34)] == [4, 4, 2, 0]
+    assert Settings(batches=(2,)).cells == [(128, 2)]
+    assert Settings(lengths=(8, 9)).cells == [(8, 1), (9, 1)]
+    assert Settings().cells == []
 
 
 def test_accuracy_is_what_transformers_says(scored, llama, tokens):
@@ -106,11 +132,13 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
     card = score(pair, tokens, QUICK, mask=mask)
     for row in card.rows:
         assert set(row.measures) == {metric.key for metric in metrics("encoder") if not metric.labelled}
+        assert [(cell.length, cell.batch) for cell in row.cells] == [(16, 1), (16, 3), (32, 1), (32, 3)]
+        assert {key for cell in row.cells for key in cell.measures} == {"latency_p50", "latency_p95", "sentences_ps"}
         assert row.measures["cosine"].value == pytest.approx(1.0, abs=1e-6)
         assert row.measures["retention"] == row.measures["cosine"]
         rates, costs = row.measures["sentences_ps"].rounds, row.measures["cost"].rounds
         assert costs == pytest.approx([0.0001 * 1e6 / (16 * rate) for rate in rates], rel=1e-12)
-    free = score(pair, tokens, QUICK.model_copy(update={"price_per_hour": None}))
+    free = score(pair, tokens, QUICK.model_copy(update={"price_per_hour": None, "lengths": (), "batches": ()}))
     assert "cost" not in free.original.measures
 
 

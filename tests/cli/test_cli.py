@@ -15,6 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from compress.benchmarks.decoding import Sampling
+from compress.benchmarks.fusion import gains
+from compress.benchmarks.merged import read_card
+
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
 
@@ -55,7 +59,8 @@ def test_the_main_job_makes_variants_artifacts_and_a_report(made):
     out, done = made
     assert sorted(path.name for path in out.iterdir()) == [
         "fp16-fuse", "fuse", "int8-fuse", "report.accuracy-size.png", "report.accuracy-size.svg",
-        "report.accuracy-speed.png", "report.accuracy-speed.svg", "report.csv", "report.html", "report.json",
+        "report.accuracy-speed.png", "report.accuracy-speed.svg", "report.csv", "report.error-layer.png",
+        "report.error-layer.svg", "report.html", "report.json",
         "report.md", "report.tex",
     ]  # fmt: skip
     for slug in ("int8-fuse", "fuse", "fp16-fuse"):
@@ -83,10 +88,19 @@ def test_a_variant_is_exported_again_from_its_integers(made, tmp_path):
 def test_variants_are_scored_again(made):
     out, _ = made
     require = ("--require", "kl<=9, disk_bytes<=1B")
-    done = compress("score", *sorted(out.iterdir()), "--eval", out.parent / "text.txt", *require)
+    more = ("--seq", "126", "--batch", "2", "--beams", "2", "--sample", "top_k=5,temperature=0.8")
+    done = compress("score", *sorted(out.iterdir()), "--eval", out.parent / "text.txt", *require, *more)
     assert done.returncode == 1, done.stderr
     assert "gate: 3 failed, 3 passed" in done.stdout
     assert "the gate stays shut: fp16-fuse: disk_bytes<=1B" in done.stderr
+    card = read_card(out)
+    assert card.settings.sampling == Sampling(top_k=5, temperature=0.8)
+    assert card.settings.steps_after(126) == 2
+    for row in card.rows:
+        assert {"beam_tps", "sample_tps", "load_rss", "prefill_rss", "decode_rss"} <= row.measures.keys()
+        assert [(cell.length, cell.batch, "decode_tps" in cell.measures) for cell in row.cells] == [(126, 2, True)]
+    assert {gain.row for gain in gains(card)} == {"fuse"}
+    assert "time to first token, ms" in done.stdout and "126 tokens × 2" in done.stdout
 
 
 def test_the_card_says_what_was_measured_and_how_to_load_it(made):
@@ -120,6 +134,10 @@ def test_a_variant_writes(made):
     assert done.stdout.startswith("the quick")  # what a random model adds may be unprintable
     again = compress("generate", out / "int8-fuse", "the quick", "-n", "5", "--temperature", "1", "--seed", "3")
     assert again.returncode == 0, again.stderr
+    beams = ("generate", out / "int8-fuse", "the quick", "-n", "5", "--beams", "3")
+    searched = compress(*beams)
+    assert (searched.returncode, searched.stdout.startswith("the quick")) == (0, True)
+    assert "leave one of them out" in compress(*beams, "--temperature", "1").stderr
 
 
 def test_passes_lists_every_option(inside):
@@ -147,6 +165,20 @@ def test_passes_lists_every_option(inside):
         (["MODEL", "-p", "int8", "--require", "retnetion>=1"], 2, "did you mean 'retention'?"),
         (["MODEL", "-p", "int8", "--require", "cosine>=1"], 2, "cosine is no metric of decoders"),
         (["MODEL", "-p", "int8", "--require", "kl<1", "--no-score"], 2, "leave --no-score out"),
+        (["MODEL", "-p", "int8", "--seq", "64,512"], 2, "--seq 512 is more than MODEL takes in: 128 tokens at most"),
+        (["MODEL", "-p", "int8", "--seq", "64,x"], 2, "'x' is no whole number from 1 on; write them like 1,4,16"),
+        (["MODEL", "-p", "int8", "--batch", "0"], 2, "'0' is no whole number"),
+        (["MODEL", "-p", "int8", "--batch", "1,,4"], 2, "a number is missing"),
+        (["MODEL", "-p", "int8", "--batch", "4,1,4"], 2, "4 is given twice"),
+        (["MODEL", "-p", "int8", "--batch", "99999999"], 2, "GB are free: measure fewer of --batch"),
+        (["MODEL", "-p", "int8", "--beams", "1"], 2, "--beams"),
+        (["MODEL", "-p", "int8", "--sample", "topk=5"], 2, "unknown option of --sample 'topk'; did you mean 'top_k'?"),
+        (["MODEL", "-p", "int8", "--sample", "top_p=2"], 2, "'--sample': 2.0 is not in the range 0<x<=1"),
+        (["MODEL", "-p", "int8", "--sample", "top_k"], 2, "top_k is without value"),
+        (["MODEL", "-p", "int8", "--sample", "top_k=1,top_k=2"], 2, "top_k is given twice"),
+        (["MODEL", "-p", "int8", "--seq", "64", "--no-score"], 2, "say what to measure; leave --no-score out"),
+        (["BERT", "-p", "int8", "--beams", "4"], 2, "embeds and writes nothing: leave --beams and --sample out"),
+        (["BERT", "-p", "int8", "--seq", "129"], 2, "takes in: 128 tokens at most"),
         (["demo:smolm", "-p", "int8"], 2, "unknown demo 'smolm'; did you mean 'smollm2'?"),
         (["EMPTY", "-p", "int8"], 3, "is not a checkpoint"),
         (["/nowhere/at/all", "-p", "int8"], 3, "/nowhere/at/all"),
@@ -154,17 +186,18 @@ def test_passes_lists_every_option(inside):
         (["scroe", "out"], 2, "Did you mean the command 'score'?"),
         (["run"], 2, "MODEL"),
         (["generate", "EMPTY", "hello"], 3, "can't write"),
+        (["generate", "EMPTY", "hello", "--top-p", "0"], 2, "--top-p"),
         (["score", "MODEL"], 3, "is not a variant"),
         (["MODEL", "--nonsense"], 2, "--nonsense"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(llama, tmp_path, inside, monkeypatch, args, code, message):
+def test_a_mistake_is_told_in_one_line(llama, bert, tmp_path, inside, monkeypatch, args, code, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    names = {"MODEL": str(llama), "EMPTY": str(tmp_path / "empty")}
+    names = {"MODEL": str(llama), "BERT": str(bert), "EMPTY": str(tmp_path / "empty")}
     done = inside(*(names.get(arg, arg) for arg in args))
     assert (done.returncode, done.stdout) == (code, "")
-    assert message in done.stderr
+    assert message.replace("MODEL", str(llama)) in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
