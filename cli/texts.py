@@ -85,7 +85,7 @@ class Texts:
 
     def _own(self, count: int, length: int, seed: int) -> Calibration:
         tokenizer = self.model.tokenizer()
-        if self.model.kind == "encoder":
+        if self.model.kind != "decoder":
             tokens: Tensor = vocabulary_text(tokenizer, count, length, seed)
             return Calibration(tokens, f"random vocabulary words, seed {seed}")
         tokens = self_written(self.model.torch_module(), tokenizer, count, length, seed, self.progress)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from compress.errors import ModelError
 
-Kind = Literal["decoder", "encoder"]
+Kind = Literal["decoder", "encoder", "encoder-decoder"]
 _FILE = "artifact.json"
 FOLDER = "onnx"
 """The directory of a variant's artifact, inside the variant's."""

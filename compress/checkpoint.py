@@ -23,7 +23,7 @@ class Named(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder) or embeds (encoder)."""
+        """Whether it generates (decoder), embeds (encoder) or translates (encoder-decoder)."""
 
     @property
     def tied(self) -> bool:

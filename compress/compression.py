@@ -92,23 +92,26 @@ def compress_model(
     writer = VariantWriter(model, built, out, storage or Storage())
     layers: dict[str, LayerReport] = {}
     idle = dict.fromkeys(map(str, passes))
-    begin, kept = time.perf_counter(), 0
+    begin, kept = time.perf_counter(), dict.fromkeys(built.depths, 0)
     for block, inputs in walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH):
         loaded = dict(block.weights)
-        for item in _run(passes, shapes, block, inputs, kept):
+        stack = block.name.rpartition(".")[0]
+        for item in _run(passes, shapes, block, inputs, kept.get(stack, 0)):
             idle.pop(str(item), None)
         if block.dropped:
             continue
-        name, reports = _write(writer, block, loaded, kept)
-        kept += block.role == "layer"
+        name, reports = _write(writer, block, loaded, kept.get(stack, 0))
+        if block.role == "layer":
+            kept[stack] += 1
         now = time.perf_counter()
         if reports:
             layers[name] = LayerReport(seconds=now - begin, weights=reports)
         begin = now
     for name in idle:
         progress.notice(f"{name} changed nothing")
-    if kept != (count := built.config.num_hidden_layers):
-        raise PassError(f"{kept} layers are left, but by the variant's config {count} are needed")
+    for stack, count in built.depths.items():
+        if kept[stack] != count:
+            raise PassError(f"{kept[stack]} layers are left, but by the variant's config {count} are needed")
     return writer.finish(
         Manifest(
             source=_source(model),

@@ -138,7 +138,7 @@ class LayerInputs(BlockInputs):
             for name, x in seen.items():
                 if id(x) not in current:
                     current[id(x)] = stats.get(name) or LinearInput(level)
-                    weight = importance if self._writes_residual(name) else None
+                    weight = importance if self.writes_residual(name) else None
                     exact = before.get(name)
                     if exact is not None and (exact.shape != x.shape or name in self._routed):
                         exact = x  # dropped channels, other tokens: the original has nothing to compare them with
@@ -153,7 +153,7 @@ class LayerInputs(BlockInputs):
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
         local = local_tensors(self.layer, self.block, parameters)
-        args, kwargs = self.calls[len(self.states[batch])]
+        args, kwargs = self.call(self.states[batch])
         return _hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
     def refresh(self) -> None:
@@ -186,7 +186,7 @@ class LayerInputs(BlockInputs):
         counts by the inverse of the squared size of its output, up to the batch's median. Sink tokens, hundreds of
         times larger than others, would otherwise fill the Gram of every linear that writes to them.
         """
-        weighed = level >= Statistic.GRAM and any(map(self._writes_residual, wanted))
+        weighed = level >= Statistic.GRAM and any(map(self.writes_residual, wanted))
         originals = self.originals if level >= Statistic.MISMATCH else None
         missing = weighed and batch not in self._importance
         seen, output = self._inputs(self.layer, self.states[batch], wanted, missing and originals is None)
@@ -200,14 +200,18 @@ class LayerInputs(BlockInputs):
             self._importance[batch] = (size.median() / size).clamp(max=1.0)
         return seen, before, self._importance[batch] if weighed else None
 
-    def _writes_residual(self, name: str) -> bool:
+    def writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
         alone = (name,) in self.stages() and name not in self._routed
         return alone and self._outputs[name] == self.states[0].shape[-1]
 
+    def call(self, state: Tensor) -> Call:
+        """What the layer is called with beside one of its states, as that lies in `states` or `originals`."""
+        return self.calls[len(state)]
+
     @torch.no_grad()
     def _run(self, layer: nn.Module, state: Tensor) -> Tensor:
-        args, kwargs = self.calls[len(state)]
+        args, kwargs = self.call(state)
         with fast_products():
             return _hidden(layer(state.float(), *args, **kwargs)).float()
 

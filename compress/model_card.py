@@ -30,6 +30,16 @@ tokenizer = AutoTokenizer.from_pretrained(".")
 print(model(**tokenizer("The capital of France", return_tensors="pt")).last_hidden_state)
 ```
 """,
+    "encoder-decoder": """\
+```python
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+model = AutoModelForSeq2SeqLM.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained(".")
+inputs = tokenizer("The capital of France is", return_tensors="pt", return_token_type_ids=False)
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
+```
+""",
 }
 _PRODUCTS = """\
 transformers can't load what is stored as a product here (`….left.weight` times `….right.weight`); a variant made with
@@ -110,7 +120,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",
-        _ONNX[source.kind],
+        _ONNX.get(source.kind,''),
     ]
     (directory / _FILE).write_text("\n".join(lines), encoding="utf-8")
 

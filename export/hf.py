@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import compressed_tensors
 import torch
@@ -15,10 +15,10 @@ import transformers
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationScheme
 from torch import Tensor
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from compress.architecture import first_line, quiet_transformers
-from compress.artifact import Artifact
+from compress.artifact import Artifact, Kind
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.errors import ExportError, UsageError
@@ -26,6 +26,7 @@ from compress.export.sample import sample
 from compress.export.target import Target
 from compress.format import Format, find_format
 from compress.formats.compressed_tensors import CompressedTensors
+from compress.halves import decoder_inputs, written_with
 from compress.packing import quantization_config
 from compress.progress import Progress
 from compress.variant import Variant
@@ -39,13 +40,22 @@ _ROUNDED = 0.25
 """The same where transformers rounds the inputs too, as the scheme asks it to."""
 
 
+_LOADERS: Mapping[Kind, Any] = {
+    "decoder": AutoModelForCausalLM,
+    "encoder": AutoModel,
+    "encoder-decoder": AutoModelForSeq2SeqLM,
+}
+
+
 class Hf(Target):
     """Holds floats and integers of 2 to 8 bits; there is no graph, so no graph pass applies."""
 
     name = "hf"
     folder = ""
     instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
-    holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset(range(2, 9)), graphs=False, any_linear=False)
+    holds = Capability(
+        name, (Dense, Masked, Quantized), frozenset(range(2, 9)), graphs=False, any_linear=False, any_table=False
+    )
 
     def __init__(self, format: Format | None = None) -> None:
         self.format = format or CompressedTensors()
@@ -91,17 +101,19 @@ def _prove(variant: Variant, progress: Progress) -> None:
 def _prove_loads(variant: Variant) -> None:
     """Load a variant as its user will, and compare what it says to a text; an ExportError where it differs."""
     whole = variant.torch_module()
-    module, loader = (whole, AutoModelForCausalLM) if variant.kind == "decoder" else (whole.base_model, AutoModel)
-    ids = sample(variant)[None]
+    module = whole.base_model if variant.kind == "encoder" else whole
+    given = {"input_ids": sample(variant)[None]}
+    if variant.kind == "encoder-decoder":
+        given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])
     try:
         # compressed-tensors draws bars of its own, on standard error
         with quiet_transformers(), redirect_stderr(io.StringIO()), torch.inference_mode():
-            theirs = loader.from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
-            said = theirs(input_ids=ids)[0]
+            theirs = _LOADERS[variant.kind].from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
+            said = theirs(**given)[0]
     except Exception as error:  # transformers raises whatever its loaders raise
         raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error
     with torch.inference_mode():
-        expected = module(input_ids=ids)[0]
+        expected = module(**given)[0]
     dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
     exact = _HALVED if variant.format.reader else _TOLERANCE
     off, allowed = float((said - expected).norm() / expected.norm()), _ROUNDED if dynamic else exact
@@ -132,10 +144,12 @@ def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
 
 
 def _sizes(variant: Variant) -> tuple[int, int]:
-    """Bytes of all stored weights, and of those that decoding a token reads: no table that is only looked up in."""
+    """Bytes of all stored weights, and of those that decoding a token reads: no encoder, no table only looked up in."""
     every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
     module = variant.built.meta_module()
     tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
+    if variant.kind == "encoder-decoder":
+        return sum(every.values()), sum(size for name, size in every.items() if written_with(module, name))
     head = next(iter(module.all_tied_weights_keys), "").removesuffix("weight")
     alone = not variant.tied or any(name.startswith(head) for name in every)
     looked_up = sum(size for name, size in every.items() if alone and name.rpartition(".")[0] in tables)

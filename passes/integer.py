@@ -69,7 +69,11 @@ class Integer(WeightPass):
         description="rank of a float product beside each matrix of a layer that repairs its error; 0: none",
     )
     head: Outside = Field("int8", description="the output head; a tied one goes with the embedding")
-    embed: Outside = Field("int8", description="the token embedding")
+    embed: Outside = Field(
+        "int8",
+        description="the token embedding; with --target hf one that an encoder and a decoder share stays float, and so "
+        "does the head",
+    )
     skip: str = Field("", description=SKIP)
     mixed: float | None = Field(
         None, ge=2, le=8, description="bits a weight on average: layers get 2, 3, 4 or 8, by measured loss a byte"
@@ -84,7 +88,12 @@ class Integer(WeightPass):
         return self.produces if self.compensate else (Quantized,)
 
     def settle(self, model: Outline, holds: Capability) -> Self:
-        """Refuse what can't work on this model or target."""
+        """Refuse what can't work on this model or target; leave a table float that two halves share, if need be."""
+        if model.kind == "encoder-decoder" and not holds.any_table:
+            return replace(self, head="float", embed="float")._settle(model, holds)
+        return self._settle(model, holds)
+
+    def _settle(self, model: Outline, holds: Capability) -> Self:
         if self.compensate and self.solver == "learned":
             raise UsageError(f"{self.name}: compensate repairs an error that solver=learned trains; use solver=gptq")
         choices = tuple(bits for bits in self.choices if bits in holds.bits)
