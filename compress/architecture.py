@@ -21,7 +21,7 @@ from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
 from compress.experts import open_experts, routed
 from compress.families import FAMILIES, supported
-from compress.halves import check_shared, untie_head
+from compress.halves import check_shared, untie_head, untied
 from compress.layout import linears, matrices, other_way, stacks, turned
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class HasArchitecture:
     """What is made by an architecture, and says of its matrices what that does."""
 
     built: Architecture
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
+        return self.built.shapes()
 
     @property
     def matrices(self) -> tuple[str, ...]:
@@ -219,7 +223,7 @@ def any_architecture(path: Path) -> Architecture:
     raw = _read_config(path)
     if raw.get("model_type") in FAMILIES:
         built = read_architecture(path, ["pooler."])
-        return replace(built, own_head=built.kind == "encoder-decoder" and raw.get("tie_word_embeddings") is False)
+        return replace(built, own_head=built.kind == "encoder-decoder" and untied(raw))
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)

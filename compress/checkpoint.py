@@ -64,6 +64,9 @@ class Checkpoint(Named, Protocol):
     def parameters(self) -> int:
         """How many weights the model has that this is, or was made from; tied ones count once."""
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
+
     def tensor(self, name: str) -> Tensor:
         """A tensor that is no matrix (a norm, a bias), in its stored dtype."""
 

@@ -22,6 +22,7 @@ class Family:
     that feeds the residual stream as well. ``pairs``: layers return their hidden states as the first of a tuple.
     ``experts``: what checkpoints call an expert's gate, up and down projection, where there are experts. ``biases``:
     the part of a stack's first layer that makes the biases of attention which all its layers are called with.
+    ``packs``: whether transformers loads packed integers of it.
     """
 
     cls: str
@@ -30,6 +31,7 @@ class Family:
     pairs: bool = False
     experts: tuple[str, str, str] | None = None
     biases: str | None = None
+    packs: bool = True
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -86,6 +88,7 @@ FAMILIES: Mapping[str, Family] = {
             *((f"layer.{i}.layer_norm", (f"layer.{i}.DenseReluDense.wi_0", f"layer.{i}.DenseReluDense.wi_1")) for i in (1, 2)),
         ),
         biases="layer.0.SelfAttention",
+        packs=False,  # its initialization reads every linear's weight, which packed integers don't have
     ),
     "bart": Family("BartForConditionalGeneration", "encoder-decoder"),
     "marian": Family("MarianMTModel", "encoder-decoder"),

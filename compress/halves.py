@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,14 @@ def check_shared(path: Path, config: PretrainedConfig) -> None:
         raise ModelError(
             f"{path}: a {config.model_type} whose encoder and decoder don't share their embedding is not supported"
         )
+
+
+def untied(raw: Mapping[str, Any]) -> bool:
+    """Whether a ``config.json`` says that the head is one of its own, in the words that T5's have for it.
+
+    Those of T5 1.1 and Flan do; transformers 5 writes it as an output that isn't scaled.
+    """
+    return raw.get("tie_word_embeddings") is False or raw.get("scale_decoder_outputs") is False
 
 
 def head_name(module: PreTrainedModel) -> str:

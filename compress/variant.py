@@ -30,7 +30,7 @@ from compress.weight import Dense, Quantized, Weight, merged
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-_COPIED = ("*.json", "*.txt", "*.model", "*.jinja", *FILES)
+_COPIED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *FILES)
 _NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
 
 
@@ -190,6 +190,10 @@ class Variant:
         tied = set(module.all_tied_weights_keys)
         left = (name for name in module.state_dict() if name not in tied)
         return tuple(name for name in left if name in self.shards.where or not self.built.computes(name))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
+        return self.built.shapes()
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is stored as it is."""

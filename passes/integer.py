@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from compress.block import Block, Role
 from compress.contract import Capability, Statistic, WeightPass
 from compress.errors import UsageError
+from compress.families import FAMILIES
 from compress.inputs import BlockInputs
 from compress.manifest import StoredForm, WeightReport
 from compress.passes.awq import Awq
@@ -114,12 +115,23 @@ class Integer(WeightPass):
                 raise UsageError(
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
+        self._check_packed(model, holds)
         if model.routed and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
             given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
             raise UsageError(
                 f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
             )
         return replace(self, choices=choices)
+
+    def _check_packed(self, model: Outline, holds: Capability) -> None:
+        """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
+        family = FAMILIES.get(model.config.model_type)
+        whole = self.bits == 8 and self.group == "channel" and self.mixed is None
+        if family is not None and not family.packs and not holds.any_linear and not whole:
+            raise UsageError(
+                f"{self.name}: transformers loads no packed integers of a {model.config.model_type}; use "
+                "int8:group=channel, or --target ort-cpu, which holds them"
+            )
 
     def needs(self) -> Statistic:
         """Nothing for plain rounding; else the inputs' Gram, and the original model's inputs beside them."""
