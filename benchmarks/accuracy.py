@@ -35,19 +35,19 @@ def measure_accuracy(
         loading = progress.track(contenders, "loading", len(contenders), "models")
         workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
         scores: list[list[dict[str, Any]]] = [[] for _ in workers]
-        step = 1 if kind == "decoder" else _SENTENCES
+        step = _SENTENCES if kind == "encoder" else 1
         starts = range(0, len(ids), step)
         for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
             batch = ids[start : start + step], mask[start : start + step]
             for found, each in zip(scores, _window(workers, kind, *batch, folder / "reference.npy"), strict=True):
                 found.append(each)
-    summary = _decoder_measures if kind == "decoder" else _encoder_measures
+    summary = _encoder_measures if kind == "encoder" else _decoder_measures
     return [summary(found, scores[0]) for found in scores]
 
 
 def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
     original, *others = workers
-    if kind == "decoder":
+    if kind != "encoder":
         request: dict[str, Any] = {"ids": ids[0].tolist()}
         first = original.ask("reference_logits", to=str(file), **request) | {"kl": 0.0, "kls": [0.0], "top1": 1.0}
         return [first, *(other.ask("compare_logits", reference=str(file), **request) for other in others)]

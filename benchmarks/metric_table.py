@@ -26,7 +26,7 @@ class Metric:
     unit: Unit = "number"
     scale: float = 1.0
     compared: bool = True
-    kinds: tuple[Kind, ...] = ("decoder", "encoder")
+    kinds: tuple[Kind, ...] = ("decoder", "encoder", "encoder-decoder")
 
     @property
     def unit_shown(self) -> str:
@@ -41,7 +41,7 @@ class Metric:
         return f"{value} ± {measure.spread * self.scale:,.{self.decimals}f}"
 
 
-_DECODER: tuple[Kind, ...] = ("decoder",)
+_DECODER: tuple[Kind, ...] = ("decoder", "encoder-decoder")
 _ENCODER: tuple[Kind, ...] = ("encoder",)
 
 METRICS = (

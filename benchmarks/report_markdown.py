@@ -83,6 +83,9 @@ def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---
     return [line(headers), line(["---", *(align for _ in headers[1:])]), *(line(row) for row in rows)]
 
 
+_LAST_ONLY = "torch computes the last logits only, as `generate` does."
+
+
 def method(card: Scorecard) -> list[str]:
     """How the figures of a run were taken, as list items."""
     settings, (count, length) = card.settings, card.windows
@@ -100,11 +103,13 @@ def method(card: Scorecard) -> list[str]:
             f"- Accuracy: {count} windows of {length} tokens; cosine of the mean-pooled embeddings to the original's.",
         ]
     else:
+        halves = card.kind == "encoder-decoder"
         own = [
             f"- Time to first token: a prompt of {settings.prompt} tokens; decoding: {settings.steps} greedy tokens "
-            f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. torch computes the last "
-            "logits only, as `generate` does.",
-            f"- Accuracy: {count} windows of {length} tokens, on the exported artifact.",
+            f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. "
+            + ("The encoder reads the prompt, and the decoder its start." if halves else _LAST_ONLY),
+            f"- Accuracy: {count} windows of {length} tokens, on the exported artifact"
+            + (", which the encoder reads and the decoder is to write, token by token." if halves else "."),
             f"- Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
             "tokens/s × (weight bytes read a token + cache bytes).",
         ]

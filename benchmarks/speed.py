@@ -131,7 +131,7 @@ def measure_speed(
         workers, speeds = [], []
         for contender in progress.track(contenders, "loading", len(contenders), "models"):
             worker = stack.enter_context(Worker(contender, threads))
-            speed = DecoderSpeed(settings) if contender.kind == "decoder" else EncoderSpeed(settings)
+            speed = EncoderSpeed(settings) if contender.kind == "encoder" else DecoderSpeed(settings)
             speed.warm(worker, tokens)
             workers.append(worker)
             speeds.append(speed)

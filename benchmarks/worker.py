@@ -39,7 +39,7 @@ class Service:
 
     def open(self, engine: str, path: str, kind: str, threads: int) -> dict[str, Any]:
         """Load a model."""
-        self._engine = opener(engine)(Path(path), kind, threads)
+        self._engine = opener(engine, kind)(Path(path), kind, threads)
         return {"read_bytes": self._engine.read_bytes}
 
     def generate(self, ids: list[int], steps: int) -> dict[str, Any]:

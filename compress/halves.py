@@ -51,9 +51,13 @@ def untie_head(module: PreTrainedModel) -> None:
 
 def decoder_inputs(config: PretrainedConfig, tokens: Tensor) -> Tensor:
     """What a decoder reads where it is to write ``tokens`` ``[b, s]``: they, one later, behind what it starts with."""
+    return torch.cat([torch.full_like(tokens[:, :1], start_token(config)), tokens[:, :-1]], dim=1)
+
+
+def start_token(config: PretrainedConfig) -> int:
+    """What a decoder starts with: where its config doesn't say, what pads (T5), or what texts begin with."""
     known = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id", "bos_token_id"))
-    start = next((int(token) for token in known if token is not None), 0)
-    return torch.cat([torch.full_like(tokens[:, :1], start), tokens[:, :-1]], dim=1)
+    return next((int(token) for token in known if token is not None), 0)
 
 
 def written_with(module: PreTrainedModel, name: str) -> bool:

@@ -74,6 +74,42 @@ wanted = {each.name for each in session.get_inputs()}
 print(session.run(None, {name: inputs[name] for name in inputs if name in wanted})[0])
 ```
 """,
+    "encoder-decoder": """\
+```python
+import json
+
+import numpy as np
+import onnxruntime
+from transformers import AutoTokenizer
+
+config = json.load(open("onnx/config.json"))
+tokenizer = AutoTokenizer.from_pretrained(".")
+encoder = onnxruntime.InferenceSession("onnx/encoder_model.onnx")
+decoder = onnxruntime.InferenceSession("onnx/decoder_model_merged.onnx")
+text = dict(tokenizer("The capital of France is", return_tensors="np", return_token_type_ids=False))
+states = encoder.run(None, text)[0]
+names = [each.name for each in decoder.get_outputs()]
+past = {
+    each.name: np.zeros((1, each.shape[1], 0, each.shape[3]), np.float32)
+    for each in decoder.get_inputs()
+    if each.name.startswith("past_key_values")
+}
+tokens = [config["decoder_start_token_id"]]
+while len(tokens) < 20 and tokens[-1] != config["eos_token_id"]:
+    said = decoder.run(
+        None,
+        {
+            "input_ids": np.array([tokens[-1:]]),
+            "encoder_hidden_states": states,
+            "encoder_attention_mask": text["attention_mask"],
+            **past,
+        },
+    )
+    tokens.append(int(said[0][0, -1].argmax()))
+    past = {name.replace("present", "past_key_values"): value for name, value in zip(names[1:], said[1:])}
+print(tokenizer.decode(tokens))
+```
+""",
 }
 _LIBRARIES = ("torch", "transformers", "compressed-tensors", "onnxruntime", "onnxruntime-genai")
 _LOADING = "## Loading"
@@ -120,7 +156,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",
-        _ONNX.get(source.kind,''),
+        _ONNX[source.kind],
     ]
     (directory / _FILE).write_text("\n".join(lines), encoding="utf-8")
 

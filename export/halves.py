@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import onnx_ir as ir
+from transformers import PretrainedConfig
 
 from compress.artifact import Artifact
 from compress.checkpoint import Checkpoint
@@ -20,7 +21,7 @@ from compress.export.lower import Floats, Lowered, Weights, lower
 from compress.export.parity import compare, compare_rounded
 from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
-from compress.halves import CROSS
+from compress.halves import CROSS, start_token
 from compress.progress import Progress, Silent
 
 _LOOKING_UP = ("Gather", "GatherBlockQuantized")
@@ -38,7 +39,7 @@ def export_halves(
         describe(model, checkpoint, graph_passes, target)
     lowered = _prove(models, checkpoint, out, progress)
     copy_tokenizer(checkpoint.path, out)
-    (out / "config.json").write_text(json.dumps(checkpoint.config.to_diff_dict(), indent=2, default=str) + "\n")
+    _write_config(checkpoint.config, out)
     artifact = Artifact(
         out,
         target,
@@ -51,6 +52,13 @@ def export_halves(
     )
     artifact.save()
     return artifact
+
+
+def _write_config(config: PretrainedConfig, out: Path) -> None:
+    """The checkpoint's, for loaders beside which the graphs lie alone; what the decoder starts with is always in it."""
+    facts = {**config.to_dict(), "decoder_start_token_id": start_token(config)}
+    facts.pop("_name_or_path", None)  # a path of the machine that this ran on
+    (out / "config.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
 
 
 def _prove(models: Mapping[str, ir.Model], checkpoint: Checkpoint, out: Path, progress: Progress) -> list[Lowered]:
