@@ -1,4 +1,4 @@
-"""Encoder-decoders in ONNX Runtime on the CPU. Nothing here imports torch: the serving process is measured as deployed."""
+"""Encoder-decoders in ONNX Runtime on the CPU. Nothing here imports torch: serving is measured as deployed."""
 
 from __future__ import annotations
 

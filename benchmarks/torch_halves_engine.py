@@ -23,7 +23,7 @@ class TorchHalvesEngine(TorchEngine):
 
     @property
     def read_bytes(self) -> int:
-        """What writing a token reads: no encoder, nothing that made a cache at the start, no table only looked up in."""
+        """What writing a token reads: no encoder, no table that is only looked up in, nothing that made a cache."""
         parameters = self._module.named_parameters()
         return int(sum(p.nbytes for name, p in parameters if written_with(self._module, name)))
 

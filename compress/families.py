@@ -85,7 +85,10 @@ FAMILIES: Mapping[str, Family] = {
             ("layer.0.layer_norm", ("layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v")),
             ("layer.1.layer_norm", ("layer.1.EncDecAttention.q",)),
             *((f"layer.{i}.layer_norm", (f"layer.{i}.DenseReluDense.wi",)) for i in (1, 2)),
-            *((f"layer.{i}.layer_norm", (f"layer.{i}.DenseReluDense.wi_0", f"layer.{i}.DenseReluDense.wi_1")) for i in (1, 2)),
+            *(
+                (f"layer.{i}.layer_norm", (f"layer.{i}.DenseReluDense.wi_0", f"layer.{i}.DenseReluDense.wi_1"))
+                for i in (1, 2)
+            ),
         ),
         biases="layer.0.SelfAttention",
         packs=False,  # its initialization reads every linear's weight, which packed integers don't have

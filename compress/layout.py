@@ -43,7 +43,7 @@ def layer_list(module: PreTrainedModel) -> Layers:
 
 
 def table_names(module: PreTrainedModel, *tables: nn.Module) -> list[str]:
-    """The names by which the weights of an embedding and a head are stored: tied ones by that which they are tied to."""
+    """The names by which an embedding's and a head's weights are stored: tied ones by what they are tied to."""
     found = [f"{name}.weight" for name, child in module.named_modules() if any(child is table for table in tables)]
     return [module.all_tied_weights_keys.get(name, name) for name in found]
 

@@ -180,7 +180,9 @@ def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> Arch
 def _with_own_head(built: Architecture, name: str) -> Architecture:
     """An encoder-decoder whose head isn't its embedding; a ModelError where another table isn't."""
     if name != head_name(built.meta_module()):
-        raise ModelError(f"{name} isn't the embedding that encoder and decoder share; only a head may be one of its own")
+        raise ModelError(
+            f"{name} isn't the embedding that encoder and decoder share; only a head may be one of its own"
+        )
     return replace(built, own_head=True)
 
 

@@ -1,7 +1,7 @@
 """The walk through an encoder-decoder: the encoder's layers, and then the decoder's, which read what those made.
 
 The calibration text is what the encoder reads and what the decoder is to write: the decoder's own inputs are the same
-windows one token later (teacher forcing). Both are looked up at the start, so that the embedding needn't stay in memory.
+windows one token later (teacher forcing). Both are looked up at the start, so that no embedding stays in memory.
 """
 
 from __future__ import annotations

@@ -14,11 +14,7 @@ from compress.export.memory import Memory, decoder_layers, positions
 _EPSILON = 1e-5
 _BEFORE = 2
 """Rows of BART's table of positions that no token stands at."""
-
-
-def activation(config: PretrainedConfig) -> str:
-    """The activation of its MLPs."""
-    return str(config.activation_function)
+ACTIVATION = "activation_function"
 
 
 def encode(draft: Draft, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
@@ -46,7 +42,9 @@ def decode(draft: Draft, config: PretrainedConfig, ids: ir.Value, memory: Memory
         _, hidden = draft.added(f"{layer}.self_attn_layer_norm", hidden, said, _EPSILON)
         cross = f"{layer}.encoder_attn"
         queries = draft.linear(f"{cross}.q_proj", hidden)
-        said = draft.linear(f"{cross}.out_proj", memory.crossed(i, queries, f"{cross}.k_proj", f"{cross}.v_proj", scale))
+        said = draft.linear(
+            f"{cross}.out_proj", memory.crossed(i, queries, f"{cross}.k_proj", f"{cross}.v_proj", scale)
+        )
         _, hidden = draft.added(f"{layer}.encoder_attn_layer_norm", hidden, said, _EPSILON)
         _, hidden = draft.added(f"{layer}.final_layer_norm", hidden, _mlp(draft, config, layer, hidden), _EPSILON)
     logits = draft.linear("lm_head" if "lm_head.weight" in draft.shapes else "model.shared", hidden)

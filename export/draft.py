@@ -113,7 +113,9 @@ class Draft:
     def visible(self, mask: ir.Value, ids: ir.Value) -> ir.Value:
         """Of ``mask`` int64 ``[b, t]`` for every one of the queries ``ids`` ``[b, s]``, bool ``[b, 1, s, t]``."""
         wide = self.op("Unsqueeze", self.op("Cast", mask, to=int(ir.DataType.BOOL)), self.integers(1, 2))
-        return self.op("Expand", wide, self.op("Concat", self.integers(1, 1), self.length(ids, 1), self.integers(1), axis=0))
+        return self.op(
+            "Expand", wide, self.op("Concat", self.integers(1, 1), self.length(ids, 1), self.integers(1), axis=0)
+        )
 
     def attention(
         self,

@@ -15,8 +15,8 @@ from compress.artifact import Artifact
 from compress.checkpoint import Checkpoint
 from compress.contract import GraphPass
 from compress.export.companions import copy_tokenizer, describe
-from compress.export.halves_graph import DECODER, ENCODER, build_halves
-from compress.export.halves_parity import Talks, said_by, shaken_halves
+from compress.export.halves_graph import DECODER, build_halves
+from compress.export.halves_parity import said_by, shaken_halves
 from compress.export.lower import Floats, Lowered, Weights, lower
 from compress.export.parity import compare, compare_rounded
 from compress.export.sample import sample

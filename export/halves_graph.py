@@ -22,8 +22,8 @@ ENCODER, DECODER = "encoder_model.onnx", "decoder_model_merged.onnx"
 class Declared(Protocol):
     """What a module says of a family."""
 
-    def activation(self, config: PretrainedConfig) -> str:
-        """The activation of its MLPs, by its name in transformers."""
+    ACTIVATION: str
+    """the setting that names the activation of its MLPs"""
 
     def encode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
         """The last hidden states of tokens ``[b, s]`` that see what is ``visible``, bool ``[b, 1, s, s]``."""
@@ -40,8 +40,8 @@ def lacking_half(config: PretrainedConfig) -> str | None:
     declared = _DECLARED.get(config.model_type)
     if declared is None:
         return f"{config.model_type} models"
-    activation = declared.activation(config)
-    return None if activation in ACTIVATIONS else f"{config.model_type} models with the activation {activation}"
+    activation = getattr(config, declared.ACTIVATION)
+    return None if activation in ACTIVATIONS else f"{config.model_type} models with {declared.ACTIVATION}={activation}"
 
 
 def build_halves(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], fused: bool) -> dict[str, ir.Model]:

@@ -18,7 +18,7 @@ Talks = Mapping[str, list[Talk]]
 
 
 def said_by(module: PreTrainedModel, ids: Tensor) -> Talks:
-    """What the torch model says to a text ``ids [length]``: alone, and beside two shorter ones, padded at their ends."""
+    """What the torch model says to a text ``ids [length]``: alone, and beside two shorter ones that are padded."""
     whole = torch.ones(1, len(ids), dtype=torch.long)
     padded = torch.ones(3, len(ids), dtype=torch.long)
     gap = len(ids) // 3

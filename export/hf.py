@@ -108,7 +108,9 @@ def _prove_loads(variant: Variant) -> None:
     try:
         # compressed-tensors draws bars of its own, on standard error
         with quiet_transformers(), redirect_stderr(io.StringIO()), torch.inference_mode():
-            theirs = _LOADERS[variant.kind].from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
+            theirs = (
+                _LOADERS[variant.kind].from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
+            )
             said = theirs(**given)[0]
     except Exception as error:  # transformers raises whatever its loaders raise
         raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error

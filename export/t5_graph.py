@@ -12,11 +12,7 @@ from compress.export.memory import Memory, decoder_layers, positions, until
 
 _TABLE = "{}.block.0.layer.0.SelfAttention.relative_attention_bias"
 _FAR = 1e9  # finite: a query that sees nothing at all would be NaN
-
-
-def activation(config: PretrainedConfig) -> str:
-    """The activation of its MLPs, of their gates where they have these."""
-    return str(config.dense_act_fn)
+ACTIVATION = "dense_act_fn"
 
 
 def encode(draft: Draft, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
