@@ -54,7 +54,8 @@ class Capability:
 
     Every target publishes one, so that what can't be held is refused before an hour of solving.
     ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers. ``any_table``:
-    whether an embedding that an encoder and a decoder share may be, and their head. ``lacks`` names the models that a config is one of and that it has no graph of; None where there is nothing to name.
+    whether an embedding that an encoder and a decoder share may be, and their head. ``lacks`` names the models
+    that a config is one of and that it has no graph of; None where there is nothing to name.
     """
 
     target: str
