@@ -45,6 +45,10 @@ _PRODUCTS = """\
 transformers can't load what is stored as a product here (`….left.weight` times `….right.weight`); a variant made with
 `--target hf --merge` holds it multiplied out.
 """
+_SHARED = """\
+transformers can't load an embedding in integers that an encoder and a decoder share, as this one; a variant made with
+`--target hf` keeps it float.
+"""
 _ONNX = {
     "decoder": """\
 ```python
@@ -152,7 +156,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         "",
         "From this directory, in transformers:",
         "",
-        _PRODUCTS if products else _TRANSFORMERS[source.kind],
+        _PRODUCTS if products else _SHARED if _shares_integers(manifest) else _TRANSFORMERS[source.kind],
         *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",
@@ -176,6 +180,12 @@ def write_scores(directory: Path, scores: str) -> None:
         before, heading, after = text.partition(_LOADING)
         text = before + section + "\n" + heading + after if heading else f"{text.rstrip()}\n\n{section}"
     file.write_text(text, encoding="utf-8")
+
+
+def _shares_integers(manifest: Manifest) -> bool:
+    """Whether an encoder-decoder's embedding is in integers."""
+    tables = [form for name, form in manifest.weights.items() if name.endswith("shared.weight")]
+    return manifest.source.kind == "encoder-decoder" and any(form.form == "quantized" for form in tables)
 
 
 def _format(manifest: Manifest) -> list[str]:

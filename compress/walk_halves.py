@@ -47,7 +47,8 @@ def walk_halves(
     outer = set(embedding.weights)
 
     yield embedding, BlockInputs()
-    others = {name: model.tensor(name).float() for name in outside if name not in outer} if tokens is not None else {}
+    beside = tuple(path.rpartition(".")[0] + "." for path, _ in both)  # in the halves, but in no layer
+    others = {name: model.tensor(name).float() for name in outside if name.startswith(beside) and tokens is not None}
     before = now = None
     if tokens is not None:
         if originals:

@@ -41,10 +41,8 @@ class Memory:
     def crossed(self, i: int, queries: ir.Value, keys: str, values: str, scale: float) -> ir.Value:
         """Attention of layer ``i`` to what the encoder made of the text, ``keys`` and ``values`` being linears."""
         made = (self._by_head(self.draft.linear(name, self.read)) for name in (keys, values))
-        pairs = zip(
-            self.past[i]["encoder"], made, strict=True
-        )  # one of each is empty, which Attention can't put together
-        held = [self.draft.op("Concat", past, new, axis=2) for past, new in pairs]
+        pairs = zip(self.past[i]["encoder"], made, strict=True)
+        held = [self.draft.op("Concat", past, new, axis=2) for past, new in pairs]  # Attention takes nothing empty
         self.present[i]["encoder"] = held[0], held[1]
         said = self.draft.op("Attention", self._by_head(queries), *held, self.visible, scale=scale)
         flat = self.draft.integers(0, 0, self.heads * self.size)
