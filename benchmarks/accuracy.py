@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from compress.artifact import Kind
+from compress.artifact import Kind, writes
 from compress.benchmarks.classes import class_measures, compare_workers
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.engine import Ids
@@ -44,7 +44,7 @@ def measure_accuracy(
         loading = progress.track(contenders, "loading", len(contenders), "models")
         workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
         scores: list[list[dict[str, Any]]] = [[] for _ in workers]
-        step = 1 if kind == "decoder" else _SENTENCES
+        step = 1 if writes(kind) else _SENTENCES
         starts = range(0, len(ids), step)
         for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
             batch = ids[start : start + step], mask[start : start + step]
@@ -57,7 +57,7 @@ def measure_accuracy(
 
 def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
     original, *others = workers
-    if kind == "decoder":
+    if writes(kind):
         request: dict[str, Any] = {"ids": ids[0].tolist()}
         first = original.ask("reference_logits", to=str(file), **request) | {"kl": 0.0, "kls": [0.0], "top1": 1.0}
         return [first, *(other.ask("compare_logits", reference=str(file), **request) for other in others)]
@@ -95,4 +95,5 @@ _SUMMARIES: Mapping[Kind, Callable[[list[dict[str, Any]], list[dict[str, Any]]],
     "decoder": _decoder_measures,
     "encoder": _encoder_measures,
     "classifier": class_measures,
+    "encoder-decoder": _decoder_measures,
 }

@@ -12,13 +12,19 @@ from compress.benchmarks.metric_table import metric
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
 from compress.benchmarks.windows import paired_ratio
 
-SPEED: dict[Kind, str] = {"decoder": "decode_tps", "encoder": "latency_p50", "classifier": "latency_p50"}
+SPEED: dict[Kind, str] = {
+    "decoder": "decode_tps",
+    "encoder": "latency_p50",
+    "classifier": "latency_p50",
+    "encoder-decoder": "decode_tps",
+}
 SIZE, ACCURACY = "disk_bytes", "retention"
 _BY_SENTENCE = ("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY)
 _COMPARED: dict[Kind, tuple[str, ...]] = {
     "decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
     "encoder": _BY_SENTENCE,
     "classifier": _BY_SENTENCE,
+    "encoder-decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
 }
 _WORTH = 1.02
 _GAINS = (1.05, 1.5, 2.5, 4.0)

@@ -17,7 +17,9 @@ Floats = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A loaded model. Decoders have `start`, `step` and `logits`; encoders have `embed`, classifiers `classify`."""
+    """A loaded model. Decoders and encoder-decoders have `start`, `step` and `logits`; encoders `embed`; classifiers
+    `classify`.
+    """
 
     @property
     def read_bytes(self) -> int | None:
@@ -71,13 +73,20 @@ _ENGINES = {
     "llama.cpp": ("llama_engine", "LlamaEngine"),
 }
 """Every engine's module and class."""
+_OF_HALVES = {
+    "torch": ("torch_halves_engine", "TorchHalvesEngine"),
+    "hf": ("torch_halves_engine", "HfHalvesEngine"),
+    "ort-cpu": ("ort_halves_engine", "OrtHalvesEngine"),
+}
+"""Those of encoder-decoders."""
 
 
-def opener(name: str) -> Opener:
+def opener(name: str, kind: str = "decoder") -> Opener:
     """What opens a model ``(path, kind, threads)`` in the engine of that name; its libraries are imported here."""
-    if name not in _ENGINES:
-        raise RunError(f"no engine runs {name!r}; there are {', '.join(_ENGINES)}")
-    module, cls = _ENGINES[name]
+    engines = _OF_HALVES if kind == "encoder-decoder" else _ENGINES
+    if name not in engines:
+        raise RunError(f"no engine runs {name!r}; there are {', '.join(engines)}")
+    module, cls = engines[name]
     found: Opener = getattr(import_module(f"compress.benchmarks.{module}"), cls)
     return found
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.artifact import writes
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Cell, Measure, Settings, quantile, summarize
@@ -40,7 +41,7 @@ class _Turns:
     @property
     def possible(self) -> bool:
         """Whether the engine can do it: all write greedily to one prompt, and read as many sentences as one likes."""
-        if self.worker.contender.kind == "encoder":
+        if not writes(self.worker.contender.kind):
             return not self.way
         return self.worker.batches or (self.batch == 1 and not self.way)
 
@@ -58,7 +59,7 @@ class _Turns:
     def _run(self, tokens: Ids, steps: int, repeats: int) -> tuple[float, list[float]]:
         """Seconds to the first token and of each of the steps; of an encoder's batches, where nothing comes first."""
         ids = np.resize(tokens, (self.batch, self.length))
-        if self.worker.contender.kind == "encoder":
+        if not writes(self.worker.contender.kind):
             mask = np.ones_like(ids).tolist()
             return 0.0, self.worker.ask("embed", ids=ids.tolist(), mask=mask, repeats=repeats)["seconds"]
         steps = min(steps, self.settings.steps_after(self.length))
@@ -70,7 +71,7 @@ class _Turns:
 
     def cell(self) -> Cell:
         """The rounds, summed up."""
-        measures = self._embedding() if self.worker.contender.kind == "encoder" else self._decoding()
+        measures = self._decoding() if writes(self.worker.contender.kind) else self._embedding()
         return Cell(length=self.length, batch=self.batch, measures=measures)
 
     def _embedding(self) -> dict[str, Measure]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.architecture import longest_input
+from compress.artifact import writes
 from compress.benchmarks.label_file import Entry, read_entries
 from compress.errors import UsageError
 from compress.heads import by_token, labels_of, separate_labels
@@ -78,7 +79,7 @@ def read_labelled(path: Path, model: Model) -> Labelled:
 
     Raises UsageError for a decoder, for a file that can't be used, and for a label that the head doesn't have.
     """
-    if model.kind == "decoder":
+    if writes(model.kind):
         raise UsageError(
             f"--labels is for classifiers and sentence encoders, but {model.architecture} writes text; leave it out"
         )

@@ -29,7 +29,7 @@ class Metric:
     unit: Unit = "number"
     scale: float = 1.0
     compared: bool = True
-    kinds: tuple[Kind, ...] = ("decoder", "encoder", "classifier")
+    kinds: tuple[Kind, ...] = ("decoder", "encoder", "classifier", "encoder-decoder")
     labelled: bool = False
 
     @property
@@ -45,7 +45,7 @@ class Metric:
         return f"{value} ± {measure.spread * self.scale:,.{self.decimals}f}"
 
 
-_DECODER: tuple[Kind, ...] = ("decoder",)
+_DECODER: tuple[Kind, ...] = ("decoder", "encoder-decoder")
 _ENCODER: tuple[Kind, ...] = ("encoder",)
 _CLASSIFIER: tuple[Kind, ...] = ("classifier",)
 _BY_SENTENCE = _ENCODER + _CLASSIFIER

@@ -33,11 +33,7 @@ class OrtEngine:
 
     def __init__(self, path: Path, kind: str, threads: int) -> None:
         file = path / "model.onnx"
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._session = session(file, threads)
         self._inputs = {each.name: each for each in self._session.get_inputs()}
         self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
         self._shares = bool(self._past) and _mentions(file, _SHARING_OPERATOR)
@@ -227,6 +223,15 @@ class GrowingCache(Cache):
         """Keep a run's outputs."""
         super().take(present, length)
         self.values = present
+
+
+def session(file: Path, threads: int) -> ort.InferenceSession:
+    """A graph, loaded to be run by so many threads."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 def _mentions(file: Path, word: bytes) -> bool:

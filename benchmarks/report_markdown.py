@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from compress.artifact import writes
 from compress.benchmarks.comparison import groups, legend, length_tables, table
 from compress.benchmarks.effects import effect_table
 from compress.benchmarks.findings import findings
@@ -102,6 +103,9 @@ def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---
     return [line(headers), line(["---", *(align for _ in headers[1:])]), *(line(row) for row in rows)]
 
 
+_LAST_ONLY = "torch computes the last logits only, as `generate` does."
+
+
 def method(card: Scorecard) -> list[str]:
     """How the figures of a run were taken, as list items."""
     settings, (count, length) = card.settings, card.windows
@@ -112,7 +116,7 @@ def method(card: Scorecard) -> list[str]:
         "round. Accuracy: the mean ± its standard error over windows.",
         "- Peak RSS is that of the serving process; load is from starting that process until it can serve.",
     ]
-    if card.kind != "decoder":
+    if not writes(card.kind):
         compared = "cosine of the mean-pooled embeddings to the original's"
         if card.kind == "classifier":
             compared = "the classes' probabilities against the original's"
@@ -122,11 +126,13 @@ def method(card: Scorecard) -> list[str]:
             f"- Accuracy: {count} windows of {length} tokens; {compared}.",
         ]
     else:
+        halves = card.kind == "encoder-decoder"
         own = [
             f"- Time to first token: a prompt of {settings.prompt} tokens; decoding: {settings.steps} greedy tokens "
-            f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. torch computes the last "
-            "logits only, as `generate` does.",
-            f"- Accuracy: {count} windows of {length} tokens, on the exported artifact.",
+            f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. "
+            + ("The encoder reads the prompt, and the decoder its start." if halves else _LAST_ONLY),
+            f"- Accuracy: {count} windows of {length} tokens, on the exported artifact"
+            + (", which the encoder reads and the decoder is to write, token by token." if halves else "."),
             f"- Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
             "tokens/s × (weight bytes read a token + cache bytes).",
         ]

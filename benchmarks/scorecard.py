@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from compress.artifact import Kind
+from compress.artifact import Kind, writes
 from compress.benchmarks.contender import Applied, Role
 from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.layer_errors import LayerErrors
@@ -22,16 +22,18 @@ EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
     "decoder": (8, 512),
     "encoder": (64, 128),
     "classifier": (64, 128),
+    "encoder-decoder": (8, 256),
 }
 """How many windows of how many tokens a quick score reads."""
-_ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15, "classifier": 15}
+_ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15, "classifier": 15, "encoder-decoder": 5}
 
 
 class Settings(BaseModel, frozen=True):
     """How much is measured. The defaults are quick: a small decoder and three variants in two to three minutes.
 
     ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns are short). Decoders: time to first
-    token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens. Encoders: ``runs`` single
+    token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
+    encoder reads these. Encoders: ``runs`` single
     sentences of ``prompt`` tokens, and a batch of ``batch``.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
     ``price_per_hour`` of the machine, in any money, gives a cost.
@@ -70,7 +72,7 @@ class Settings(BaseModel, frozen=True):
 
     def within(self, length: int, kind: Kind) -> Settings:
         """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
-        decoded = min(self.steps, max(length - 1, 2)) if kind == "decoder" else 0
+        decoded = min(self.steps, max(length - 1, 2)) if writes(kind) else 0
         return self.model_copy(
             update={
                 "rounds": self.rounds or _ROUNDS[kind],

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from compress.artifact import writes
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.contention import Contention
 from compress.benchmarks.engine import Ids
@@ -127,7 +128,7 @@ def measure_speed(
         workers, speeds = [], []
         for contender in progress.track(contenders, "loading", len(contenders), "models"):
             worker = stack.enter_context(Worker(contender, threads))
-            speed = DecoderSpeed(settings) if contender.kind == "decoder" else EncoderSpeed(settings)
+            speed = DecoderSpeed(settings) if writes(contender.kind) else EncoderSpeed(settings)
             speed.warm(worker, tokens)
             workers.append(worker)
             speeds.append(speed)

@@ -43,7 +43,7 @@ class Service:
 
     def open(self, engine: str, path: str, kind: str, threads: int) -> dict[str, Any]:
         """Load a model."""
-        self._engine = opener(engine)(Path(path), kind, threads)
+        self._engine = opener(engine, kind)(Path(path), kind, threads)
         self._classifies = kind == "classifier"
         self._phases.end("load")
         return {"read_bytes": self._engine.read_bytes, "batches": isinstance(self._engine, BatchedEngine)}

@@ -11,6 +11,7 @@ import click
 import psutil
 
 from compress.architecture import longest_input
+from compress.artifact import writes
 from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.scorecard import Settings
 from compress.errors import UsageError, unknown
@@ -37,7 +38,7 @@ class More:
         if not self:
             return {}
         longest = longest_input(model.config)
-        if model.kind == "encoder" and (self.beams or self.sampling):
+        if not writes(model.kind) and (self.beams or self.sampling):
             raise UsageError(f"{model.source} embeds and writes nothing: leave --beams and --sample out")
         if self.lengths and (most := max(self.lengths)) > longest:
             raise UsageError(f"--seq {most} is more than {model.source} takes in: {longest} tokens at most")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from compress.artifact import Kind
+from compress.artifact import Kind, writes
 from compress.checkpoint import Checkpoint
 from compress.errors import ModelError
 from compress.experts import open_experts, routed
 from compress.families import FAMILIES, supported
+from compress.halves import check_shared, untie_head, untied
 from compress.heads import headed
-from compress.layout import layer_list, linears, matrices, other_way, turned
+from compress.layout import linears, matrices, other_way, stacks, turned
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -43,6 +45,13 @@ class Architecture:
     kind: Kind
     options: Mapping[str, Any]
     """What the class is called with beside the config."""
+    own_head: bool = False
+    """whether an encoder-decoder has a head of its own, which its config doesn't say"""
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice."""
+        return writes(self.kind) and bool(self.config.tie_word_embeddings) and not self.own_head
 
     def meta_module(self) -> PreTrainedModel:
         """The module without weights: every tensor on torch's meta device, every expert by itself."""
@@ -51,7 +60,23 @@ class Architecture:
         family = FAMILIES.get(self.config.model_type)
         if family is not None and family.experts is not None:
             open_experts(module, family.experts)
+        if self.own_head:
+            untie_head(module)
         return module
+
+    def computes(self, name: str) -> bool:
+        """Whether transformers makes a tensor of an encoder-decoder itself where a checkpoint lacks it."""
+        patterns = self.cls._keys_to_ignore_on_load_missing or () if self.kind == "encoder-decoder" else ()
+        return any(re.search(pattern, name) for pattern in patterns)
+
+    def unsaved(self, name: str) -> bool:
+        """Whether transformers leaves a tensor out of the checkpoints that it writes, and makes it itself."""
+        return name in (self.cls._keys_to_ignore_on_save or ())
+
+    @cached_property
+    def depths(self) -> dict[str, int]:
+        """How many repeated layers there are, by the path of their list."""
+        return {path: len(layers) for path, layers in stacks(self.meta_module())}
 
     def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
         """The same with a config that ``resize`` has changed."""
@@ -80,7 +105,8 @@ class Architecture:
     @cached_property
     def odd_linear(self) -> str | None:
         """The class of the layers' linears where that isn't torch's own."""
-        kinds = {type(child) for child in linears(layer_list(self.meta_module())[1]).values()} - {torch.nn.Linear}
+        layers = [child for _, layers in stacks(self.meta_module()) for child in linears(layers).values()]
+        kinds = {type(child) for child in layers} - {torch.nn.Linear}
         return next((kind.__name__ for kind in kinds), None)
 
     @cached_property
@@ -94,6 +120,10 @@ class HasArchitecture:
     """What is made by an architecture, and says of its matrices what that does."""
 
     built: Architecture
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
+        return self.built.shapes()
 
     @property
     def matrices(self) -> tuple[str, ...]:
@@ -124,7 +154,7 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
     model_type = str(raw.get("model_type"))
     wanted = (raw.get("architectures") or [None])[0]
     family = FAMILIES.get(model_type)
-    if family is None or (family.kind == "decoder" and wanted not in (family.cls, None)):
+    if family is None or (family.kind != "encoder" and wanted not in (family.cls, None)):
         raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported()}")
 
 
@@ -174,6 +204,8 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     family = FAMILIES[config.model_type]
     head = headed(family.cls, config.architectures)
     config.architectures = [head or family.cls]
+    if family.kind == "encoder-decoder":
+        check_shared(path, config)
     without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
     return Architecture(
         cls=getattr(transformers, head or family.cls),
@@ -193,7 +225,8 @@ def any_architecture(path: Path) -> Architecture:
 
     raw = _read_config(path)
     if raw.get("model_type") in FAMILIES:
-        return read_architecture(path, ["pooler."])
+        built = read_architecture(path, ["pooler."])
+        return replace(built, own_head=built.kind == "encoder-decoder" and untied(raw))
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)

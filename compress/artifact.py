@@ -9,8 +9,15 @@ from typing import Literal
 
 from compress.errors import ModelError
 
-Kind = Literal["decoder", "encoder", "classifier"]
+Kind = Literal["decoder", "encoder", "classifier", "encoder-decoder"]
 """A classifier is an encoder with its head."""
+
+
+def writes(kind: Kind) -> bool:
+    """Whether such a model writes text, token by token."""
+    return kind in ("decoder", "encoder-decoder")
+
+
 _FILE = "artifact.json"
 FOLDER = "onnx"
 """The directory of a variant's artifact, inside the variant's."""

@@ -57,11 +57,16 @@ class Block:
     reports: dict[str, WeightReport] = field(default_factory=dict)
     dropped: bool = False
 
+    @property
+    def stack(self) -> str:
+        """The path of the list that a layer is in."""
+        return self.name.rpartition(".")[0]
+
     def numbered(self, index: int) -> Block:
         """A layer by the name that it has where it is the layer ``index``; another block as it is."""
         if self.role != "layer":
             return self
-        name = f"{self.name.rpartition('.')[0]}.{index}"
+        name = f"{self.stack}.{index}"
 
         def renamed(tensors: Mapping[str, T]) -> dict[str, T]:
             return {f"{name}{key.removeprefix(self.name)}": each for key, each in tensors.items()}
@@ -96,6 +101,10 @@ def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tu
         ("attention.self.value_proj", ("attention.output.dense",), 1),
         ("attention.attn.v", ("attention.attn.o",), 1),
         ("attention.v_lin", ("attention.out_lin",), 1),
+        ("encoder_attn.v_proj", ("encoder_attn.out_proj",), 1),
+        ("layer.0.SelfAttention.v", ("layer.0.SelfAttention.o",), 1),
+        ("layer.1.EncDecAttention.v", ("layer.1.EncDecAttention.o",), 1),
+        *((f"layer.{i}.DenseReluDense.wi_1", (f"layer.{i}.DenseReluDense.wo",), 1) for i in (1, 2)),
     ]
     found = (
         Fold(full(src)[0], full(*consumers), times, size if times > 1 else 1) for src, consumers, times in candidates

@@ -23,7 +23,7 @@ class Named(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder), embeds (encoder) or classifies."""
+        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
 
     @property
     def tied(self) -> bool:
@@ -63,6 +63,9 @@ class Checkpoint(Named, Protocol):
     @property
     def parameters(self) -> int:
         """How many weights the model has that this is, or was made from; tied ones count once."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is no matrix (a norm, a bias), in its stored dtype."""

@@ -110,17 +110,19 @@ def compress_model(
         assert tokens is not None, "a pass on the whole model reads text"
         found = _as_one(model, built, tokens, list(found), whole, idle, progress)
     layers: dict[str, LayerReport] = {}
-    kept = 0
+    kept = dict.fromkeys(built.depths, 0)
     for made in found:
         writer.add(made.block.weights, made.block.vectors, made.unchanged)
-        kept += made.block.role == "layer"
+        if made.block.role == "layer":
+            kept[made.block.stack] += 1
         if made.block.reports:
             layers[made.block.name] = LayerReport(seconds=made.seconds, weights=made.block.reports)
         del made  # an embedding must not stay in memory while the first layer is solved
     for name in idle:
         progress.notice(f"{name} changed nothing")
-    if kept != (count := built.config.num_hidden_layers):
-        raise PassError(f"{kept} layers are left, but by the variant's config {count} are needed")
+    for stack, count in built.depths.items():
+        if kept[stack] != count:
+            raise PassError(f"{kept[stack]} layers are left, but by the variant's config {count} are needed")
     return writer.finish(
         Manifest(
             source=_source(model),
@@ -140,16 +142,17 @@ def _by_layer(
     walk: Iterable[tuple[Block, BlockInputs]], steps: Sequence[Step], idle: dict[str, None]
 ) -> Iterator[Made]:
     """Run passes over block after block; those that act go from ``idle``."""
-    kept, begin = 0, time.perf_counter()
+    kept: dict[str, int] = {}
+    begin = time.perf_counter()
     for block, inputs in walk:
-        loaded = dict(block.weights)
-        for item in _run(steps, block, inputs, kept):
+        loaded, index = dict(block.weights), kept.get(block.stack, 0)
+        for item in _run(steps, block, inputs, index):
             idle.pop(str(item), None)
         if block.dropped:
             continue
         now = time.perf_counter()
-        yield _made(block, loaded, kept, now - begin)
-        kept, begin = kept + (block.role == "layer"), now
+        yield _made(block, loaded, index, now - begin)
+        kept[block.stack], begin = index + 1, now
 
 
 def _made(block: Block, loaded: Mapping[str, Weight], index: int, seconds: float) -> Made:

@@ -53,8 +53,9 @@ class Capability:
     """What a target can hold: weight forms, integers of so many bits; and whether graph passes have a graph there.
 
     Every target publishes one, so that what can't be held is refused before an hour of solving.
-    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers. ``lacks`` names the
-    models that a config is one of and that it has no graph of; None where there is nothing to name.
+    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers. ``any_table``:
+    whether an embedding that an encoder and a decoder share may be, and their head. ``lacks`` names the models
+    that a config is one of and that it has no graph of; None where there is nothing to name.
     """
 
     target: str
@@ -62,6 +63,7 @@ class Capability:
     bits: frozenset[int]
     graphs: bool = True
     any_linear: bool = True
+    any_table: bool = True
     lacks: Callable[[PretrainedConfig], str | None] = lambda config: None
 
 

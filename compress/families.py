@@ -16,11 +16,14 @@ _PRE_NORM: Gains = (("input_layernorm", _QKV), ("post_attention_layernorm", _GAT
 
 @dataclass(frozen=True)
 class Family:
-    """A model type: the one class that a decoder may have, or that which an encoder is loaded as, if not with its head.
+    """A model type: the one class that a model that writes may have, or that which an encoder is loaded as, if not with
+    its head.
 
     ``gains`` are the norms that a scale can be folded into. A norm whose gain is 1 + weight is none of them, nor is one
     that feeds the residual stream as well. ``pairs``: layers return their hidden states as the first of a tuple.
-    ``experts``: what checkpoints call an expert's gate, up and down projection, where there are experts.
+    ``experts``: what checkpoints call an expert's gate, up and down projection, where there are experts. ``biases``:
+    the part of a stack's first layer that makes the biases of attention which all its layers are called with.
+    ``packs``: whether transformers loads packed integers of it.
     """
 
     cls: str
@@ -28,6 +31,8 @@ class Family:
     gains: Gains = ()
     pairs: bool = False
     experts: tuple[str, str, str] | None = None
+    biases: str | None = None
+    packs: bool = True
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -74,12 +79,29 @@ FAMILIES: Mapping[str, Family] = {
     "distilbert": Family("DistilBertModel", "encoder"),
     "mpnet": Family("MPNetModel", "encoder", pairs=True),
     "deberta-v2": Family("DebertaV2Model", "encoder", pairs=True),
+    "t5": Family(
+        "T5ForConditionalGeneration",
+        "encoder-decoder",
+        gains=(
+            ("layer.0.layer_norm", ("layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v")),
+            ("layer.1.layer_norm", ("layer.1.EncDecAttention.q",)),
+            *((f"layer.{i}.layer_norm", (f"layer.{i}.DenseReluDense.wi",)) for i in (1, 2)),
+            *(
+                (f"layer.{i}.layer_norm", (f"layer.{i}.DenseReluDense.wi_0", f"layer.{i}.DenseReluDense.wi_1"))
+                for i in (1, 2)
+            ),
+        ),
+        biases="layer.0.SelfAttention",
+        packs=False,  # its initialization reads every linear's weight, which packed integers don't have
+    ),
+    "bart": Family("BartForConditionalGeneration", "encoder-decoder"),
+    "marian": Family("MarianMTModel", "encoder-decoder"),
 }
 """By the ``model_type`` of their config."""
 
 
 def supported() -> str:
     """Every class that is supported, in words."""
-    decoders = [family.cls for family in FAMILIES.values() if family.kind == "decoder"]
+    writers = [family.cls for family in FAMILIES.values() if family.kind != "encoder"]
     encoders = [f"{family.cls} (with any head)" for family in FAMILIES.values() if family.kind == "encoder"]
-    return ", ".join([*decoders, *encoders])
+    return ", ".join([*writers, *encoders])

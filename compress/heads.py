@@ -29,7 +29,7 @@ def loader(kind: Kind, cls: str) -> str:
     """The name of what a user loads a checkpoint of that class with."""
     if kind == "classifier":
         return f"AutoModel{_TOKEN if by_token(cls) else _SEQUENCE}"
-    return "AutoModelForCausalLM" if kind == "decoder" else "AutoModel"
+    return {"decoder": "AutoModelForCausalLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}.get(kind, "AutoModel")
 
 
 def labels_of(config: PretrainedConfig) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -82,16 +83,17 @@ class LayerInputs(BlockInputs):
         self.block = block
         self.states = states
         self.originals = originals
+        self.calls = calls
         self.batches = len(states)
         self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
         self._routed = routed(layer, block.name)
         self._importance: dict[int, Tensor] = {}
         self._ahead: dict[int, Tensor] = {}
-        self._run = LayerRun(layer, block, states, calls)
+        self._run = LayerRun(layer, block, states, self.call)
         self._reference: LayerRun | None = None
         if originals is not None:
             held = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
-            self._reference = LayerRun(copy.deepcopy(layer), held, originals, calls)
+            self._reference = LayerRun(copy.deepcopy(layer), held, originals, partial(self.call, original=True))
 
     @property
     def original(self) -> Block | None:
@@ -116,7 +118,7 @@ class LayerInputs(BlockInputs):
             for name, x in seen.items():
                 if id(x) not in current:
                     current[id(x)] = tallies.get(name) or Tally(level, x.shape[-1])
-                    weight = importance if self._writes_residual(name) else None
+                    weight = importance if self.writes_residual(name) else None
                     exact = before.get(name)
                     if exact is not None and (exact.shape != x.shape or name in self._routed):
                         exact = x  # dropped channels, other tokens: the original has nothing to compare them with
@@ -132,7 +134,7 @@ class LayerInputs(BlockInputs):
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
         local = local_tensors(self.layer, self.block, parameters)
-        args, kwargs = self._run.call(batch)
+        args, kwargs = self.call(batch)
         return hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
     def refresh(self) -> None:
@@ -179,7 +181,7 @@ class LayerInputs(BlockInputs):
         counts by the inverse of the squared size of its output, up to the batch's median. Sink tokens, hundreds of
         times larger than others, would otherwise fill the Gram of every linear that writes to them.
         """
-        weighed = level >= Statistic.GRAM and any(map(self._writes_residual, wanted))
+        weighed = level >= Statistic.GRAM and any(map(self.writes_residual, wanted))
         reference = self._original_run() if level >= Statistic.MISMATCH else None
         missing = weighed and batch not in self._importance
         seen, output = self._run.inputs(batch, wanted, missing and reference is None)
@@ -193,10 +195,14 @@ class LayerInputs(BlockInputs):
             self._importance[batch] = (size.median() / size).clamp(max=1.0)
         return seen, before, self._importance[batch] if weighed else None
 
-    def _writes_residual(self, name: str) -> bool:
+    def writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
         alone = (name,) in self.stages() and name not in self._routed
         return alone and self._outputs[name] == self.states[0].shape[-1]
+
+    def call(self, batch: int, original: bool = False) -> Call:
+        """What the layer, or the original's, is called with beside the hidden states of a batch."""
+        return self.calls[len(self.states[batch])]
 
 
 def token_error(output: Tensor, exact: Tensor) -> Tensor:

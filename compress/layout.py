@@ -12,13 +12,40 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def layer_list(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """The path and the list of a model's repeated layers."""
+Layers = tuple[str, nn.ModuleList]
+"""The path and the list of repeated layers."""
+
+
+def stacks(module: PreTrainedModel) -> tuple[Layers, ...]:
+    """A model's repeated layers: one list, or an encoder's and after it a decoder's."""
+    if not module.config.is_encoder_decoder:
+        return (layer_list(module),)
+    halves = (module.get_encoder(), module.get_decoder())
+    names = {id(child): name for name, child in module.named_modules()}
+    found = [
+        (f"{names[id(half)]}.{name}", child)
+        for half in halves
+        for name, child in half.named_children()
+        if isinstance(child, nn.ModuleList)
+    ]
+    if len(found) != len(halves):
+        raise ModelError(f"{type(module).__name__}: found no list of layers in its encoder or its decoder")
+    return tuple(found)
+
+
+def layer_list(module: PreTrainedModel) -> Layers:
+    """A model's repeated layers, where they are one list."""
     count = module.config.num_hidden_layers
     for name, child in module.named_modules():
         if isinstance(child, nn.ModuleList) and len(child) == count:
             return name, child
     raise ModelError(f"{type(module).__name__}: found no list of {count} layers to walk over")
+
+
+def table_names(module: PreTrainedModel, *tables: nn.Module) -> list[str]:
+    """The names by which an embedding's and a head's weights are stored: tied ones by what they are tied to."""
+    found = [f"{name}.weight" for name, child in module.named_modules() if any(child is table for table in tables)]
+    return [module.all_tied_weights_keys.get(name, name) for name in found]
 
 
 def linears(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
@@ -42,8 +69,6 @@ def other_way(tensor: Tensor) -> Tensor:
 
 def matrices(module: PreTrainedModel) -> tuple[str, ...]:
     """The weights that passes work on, in the module's order: the layers' linears, the embedding and the head."""
-    path, layers = layer_list(module)
-    ends = [module.get_input_embeddings(), module.get_output_embeddings()]
-    inside = set(linears(layers, path))
-    inside |= {f"{name}.weight" for name, child in module.named_modules() if any(child is end for end in ends)}
+    inside = {name for path, layers in stacks(module) for name in linears(layers, path)}
+    inside |= set(table_names(module, module.get_input_embeddings(), module.get_output_embeddings()))
     return tuple(name for name in module.state_dict() if name in inside)

@@ -23,6 +23,7 @@ from compress.architecture import (
 )
 from compress.artifact import Kind
 from compress.errors import ModelError
+from compress.halves import head_name
 from compress.naming import leftover, stored_names
 from compress.progress import Progress, Silent
 from compress.shards import Shards, find_shards
@@ -60,7 +61,7 @@ class Model(HasArchitecture):
         check_config(path, trust_remote_code)
         shards = find_shards(path, trust_remote_code, progress)
         built = read_architecture(path, shards.where)
-        _settle_tie(built, shards, progress)
+        built = _settle_tie(built, shards, progress)
         return cls(source, path, shards, built, _match(path, built, shards, progress))
 
     @property
@@ -82,13 +83,13 @@ class Model(HasArchitecture):
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder), embeds (encoder) or classifies."""
+        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
         return self.built.kind
 
     @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
-        return self.kind == "decoder" and bool(self.config.tie_word_embeddings)
+        return self.built.tied
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,16 +162,28 @@ class Model(HasArchitecture):
         return replace(self, built=built, stored={new: old for new, old in self.stored.items() if new in names})
 
 
-def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> None:
+def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> Architecture:
     """A config may say tied while the checkpoint holds a head of its own: then the checkpoint is right."""
-    if built.kind != "decoder" or not built.config.tie_word_embeddings:
-        return
+    if not built.tied:
+        return built
     for head, embedding in built.meta_module().all_tied_weights_keys.items():
         found = stored_names([head, embedding], shards.where, built.cls.base_model_prefix)
         if len(found) < 2 or torch.equal(*map(shards.read, found.values())):
             continue
+        if built.kind == "encoder-decoder":
+            return _with_own_head(built, head)
         built.config.tie_word_embeddings = False
         progress.notice("the config says that the head is tied to the embedding, but they differ: read as untied")
+    return built
+
+
+def _with_own_head(built: Architecture, name: str) -> Architecture:
+    """An encoder-decoder whose head isn't its embedding; a ModelError where another table isn't."""
+    if name != head_name(built.meta_module()):
+        raise ModelError(
+            f"{name} isn't the embedding that encoder and decoder share; only a head may be one of its own"
+        )
+    return replace(built, own_head=True)
 
 
 def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) -> dict[str, str]:
@@ -180,7 +193,7 @@ def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) 
     tied = set(module.all_tied_weights_keys)
     found = stored_names(state, shards.where, built.cls.base_model_prefix)
     for name, tensor in state.items():
-        if name in tied:
+        if name in tied or (name not in found and built.computes(name)):
             continue
         if name not in found:
             raise ModelError(f"{path} lacks {name}, which {built.cls.__name__} needs")
@@ -190,4 +203,4 @@ def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) 
     extra = leftover(shards.where, found.values())
     if extra:
         progress.notice(f"{len(extra)} tensors that {built.cls.__name__} doesn't use were left out: {extra[0]}, …")
-    return {name: found[name] for name in state if name not in tied}
+    return {name: found[name] for name in state if name not in tied and name in found}

@@ -42,10 +42,24 @@ classes = model(**tokenizer("The capital of France", return_tensors="pt")).logit
 print([model.config.id2label[each] for each in classes.reshape(-1).tolist()])
 ```
 """,
+    "encoder-decoder": """\
+```python
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+model = AutoModelForSeq2SeqLM.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained(".")
+inputs = tokenizer("The capital of France is", return_tensors="pt", return_token_type_ids=False)
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
+```
+""",
 }
 _PRODUCTS = """\
 transformers can't load what is stored as a product here (`….left.weight` times `….right.weight`); a variant made with
 `--target hf --merge` holds it multiplied out.
+"""
+_SHARED = """\
+transformers can't load an embedding in integers that an encoder and a decoder share, as this one; a variant made with
+`--target hf` keeps it float.
 """
 _ONNX = {
     "decoder": """\
@@ -74,6 +88,42 @@ tokenizer = AutoTokenizer.from_pretrained(".")
 inputs = tokenizer("The capital of France", return_tensors="np", return_token_type_ids=True)
 wanted = {each.name for each in session.get_inputs()}
 print(session.run(None, {name: inputs[name] for name in inputs if name in wanted})[0])
+```
+""",
+    "encoder-decoder": """\
+```python
+import json
+
+import numpy as np
+import onnxruntime
+from transformers import AutoTokenizer
+
+config = json.load(open("onnx/config.json"))
+tokenizer = AutoTokenizer.from_pretrained(".")
+encoder = onnxruntime.InferenceSession("onnx/encoder_model.onnx")
+decoder = onnxruntime.InferenceSession("onnx/decoder_model_merged.onnx")
+text = dict(tokenizer("The capital of France is", return_tensors="np", return_token_type_ids=False))
+states = encoder.run(None, text)[0]
+names = [each.name for each in decoder.get_outputs()]
+past = {
+    each.name: np.zeros((1, each.shape[1], 0, each.shape[3]), np.float32)
+    for each in decoder.get_inputs()
+    if each.name.startswith("past_key_values")
+}
+tokens = [config["decoder_start_token_id"]]
+while len(tokens) < 20 and tokens[-1] != config["eos_token_id"]:
+    said = decoder.run(
+        None,
+        {
+            "input_ids": np.array([tokens[-1:]]),
+            "encoder_hidden_states": states,
+            "encoder_attention_mask": text["attention_mask"],
+            **past,
+        },
+    )
+    tokens.append(int(said[0][0, -1].argmax()))
+    past = {name.replace("present", "past_key_values"): value for name, value in zip(names[1:], said[1:])}
+print(tokenizer.decode(tokens))
 ```
 """,
 }
@@ -120,7 +170,11 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         "",
         "From this directory, in transformers:",
         "",
-        _PRODUCTS if products else in_transformers.replace(_LOADER, loader(source.kind, source.architecture)),
+        _PRODUCTS
+        if products
+        else _SHARED
+        if _shares_integers(manifest)
+        else in_transformers.replace(_LOADER, loader(source.kind, source.architecture)),
         *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",
@@ -144,6 +198,12 @@ def write_scores(directory: Path, scores: str) -> None:
         before, heading, after = text.partition(_LOADING)
         text = before + section + "\n" + heading + after if heading else f"{text.rstrip()}\n\n{section}"
     file.write_text(text, encoding="utf-8")
+
+
+def _shares_integers(manifest: Manifest) -> bool:
+    """Whether an encoder-decoder's embedding is in integers."""
+    tables = [form for name, form in manifest.weights.items() if name.endswith("shared.weight")]
+    return manifest.source.kind == "encoder-decoder" and any(form.form == "quantized" for form in tables)
 
 
 def _format(manifest: Manifest) -> list[str]:

@@ -15,7 +15,7 @@ from compress.architecture import Architecture, HasArchitecture, any_architectur
 from compress.artifact import Kind
 from compress.block import Role
 from compress.contract import Capability, settled
-from compress.layout import layer_list
+from compress.layout import stacks, table_names
 from compress.manifest import StoredForm
 from compress.pipeline import Pipeline
 
@@ -41,7 +41,7 @@ class Sketch(HasArchitecture):
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder), embeds (encoder) or classifies."""
+        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
         return self.built.kind
 
     @cached_property
@@ -52,13 +52,14 @@ class Sketch(HasArchitecture):
     @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
-        return self.kind == "decoder" and bool(self.config.tie_word_embeddings)
+        return self.built.tied
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, tied ones once, on the meta device."""
         tied = set(self.module.all_tied_weights_keys)
-        return {name: tensor for name, tensor in self.module.state_dict().items() if name not in tied}
+        left = ((name, tensor) for name, tensor in self.module.state_dict().items() if name not in tied)
+        return {name: tensor for name, tensor in left if not self.built.unsaved(name)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,17 +77,16 @@ class Sketch(HasArchitecture):
         return dtype.itemsize if isinstance(dtype, torch.dtype) else torch.float32.itemsize
 
     @cached_property
-    def _layers(self) -> str:
-        return layer_list(self.module)[0]
+    def _layers(self) -> tuple[str, ...]:
+        return tuple(f"{path}." for path, _ in stacks(self.module))
 
     def role(self, name: str) -> Role:
         """The kind of block that a tensor is in; ``rest`` has no matrices that passes work on."""
         if name not in self.matrices:
             return "rest"
-        if name.startswith(f"{self._layers}."):
+        if name.startswith(self._layers):
             return "layer"
-        module = self.module.get_submodule(name.rpartition(".")[0])
-        if module is self.module.get_input_embeddings():
+        if name in table_names(self.module, self.module.get_input_embeddings()):
             return "tied" if self.tied else "embedding"
         return "head"
 

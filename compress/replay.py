@@ -8,7 +8,7 @@ are larger than the hidden states, and read faster than computed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -65,14 +65,14 @@ class Part(NamedTuple):
 class LayerRun:
     """A layer with a block's weights, run no further than is needed on the hidden states ``[windows, length, width]``.
 
-    ``calls`` gives the rest of a call by the number of windows in a batch.
+    ``call`` gives the rest of a batch's call.
     """
 
-    def __init__(self, layer: nn.Module, block: Block, states: list[Tensor], calls: Mapping[int, Call]) -> None:
+    def __init__(self, layer: nn.Module, block: Block, states: list[Tensor], call: Callable[[int], Call]) -> None:
         self.layer = layer
         self.block = block
         self.states = states
-        self._calls = calls
+        self._call = call
         self._linears = linears(layer, block.name)
         self._stages: list[tuple[str, ...]] = []
         self._parts: dict[str, Part] = {}
@@ -86,10 +86,6 @@ class LayerRun:
     def close(self) -> None:
         """Let go what was kept."""
         self._spool.close()
-
-    def call(self, batch: int) -> Call:
-        """What the layer is called with besides the states of a batch."""
-        return self._calls[len(self.states[batch])]
 
     def stages(self) -> list[tuple[str, ...]]:
         """The linears in the order in which they run, by the tensors that they read."""
@@ -152,7 +148,7 @@ class LayerRun:
             for name in wanted:
                 handle = self._linears[name].register_forward_pre_hook(keep(name))
                 stack.callback(handle.remove)
-            args, kwargs = self.call(batch)
+            args, kwargs = self._call(batch)
             try:
                 return seen, hidden(self.layer(self.states[batch].float(), *args, **kwargs)).float()
             except _SeenEnough:

@@ -30,7 +30,7 @@ from compress.weight import Dense, Quantized, Weight, merged
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-_COPIED = ("*.json", "*.txt", "*.model", "*.jinja", *FILES)
+_COPIED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *FILES)
 _NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
 
 
@@ -53,7 +53,9 @@ class VariantWriter:
         # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
         loaded = replace(built, options={}).meta_module()
         self._linears = list(linears(loaded))
-        self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if model.tied else {}
+        # An encoder-decoder's table has more than two names, and some of these classes tie whatever the config says.
+        twice = model.tied and built.kind == "decoder"
+        self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if twice else {}
         self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
         self._vector_bytes = 0
         self._parameters = 0
@@ -148,7 +150,10 @@ class Variant:
         shards = find_shards(path, trust_pickle=False, progress=Silent())
         built = read_architecture(path, shards.where)
         # What the integers stand for is a float model, with its head tied as it was.
-        built.config.tie_word_embeddings = manifest.source.tied
+        if built.kind == "encoder-decoder":
+            built = replace(built, own_head=not manifest.source.tied)
+        else:
+            built.config.tie_word_embeddings = manifest.source.tied
         if hasattr(built.config, "quantization_config"):
             del built.config.quantization_config
         return cls(path, manifest, shards, built)
@@ -165,7 +170,7 @@ class Variant:
 
     @property
     def kind(self) -> Kind:
-        """Whether it generates (decoder), embeds (encoder) or classifies."""
+        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
         return self.manifest.source.kind
 
     @property
@@ -183,7 +188,12 @@ class Variant:
         """Every tensor, in the module's order; tied ones once."""
         module = self.built.meta_module()
         tied = set(module.all_tied_weights_keys)
-        return tuple(name for name in module.state_dict() if name not in tied)
+        left = (name for name in module.state_dict() if name not in tied)
+        return tuple(name for name in left if name in self.shards.where or not self.built.computes(name))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
+        return self.built.shapes()
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is stored as it is."""

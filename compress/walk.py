@@ -17,7 +17,7 @@ from compress.block import Block, Role, folds_of
 from compress.families import FAMILIES
 from compress.filling import compute_buffers, materialise
 from compress.inputs import BlockInputs, LayerInputs
-from compress.layout import layer_list
+from compress.layout import layer_list, table_names
 from compress.machine import release_memory
 from compress.model import Model
 from compress.precision import waiting
@@ -28,7 +28,7 @@ from compress.weight import Weight
 Calls = list[dict[int, Call]]
 """What each layer is called with besides its hidden states, by the number of windows in a batch."""
 
-_BATCH = 2
+BATCH = 2
 """Calibration windows that go through a block together."""
 
 
@@ -41,11 +41,16 @@ def walk_blocks(
     calibration text; without them no forward pass is ever run. With ``originals`` the uncompressed model's hidden
     states ride along, for statistics that compare the two.
     """
+    if model.kind == "encoder-decoder":
+        from compress.walk_halves import walk_halves  # here: it is made of parts of this module
+
+        yield from walk_halves(model, tokens, progress, originals, doing)
+        return
     module = model.meta_module()
     path, layers = layer_list(module)
     prefixes = [f"{path}.{i}" for i in range(len(layers))]
     outside = [name for name in model.names if not name.startswith(f"{path}.")]
-    embedding = _outer_block(model, module, "tied" if model.tied else "embedding", outside)
+    embedding = outer_block(model, module, "tied" if model.tied else "embedding", outside)
     first = dict(embedding.weights)
     outer = set(first)
 
@@ -62,7 +67,7 @@ def walk_blocks(
     del embedding, first
     release_memory()
     for i, prefix in enumerate(progress.track(prefixes, doing, unit="layer")):
-        block = _layer_block(model, prefix)
+        block = layer_block(model, prefix)
         if tokens is None:
             yield block, BlockInputs()
         else:
@@ -72,21 +77,22 @@ def walk_blocks(
             inputs.advance()
             layers[i].to("meta")
             release_memory()
-    head = _outer_block(model, module, "head", [name for name in outside if name not in outer])
+    head = outer_block(model, module, "head", [name for name in outside if name not in outer])
     outer |= set(head.weights)
     if head.weights:
         yield head, BlockInputs()
     yield Block("rest", "rest", {}, {name: model.tensor(name) for name in outside if name not in outer}), BlockInputs()
 
 
-def _outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
+def outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
     """The token embedding, or the head: empty where it is tied to the embedding, or absent."""
     owner = module.get_output_embeddings() if role == "head" else module.get_input_embeddings()
-    found = [f"{name}.weight" for name, child in module.named_modules() if child is owner]
+    found = table_names(module, owner)
     return Block(role, role, {name: model.weight(name) for name in found if name in names}, {})
 
 
-def _layer_block(model: Model, prefix: str) -> Block:
+def layer_block(model: Model, prefix: str) -> Block:
+    """The repeated layer of that name, its tensors read."""
     names = [name for name in model.names if name.startswith(f"{prefix}.")]
     matrices = set(model.matrices)
     return Block(
@@ -130,7 +136,7 @@ def _layer_inputs(
     states: list[Tensor] = []
     calls: Calls = [{} for _ in layers]
     try:
-        for batch in tokens.split(_BATCH):
+        for batch in tokens.split(BATCH):
             recorded.clear()
             with torch.no_grad():
                 module.base_model(input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False)

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from compress.artifact import writes
 from compress.filling import compute_buffers
+from compress.halves import decoder_inputs
 from compress.inputs import BlockInputs, token_error
 
 if TYPE_CHECKING:
@@ -42,25 +44,22 @@ class WholeInputs(BlockInputs):
         """Nothing is kept of the block."""
 
     def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        """What the variant makes of a batch: logits ``[windows, length, vocabulary]``, or an encoder's hidden states.
+        """What the variant makes of a batch: logits ``[…, vocabulary or classes]``, or an encoder's hidden states.
 
         ``parameters`` by their names in the checkpoint; differentiable in them.
         """
         given = {name: self._built.oriented(name, tensor) for name, tensor in parameters.items()}
         fixed = {name: vector for name, vector in self.block.vectors.items() if name not in given}
-        ids = self._windows[batch]
-        called = {"input_ids": ids, "attention_mask": torch.ones_like(ids)} | self._options
-        return self._output(functional_call(self._module, given | fixed, kwargs=called))
+        return self._output(functional_call(self._module, given | fixed, kwargs=self._called(batch)))
 
     @torch.no_grad()
     def target(self, batch: int) -> Tensor:
         """What the original makes of it."""
-        ids = self._windows[batch]
-        return self._output(self._reference(input_ids=ids, attention_mask=torch.ones_like(ids), **self._options))
+        return self._output(self._reference(**self._called(batch)))
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
         """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
-        if self._built.kind != "decoder":
+        if self._built.kind == "encoder":
             return token_error(output.float(), exact.float())
         wanted = exact.float().log_softmax(-1)
         return (wanted.exp() * (wanted - output.float().log_softmax(-1))).sum(-1).mean()
@@ -69,10 +68,13 @@ class WholeInputs(BlockInputs):
         """So many steps of work on the model."""
         return self._progress.track(range(steps), "training", unit="step")
 
-    @property
-    def _options(self) -> dict[str, bool]:
-        return {"use_cache": False} if self._built.kind == "decoder" else {}
+    def _called(self, batch: int) -> dict[str, Tensor | bool]:
+        ids, kind = self._windows[batch], self._built.kind
+        called: dict[str, Tensor | bool] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        if kind == "encoder-decoder":
+            called["decoder_input_ids"] = decoder_inputs(self._built.config, ids)
+        return called | ({"use_cache": False} if writes(kind) else {})
 
     def _output(self, output: object) -> Tensor:
-        found: Tensor = getattr(output, "logits" if self._built.kind == "decoder" else "last_hidden_state")
+        found: Tensor = getattr(output, "last_hidden_state" if self._built.kind == "encoder" else "logits")
         return found

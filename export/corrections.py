@@ -30,7 +30,7 @@ def renamed(config: PretrainedConfig, name: str) -> str:
 def lacking(config: PretrainedConfig) -> str | None:
     """What no graph is known of, where that is this model: its type, or a setting that mobius doesn't read."""
     kind = config.model_type
-    if kind in _UNKNOWN:
+    if kind in _UNKNOWN or config.is_encoder_decoder:
         return f"{kind} models"
     for setting, assumed in _ASSUMED.get(kind, {}).items():
         found = attrgetter(setting)(config)

@@ -18,7 +18,7 @@ class Emitter:
     def __init__(self, graph: ir.Graph, sidecar: Sidecar) -> None:
         self.graph = graph
         self._sidecar = sidecar
-        self._stored: dict[str, ir.ExternalTensor] = {}
+        self._stored = sidecar.stored
         self._nodes: list[ir.Node] = []
         self._names = {value.name for node in graph for value in node.outputs} | set(graph.initializers)
 

@@ -26,6 +26,7 @@ from compress.export.sample import sample
 from compress.export.target import Target
 from compress.format import Format, find_format
 from compress.formats.compressed_tensors import CompressedTensors
+from compress.halves import decoder_inputs, written_with
 from compress.heads import loader
 from compress.packing import quantization_config
 from compress.progress import Progress
@@ -46,7 +47,9 @@ class Hf(Target):
     name = "hf"
     folder = ""
     instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
-    holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset(range(2, 9)), graphs=False, any_linear=False)
+    holds = Capability(
+        name, (Dense, Masked, Quantized), frozenset(range(2, 9)), graphs=False, any_linear=False, any_table=False
+    )
 
     def __init__(self, format: Format | None = None) -> None:
         self.format = format or CompressedTensors()
@@ -94,16 +97,18 @@ def _prove_loads(variant: Variant) -> None:
     whole = variant.torch_module()
     module = whole.base_model if variant.kind == "encoder" else whole
     auto = getattr(transformers, loader(variant.kind, variant.built.cls.__name__))
-    ids = sample(variant)[None]
+    given = {"input_ids": sample(variant)[None]}
+    if variant.kind == "encoder-decoder":
+        given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])
     try:
         # compressed-tensors draws bars of its own, on standard error
         with quiet_transformers(), redirect_stderr(io.StringIO()), torch.inference_mode():
             theirs = auto.from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
-            said = theirs(input_ids=ids)[0]
+            said = theirs(**given)[0]
     except Exception as error:  # transformers raises whatever its loaders raise
         raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error
     with torch.inference_mode():
-        expected = module(input_ids=ids)[0]
+        expected = module(**given)[0]
     dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
     exact = _HALVED if variant.format.reader else _TOLERANCE
     # An undecided classifier's logits are near 0: what is off is measured in nats then.
@@ -136,10 +141,12 @@ def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
 
 
 def _sizes(variant: Variant) -> tuple[int, int]:
-    """Bytes of all stored weights, and of those that decoding a token reads: no table that is only looked up in."""
+    """Bytes of all stored weights, and of those that decoding a token reads: no encoder, no table only looked up in."""
     every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
     module = variant.built.meta_module()
     tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
+    if variant.kind == "encoder-decoder":
+        return sum(every.values()), sum(size for name, size in every.items() if written_with(module, name))
     head = next(iter(module.all_tied_weights_keys), "").removesuffix("weight")
     alone = not variant.tied or any(name.startswith(head) for name in every)
     looked_up = sum(size for name, size in every.items() if alone and name.rpartition(".")[0] in tables)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import onnx_ir as ir
+from transformers import PretrainedConfig
 
 from compress.artifact import FOLDER, Artifact
 from compress.checkpoint import Checkpoint
@@ -16,6 +17,8 @@ from compress.export.companions import GRAPH, copy_tokenizer, describe
 from compress.export.corrections import lacking
 from compress.export.genai import write_genai_config
 from compress.export.graph import Built, build
+from compress.export.halves import export_halves
+from compress.export.halves_graph import lacking_half
 from compress.export.kv_cache import fill_scales, float_cache
 from compress.export.lower import Floats, Lowered, lower
 from compress.export.origin import Pieces
@@ -27,17 +30,23 @@ from compress.progress import Progress, Silent
 from compress.weight import Dense, Factored, Masked, Quantized, Residual
 
 
+def _lacking(config: PretrainedConfig) -> str | None:
+    return lacking_half(config) if config.is_encoder_decoder else lacking(config)
+
+
 class OrtCpu(Target):
     """Holds floats (32 or 16 bits) and integers (2, 4, 8 bits) with one scale a channel or a group."""
 
     name = "ort-cpu"
     folder = FOLDER
-    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=lacking)
+    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=_lacking)
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Build, fuse, lower, write and prove; the artifact loads from ``out``."""
+        if checkpoint.kind == "encoder-decoder":
+            return export_halves(checkpoint, graph_passes, out, progress, self.name)
         built = build(checkpoint.config, checkpoint.names, fused=bool(graph_passes))
         model = built.model
         for one in graph_passes:

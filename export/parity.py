@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def references(module: PreTrainedModel, kind: Kind, ids: Tensor) -> list[Talk]:
 def _encoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Talk:
     hidden = module.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    return [Step(name, _arrays(inputs), {"last_hidden_state": hidden.numpy()}, mask.bool().numpy())]
+    return [Step(name, arrays(inputs), {"last_hidden_state": hidden.numpy()}, mask.bool().numpy())]
 
 
 def _classifier_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Talk:
@@ -88,7 +89,7 @@ def _classifier_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tens
     logits = module(input_ids=ids, attention_mask=mask, **told).logits
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds}
     seen = mask.bool() if logits.ndim == 3 else torch.ones(len(ids), dtype=torch.bool)
-    return [Step(name, _arrays(inputs), {"logits": logits.numpy()}, seen.numpy(), least=1.0)]
+    return [Step(name, arrays(inputs), {"logits": logits.numpy()}, seen.numpy(), least=1.0)]
 
 
 def shaken(module: PreTrainedModel, kind: Kind, ids: Tensor) -> list[Talk]:
@@ -96,10 +97,17 @@ def shaken(module: PreTrainedModel, kind: Kind, ids: Tensor) -> list[Talk]:
 
     What a sound model hardly notices, one that is broken (as by rounding to 2 bits) may amplify a hundredfold.
     """
+    with rounded_inputs(module):
+        return references(module, kind, ids)
+
+
+@contextmanager
+def rounded_inputs(module: PreTrainedModel) -> Iterator[None]:
+    """Let every linear of a module round its inputs to 8 bits, token by token."""
     linears = [each for each in module.modules() if isinstance(each, torch.nn.Linear)]
     hooks = [each.register_forward_pre_hook(_round_inputs) for each in linears]
     try:
-        return references(module, kind, ids)
+        yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -126,7 +134,7 @@ def _decoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor)
             for i, layer in enumerate(cache.layers):
                 expected[f"present.{i}.key"] = layer.keys.numpy().copy()
                 expected[f"present.{i}.value"] = layer.values.numpy().copy()
-        steps.append(Step(f"{name}, {part}", _arrays(inputs), expected, mask[:, start:end].bool().numpy()))
+        steps.append(Step(f"{name}, {part}", arrays(inputs), expected, mask[:, start:end].bool().numpy()))
         start = end
     return steps
 
@@ -228,5 +236,6 @@ def _session(graph: Path, rounding: bool) -> ort.InferenceSession:
         raise ExportError(f"onnxruntime can't load the exported graph: {first_line(error)}") from error
 
 
-def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:
+def arrays(tensors: Mapping[str, Tensor]) -> Arrays:
+    """What a session is fed."""
     return {name: tensor.numpy() for name, tensor in tensors.items()}

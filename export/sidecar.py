@@ -19,6 +19,8 @@ class Sidecar:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.written = 0
+        self.stored: dict[str, ir.ExternalTensor] = {}
+        """by name what several graphs may refer to"""
         self._file = (directory / SIDECAR).open("wb")
 
     def __enter__(self) -> Sidecar:

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from compress.artifact import writes
 from compress.block import Block
 from compress.contract import Capability, Statistic
 from compress.errors import UsageError
@@ -53,7 +54,7 @@ class Int8(Integer):
     act: Literal["auto", "none", "dynamic"] = Field(  # type: ignore[misc]  # mypy takes only factories for defaults
         "auto",
         description="inputs: none keeps them float, dynamic rounds every token to 8 bits as it comes; auto: none for "
-        "decoders (bound by memory), dynamic for encoders (bound by arithmetic)",
+        "what writes (bound by memory), dynamic for encoders (bound by arithmetic)",
     )
     fallback: float = Field(  # type: ignore[misc]
         0.02,
@@ -63,7 +64,7 @@ class Int8(Integer):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Decide ``act`` by the kind of model, and refuse what can't work on it."""
-        act = self.act if self.act != "auto" else ("none" if model.kind == "decoder" else "dynamic")
+        act = self.act if self.act != "auto" else ("none" if writes(model.kind) else "dynamic")
         if act == "dynamic" and self.group not in ("auto", "channel"):
             raise UsageError(f"int8: act=dynamic needs one scale a channel; leave out group={self.group}")
         for option, value, plain in (("symmetry", self.symmetry, "sym"), ("mixed", self.mixed, None)):

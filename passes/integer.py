@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from compress.block import Block, Role
 from compress.contract import Capability, Statistic, WeightPass
 from compress.errors import UsageError
+from compress.families import FAMILIES
 from compress.inputs import BlockInputs
 from compress.manifest import StoredForm, WeightReport
 from compress.passes.awq import Awq
@@ -69,7 +70,11 @@ class Integer(WeightPass):
         description="rank of a float product beside each matrix of a layer that repairs its error; 0: none",
     )
     head: Outside = Field("int8", description="the output head; a tied one goes with the embedding")
-    embed: Outside = Field("int8", description="the token embedding")
+    embed: Outside = Field(
+        "int8",
+        description="the token embedding; with --target hf one that an encoder and a decoder share stays float, and so "
+        "does the head",
+    )
     skip: str = Field("", description=SKIP)
     mixed: float | None = Field(
         None, ge=2, le=8, description="bits a weight on average: layers get 2, 3, 4 or 8, by measured loss a byte"
@@ -84,7 +89,12 @@ class Integer(WeightPass):
         return self.produces if self.compensate else (Quantized,)
 
     def settle(self, model: Outline, holds: Capability) -> Self:
-        """Refuse what can't work on this model or target."""
+        """Refuse what can't work on this model or target; leave a table float that two halves share, if need be."""
+        if model.kind == "encoder-decoder" and not holds.any_table:
+            return replace(self, head="float", embed="float")._settle(model, holds)
+        return self._settle(model, holds)
+
+    def _settle(self, model: Outline, holds: Capability) -> Self:
         if self.compensate and self.solver == "learned":
             raise UsageError(f"{self.name}: compensate repairs an error that solver=learned trains; use solver=gptq")
         choices = tuple(bits for bits in self.choices if bits in holds.bits)
@@ -105,12 +115,23 @@ class Integer(WeightPass):
                 raise UsageError(
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
+        self._check_packed(model, holds)
         if model.routed and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
             given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
             raise UsageError(
                 f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
             )
         return replace(self, choices=choices)
+
+    def _check_packed(self, model: Outline, holds: Capability) -> None:
+        """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
+        family = FAMILIES.get(model.config.model_type)
+        whole = self.bits == 8 and self.group == "channel" and self.mixed is None
+        if family is not None and not family.packs and not holds.any_linear and not whole:
+            raise UsageError(
+                f"{self.name}: transformers loads no packed integers of a {model.config.model_type}; use "
+                "int8:group=channel, or --target ort-cpu, which holds them"
+            )
 
     def needs(self) -> Statistic:
         """Nothing for plain rounding; else the inputs' Gram, and the original model's inputs beside them."""

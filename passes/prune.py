@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _CHANNELS = {"mlp": MLP, "heads": HEADS}
 _NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}
-_WIDTHS = ("hidden_dim", "ffn_dim", "ffn_hidden_size", "n_inner", "intermediate_size")
+_WIDTHS = ("hidden_dim", "ffn_dim", "ffn_hidden_size", "n_inner", "intermediate_size", "d_ff")
+_HALVES = ("encoder_ffn_dim", "decoder_ffn_dim")
 _COARSE, _FINE, _WIDE = 64, 8, 1024
 """MLPs as wide as the last keep a multiple of the first, narrower ones of the second: kernels work in such tiles."""
 
@@ -63,6 +64,8 @@ class Prune(WeightPass):
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse a model that can't do with fewer of these, and a ratio that drops none or all of them."""
         config = model.config
+        if model.kind == "encoder-decoder" and self.what == "blocks":
+            raise UsageError("prune: an encoder-decoder's layers can't be dropped; use what=mlp")
         self._check_layout(model)
         if self.layers:
             self._check_layers(config.num_hidden_layers)
@@ -93,7 +96,8 @@ class Prune(WeightPass):
         units = self._units(config)
         kept = units - len(self._dropped) if self._dropped else self._kept(units)
         if self.what == "mlp":
-            setattr(config, str(_width(config)), kept)
+            for name in _widths(config):
+                setattr(config, name, self._kept(_channels(config, name)))
         elif self.what == "heads":
             size, repeat = head_size(config), config.num_attention_heads // units
             config.head_dim, config.num_key_value_heads, config.num_attention_heads = size, kept, kept * repeat
@@ -136,7 +140,7 @@ class Prune(WeightPass):
     def _units(self, config: PretrainedConfig) -> int:
         """How many there are, in a layer or of layers."""
         if self.what == "mlp":
-            return int(getattr(config, str(_width(config))) or 4 * config.hidden_size)
+            return min(_channels(config, name) for name in _widths(config))
         return int(config.num_key_value_heads if self.what == "heads" else config.num_hidden_layers)
 
     def _step(self, units: int) -> int:
@@ -155,9 +159,10 @@ class Prune(WeightPass):
         name = (config.architectures or [config.model_type])[0]
         if self.what == "heads" and not hasattr(config, "num_key_value_heads"):
             raise UsageError(
-                f"prune: the config of a {name} can't say fewer heads of the same size; use what=mlp or what=blocks"
+                f"prune: the config of a {name} can't say fewer heads of the same size; use what=mlp"
+                + (" or what=blocks" if model.kind != "encoder-decoder" else "")
             )
-        if self.what == "mlp" and _width(config) is None:
+        if self.what == "mlp" and not _widths(config):
             raise UsageError(f"prune: the config of a {name} can't say a narrower MLP; use what=blocks")
         first = next(matrix.partition(".0.")[0] for matrix in model.matrices if ".0." in matrix) + ".0"
         if self.what != "blocks" and find_channels(_CHANNELS[self.what], first, model.matrices) is None:
@@ -204,9 +209,16 @@ def _number(block: Block) -> int:
     return int(block.name.rpartition(".")[2])
 
 
-def _width(config: PretrainedConfig) -> str | None:
-    """What a config calls the width of its MLPs; None where that hangs on the hidden size alone."""
-    return next((name for name in _WIDTHS if hasattr(config, name)), None)
+def _widths(config: PretrainedConfig) -> tuple[str, ...]:
+    """What a config calls the width of its MLPs, or of those of each half; empty where it hangs on the hidden size."""
+    if config.is_encoder_decoder and all(hasattr(config, name) for name in _HALVES):
+        return _HALVES
+    return next(((name,) for name in _WIDTHS if hasattr(config, name)), ())
+
+
+def _channels(config: PretrainedConfig, name: str) -> int:
+    """The width that a config gives under a name; some leave one of four hidden sizes out."""
+    return int(getattr(config, name) or 4 * config.hidden_size)
 
 
 @torch.no_grad()

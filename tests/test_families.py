@@ -17,9 +17,10 @@ import transformers
 from compress.compression import Calibration, compress_model, settle
 from compress.errors import UsageError
 from compress.export.target import find_target
+from compress.halves import decoder_inputs
 from compress.heads import loader
 from compress.inputs import LayerInputs
-from compress.layout import layer_list
+from compress.layout import stacks
 from compress.model import Model
 from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.smoothing import SmoothQuant, smooth
@@ -45,6 +46,12 @@ DEBERTA = {
     "position_biased_input": False, "share_att_key": True, "norm_rel_ebd": "layer_norm",
 }  # fmt: skip
 LABELS = {"num_labels": 3}
+T5 = {"d_model": 128, "d_ff": 192, "d_kv": 64, "num_heads": 2, "num_layers": 2, "relative_attention_max_distance": 32}
+BART = {
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 192, "decoder_ffn_dim": 192,
+    "encoder_layers": 1, "decoder_layers": 2, "d_model": 128, "max_position_embeddings": 128, "init_std": 0.1,
+    "scale_embedding": True, "decoder_start_token_id": 1, "forced_eos_token_id": None,
+}  # fmt: skip
 FAMILIES = {
     "Llama": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
     "Mistral, with a window": ("MistralForCausalLM", {**GROUPED, **WINDOW}),
@@ -92,12 +99,19 @@ FAMILIES = {
     "DeBERTa-v2, sequences": ("DebertaV2ForSequenceClassification", {**DEBERTA, **LABELS}),
     "BERT, tokens": ("BertForTokenClassification", {**WIDE, **LABELS}),
     "DistilBERT, tokens": ("DistilBertForTokenClassification", {**DISTIL, **LABELS}),
-}
+    "T5": ("T5ForConditionalGeneration", T5),
+    "T5 1.1, gated, own head": (
+        "T5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
+    "BART": ("BartForConditionalGeneration", BART),
+    "Marian": ("MarianMTModel", {**BART, "activation_function": "swish"}),
+}  # fmt: skip
 AS_ITS_BASE = frozenset(
     ("RoBERTa, sequences", "DistilBERT, sequences", "MPNet, sequences", "DeBERTa-v2, sequences", "BERT, tokens",
      "DistilBERT, tokens")
 )  # fmt: skip
 """Families of which a few passes are run, since the others do to their layers what they do without a head."""
+OWN_HEAD = "T5 1.1, gated, own head"
 PASSES = {
     "fp16": "fp16",
     "int8": "int8:fallback=1.0",
@@ -123,6 +137,11 @@ REFUSED = {
     },
     ("DeBERTa-v2", None, "ort-cpu"): "no graph of deberta-v2 models is known",
     ("DeBERTa-v2, sequences", None, "ort-cpu"): "no graph of deberta-v2 models is known",
+    **{
+        (family, word, "hf"): "transformers loads no packed integers of a t5"
+        for family in ("T5", OWN_HEAD)
+        for word in INTEGERS
+    },
     ("Mixtral, with a window", "prune", None): ALL_AT_ONCE.format("MixtralForCausalLM"),
     ("Qwen3-MoE", "prune", None): ALL_AT_ONCE.format("Qwen3MoeForCausalLM"),
     ("BLOOM", "prune", None): "the config of a BloomForCausalLM can't say a narrower MLP",
@@ -145,7 +164,12 @@ def path_of(random_model):
     @cache
     def make(family):
         name, options = FAMILIES[family]
-        return random_model(name, **options)
+        path = random_model(name, **options)
+        if family == OWN_HEAD:  # the class ties it, until a checkpoint has one
+            module = loaded(path, "encoder-decoder")
+            module.lm_head.weight = torch.nn.Parameter(torch.randn_like(module.lm_head.weight) / 10)
+            module.save_pretrained(path)
+        return path
 
     return make
 
@@ -156,20 +180,31 @@ def loaded(path, model):
     return auto.from_pretrained(path, dtype=torch.float32).eval()
 
 
+def given(module):
+    """What a module is called with: an encoder-decoder reads and writes the same text."""
+    text = {"input_ids": TOKENS, "attention_mask": torch.ones_like(TOKENS)}
+    written = {"decoder_input_ids": decoder_inputs(module.config, TOKENS)} if module.config.is_encoder_decoder else {}
+    return text | written
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family):
     """Read as transformers reads it, and walked layer by layer to the same hidden states."""
     monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
     model = Model.open(str(path_of(family)))
-    module, seen = loaded(path_of(family), model), []
-    layer_list(module)[1][-1].register_forward_hook(lambda *call: seen.append(call[2]))
-    for _, inputs in walk_blocks(model, TOKENS, Silent()):
+    module, seen, walked = loaded(path_of(family), model), [], {}
+    for _, layers in stacks(module):
+        layers[-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    for block, inputs in walk_blocks(model, TOKENS, Silent(), originals=True):
         if isinstance(inputs, LayerInputs):
-            walked = inputs.states
+            walked[block.name.rpartition(".")[0]] = inputs.states, inputs.originals
     with torch.inference_mode():
-        module(input_ids=TOKENS, attention_mask=torch.ones_like(TOKENS))
-    expected = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
-    assert torch.allclose(torch.cat(walked), expected, atol=1e-5)
+        module(**given(module))
+    assert len(walked) == len(seen)
+    for (states, originals), said in zip(walked.values(), seen, strict=True):
+        expected = said[0] if isinstance(said, tuple) else said
+        assert torch.allclose(torch.cat(states), expected, atol=1e-5)
+        assert torch.allclose(torch.cat(originals), expected, atol=1e-5)
 
 
 FOLDS = {
@@ -178,8 +213,9 @@ FOLDS = {
     "OPT": 1, "MPT": 2, "BERT": 1, "RoBERTa": 1, "DistilBERT": 1, "MPNet": 1, "DeBERTa-v2": 1,
     "BERT, sequences": 1, "RoBERTa, sequences": 1, "DistilBERT, sequences": 1, "MPNet, sequences": 1,
     "DeBERTa-v2, sequences": 1, "BERT, tokens": 1, "DistilBERT, tokens": 1,
+    "T5": (3, 5), OWN_HEAD: (4, 6), "BART": (1, 2), "Marian": (1, 2),
 }  # fmt: skip
-"""How many places a layer offers where activation ranges can be folded into what makes them."""
+"""How many places a layer offers where activation ranges can be folded into what makes them; or one of each half."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -189,7 +225,9 @@ def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, fa
     monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
     for block, inputs in walk_blocks(Model.open(str(path_of(family))), TOKENS, Silent()):
         if block.role == "layer":
-            assert len(block.folds) == FOLDS.get(family, 0)
+            offered = FOLDS.get(family, 0)
+            half = "decoder." in block.name
+            assert len(block.folds) == (offered[half] if isinstance(offered, tuple) else offered)
             block.vectors |= {name: vector + 0.1 for name, vector in block.vectors.items()}  # biases start as zeros
             inputs.refresh()
             before, weights = inputs.forward(0, {}), dict(block.weights)
@@ -243,9 +281,10 @@ def check_reading(made, word):
     """transformers reads a variant to the very numbers that it holds, and to others than before."""
     module = made.torch_module()
     with torch.inference_mode():
-        ours = (module.base_model if made.kind == "encoder" else module)(input_ids=TOKENS)[0]
-        theirs = loaded(made.path, made)(input_ids=TOKENS)[0]
-    bound = 0.25 if word == "int8" and made.kind != "decoder" else 1e-4  # an encoder's inputs are rounded too
+        ours = (module.base_model if made.kind == "encoder" else module)(**given(module))[0]
+        theirs = loaded(made.path, made)(**given(module))[0]
+    rounds_inputs = word == "int8" and made.kind in ("encoder", "classifier")
+    bound = 0.25 if rounds_inputs else 1e-4
     assert (ours - theirs).norm() <= bound * ours.norm()
     assert made.manifest.weights
 
@@ -270,6 +309,7 @@ REASONS = {
     "BLOOM": {"apply_residual_connection_post_layernorm": True},
     "MPT": {"attn_config": {"clip_qkv": 0.5}},
     "Qwen3-MoE": {"mlp_only_layers": [0]},
+    "BART": {"activation_function": "tanh"},
 }
 """Settings that no graph is known of."""
 
