@@ -64,7 +64,7 @@ def walk_blocks(
         if tokens is None:
             yield block, BlockInputs()
         else:
-            _compute_buffers(module, layers[i])
+            compute_buffers(module, layers[i])
             inputs = LayerInputs(layers[i], block, states, before, calls[i])
             yield block, inputs
             inputs.advance()
@@ -103,11 +103,11 @@ def _state(model: Model, outside: list[str], embedding: Mapping[str, Weight]) ->
 
 def _materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
     """Bring everything outside the layers off the meta device."""
-    _compute_buffers(module, module)  # first: what computes a buffer may also draw weights anew
+    compute_buffers(module, module)  # first: what computes a buffer may also draw weights anew
     module.load_state_dict(state, strict=False, assign=True)
 
 
-def _compute_buffers(module: PreTrainedModel, part: nn.Module) -> None:
+def compute_buffers(module: PreTrainedModel, part: nn.Module) -> None:
     """Bring what a part of a module computes for itself off the meta device."""
     for child in part.modules():
         computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
