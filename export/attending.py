@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PretrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
 _NAME = "compress_traced"
@@ -70,8 +70,12 @@ class Probed(Exception):  # noqa: N818 -- it ends a run early and is no error
 
 
 @contextmanager
-def traced_attention(config: PretrainedConfig, past: Past | None) -> Iterator[None]:
-    """Inside, attention of a model with ``config`` becomes an operator, and masks are bool ``[b, 1, s, t]``."""
+def traced_attention(model: PreTrainedModel, past: Past | None) -> Iterator[None]:
+    """Inside, a model's attention becomes an operator, and its masks are bool ``[b, 1, s, t]``.
+
+    Attention that isn't transformers' common one stays as the model spells it out.
+    """
+    config = model.config
 
     def attend(
         module: nn.Module,
@@ -92,7 +96,7 @@ def traced_attention(config: PretrainedConfig, past: Past | None) -> Iterator[No
     before = config._attn_implementation
     AttentionInterface.register(_NAME, attend)
     AttentionMaskInterface.register(_NAME, _mask)
-    config._attn_implementation = _NAME
+    config._attn_implementation = _NAME if model._supports_attention_backend else "eager"
     try:
         yield
     finally:

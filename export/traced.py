@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import onnx_ir as ir
@@ -34,6 +35,8 @@ from compress.walk import compute_buffers
 _DOMAIN = "compress"
 _BATCH, _NEW, _TOTAL = 2, 5, 12
 """Sizes of what is traced; no two alike, and none that torch takes for fixed (0 and 1)."""
+_OF_NO_ACCOUNT = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
+"""What a config says that makes no other graph."""
 _PLACE = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
 """What a module calls its own place among the layers."""
 
@@ -119,14 +122,29 @@ class _Layer(nn.Module):
 def trace_graph(built: Architecture, names: Sequence[str], fused: bool) -> Built:
     """The float graph of an architecture whose checkpoint has tensors ``names``, as `compress.export.graph.build` says.
 
-    Raises ExportError for a model that torch can't trace, or whose layers don't keep their keys and values in
-    transformers' cache through its attention interface.
+    It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
+    layers don't keep keys and values in transformers' cache.
     """
-    with quiet_transformers():
-        model = _Tracer(built, names).model()
+    config = {key: value for key, value in built.config.to_dict().items() if key not in _OF_NO_ACCOUNT}
+    model = _traced(_Key(f"{built.cls.__name__} {config}", tuple(names), built)).clone()
     if fused:
         fuse_operators(model)
     return Built(model, {})
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A model, alike where its class, its config and its tensors are."""
+
+    text: str
+    names: tuple[str, ...]
+    built: Architecture = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _traced(key: _Key) -> ir.Model:
+    with quiet_transformers():
+        return _Tracer(key.built, key.names).model()
 
 
 class _Tracer:
@@ -164,18 +182,24 @@ class _Tracer:
         pairs = self.pairs()
         setattr(parent, attribute, nn.ModuleList(_StandIn(i, pairs, self.calls) for i in range(len(self.layers))))
         _fill(self.module, self.module)
-        counted = ["input_ids", "attention_mask", *(["position_ids"] if self.decoder else [])]
+        counted = ["input_ids", "attention_mask", *self.further_inputs()]
         sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}
         inputs = [Input((_BATCH, sizes.get(name, _NEW)), (True, True), torch.long) for name in counted]
         target = self.module if self.decoder else self.module.base_model
         shell = _Shell(target, counted, self.decoder)
-        with traced_attention(self.module.config, None):
+        with traced_attention(self.module, None):
             out = "logits" if self.decoder else "last_hidden_state"
             model = trace(shell, inputs, counted, [out], f"a {self.built.cls.__name__}")
         inner = next(name for name, child in [("", self.module), *self.module.named_modules()] if child is target)
         _rename_weights(model.graph, "inner.", f"{inner}." if inner else "", shell.state_dict())
         recognise(model)
         return model
+
+    def further_inputs(self) -> list[str]:
+        """A decoder's positions; an encoder's kinds of tokens, where there are several."""
+        if self.decoder:
+            return ["position_ids"]
+        return ["token_type_ids"] if getattr(self.built.config, "type_vocab_size", 0) > 1 else []
 
     def pairs(self) -> bool:
         """Whether layers return their hidden states as the first of a tuple."""
@@ -201,7 +225,7 @@ class _Tracer:
         past = Past(_TOTAL - _NEW) if self.decoder else None
         layer = _Layer(self.layers[index], call, past)
         what = f"a layer of a {self.built.cls.__name__}"
-        with traced_attention(self.module.config, past):
+        with traced_attention(self.module, past):
             if past is not None:
                 inputs += self.cache(index, what)
                 outputs += ["present_key", "present_value"]
@@ -252,7 +276,10 @@ class _Tracer:
             for value in each.outputs:
                 value.name = f"layer.{index}.{value.name}"
         graph.insert_before(node, nodes)
-        node.outputs[0].replace_all_uses_with(outputs[0], replace_graph_outputs=True)
+        before = node.outputs[0]
+        if before.is_graph_output():
+            outputs[0].name, before.name = before.name, None
+        before.replace_all_uses_with(outputs[0], replace_graph_outputs=True)
         for what, value in zip(("key", "value"), outputs[1:], strict=False):
             value.name = f"present.{index}.{what}"
             graph.outputs.append(value)
