@@ -16,7 +16,7 @@ _FAR = -1e9  # finite: a query that is padding sees nothing, and a softmax over 
 
 
 def fuse_operators(model: ir.Model) -> None:
-    """Rewrite in place: attention with a cache as GroupQueryAttention, skip connections inside the norms behind them."""
+    """Rewrite in place: attention with a cache as GroupQueryAttention, skip connections inside the norms after them."""
     _group(model.graph)
     for rules in (skip_norm_rules(), skip_layer_norm_rules(), gelu_fusion_rules()):
         rewrite(model, pattern_rewrite_rules=rules)

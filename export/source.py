@@ -35,7 +35,9 @@ def untraceable(config: PretrainedConfig) -> str | None:
     return None
 
 
-def proven(checkpoint: Checkpoint, source: GraphSource | None, fused: bool, write: Callable[[Built], T], progress: Progress) -> T:
+def proven(
+    checkpoint: Checkpoint, source: GraphSource | None, fused: bool, write: Callable[[Built], T], progress: Progress
+) -> T:
     """What ``write`` makes of a checkpoint's graph, which it proves equal to torch.
 
     Where nobody chose the ``source``, a graph that can't be built, or that ``write`` finds to differ, is traced

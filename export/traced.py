@@ -52,7 +52,8 @@ class _Call:
     @property
     def kind(self) -> str:
         """What is the same of two calls that the same graph does for."""
-        return repr(([None if isinstance(leaf, Tensor | Past) else leaf for leaf in self.leaves], self.spec, self.inputs))
+        settings = [None if isinstance(leaf, Tensor | Past) else leaf for leaf in self.leaves]
+        return repr((settings, self.spec, self.inputs))
 
 
 class _StandIn(nn.Module):
@@ -208,7 +209,7 @@ class _Tracer:
         return FAMILIES[self.built.config.model_type].pairs
 
     def kind(self, index: int) -> str:
-        """What two layers have in common that the same graph does for: modules, settings, shapes, and how they are called."""
+        """What is the same of two layers that the same graph does for: modules, settings, shapes, their calls."""
         layer = self.layers[index]
         modules = [
             (name, type(child).__name__, {k: v for k, v in vars(child).items() if _is_setting(k, v)})
@@ -286,7 +287,7 @@ class _Tracer:
         graph.remove(node, safe=True)
 
     def name_weights(self, graph: ir.Graph) -> None:
-        """Hold weights against the checkpoint: tied ones are one, and those that are stored ``[in, out]`` are turned."""
+        """Hold weights against the checkpoint: tied ones are one, and those stored ``[in, out]`` are turned."""
         tied = self.module.all_tied_weights_keys
         for name, value in list(graph.initializers.items()):
             if value.const_value is not None or not value.uses():

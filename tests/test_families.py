@@ -57,7 +57,12 @@ FAMILIES = {
         "Gemma3ForCausalLM",
         {**GROUPED, **WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
     ),
+    "SmolLM3": ("SmolLM3ForCausalLM", {**GROUPED, "no_rope_layers": [1, 0]}),
     "Command-R": ("CohereForCausalLM", GROUPED),
+    "Command-R7B": (
+        "Cohere2ForCausalLM",
+        {**GROUPED, **WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
     "GPT-2": ("GPT2LMHeadModel", OLD),
     "GPT-J": ("GPTJForCausalLM", {**OLD, "rotary_dim": 32}),
     "GPT-NeoX": ("GPTNeoXForCausalLM", WIDE),
@@ -105,7 +110,6 @@ REFUSED = {
         for family in ("Falcon, one KV head", "Falcon, new", "Falcon, ALiBi")
         for word in INTEGERS
     },
-    ("DeBERTa-v2", None, "ort-cpu"): "no graph of deberta-v2 models is known",
     ("Mixtral, with a window", "prune", None): ALL_AT_ONCE.format("MixtralForCausalLM"),
     ("Qwen3-MoE", "prune", None): ALL_AT_ONCE.format("Qwen3MoeForCausalLM"),
     ("BLOOM", "prune", None): "the config of a BloomForCausalLM can't say a narrower MLP",
@@ -157,7 +161,7 @@ def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family)
 
 FOLDS = {
     "Llama": 4, "Mistral, with a window": 4, "Qwen2": 4, "Qwen3": 4, "Phi-3, with a window": 2, "Gemma 2": 2,
-    "Gemma 3": 2, "Command-R": 3, "Mixtral, with a window": 2, "Qwen3-MoE": 2, "GPT-2": 2, "GPT-J": 2, "GPT-NeoX": 2,
+    "Gemma 3": 2, "SmolLM3": 4, "Command-R": 3, "Command-R7B": 3, "Mixtral, with a window": 2, "Qwen3-MoE": 2, "GPT-2": 2, "GPT-J": 2, "GPT-NeoX": 2,
     "OPT": 1, "MPT": 2, "BERT": 1, "RoBERTa": 1, "DistilBERT": 1, "MPNet": 1, "DeBERTa-v2": 1,
 }  # fmt: skip
 """How many places a layer offers where activation ranges can be folded into what makes them."""
@@ -245,9 +249,6 @@ def check_generating(made, artifact):
 
 
 REASONS = {
-    "GPT-NeoX": {"use_parallel_residual": False},
-    "OPT": {"do_layer_norm_before": False},
-    "GPT-2": {"scale_attn_by_inverse_layer_idx": True},
     "BLOOM": {"apply_residual_connection_post_layernorm": True},
     "MPT": {"attn_config": {"clip_qkv": 0.5}},
     "Qwen3-MoE": {"mlp_only_layers": [0]},
