@@ -161,7 +161,8 @@ def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family)
 
 FOLDS = {
     "Llama": 4, "Mistral, with a window": 4, "Qwen2": 4, "Qwen3": 4, "Phi-3, with a window": 2, "Gemma 2": 2,
-    "Gemma 3": 2, "SmolLM3": 4, "Command-R": 3, "Command-R7B": 3, "Mixtral, with a window": 2, "Qwen3-MoE": 2, "GPT-2": 2, "GPT-J": 2, "GPT-NeoX": 2,
+    "Gemma 3": 2, "SmolLM3": 4, "Command-R": 3, "Command-R7B": 3,
+    "Mixtral, with a window": 2, "Qwen3-MoE": 2, "GPT-2": 2, "GPT-J": 2, "GPT-NeoX": 2,
     "OPT": 1, "MPT": 2, "BERT": 1, "RoBERTa": 1, "DistilBERT": 1, "MPNet": 1, "DeBERTa-v2": 1,
 }  # fmt: skip
 """How many places a layer offers where activation ranges can be folded into what makes them."""
@@ -263,6 +264,28 @@ def test_a_setting_that_no_graph_is_known_of_is_refused(random_model, family):
     setting = next(iter(REASONS[family]))
     with pytest.raises(UsageError, match=f"ort-cpu: no graph of .* models with {setting}.* is known; --target hf"):
         settle(model, Pipeline.parse("int8"), find_target("ort-cpu").holds)
+
+
+TRACED = {
+    "GPT-NeoX": {"use_parallel_residual": False},
+    "OPT": {"do_layer_norm_before": False},
+    "GPT-2": {"scale_attn_by_inverse_layer_idx": True},
+}
+"""Settings that mobius doesn't read, of models that torch can trace."""
+
+
+@pytest.mark.parametrize("family", TRACED)
+def test_a_setting_that_no_built_graph_has_is_traced(random_model, tmp_path, family):
+    name, options = FAMILIES[family]
+    model = Model.open(str(random_model(name, **{**options, **TRACED[family]})))
+    target = find_target("ort-cpu")
+    assert settle(model, Pipeline.parse("int8"), target.holds)
+    if family == "GPT-2":  # one stands for all: a trace takes seconds
+        target.export(model, (), tmp_path, told := Silent())
+        setting = next(iter(TRACED[family]))
+        assert told.notices == [
+            f"no ONNX graph of gpt2 models with {setting}=True is known: the model is traced instead"
+        ]
 
 
 def page():
