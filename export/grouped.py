@@ -21,6 +21,9 @@ def fuse_operators(model: ir.Model) -> None:
     for rules in (skip_norm_rules(), skip_layer_norm_rules(), gelu_fusion_rules()):
         rewrite(model, pattern_rewrite_rules=rules)
     RemoveUnusedNodesPass()(model)
+    for value in list(model.graph.inputs):
+        if value.name == "position_ids" and not value.uses():
+            model.graph.inputs.remove(value)
     if any(node.domain == _CONTRIB for node in model.graph):
         model.opset_imports[_CONTRIB] = 1
 
@@ -42,13 +45,16 @@ def _group(graph: ir.Graph) -> None:
         if seen not in biases:
             hidden, shown = (constant(graph, np.array(number, np.float32)) for number in (_FAR, 0.0))
             biases[seen] = tape.op("Where", [seen, shown, hidden])
-        attributes = {
+        attributes: dict[str, int | float] = {
             "num_heads": node.attributes["q_num_heads"].as_int(),
             "kv_num_heads": node.attributes["kv_num_heads"].as_int(),
             "scale": node.attributes["scale"].as_float(),
             "softcap": node.attributes.get_float("softcap", 0.0),
         }
-        inputs = [q, k, v, *past, *lengths, None, None, None, biases[seen]]
+        q, k, *tables = _rotated_inside(q, k)
+        if tables[0] is not None:
+            attributes |= {"do_rotary": 1, "rotary_interleaved": 0}
+        inputs = [q, k, v, *past, *lengths, *tables, None, biases[seen]]
         made = tape.op_multi_out("GroupQueryAttention", inputs, attributes, domain=_CONTRIB, num_outputs=3)
         for old, new in zip(node.outputs, made, strict=True):
             new.shape, new.type, name = old.shape, old.type, old.name
@@ -56,6 +62,22 @@ def _group(graph: ir.Graph) -> None:
             old.name, new.name = f"{name}.ungrouped", name
         graph.insert_before(node, tape.nodes)
         graph.remove(node, safe=True)
+
+
+def _rotated_inside(q: ir.Value | None, k: ir.Value | None) -> list[ir.Value | None]:
+    """Queries and keys before their rotation, and the tables that attention may rotate by itself; None where it can't.
+
+    It counts padding as well, which moves all of a text's positions alike: rotations don't tell.
+    """
+    nodes = [value.producer() if value is not None else None for value in (q, k)]
+    first, second = nodes
+    if first is None or second is None or {first.op_type, second.op_type} != {"RotaryEmbedding"}:
+        return [q, k, None, None]
+    looked_up = [value.producer() if value is not None else None for value in first.inputs[1:3]]
+    tables = [node.inputs[0] for node in looked_up if node is not None and node.op_type == "Gather"]
+    if len(tables) < 2 or list(first.inputs[1:3]) != list(second.inputs[1:3]):
+        return [q, k, None, None]
+    return [first.inputs[0], second.inputs[0], *tables]
 
 
 def _lengths(tape: Tape, graph: ir.Graph, ids: ir.Value, mask: ir.Value) -> list[ir.Value]:

@@ -98,7 +98,9 @@ def _half(tape: Tape, node: ir.Node, table: ir.Value | None) -> ir.Value:
     assert table is not None and table.shape is not None and node.graph is not None
     size = int(table.shape[-1])  # type: ignore[arg-type]
     ends = [constant(node.graph, np.array([at])) for at in (0, size // 2, -1)]
-    return tape.op("Slice", [table, *ends])
+    half = tape.op("Slice", [table, *ends])
+    half.shape, half.type = ir.Shape([*table.shape[:-1], size // 2]), table.type
+    return half
 
 
 def _product(node: ir.Node) -> None:

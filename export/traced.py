@@ -19,7 +19,7 @@ from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnus
 from torch import nn
 from transformers import PreTrainedModel
 
-from compress.architecture import Architecture, quiet_transformers
+from compress.architecture import Architecture, longest_input, quiet_transformers
 from compress.errors import ExportError
 from compress.export.assembly import place, rename_weights, say_sizes, turn
 from compress.export.attending import Past, Probe, Probed, traced_attention
@@ -27,6 +27,7 @@ from compress.export.graph import Built
 from compress.export.grouped import fuse_operators
 from compress.export.parts import DOMAIN, Call, Layer, Shell, StandIn
 from compress.export.recognition import recognise
+from compress.export.tables import tabulate
 from compress.export.tracing import Input, trace
 from compress.families import FAMILIES
 from compress.layout import layer_list
@@ -93,6 +94,7 @@ class _Tracer:
         self.name_weights(shell.graph)
         shell.opset_imports.pop(DOMAIN, None)
         CommonSubexpressionEliminationPass()(shell)
+        tabulate(shell.graph, longest_input(self.built.config))
         RemoveUnusedNodesPass()(shell)
         say_sizes(shell.graph)
         return shell

@@ -149,9 +149,8 @@ def _before_activation(value: ir.Value | None) -> ir.Value | None:
 
 
 def _before_norm(value: ir.Value | None) -> ir.Value | None:
-    """What a value was before it was cut into heads, normed, put together again and turned; itself if it wasn't."""
-    turned = value.producer() if value is not None else None
-    value = before = turned.inputs[0] if turned is not None and turned.op_type == "RotaryEmbedding" else value
+    """What a value was before it was cut into heads, normed and put together again; itself if it wasn't."""
+    before = value
     for kind in ("Reshape", "RMSNormalization", "Reshape"):
         node = before.producer() if before is not None else None
         if node is None or node.op_type != kind:

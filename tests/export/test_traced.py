@@ -54,6 +54,7 @@ def test_fused_it_has_the_operators_of_a_built_one(deep):
     found = operators(model)
     assert found["GroupQueryAttention"] == LAYERS
     assert found["MatMul"] == 4 * LAYERS + 1  # q/k/v, o, gate/up, down; and the head
+    assert not found["RotaryEmbedding"]
     assert found["SkipSimplifiedLayerNormalization"] == 2 * LAYERS
     assert found["QuickGelu"] == LAYERS
 
