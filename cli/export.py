@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from compress.cli.console import Console
 from compress.cli.options import checkpoint_format, max_shard_size, merge, overwrite
 from compress.errors import UsageError
-from compress.export.target import find_target
+from compress.export.target import GraphSource, find_target
 from compress.pipeline import Pipeline
 from compress.rewriting import Merged, rewrite
 from compress.staging import staged
@@ -26,6 +27,11 @@ from compress.variant import Variant
     help="Where it goes.  [default: the target's directory in the variant's own, which is made again; beside the "
     "variant for another checkpoint of it, as int4-gptq beside int4]",
 )  # fmt: skip
+@click.option(
+    "--graph", type=click.Choice(get_args(GraphSource)),
+    help="Where the float graph comes from: built from a description of the architecture, or traced by torch.  "
+    "[default: auto, built where that is known and right]",
+)  # fmt: skip
 @checkpoint_format
 @max_shard_size
 @merge
@@ -34,6 +40,7 @@ def command(
     path: Path,
     target: str,
     out: Path | None,
+    graph: GraphSource | None,
     checkpoint_format: str | None,
     shard_bytes: int | None,
     merge: bool,
@@ -47,6 +54,8 @@ def command(
         raise UsageError("--max-shard-size is for checkpoints, which --target hf writes")
     if not runtime.folder or checkpoint_format is not None:
         runtime = runtime.with_format(checkpoint_format or variant.manifest.format)
+    if graph is not None:
+        runtime = runtime.with_graph(graph)
     weights = variant.manifest.weights
     runtime.check_weights(variant.built, {n: form.merged for n, form in weights.items()} if merge else weights)
     storage = Storage(runtime.format, shard_bytes or SHARD_BYTES, merge)

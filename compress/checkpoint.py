@@ -13,6 +13,8 @@ from compress.weight import Weight
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+    from compress.architecture import Architecture
+
 
 class Named(Protocol):
     """What a model is called by: its architecture, and the names of its tensors."""
@@ -59,6 +61,10 @@ class Checkpoint(Named, Protocol):
     @property
     def path(self) -> Path:
         """The directory, which also holds the tokenizer and ``config.json``."""
+
+    @property
+    def built(self) -> Architecture:
+        """The class that the config makes."""
 
     @property
     def parameters(self) -> int:

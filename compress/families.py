@@ -52,7 +52,9 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "gemma2": Family("Gemma2ForCausalLM"),
     "gemma3_text": Family("Gemma3ForCausalLM"),
+    "smollm3": Family("SmolLM3ForCausalLM", gains=_PRE_NORM),
     "cohere": Family("CohereForCausalLM", gains=(("input_layernorm", (*_QKV, *_GATE_UP)),)),
+    "cohere2": Family("Cohere2ForCausalLM", gains=(("input_layernorm", (*_QKV, *_GATE_UP)),)),
     "gpt2": Family("GPT2LMHeadModel", gains=(("ln_1", ("attn.c_attn",)), ("ln_2", ("mlp.c_fc",)))),
     "gptj": Family(
         "GPTJForCausalLM",

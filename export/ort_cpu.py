@@ -14,9 +14,8 @@ from compress.artifact import FOLDER, Artifact
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.export.companions import GRAPH, copy_tokenizer, describe
-from compress.export.corrections import lacking
 from compress.export.genai import write_genai_config
-from compress.export.graph import Built, build
+from compress.export.graph import Built
 from compress.export.halves import export_halves
 from compress.export.halves_graph import lacking_half
 from compress.export.kv_cache import fill_scales, float_cache
@@ -25,6 +24,7 @@ from compress.export.origin import Pieces
 from compress.export.parity import compare, compare_rounded, references, shaken
 from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
+from compress.export.source import lacking, proven
 from compress.export.target import Target
 from compress.progress import Progress, Silent
 from compress.weight import Dense, Factored, Masked, Quantized, Residual
@@ -39,20 +39,23 @@ class OrtCpu(Target):
 
     name = "ort-cpu"
     folder = FOLDER
+    graph = "auto"
     holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=_lacking)
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
-        """Build, fuse, lower, write and prove; the artifact loads from ``out``."""
+        """Build or trace, fuse, lower, write and prove; the artifact loads from ``out``."""
         if checkpoint.kind == "encoder-decoder":
             return export_halves(checkpoint, graph_passes, out, progress, self.name)
-        built = build(checkpoint.config, checkpoint.names, fused=bool(graph_passes))
-        model = built.model
-        for one in graph_passes:
-            one.rewrite(model)
-        describe(model, checkpoint, graph_passes, self.name)
-        lowered = _prove(built, checkpoint, out, progress)
+
+        def write(built: Built) -> tuple[ir.Model, Lowered]:
+            for one in graph_passes:
+                one.rewrite(built.model)
+            describe(built.model, checkpoint, graph_passes, self.name)
+            return built.model, _prove(built, checkpoint, out, progress)
+
+        model, lowered = proven(checkpoint, self.graph, bool(graph_passes), write, progress)
         copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind == "decoder":
             write_genai_config(model, checkpoint.config, checkpoint.path, out)

@@ -36,6 +36,10 @@ _MORE = 1.5
 """How many times the error that torch itself would make is allowed where that is larger than the above."""
 
 
+class DiffersError(ExportError):
+    """A float graph says something else than torch (exit 4)."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One run of a graph: what goes in besides the cache, and what torch says comes out.
@@ -147,14 +151,14 @@ _TALKS: Mapping[Kind, Callable[[PreTrainedModel, str, Tensor, Tensor], Talk]] = 
 
 
 def compare(graph: Path, talks: Sequence[Talk]) -> None:
-    """Raise an ExportError for the first output of a float graph that differs from torch's."""
+    """Raise a DiffersError for the first output of a float graph that differs from torch's."""
     session = _session(graph, rounding=False)
     for talk in talks:
         for step, outputs in _play(session, talk):
             for name, expected in step.expected.items():
                 difference, scale = _difference(outputs[name], expected, step.seen if name in _BY_TOKEN else None)
                 if not difference <= _TOLERANCE * max(1.0, scale):
-                    raise ExportError(
+                    raise DiffersError(
                         f"the exported graph differs from torch in {name} ({step.name}): by {difference:.3g} where "
                         f"values reach {scale:.3g}; nothing was written"
                     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import compress.export
 from compress.architecture import Architecture
@@ -20,6 +21,7 @@ from compress.manifest import StoredForm
 from compress.progress import Progress
 from compress.weight import Factored, Residual
 
+GraphSource = Literal["auto", "built", "traced"]
 _registry: dict[str, type[Target]] = {}
 
 
@@ -34,6 +36,8 @@ class Target(ABC):
     """what to do where a pass leaves a form that it can't hold"""
     format: Format = CompressedTensors()
     """of the variants that are made for it"""
+    graph: GraphSource | None = None
+    """where its graphs come from; None where it has none"""
     selective: bool = False
     """whether `check_weights` refuses some of the matrices of the forms that are held, so that they have to be known"""
 
@@ -71,6 +75,14 @@ class Target(ABC):
     def with_format(self, name: str) -> Self:
         """This target with variants in the format of that name; a UsageError where it isn't for it to choose."""
         raise UsageError(f"--format is for --target hf; {self.name} has one of its own")
+
+    def with_graph(self, source: GraphSource) -> Self:
+        """This target with graphs from there; a UsageError where it has none."""
+        if self.graph is None:
+            raise UsageError(f"--graph is for targets that have one, such as ort-cpu; {self.name} has none")
+        other = copy(self)
+        other.graph = source
+        return other
 
     @abstractmethod
     def export(

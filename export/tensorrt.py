@@ -17,14 +17,14 @@ from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.errors import UsageError
 from compress.export.companions import GRAPH, copy_tokenizer, describe
-from compress.export.corrections import lacking
-from compress.export.graph import Built, build
+from compress.export.graph import Built
 from compress.export.lower import Lowered, lower
 from compress.export.origin import Pieces
 from compress.export.parity import compare, compare_rounded, references, shaken
 from compress.export.qdq import Qdq, oddity
 from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
+from compress.export.source import lacking, proven
 from compress.export.spelling import spell_out
 from compress.export.strong_types import retype
 from compress.export.target import Target
@@ -48,6 +48,7 @@ class TensorRt(Target):
 
     name = "tensorrt"
     folder = "tensorrt"
+    graph = "auto"
     holds = Capability(
         name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({4, 8}), graphs=False, lacks=lacking
     )
@@ -67,12 +68,14 @@ class TensorRt(Target):
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Write the graph, prove its numbers on ort-cpu, check what TensorRT would refuse, and write ``build.sh``."""
-        built = build(checkpoint.config, checkpoint.names, fused=False)
-        model = built.model
-        spell_out(model)
-        model.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
-        describe(model, checkpoint, graph_passes, self.name)
-        lowered = _write(built, checkpoint, _computed_in(checkpoint), out, progress)
+
+        def write(built: Built) -> tuple[ir.Model, Lowered]:
+            spell_out(built.model)
+            built.model.opset_imports[""], built.model.ir_version = _OPSET, _IR_VERSION
+            describe(built.model, checkpoint, graph_passes, self.name)
+            return built.model, _write(built, checkpoint, _computed_in(checkpoint), out, progress)
+
+        model, lowered = proven(checkpoint, self.graph, False, write, progress)
         copy_tokenizer(checkpoint.path, out)
         sparse = _is_sparse(checkpoint)
         write_script(out, profiles(model, _room(checkpoint)), sparse)

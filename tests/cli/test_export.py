@@ -42,6 +42,16 @@ def test_a_run_writes_the_format_that_is_asked_for(made):
     assert json.loads((path / "compress.json").read_text())["format"] == "gptq"
 
 
+def test_where_a_graph_comes_from_is_for_targets_that_have_one(made, inside):
+    path = made(INT4, "--target", "hf")
+    done = inside("export", path, "--target", "hf", "--graph", "traced")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("--graph is for targets that have one, such as ort-cpu; hf has none")
+    done = inside("export", path, "--target", "ort-cpu", "--graph", "drawn")
+    assert done.returncode == 2
+    assert "'drawn' is not one of 'auto', 'built', 'traced'" in done.stderr
+
+
 def test_another_format_goes_beside_the_variant(made, inside):
     path = made(f"{INT4},fuse")
     done = inside("export", path, "--target", "hf", "--format", "awq")

@@ -15,19 +15,21 @@ REFUSED = {
         "ort-cpu",
         "prune: the config of a BloomForCausalLM can't say a narrower MLP; use what=blocks",
     ),
-    "DebertaV2Model": (
+    "MptForCausalLM": (
         "int8,fuse",
         "ort-cpu",
-        "ort-cpu: no graph of deberta-v2 models is known; --target hf needs none",
+        "ort-cpu: no graph of mpt models with attn_config.clip_qkv=0.5 is known; --target hf needs none",
     ),
 }
+OPTIONS = {"MptForCausalLM": {"attn_config": {"clip_qkv": 0.5}}}
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_family_cannot_do_is_refused_before_the_work(random_model, inside, tmp_path, name):
     pipeline, target, said = REFUSED[name]
     out = tmp_path / "out"
-    done = inside("run", random_model(name, **HEADS), "-p", pipeline, "--target", target, "--no-score", "-o", out)
+    path = random_model(name, **HEADS, **OPTIONS.get(name, {}))
+    done = inside("run", path, "-p", pipeline, "--target", target, "--no-score", "-o", out)
     assert done.returncode == 2
     assert done.stderr.replace("\n", " ").strip().endswith(said)
     assert not out.exists()

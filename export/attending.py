@@ -1,0 +1,144 @@
+"""How transformers' attention is traced: one ONNX ``Attention`` a layer, on its own cache.
+
+While a layer is traced its attention function is this one, and its cache hands new keys and values on alone: the
+operator appends them to the old ones itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
+from transformers.masking_utils import sdpa_mask
+
+_NAME = "compress_traced"
+
+
+class Past(DynamicCache):
+    """A cache of which only the length is known, ``length`` tokens; layers take theirs in `own`.
+
+    ``own`` are the old keys and values ``[b, heads, past, size]`` of the one layer that is traced, ``new`` what its
+    attention leaves: all of them.
+    """
+
+    def __init__(self, length: Any, own: tuple[Tensor, Tensor] | None = None) -> None:
+        super().__init__()
+        self.length = length
+        self.own = own
+        self.new: tuple[Tensor, Tensor] | None = None
+
+    def get_seq_length(self, layer_idx: int = 0) -> Any:
+        """Tokens that are in it."""
+        return self.length
+
+    def get_query_offset(self, layer_idx: int = 0) -> Any:
+        """The position of the first new token."""
+        return self.length
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[Any, int]:
+        """Keys there will be, and where they begin: nothing is forgotten, windows are the mask's affair."""
+        return self.length + query_length, 0
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The new ones alone."""
+        return key_states, value_states
+
+
+class Probe(Past):
+    """A cache that ends a run as soon as it is given keys and values, and keeps them."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.given: tuple[Tensor, Tensor] | None = None
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Note them; that is all."""
+        self.given = key_states, value_states
+        raise Probed
+
+
+class Probed(Exception):  # noqa: N818 -- it ends a run early and is no error
+    """A layer's keys and values have come by."""
+
+
+@contextmanager
+def traced_attention(model: PreTrainedModel, past: Past | None) -> Iterator[None]:
+    """Inside, a model's attention becomes an operator, and its masks are bool ``[b, 1, s, t]``.
+
+    Attention that isn't transformers' common one stays as the model spells it out.
+    """
+    config = model.config
+
+    def attend(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scaling: float | None = None,
+        softcap: float | None = None,
+        is_causal: bool | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, None]:
+        out, *cache = _operator(query, key, value, mask, None if past is None else past.own, scaling, softcap)
+        if cache and past is not None:
+            past.new = cache[0], cache[1]
+        return out, None
+
+    before = config._attn_implementation
+    AttentionInterface.register(_NAME, attend)
+    AttentionMaskInterface.register(_NAME, _mask)
+    config._attn_implementation = _NAME if model._supports_attention_backend else "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+        for interface in (AttentionInterface, AttentionMaskInterface):
+            interface._global_mapping.pop(_NAME, None)
+
+
+def _mask(*args: Any, **kwargs: Any) -> Tensor:
+    """The mask as a tensor, also where attention could do without."""
+    made = sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+    assert made is not None, "only what could do without a mask gets none"
+    return made
+
+
+def _operator(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    past: tuple[Tensor, Tensor] | None,
+    scaling: float | None,
+    softcap: float | None,
+) -> list[Tensor]:
+    """``Attention`` on ``[b, heads, s, size]``; its output ``[b, s, heads, size]``, and the keys and values by then."""
+    batch, heads, length, size = query.shape
+    shared, width = key.shape[1], value.shape[3]
+    attrs: dict[str, Any] = {
+        "q_num_heads": heads,
+        "kv_num_heads": shared,
+        "scale": float(size**-0.5 if scaling is None else scaling),
+    }
+    if softcap:
+        attrs["softcap"] = float(softcap)
+    flat = [each.transpose(1, 2).reshape(batch, each.shape[2], -1) for each in (query, key, value)]
+    inputs: list[Tensor | None] = [*flat, mask, *(past or ())]
+    shapes: list[list[Any]] = [[batch, length, heads * width]]
+    if past is not None:
+        total = past[0].shape[2] + key.shape[2]
+        shapes += [[batch, shared, total, size], [batch, shared, total, width]]
+    made = torch.onnx.ops.symbolic_multi_out(
+        "Attention", inputs, attrs, dtypes=[query.dtype] * len(shapes), shapes=shapes, version=23
+    )
+    out, *cache = made
+    return [out.reshape(batch, length, heads, width), *cache]

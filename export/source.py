@@ -1,0 +1,64 @@
+"""Where an export's graph comes from: *built* where that is known and right, else *traced*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import transformers
+from transformers import PretrainedConfig
+
+from compress.checkpoint import Checkpoint
+from compress.errors import ExportError
+from compress.export import corrections
+from compress.export.graph import Built, build
+from compress.export.parity import DiffersError
+from compress.export.target import GraphSource
+from compress.families import FAMILIES
+from compress.progress import Progress
+
+T = TypeVar("T")
+
+
+def lacking(config: PretrainedConfig) -> str | None:
+    """What no graph is known of, neither built nor traced, where that is this model."""
+    return corrections.lacking(config) if untraceable(config) else None
+
+
+def untraceable(config: PretrainedConfig) -> str | None:
+    """Why a model can't be traced, where it can't."""
+    family = FAMILIES[config.model_type]
+    if family.experts is not None:
+        return "which experts a token is sent to is decided as it runs"
+    if family.kind == "decoder" and not getattr(transformers, family.cls)._supports_attention_backend:
+        return "its attention isn't transformers' common one"
+    return None
+
+
+def proven(
+    checkpoint: Checkpoint, source: GraphSource | None, fused: bool, write: Callable[[Built], T], progress: Progress
+) -> T:
+    """What ``write`` makes of a checkpoint's graph, which it proves equal to torch.
+
+    Where nobody chose the ``source``, a graph that can't be built, or that ``write`` finds to differ, is traced
+    instead, and the user told. ``fused`` as in `build`. Raises ExportError for a model that has neither.
+    """
+    refused = untraceable(checkpoint.config)
+    if source == "built" or (source == "auto" and refused):
+        return write(build(checkpoint.config, checkpoint.names, fused))
+    if refused:
+        raise ExportError(f"no {checkpoint.config.model_type} model can be traced: {refused}; leave --graph out")
+    if source == "auto":
+        try:
+            built = build(checkpoint.config, checkpoint.names, fused)
+        except ExportError as error:
+            why = str(error).partition(";")[0]
+        else:
+            try:
+                return write(built)
+            except DiffersError as error:
+                why = str(error).partition(";")[0]
+        progress.notice(f"{why}: the model is traced instead")
+    from compress.export.traced import trace_graph  # here: torch's exporter takes a second to load
+
+    return write(trace_graph(checkpoint.built, checkpoint.names, fused))
