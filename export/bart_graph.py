@@ -71,5 +71,5 @@ def _sines(draft: Draft, config: PretrainedConfig, half: str, at: ir.Value) -> i
 
     if f"{half}.embed_positions.weight" in draft.shapes:
         return draft.rows(f"{half}.embed_positions", at)
-    table = MarianSinusoidalPositionalEmbedding(config.max_position_embeddings, config.d_model).create_weight()  # type: ignore[no-untyped-call]
+    table = MarianSinusoidalPositionalEmbedding(config.max_position_embeddings, config.d_model).create_weight()
     return draft.op("Gather", draft.constant(table.numpy()), at, axis=0)

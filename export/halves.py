@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import onnx_ir as ir
@@ -16,9 +16,9 @@ from compress.checkpoint import Checkpoint
 from compress.contract import GraphPass
 from compress.export.companions import copy_tokenizer, describe
 from compress.export.halves_graph import DECODER, build_halves
-from compress.export.halves_parity import said_by, shaken_halves
+from compress.export.halves_parity import Talks, said_by, shaken_halves
 from compress.export.lower import Floats, Lowered, Weights, lower
-from compress.export.parity import compare, compare_rounded
+from compress.export.parity import Talk, compare, compare_rounded
 from compress.export.sample import sample
 from compress.export.sidecar import Sidecar
 from compress.halves import CROSS, start_token
@@ -77,8 +77,12 @@ def _prove(models: Mapping[str, ir.Model], checkpoint: Checkpoint, out: Path, pr
             compare((Path(scratch) if dynamic else out) / file, said[file])
     for file, each in zip(models, lowered, strict=True):
         if each.rounding != "never":
-            compare_rounded(out / file, said[file][0], lambda file=file: shaken()[file][0], {})
+            compare_rounded(out / file, said[file][0], partial(_first, shaken, file), {})
     return lowered
+
+
+def _first(talks: Callable[[], Talks], file: str) -> Talk:
+    return talks()[file][0]
 
 
 def _write(models: Mapping[str, ir.Model], weights: Weights, out: Path, progress: Progress) -> list[Lowered]:
