@@ -7,6 +7,7 @@ graphs are: lowering takes it from there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,10 @@ class Draft:
         self.outputs.append(value)
 
     def constant(self, array: NDArray[Any]) -> ir.Value:
-        """A constant; equal ones once."""
-        name = f"constant.{array.dtype}.{array.shape}.{array.tobytes().hex()}" if array.size < 4 else ""
-        if not name or name not in self._initializers:
-            name = name or f"constant.{len(self._initializers)}"
+        """A constant, named after what it holds: equal ones are one, in whichever graph beside a sidecar."""
+        said = f"{array.dtype}{array.shape}".encode() + array.tobytes()
+        name = f"constant.{sha256(said).hexdigest()[:16]}"
+        if name not in self._initializers:
             tensor = ir.tensor(array, name=name)
             known = ir.TensorType(tensor.dtype)
             self._initializers[name] = ir.Value(name=name, type=known, shape=ir.Shape(array.shape), const_value=tensor)

@@ -81,8 +81,8 @@ def _prove(models: Mapping[str, ir.Model], checkpoint: Checkpoint, out: Path, pr
     return lowered
 
 
-def _first(said: Callable[[], Talks], file: str) -> Talk:
-    return said()[file][0]
+def _first(talks: Callable[[], Talks], file: str) -> Talk:
+    return talks()[file][0]
 
 
 def _write(models: Mapping[str, ir.Model], weights: Weights, out: Path, progress: Progress) -> list[Lowered]:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from transformers import PretrainedConfig
 
-from compress.export.draft import Cache, Draft, Shape
+from compress.export.draft import Cache, Draft
 
 _SIDES = ("decoder", "encoder")
 _PARTS = ("key", "value")
@@ -53,8 +53,7 @@ class Memory:
         for i, sides in enumerate(self.present):
             for side, values in sides.items():
                 for part, value in zip(_PARTS, values, strict=True):
-                    shape: Shape = ["batch_size", self.heads, f"present_{side}_sequence_length", self.size]
-                    self.draft.output(f"present.{i}.{side}.{part}", value, shape)
+                    self.draft.output(f"present.{i}.{side}.{part}", value, self._shape("present", side))
 
     def _by_head(self, x: ir.Value) -> ir.Value:
         """``[b, s, heads * size]`` as ``[b, heads, s, size]``."""
@@ -62,9 +61,12 @@ class Memory:
         return self.draft.op("Transpose", parts, perm=[0, 2, 1, 3])
 
     def _input(self, i: int, side: str) -> Cache:
-        shape: Shape = ["batch_size", self.heads, f"past_{side}_sequence_length", self.size]
+        shape = self._shape("past", side)
         keys, values = (self.draft.input(f"past_key_values.{i}.{side}.{part}", shape) for part in _PARTS)
         return keys, values
+
+    def _shape(self, when: str, side: str) -> list[int | str]:
+        return ["batch_size", self.heads, f"{when}_{side}_sequence_length", self.size]
 
 
 def decoder_layers(config: PretrainedConfig) -> int:
