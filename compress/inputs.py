@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -17,7 +16,7 @@ from compress.filling import local_tensors
 from compress.layout import linears
 from compress.machine import release_memory
 from compress.precision import waiting
-from compress.replay import Call, LayerRun, hidden
+from compress.replay import Calls, LayerRun, hidden
 from compress.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Tally
 
 
@@ -68,7 +67,7 @@ class LayerInputs(BlockInputs):
 
     ``states`` are the hidden states ``[windows, length, width]`` that the compressed prefix hands it, batch by batch;
     ``originals`` those of the original model, or None where nobody asks.
-    ``calls`` gives the rest of a call by the number of windows in a batch.
+    ``calls`` gives the rest of a call.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class LayerInputs(BlockInputs):
         block: Block,
         states: list[Tensor],
         originals: list[Tensor] | None,
-        calls: Mapping[int, Call],
+        calls: Calls,
     ) -> None:
         self.layer = layer
         self.block = block
@@ -89,11 +88,11 @@ class LayerInputs(BlockInputs):
         self._routed = routed(layer, block.name)
         self._importance: dict[int, Tensor] = {}
         self._ahead: dict[int, Tensor] = {}
-        self._run = LayerRun(layer, block, states, self.call)
+        self._run = LayerRun(layer, block, states, calls)
         self._reference: LayerRun | None = None
         if originals is not None:
             held = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
-            self._reference = LayerRun(copy.deepcopy(layer), held, originals, partial(self.call, original=True))
+            self._reference = LayerRun(copy.deepcopy(layer), held, originals, calls, original=True)
 
     @property
     def original(self) -> Block | None:
@@ -134,7 +133,7 @@ class LayerInputs(BlockInputs):
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
         local = local_tensors(self.layer, self.block, parameters)
-        args, kwargs = self.call(batch)
+        args, kwargs = self.calls.call(batch, original=False)
         return hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
 
     def refresh(self) -> None:
@@ -199,10 +198,6 @@ class LayerInputs(BlockInputs):
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
         alone = (name,) in self.stages() and name not in self._routed
         return alone and self._outputs[name] == self.states[0].shape[-1]
-
-    def call(self, batch: int, original: bool = False) -> Call:
-        """What the layer, or the original's, is called with beside the hidden states of a batch."""
-        return self.calls[len(self.states[batch])]
 
 
 def token_error(output: Tensor, exact: Tensor) -> Tensor:

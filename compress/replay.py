@@ -8,8 +8,9 @@ are larger than the hidden states, and read faster than computed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,18 @@ from compress.precision import fast_products
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """What a layer is called with besides its hidden states: masks, positions."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What a layer is called with besides each batch of hidden ``states``: ``known`` by the number of windows in it."""
+
+    known: Mapping[int, Call]
+    states: Sequence[Tensor]
+
+    def call(self, batch: int, original: bool) -> Call:
+        """That of a batch, or of the same batch of the original's."""
+        return self.known[len(self.states[batch])]
 
 
 class Spool:
@@ -65,14 +78,17 @@ class Part(NamedTuple):
 class LayerRun:
     """A layer with a block's weights, run no further than is needed on the hidden states ``[windows, length, width]``.
 
-    ``call`` gives the rest of a batch's call.
+    ``calls`` gives the rest of a call; ``original``: this is the original's layer.
     """
 
-    def __init__(self, layer: nn.Module, block: Block, states: list[Tensor], call: Callable[[int], Call]) -> None:
+    def __init__(
+        self, layer: nn.Module, block: Block, states: list[Tensor], calls: Calls, original: bool = False
+    ) -> None:
         self.layer = layer
         self.block = block
         self.states = states
-        self._call = call
+        self._calls = calls
+        self._original = original
         self._linears = linears(layer, block.name)
         self._stages: list[tuple[str, ...]] = []
         self._parts: dict[str, Part] = {}
@@ -148,7 +164,7 @@ class LayerRun:
             for name in wanted:
                 handle = self._linears[name].register_forward_pre_hook(keep(name))
                 stack.callback(handle.remove)
-            args, kwargs = self._call(batch)
+            args, kwargs = self._calls.call(batch, self._original)
             try:
                 return seen, hidden(self.layer(self.states[batch].float(), *args, **kwargs)).float()
             except _SeenEnough:

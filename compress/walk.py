@@ -22,10 +22,10 @@ from compress.machine import release_memory
 from compress.model import Model
 from compress.precision import waiting
 from compress.progress import Progress
-from compress.replay import Call
+from compress.replay import Call, Calls
 from compress.weight import Weight
 
-Calls = list[dict[int, Call]]
+Known = list[dict[int, Call]]
 """What each layer is called with besides its hidden states, by the number of windows in a batch."""
 
 BATCH = 2
@@ -57,7 +57,7 @@ def walk_blocks(
     yield embedding, BlockInputs()
     states: list[Tensor] = []
     before: list[Tensor] | None = None
-    calls: Calls = []
+    calls: Known = []
     if tokens is not None:
         if originals:
             before, _ = _layer_inputs(module, path, tokens, _state(model, outside, first))
@@ -72,7 +72,7 @@ def walk_blocks(
             yield block, BlockInputs()
         else:
             compute_buffers(module, layers[i])
-            inputs = LayerInputs(layers[i], block, states, before, calls[i])
+            inputs = LayerInputs(layers[i], block, states, before, Calls(calls[i], states))
             yield block, inputs
             inputs.advance()
             layers[i].to("meta")
@@ -124,7 +124,7 @@ class _Recorder(nn.Module):
 
 def _layer_inputs(
     module: PreTrainedModel, path: str, tokens: Tensor, state: Mapping[str, Tensor]
-) -> tuple[list[Tensor], Calls]:
+) -> tuple[list[Tensor], Known]:
     """The first layer's inputs, batch by batch, and what the layers are called with besides."""
     materialise(module, state)
     parent = module.get_submodule(path.rpartition(".")[0])
@@ -134,7 +134,7 @@ def _layer_inputs(
     pairs = FAMILIES[module.config.model_type].pairs
     setattr(parent, attribute, nn.ModuleList(_Recorder(recorded, pairs) for _ in layers))
     states: list[Tensor] = []
-    calls: Calls = [{} for _ in layers]
+    calls: Known = [{} for _ in layers]
     try:
         for batch in tokens.split(BATCH):
             recorded.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ from compress.machine import release_memory
 from compress.model import Model
 from compress.precision import waiting
 from compress.progress import Progress
-from compress.replay import Call
-from compress.walk import BATCH, Calls, layer_block, outer_block
+from compress.replay import Call, Calls
+from compress.walk import BATCH, Known, layer_block, outer_block
 
 _MEMORY = object()
 """Stands in a decoder layer's call for what the encoder made of the batch."""
@@ -85,19 +86,21 @@ def walk_halves(
     yield Block("rest", "rest", {}, {name: model.tensor(name) for name in outside if name not in outer}), BlockInputs()
 
 
-class CrossInputs(LayerInputs):
-    """The inputs of a decoder's layer: ``memories`` are what the encoder made of each batch, and the original encoder.
+@dataclass(frozen=True)
+class CrossCalls(Calls):
+    """Those of a decoder's layer: ``memories`` are what the encoder made of each batch, and the original encoder."""
 
-    Their place in ``calls`` is marked.
-    """
+    memories: tuple[Sequence[Tensor], Sequence[Tensor]]
 
-    memories: tuple[Sequence[Tensor], Sequence[Tensor]] = ((), ())
-
-    def call(self, batch: int, original: bool = False) -> Call:
-        """With what the encoder made of that very batch; the original's with what the original encoder did."""
+    def call(self, batch: int, original: bool) -> Call:
+        """With what the encoder made of that very batch where that is marked; the original's with the original's."""
         args, kwargs = super().call(batch, original)
         memory = self.memories[original][batch].float()
         return tuple(memory if each is _MEMORY else each for each in args), kwargs
+
+
+class CrossInputs(LayerInputs):
+    """The inputs of a decoder's layer."""
 
     def writes_residual(self, name: str) -> bool:
         """As of any layer; but the queries of cross-attention are added to nothing."""
@@ -133,10 +136,9 @@ class _Flow:
         states, calls = self.states[half], self.calls[half][i]
         before = original.states[half] if original is not None else None
         if half == 0:
-            return LayerInputs(layer, block, states, before, calls)
-        inputs = CrossInputs(layer, block, states, before, calls)
-        inputs.memories = self.memories, original.memories if original is not None else []
-        return inputs
+            return LayerInputs(layer, block, states, before, Calls(calls, states))
+        memories = self.memories, original.memories if original is not None else []
+        return CrossInputs(layer, block, states, before, CrossCalls(calls, states, memories))
 
     def bias(self, half: int, first: nn.Module) -> None:
         """Call a stack's other layers with the biases that its first one makes, where the family's does."""
@@ -182,7 +184,7 @@ class _Recording:
     def __init__(self, module: PreTrainedModel, stack: Layers) -> None:
         self.layers = [_Layer(module) for _ in stack[1]]
         self.states: list[Tensor] = []
-        self.calls: Calls = [{} for _ in self.layers]
+        self.calls: Known = [{} for _ in self.layers]
 
     def keep(self, read: Tensor | None) -> None:
         """Take in the batch that was run last, ``read`` being what the decoder read of the encoder's."""
