@@ -169,7 +169,7 @@ def path_of(random_model):
         name, options = FAMILIES[family]
         path = random_model(name, **options)
         if family == OWN_HEAD:  # the class ties it, until a checkpoint has one
-            module = loaded(path, "encoder-decoder")
+            module = transformers.AutoModelForSeq2SeqLM.from_pretrained(path)
             module.lm_head.weight = torch.nn.Parameter(torch.randn_like(module.lm_head.weight) / 10)
             module.save_pretrained(path)
         return path
