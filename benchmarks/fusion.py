@@ -9,9 +9,13 @@ from compress.benchmarks.comparison import setting
 from compress.benchmarks.effects import effects, times_shown
 from compress.benchmarks.scorecard import Measure, Scorecard
 
+_WRITING = {"prefill_tps": "prefill", "decode_tps": "decoding"}
+_READING = {"sentences_ps": "sentences"}
 PACES: dict[Kind, dict[str, str]] = {
-    "decoder": {"prefill_tps": "prefill", "decode_tps": "decoding"},
-    "encoder": {"sentences_ps": "sentences"},
+    "decoder": _WRITING,
+    "encoder-decoder": _WRITING,
+    "encoder": _READING,
+    "classifier": _READING,
 }
 """What is compared, and how it is called; more is better."""
 

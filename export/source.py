@@ -28,6 +28,8 @@ def lacking(config: PretrainedConfig) -> str | None:
 def untraceable(config: PretrainedConfig) -> str | None:
     """Why a model can't be traced, where it can't."""
     family = FAMILIES[config.model_type]
+    if family.kind == "encoder-decoder":
+        return "it is two graphs"
     if family.experts is not None:
         return "which experts a token is sent to is decided as it runs"
     if family.kind == "decoder" and not getattr(transformers, family.cls)._supports_attention_backend:

@@ -33,10 +33,10 @@ class Fuse(GraphPass):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
-        if model.kind != "decoder" and self.kv != "float":
-            raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")
         if model.kind == "encoder-decoder" and self.kv != "float":
             raise UsageError(f"fuse: an encoder-decoder's cache is float; leave out kv={self.kv}")
+        if model.kind != "decoder" and self.kv != "float":
+            raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")
         size = head_size(model.config)
         if model.kind == "decoder" and size % _HEAD_MULTIPLE:
             raise UsageError(

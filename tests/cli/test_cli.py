@@ -184,7 +184,7 @@ def test_passes_lists_every_option(inside):
         (["/nowhere/at/all", "-p", "int8"], 3, "/nowhere/at/all"),
         (["export", "MODEL"], 3, "is not a variant"),
         (["scroe", "out"], 2, "Did you mean the command 'score'?"),
-        (["run"], 2, "MODEL"),
+        (["run"], 2, "Missing argument"),
         (["generate", "EMPTY", "hello"], 3, "can't write"),
         (["generate", "EMPTY", "hello", "--top-p", "0"], 2, "--top-p"),
         (["score", "MODEL"], 3, "is not a variant"),
