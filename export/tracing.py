@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
+from onnx_ir.tensor_adapters import from_torch_dtype
 from onnxscript import optimizer
 from torch import Tensor, nn
 
@@ -71,13 +72,14 @@ def trace(
     except ExportError:
         raise
     except Exception as error:  # a module's own code may raise anything, and torch's exporter has classes of its own
-        raise ExportError(f"torch can't trace {what}: {first_line(error.__cause__ or error)}") from error
+        raise ExportError(f"torch can't trace {what}: {first_line(cause if isinstance(cause := error.__cause__, Exception) else error)}") from error
     assert program is not None
     model = program.model
     weights = module.state_dict()
     for name, value in model.graph.initializers.items():
         if name in weights:
-            value.shape, value.type = ir.Shape(weights[name].shape), ir.TensorType(value.dtype)
+            value.shape = ir.Shape(weights[name].shape)
+            value.type = ir.TensorType(from_torch_dtype(weights[name].dtype))
             value.const_value = None
     with _quiet():
         optimizer.optimize(model)
