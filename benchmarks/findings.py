@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from compress.artifact import Kind
 from compress.benchmarks.comparison import setting
 from compress.benchmarks.effects import effects
 from compress.benchmarks.fusion import PACES
@@ -37,7 +38,7 @@ def findings(card: Scorecard) -> list[str]:
         if row.unchanged:
             lines.append(f"{row.name} changed nothing: it is byte for byte the float export")
             continue
-        worse = _slower(row, base) + _larger(row, base) + _slower_at(at, row, base)
+        worse = _slower(row, base) + _larger(row, base) + _slower_at(at, card.kind, row, base)
         lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
     return lines + _no_help(card)
 
@@ -91,10 +92,10 @@ def _slower_pace(row: Row, base: Row, key: str) -> float | None:
     return change.value if metric(key).better == "higher" else 1 / change.value
 
 
-def _slower_at(cards: Mapping[str, Scorecard], row: Row, base: Row) -> list[str]:
+def _slower_at(cards: Mapping[str, Scorecard], kind: Kind, row: Row, base: Row) -> list[str]:
     """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
     lines = []
-    for key, what in (pace for paces in PACES.values() for pace in paces.items()):
+    for key, what in PACES[kind].items():
         found = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
         slower = {at: pace for at, pace in found.items() if pace is not None}
         if slower:

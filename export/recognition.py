@@ -107,10 +107,10 @@ def _product(node: ir.Node) -> None:
     """A Gemm with a transposed weight as MatMul and Add, which is what lowering looks for."""
     a, b, *bias = node.inputs
     plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-    if not plain or node.attributes.get_int("transA", False) or a is None or b is None:
+    if not plain or node.attributes.get_int("transA") or a is None or b is None:
         return
     tape = Tape()
-    if node.attributes.get_int("transB", False):
+    if node.attributes.get_int("transB"):
         b = tape.op("Transpose", [b], {"perm": [1, 0]})
     out = tape.op("MatMul", [a, b])
     added = [value for value in bias if value is not None]

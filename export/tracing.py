@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
+from onnx_ir.tensor_adapters import from_torch_dtype
 from onnxscript import optimizer
 from torch import Tensor, nn
 
@@ -77,8 +78,8 @@ def trace(
     weights = module.state_dict()
     for name, value in model.graph.initializers.items():
         if name in weights:
-            assert value.dtype is not None, "a weight has a type"
-            value.shape, value.type = ir.Shape(weights[name].shape), ir.TensorType(value.dtype)
+            value.shape = ir.Shape(weights[name].shape)
+            value.type = ir.TensorType(from_torch_dtype(weights[name].dtype))
             value.const_value = None
     with _quiet():
         optimizer.optimize(model)
