@@ -80,6 +80,6 @@ def test_a_config_that_is_none_is_refused(tmp_path):
 
 
 def test_a_base_model_has_no_head(tmp_path):
-    config = transformers.T5Config(d_model=64, num_layers=2, num_decoder_layers=2, vocab_size=100)
+    config = transformers.MT5Config(d_model=64, num_layers=2, num_decoder_layers=2, vocab_size=100)
     config.save_pretrained(tmp_path)
     assert Sketch.read(tmp_path).kind == "encoder"
