@@ -20,17 +20,14 @@ def stacks(module: PreTrainedModel) -> tuple[Layers, ...]:
     """A model's repeated layers: one list, or an encoder's and after it a decoder's."""
     if not module.config.is_encoder_decoder:
         return (layer_list(module),)
-    halves = (module.get_encoder(), module.get_decoder())
     names = {id(child): name for name, child in module.named_modules()}
     found = [
         (f"{names[id(half)]}.{name}", child)
-        for half in halves
+        for half in (module.get_encoder(), module.get_decoder())
         for name, child in half.named_children()
         if isinstance(child, nn.ModuleList)
     ]
-    if len(found) != len(halves):
-        raise ModelError(f"{type(module).__name__}: found no list of layers in its encoder or its decoder")
-    return tuple(found)
+    return tuple(found) if len(found) == 2 else (layer_list(module),)
 
 
 def layer_list(module: PreTrainedModel) -> Layers:

@@ -49,7 +49,7 @@ LABELS = {"num_labels": 3}
 T5 = {"d_model": 128, "d_ff": 192, "d_kv": 64, "num_heads": 2, "num_layers": 2, "relative_attention_max_distance": 32}
 BART = {
     "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 192, "decoder_ffn_dim": 192,
-    "encoder_layers": 1, "decoder_layers": 2, "d_model": 128, "max_position_embeddings": 128, "init_std": 0.1,
+    "encoder_layers": 1, "decoder_layers": 1, "d_model": 128, "max_position_embeddings": 128, "init_std": 0.1,
     "scale_embedding": True, "decoder_start_token_id": 1, "forced_eos_token_id": None,
 }  # fmt: skip
 FAMILIES = {
