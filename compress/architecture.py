@@ -269,7 +269,7 @@ def quiet_transformers() -> Iterator[None]:
             settings.enable_progress_bar()
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: Exception) -> str:
     """What an error of another library says, cut to one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -72,7 +72,8 @@ def trace(
     except ExportError:
         raise
     except Exception as error:  # a module's own code may raise anything, and torch's exporter has classes of its own
-        raise ExportError(f"torch can't trace {what}: {first_line(error.__cause__ or error)}") from error
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ExportError(f"torch can't trace {what}: {first_line(cause)}") from error
     assert program is not None
     model = program.model
     weights = module.state_dict()
