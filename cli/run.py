@@ -135,7 +135,9 @@ def command(
         for pipeline in settled if runtime.selective else ():
             _check_weights(model, pipeline, runtime, merge)
         needed = max(pipeline.needs() for pipeline in settled)
-    texts = Texts(model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, tasks)
+    texts = Texts(
+        model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, tasks
+    )
     texts.check(scoring=not no_score)
     check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
     check_tasks([each.figure for each in required], texts.tasks.better if texts.tasks else ())

@@ -84,7 +84,9 @@ def command(
     check_kind([each.figure for each in required], original.kind)
     besides = more.settings(original)
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
-    texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels, specs=tasks)
+    texts = Texts(
+        original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels, specs=tasks
+    )
     check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
     check_tasks([each.figure for each in required], texts.tasks.better if texts.tasks else ())
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:

@@ -19,7 +19,8 @@ from compress.export.target import find_target
 from compress.model import Model
 from compress.progress import Silent
 
-WORDS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor".split()
+TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor"
+WORDS = TEXT.split()
 CHOICE = """
 task: choice
 dataset_path: json
