@@ -40,8 +40,8 @@ def score(
     """Measure the contenders in one interleaved run.
 
     The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
-    tokens (all, by default); prompts for the speed are cut from them. ``labelled`` text and ``tasks`` are measured besides.
-    Raises RunError when a contender can't be run.
+    tokens (all, by default); prompts for the speed are cut from them. ``labelled`` text and ``tasks`` are measured
+    besides. Raises RunError when a contender can't be run.
     """
     settings, progress = settings or Settings(), progress or Silent()
     windows: Ids = np.asarray(ids, dtype=np.int64)

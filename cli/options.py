@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from compress.benchmarks.tasks import split_specs
-
 
 def _parse_size(context: click.Context, option: click.Parameter, size: str | None) -> int | None:
     """Bytes, as transformers reads a size."""
@@ -38,7 +36,11 @@ labels_file = click.option(
 
 
 def _specs(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return () if text is None else split_specs(text)
+    if text is None:
+        return ()
+    from compress.benchmarks.tasks import split_specs  # here: `--help` shouldn't wait for torch
+
+    return split_specs(text)
 
 
 tasks = click.option(
