@@ -41,6 +41,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         self.tokenizer = model.tokenizer()
         self._worker = worker
         self._progress = progress
+        self._terminal = sys.stderr  # while it answers: lm-eval around it is kept quiet
         self._longest = longest_input(model.config)
         spoken = (model.path / "generation_config.json").exists()
         settings = GenerationConfig.from_pretrained(model.path) if spoken else model.config
@@ -95,16 +96,18 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
             window = (context + continuation)[-(self._longest + 1) : -1]
             same.setdefault(tuple(window), []).append(i)
         found = [(0.0, False)] * len(requests)
-        for window, which in self._track(same.items(), len(same)):
-            targets = [requests[i][2] for i in which]
-            answers = self._worker.ask("likelihoods", ids=window, targets=targets)
-            for i, value, greedy in zip(which, answers["values"], answers["greedy"], strict=True):
-                found[i] = (value, greedy)
+        with contextlib.redirect_stderr(self._terminal):
+            for window, which in self._track(same.items(), len(same)):
+                targets = [requests[i][2] for i in which]
+                answers = self._worker.ask("likelihoods", ids=window, targets=targets)
+                for i, value, greedy in zip(which, answers["values"], answers["greedy"], strict=True):
+                    found[i] = (value, greedy)
         return found
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
         """What greedy decoding writes until a stop string, the end of the text, or as many tokens as are allowed."""
-        return [self._written(*request.args) for request in self._track(requests, len(requests))]
+        with contextlib.redirect_stderr(self._terminal):
+            return [self._written(*request.args) for request in self._track(requests, len(requests))]
 
     def _written(self, context: str, options: dict[str, Any]) -> str:
         asked = normalize_gen_kwargs(options, WRITTEN)
@@ -122,8 +125,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         return text
 
     def _track(self, items: Iterable[T], total: int) -> Iterator[T]:
-        with contextlib.redirect_stderr(sys.__stderr__):  # lm-eval around it is kept quiet
-            yield from self._progress.track(items, f"tasks of {self._worker.contender.name}", total, "requests")
+        return self._progress.track(items, f"tasks of {self._worker.contender.name}", total, "requests")
 
 
 def measure_tasks(workers: Sequence[Worker], tasks: Tasks, progress: Progress) -> list[Measures]:

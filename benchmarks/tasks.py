@@ -42,7 +42,8 @@ class Tasks:
     better: dict[str, Direction]
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} ({len(task.eval_docs)} documents)" for name, task in self.loaded["tasks"].items())
+        counts = [sum(len(task.eval_docs) for task in _leaves(self.loaded, name)) for name in self.shown]
+        return ", ".join(f"{name} ({count} documents)" for name, count in zip(self.shown, counts, strict=True))
 
     def digest(self) -> bytes:
         """Over every task's documents and what is made of them, so that two runs on the same ones are known."""
@@ -150,12 +151,17 @@ def _check(name: str, task: Any, model: Model) -> None:
         )
 
 
+def _leaves(loaded: dict[str, Any], name: str) -> list[Any]:
+    """The task of that name, or those of the group."""
+    found: list[Any] = loaded["groups"][name].get_all_tasks() if name in loaded["groups"] else [loaded["tasks"][name]]
+    return found
+
+
 def _directions(loaded: dict[str, Any], shown: Sequence[str]) -> Iterator[tuple[str, Direction]]:
     for name in shown:
         group = loaded["groups"].get(name)
-        leaves = [loaded["tasks"][name]] if group is None else group.get_all_tasks()
         wanted = None if group is None else {each.metric for each in group.aggregate_metric_list}
-        for task in leaves:
+        for task in _leaves(loaded, name):
             for metric, higher in task.higher_is_better().items():
                 for each in task._filters if wanted is None or metric in wanted else ():
                     yield figure(name, metric, each.name), "lower" if higher is False else "higher"
