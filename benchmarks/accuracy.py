@@ -16,6 +16,7 @@ from compress.benchmarks.labelled import Labelled
 from compress.benchmarks.labelled_accuracy import measure_labelled
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Measure
+from compress.benchmarks.tasks import Tasks
 from compress.benchmarks.windows import exponential, mean, quantile
 from compress.progress import Progress
 
@@ -32,11 +33,12 @@ def measure_accuracy(
     progress: Progress,
     labelled: Labelled | None = None,
     seed: int = 0,
+    tasks: Tasks | None = None,
 ) -> list[Measures]:
     """Accuracy of every contender, in their order, on windows ``[n, s]``; the first is the original.
 
     The original's outputs of one window at a time lie in a temporary file that the others map, so that neither disk
-    nor memory grows with the windows. ``labelled`` text is measured as well.
+    nor memory grows with the windows. ``labelled`` text and ``tasks`` are measured as well.
     """
     kind = contenders[0].kind
     with ExitStack() as stack:
@@ -51,6 +53,10 @@ def measure_accuracy(
             for found, each in zip(scores, _window(workers, kind, *batch, folder / "reference.npy"), strict=True):
                 found.append(each)
         judged = [{} for _ in workers] if labelled is None else measure_labelled(workers, labelled, seed, progress)
+        if tasks is not None:
+            from compress.benchmarks.task_model import measure_tasks  # here: lm-eval may not be installed
+
+            judged = [a | b for a, b in zip(judged, measure_tasks(workers, tasks, progress), strict=True)]
     summary = _SUMMARIES[kind]
     return [summary(found, scores[0]) | more for found, more in zip(scores, judged, strict=True)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from compress.benchmarks.metric_table import Metric, metrics
+from compress.benchmarks.metric_table import Metric, metrics, metrics_of
 from compress.benchmarks.scorecard import Row, Scorecard, ratio
 
 _ABREAST = 4
@@ -20,7 +20,7 @@ def table(card: Scorecard, names: Sequence[str] | None = None) -> tuple[list[str
     chosen = [row for row in card.rows if names is None or row.name in names]
     lines = [
         [metric.heading, *(_cell(card, row, metric) for row in chosen)]
-        for metric in metrics(card.kind)
+        for metric in metrics_of(card)
         if any(metric.key in row.measures for row in chosen)
     ]
     return [legend(card), *(row.name for row in chosen)], lines

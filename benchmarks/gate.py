@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compress.benchmarks.interval import interval, mean_interval
-from compress.benchmarks.metric_table import metrics
+from compress.benchmarks.metric_table import metrics_of, task_metric
 from compress.benchmarks.requirement import Figure, Requirement, Tolerance, check_kind
 from compress.benchmarks.scorecard import Measure, Row, Scorecard
 from compress.errors import UsageError, unknown
@@ -70,6 +70,7 @@ def compare(
     Where both were evaluated on the same text, accuracy is compared window by window. Raises UsageError where the cards
     have nothing to compare.
     """
+    tolerances = [_directed(each, card) for each in tolerances]
     before = {row.name for row in _variants(last)}
     rows = [row for row in _variants(card, names) if row.name in before]
     if card.kind != last.kind or not rows:
@@ -109,7 +110,7 @@ def _check(figures: Sequence[Figure], card: Scorecard, rows: Sequence[Row]) -> N
     check_kind(figures, card.kind)
     for figure in figures:
         if all(figure.of(card.row(row.name), card.original) is None for row in rows):
-            known = [each.key for each in metrics(card.kind) if each.key in rows[0].measures]
+            known = [each.key for each in metrics_of(card) if each.key in rows[0].measures]
             raise UsageError(f"no variant of {card.model} has {figure.name}; measured were {', '.join(known)}")
 
 
@@ -133,6 +134,14 @@ def _by_how_much(gap: _Shortfall, outcome: Outcome, bound: float) -> str:
     if outcome == "failed":
         return f"missed by {distance}"
     return f"{'missed' if gap.value > 0 else 'met'} by {distance}, which is inside the noise"
+
+
+def _directed(tolerance: Tolerance, card: Scorecard) -> Tolerance:
+    """A tolerance that knows which way is better: of a task's figure, the card does."""
+    key = tolerance.figure.metric.key
+    if key not in card.tasks:
+        return tolerance
+    return replace(tolerance, figure=replace(tolerance.figure, metric=task_metric(key, card.tasks[key])))
 
 
 def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance) -> Verdict:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.artifact import Kind
-from compress.benchmarks.scorecard import Measure
+from compress.benchmarks.scorecard import Direction, Measure, Scorecard
 
 Unit = Literal["bytes", "seconds", "share", "number"]
 """How a figure is stored; a share is one between 0 and 1, a number anything else: a rate, a perplexity, nats."""
@@ -24,7 +24,7 @@ class Metric:
 
     key: str
     heading: str
-    better: Literal["higher", "lower"]
+    better: Direction
     decimals: int
     unit: Unit = "number"
     scale: float = 1.0
@@ -89,6 +89,16 @@ METRICS = (
 def metrics(kind: Kind) -> tuple[Metric, ...]:
     """The metrics that a kind of model has, in the order shown."""
     return tuple(metric for metric in METRICS if kind in metric.kinds)
+
+
+def metrics_of(card: Scorecard) -> tuple[Metric, ...]:
+    """The metrics that a card may have: its kind's, and those of its tasks."""
+    return (*metrics(card.kind), *(task_metric(key, better) for key, better in card.tasks.items()))
+
+
+def task_metric(key: str, better: Direction = "higher") -> Metric:
+    """The metric of a task's figure: named as lm-eval does, whatever its range."""
+    return Metric(key, key, better, 4, compared=False, kinds=("decoder",))
 
 
 def metric(key: str) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.benchmarks.metric_table import METRICS, Metric
+from compress.benchmarks.metric_table import METRICS, Metric, task_metric
 from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
 
 
@@ -44,7 +44,8 @@ def lines(cards: Sequence[Scorecard]) -> list[Line]:
 def measured(cards: Sequence[Scorecard]) -> list[Metric]:
     """The metrics that any contender has."""
     keys = {key for card in cards for row in card.rows for key in row.measures}
-    return [metric for metric in METRICS if metric.key in keys]
+    tasks = {key: better for card in cards for key, better in card.tasks.items()}
+    return [metric for metric in (*METRICS, *map(task_metric, tasks, tasks.values())) if metric.key in keys]
 
 
 def overview(cards: Sequence[Scorecard]) -> tuple[list[str], list[list[str]]]:

@@ -136,6 +136,8 @@ def method(card: Scorecard) -> list[str]:
             f"- Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
             "tokens/s × (weight bytes read a token + cache bytes).",
         ]
+    if card.tasks:
+        own.append("- Tasks: lm-eval's, answered by each contender's own runtime; ± lm-eval's standard error.")
     own += _asked(card)
     priced = [f"- Cost: an hour of the machine at {settings.price_per_hour:g}."] if settings.price_per_hour else []
     return shared + own + priced

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, cast
 
 from compress.artifact import Kind
-from compress.benchmarks.metric_table import METRICS, Metric, Unit, metric, metrics
+from compress.benchmarks.metric_table import METRICS, Metric, Unit, metric, metrics, task_metric
 from compress.benchmarks.scorecard import Measure, Row, ratio
 from compress.errors import UsageError, unknown
 
@@ -36,8 +36,10 @@ _UNITS: dict[Unit, dict[str, float]] = {
     "number": {"": 1},
 }
 _TIMES = "x"
-_REQUIREMENT = re.compile(r"([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([A-Za-z%]*)")
-_TOLERANCE = re.compile(r"([A-Za-z_]\w*)\s*=\s*(\d+\.?\d*|\.\d+)\s*(%?)")
+_OF_TASK = "."
+"""between a task and its metric; no other metric's name has one"""
+_REQUIREMENT = re.compile(r"([A-Za-z_][\w.-]*)\s*(>=|<=|>|<)\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([A-Za-z%]*)")
+_TOLERANCE = re.compile(r"([A-Za-z_][\w.-]*)\s*=\s*(\d+\.?\d*|\.\d+)\s*(%?)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Figure:
     @classmethod
     def named(cls, name: str) -> Figure:
         """The figure of that name; a UsageError with the nearest one where there is none."""
+        if _OF_TASK in name:
+            return cls(name, task_metric(name), relative=False)
         known = {each.key: (each.key, False) for each in METRICS} | ALIASES
         if name not in known:
             raise unknown("metric", name, known)
@@ -143,6 +147,15 @@ def check_labelled(figures: Sequence[Figure], measured: Sequence[str]) -> None:
         if figure.metric.labelled and figure.metric.key not in measured:
             told = f"the labels given say {' and '.join(measured)}" if measured else "give --labels FILE"
             raise UsageError(f"{figure.name} takes labelled text; {told}")
+
+
+def check_tasks(figures: Sequence[Figure], measured: Collection[str]) -> None:
+    """Refuse, with a UsageError, figures of tasks that aren't among those which will be measured."""
+    for figure in figures:
+        if _OF_TASK in figure.name and figure.name not in measured:
+            if not measured:
+                raise UsageError(f"{figure.name} is a task's; give --tasks {figure.name.partition(_OF_TASK)[0]}")
+            raise unknown("metric of a task", figure.name, measured)
 
 
 def _parts(texts: Sequence[str], what: str, example: str) -> Iterator[str]:

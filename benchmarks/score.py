@@ -18,6 +18,7 @@ from compress.benchmarks.engine import Ids
 from compress.benchmarks.labelled import Labelled
 from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
+from compress.benchmarks.tasks import Tasks
 from compress.errors import UsageError
 from compress.machine import conditions, machine, versions
 from compress.progress import Progress, Silent
@@ -31,6 +32,7 @@ def score(
     *,
     mask: ArrayLike | None = None,
     labelled: Labelled | None = None,
+    tasks: Tasks | None = None,
     model: str = "",
     command: str = "",
     notes: Sequence[str] = (),
@@ -38,8 +40,8 @@ def score(
     """Measure the contenders in one interleaved run.
 
     The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
-    tokens (all, by default); prompts for the speed are cut from them. ``labelled`` text is measured besides.
-    Raises RunError when a contender can't be run.
+    tokens (all, by default); prompts for the speed are cut from them. ``labelled`` text and ``tasks`` are measured
+    besides. Raises RunError when a contender can't be run.
     """
     settings, progress = settings or Settings(), progress or Silent()
     windows: Ids = np.asarray(ids, dtype=np.int64)
@@ -51,8 +53,9 @@ def score(
     tokens = windows[marked.astype(bool)]
     speeds = measure_speed(contenders, tokens, threads, settings, progress)
     bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
-    accuracies = measure_accuracy(contenders, windows, marked, threads, progress, labelled, settings.seed)
+    accuracies = measure_accuracy(contenders, windows, marked, threads, progress, labelled, settings.seed, tasks)
     read = windows.tobytes() + marked.tobytes() + (b"" if labelled is None else labelled.tokens().tobytes())
+    read += b"" if tasks is None else tasks.digest()
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
         _row(contender, floats, speed | accuracy | _cost(speed, settings), cells, bandwidth)
@@ -73,6 +76,7 @@ def score(
         windows=(windows.shape[0], windows.shape[1]),
         text_sha256=hashlib.sha256(read).hexdigest(),
         notes=tuple(notes),
+        tasks={} if tasks is None else {k: v for k, v in tasks.better.items() if any(k in each for each in accuracies)},
         rows=tuple(rows),
     )
 

@@ -16,6 +16,7 @@ from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.layer_errors import LayerErrors
 
 SCHEMA = 1
+Direction = Literal["higher", "lower"]
 BUSY = 0.2
 """cores that other programs may keep busy before it counts"""
 EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
@@ -149,8 +150,10 @@ class Scorecard(BaseModel, frozen=True):
     windows: tuple[int, int]
     """how many evaluation windows, of how many tokens each"""
     text_sha256: str = ""
-    """over the evaluation windows' tokens and their mask, and labelled text with its labels"""
+    """over the evaluation windows' tokens and their mask, labelled text with its labels, and tasks"""
     notes: tuple[str, ...] = ()
+    tasks: dict[str, Direction] = {}
+    """every task's figures, ``task.metric`` as in the rows' measures, and which way is better"""
     rows: tuple[Row, ...]
 
     @property

@@ -21,7 +21,7 @@ import numpy as np
 
 from compress.benchmarks.decoding import BeamSearch, Decoding, Greedy, Sampled, Sampling
 from compress.benchmarks.engine import BatchedEngine, Engine, Floats, Ids, opener
-from compress.benchmarks.metrics import compare_logits, cosine, window_nll
+from compress.benchmarks.metrics import compare_logits, cosine, log_softmax, window_nll
 from compress.benchmarks.resident import Phases
 from compress.errors import RunError
 
@@ -105,6 +105,25 @@ class Service:
     def _encoded(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         engine = self._loaded()
         return engine.classify(ids, mask, kinds) if self._classifies else engine.embed(ids, mask)
+
+    def likelihoods(self, ids: list[int], targets: list[list[int]]) -> dict[str, Any]:
+        """Log-likelihood of each of the targets, in nats, and whether greedy decoding writes it.
+
+        A target's last token follows the window, and those before it are the window's last.
+        """
+        logits = _finite(self._loaded().logits(np.array(ids, dtype=np.int64)))
+        logs = log_softmax(logits[-max(map(len, targets)) :])
+        values = [float(logs[np.arange(-len(each), 0), each].sum()) for each in targets]
+        greedy = [logs[-len(each) :].argmax(-1).tolist() == each for each in targets]
+        return {"values": values, "greedy": greedy}
+
+    def start(self, ids: list[int], room: int) -> dict[str, Any]:
+        """Read a prompt with room for so many more tokens; the greedy next token."""
+        return {"token": self._loaded().start(np.array(ids, dtype=np.int64), room)}
+
+    def step(self, token: int) -> dict[str, Any]:
+        """Append a token; the greedy next one."""
+        return {"token": self._loaded().step(token)}
 
     def memory(self) -> dict[str, Any]:
         """Peak resident bytes of this process so far, in all and by phase, and the heavy libraries that it imported."""

@@ -33,6 +33,20 @@ labels_file = click.option(
     help="Labelled text to measure accuracy on: TSV with a header, or JSON lines. Fields text and label (text2 for "
     "pairs) for a classifier; text, text2 and score for sentence embeddings.",
 )  # fmt: skip
+
+
+def _specs(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    from compress.benchmarks.tasks import split_specs  # here: `--help` shouldn't wait for torch
+
+    return split_specs(text)
+
+
+tasks = click.option(
+    "--tasks", metavar="LIST", callback=_specs,
+    help="Tasks of lm-eval to measure a decoder on, by name or as files: arc_easy,my/task.yaml. Needs the extra eval.",
+)  # fmt: skip
 merge = click.option(
     "--merge", is_flag=True, help="Store products (lowrank, compensate) multiplied out, for targets without them."
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate import judge
-from compress.benchmarks.requirement import check_kind, check_labelled, parse_requirements
+from compress.benchmarks.requirement import check_kind, check_labelled, check_tasks, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
@@ -27,6 +27,7 @@ from compress.cli.options import (
     require,
     seed,
     strict,
+    tasks,
     trust_remote_code,
 )
 from compress.cli.scoring import Entry, score_and_report
@@ -73,6 +74,7 @@ from compress.variant import Variant
 @click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
 @evaluation_file
 @labels_file
+@tasks
 @measures_more
 @require
 @strict
@@ -95,6 +97,7 @@ def command(
     no_score: bool,
     evaluation: Path | None,
     labels: Path | None,
+    tasks: tuple[str, ...],
     more: More,
     require: tuple[str, ...],
     strict: bool,
@@ -110,8 +113,8 @@ def command(
     required = parse_requirements(require)
     if required and no_score:
         raise UsageError("--require needs figures; leave --no-score out")
-    if labels is not None and no_score:
-        raise UsageError("--labels is for scoring; leave --no-score out")
+    if (labels is not None or tasks) and no_score:
+        raise UsageError(f"{'--tasks' if tasks else '--labels'} is for scoring; leave --no-score out")
     if more and no_score:
         raise UsageError("--seq, --batch, --beams and --sample say what to measure; leave --no-score out")
     chosen = load_profile(profile)
@@ -132,9 +135,12 @@ def command(
         for pipeline in settled if runtime.selective else ():
             _check_weights(model, pipeline, runtime, merge)
         needed = max(pipeline.needs() for pipeline in settled)
-    texts = Texts(model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels)
+    texts = Texts(
+        model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, tasks
+    )
     texts.check(scoring=not no_score)
     check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
+    check_tasks([each.figure for each in required], texts.tasks.better if texts.tasks else ())
     entries: list[Entry] = []
     solved: dict[str, Path] = {}  # what differs in its graph alone is solved once
     for pipeline in parsed:

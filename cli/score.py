@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate import judge
-from compress.benchmarks.requirement import check_kind, check_labelled, parse_requirements
+from compress.benchmarks.requirement import check_kind, check_labelled, check_tasks, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
 from compress.cli.measuring import More, measures_more
-from compress.cli.options import evaluation_file, labels_file, profile, require, seed, strict, trust_remote_code
+from compress.cli.options import evaluation_file, labels_file, profile, require, seed, strict, tasks, trust_remote_code
 from compress.cli.run import command_line
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
@@ -35,6 +35,7 @@ from compress.profiles.loader import load_profile
 @click.option("--target", help="Which artifact to measure.  [default: the profile's]")
 @evaluation_file
 @labels_file
+@tasks
 @measures_more
 @require
 @strict
@@ -48,6 +49,7 @@ def command(
     target: str | None,
     evaluation: Path | None,
     labels: Path | None,
+    tasks: tuple[str, ...],
     more: More,
     require: tuple[str, ...],
     strict: bool,
@@ -82,8 +84,11 @@ def command(
     check_kind([each.figure for each in required], original.kind)
     besides = more.settings(original)
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
-    texts = Texts(original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels)
+    texts = Texts(
+        original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels, specs=tasks
+    )
     check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
+    check_tasks([each.figure for each in required], texts.tasks.better if texts.tasks else ())
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
         settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **besides)
         card = score_and_report(

@@ -68,6 +68,7 @@ def score_and_report(
         errors = layer_errors(Manifest.read(each.path))
         contenders.append(Contender.of_artifact(artifact, each.name, each.recipe, passes=each.passes, errors=errors))
     labelled = [] if texts.labelled is None else [f"labels of {texts.labelled}"]
+    tasks = [] if texts.tasks is None else [f"tasks {texts.tasks}"]
     card = score(
         contenders,
         text.tokens.numpy(),
@@ -76,7 +77,8 @@ def score_and_report(
         model=model.source,
         command=command,
         labelled=texts.labelled,
-        notes=[f"evaluated on {text}", *labelled, *console.notices],
+        tasks=texts.tasks,
+        notes=[f"evaluated on {text}", *labelled, *tasks, *console.notices],
     )
     report.write([card], out)
     for each in entries:

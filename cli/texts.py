@@ -11,6 +11,7 @@ from torch import Tensor
 from compress.architecture import longest_input
 from compress.benchmarks.labelled import Labelled, read_labelled
 from compress.benchmarks.scorecard import EVALUATION_WINDOWS
+from compress.benchmarks.tasks import Tasks, read_tasks
 from compress.compression import Calibration
 from compress.demo import evaluation_text
 from compress.errors import ModelError
@@ -41,6 +42,7 @@ class Texts:
     progress: Progress
     solving: bool = False
     labels_file: Path | None = None
+    specs: tuple[str, ...] = ()
 
     def check(self, scoring: bool) -> None:
         """Read the named files now: a text that can't be used is refused before the work, not after it.
@@ -58,7 +60,7 @@ class Texts:
         if scoring and self.evaluation_file is not None:
             _ = self.evaluation
         if scoring:
-            _ = self.labelled
+            _ = self.labelled, self.tasks
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -86,6 +88,11 @@ class Texts:
     def labelled(self) -> Labelled | None:
         """The named file's, for this model; None where there is none."""
         return None if self.labels_file is None else read_labelled(self.labels_file, self.model)
+
+    @cached_property
+    def tasks(self) -> Tasks | None:
+        """lm-eval's of these names or files, for this model; None where there are none."""
+        return read_tasks(self.specs, self.model) if self.specs else None
 
     @property
     def _window(self) -> int:

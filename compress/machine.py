@@ -13,7 +13,7 @@ import psutil
 import compress
 
 _LIBRARIES = ("torch", "transformers", "onnx", "onnx-ir", "mobius-onnx", "onnxruntime", "onnxruntime-gpu",
-              "onnxruntime-genai", "compressed-tensors")  # fmt: skip
+              "onnxruntime-genai", "compressed-tensors", "lm-eval")  # fmt: skip
 _INSTRUCTIONS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16"
 )  # fmt: skip
