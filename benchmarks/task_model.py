@@ -63,7 +63,8 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **options: Any) -> list[int]:
         """Tokens, with those that the tokenizer adds unless the text begins with them already."""
         if add_special_tokens is None:
-            add_special_tokens = not string.startswith(self.tokenizer.decode([self.prefix_token_id]))
+            begin = str(self.tokenizer.decode([self.prefix_token_id]))
+            add_special_tokens = not string.startswith(begin)
         found: list[int] = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
         return found
 
