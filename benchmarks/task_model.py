@@ -38,7 +38,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
 
     def __init__(self, worker: Worker, model: Model, progress: Progress) -> None:
         super().__init__()
-        self.tokenizer = model.tokenizer()
+        self.tokenizer: Any = model.tokenizer()
         self._worker = worker
         self._progress = progress
         self._terminal = sys.stderr  # while it answers: lm-eval around it is kept quiet

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from compress.benchmarks.comparison import table
 from compress.benchmarks.gate import compare, differences, judge
 from compress.benchmarks.junit import write_junit
 from compress.benchmarks.requirement import parse_requirements, parse_tolerances
@@ -166,3 +167,21 @@ def test_a_busy_machine_makes_verdicts_on_speed_inconclusive(card):
     tolerated = parse_tolerances(["decode_tps=10%"])
     assert compare(busy, idle, tolerated)[0].outcome == compare(idle, busy, tolerated)[0].outcome == "inconclusive"
     assert compare(idle, idle, tolerated)[0].outcome == "passed"
+
+
+def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
+    """No lm-eval needed: a report with tasks is read anywhere."""
+    tasks = {"a.acc": "higher", "a.bits.strict-match": "lower"}
+    figures = {"a.acc": (0.5, 0.5, 0.5), "a.bits.strict-match": (2.0, 2.0, 2.0)}
+    worse = {"a.acc": (0.4, 0.4, 0.4), "a.bits.strict-match": (3.0, 3.0, 3.0)}
+    then = card(torch=figures, onnx=figures, int8=figures).model_copy(update={"tasks": tasks})
+    now = card(torch=figures, onnx=figures, int8=worse).model_copy(update={"tasks": tasks})
+    asked = parse_tolerances(["a.acc=10%, a.bits.strict-match=10%"])
+    assert [each.outcome for each in compare(now, then, asked)] == ["failed", "failed"]
+    assert [each.outcome for each in compare(then, now, asked)] == ["passed", "passed"]
+    required = parse_requirements(["a.acc>=0.45, a.bits.strict-match<=2.5"])
+    assert [each.outcome for each in judge(then, required)] == ["passed", "passed"]
+    assert [each.outcome for each in judge(now, required)] == ["failed", "failed"]
+    with pytest.raises(UsageError, match="no variant of tiny has a.ac; measured were a.acc, a.bits.strict-match"):
+        judge(now, parse_requirements(["a.ac>=0.1"]))
+    assert [line[0] for line in table(now)[1]] == list(tasks)
