@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate import judge
-from compress.benchmarks.requirement import check_kind, check_labelled, check_tasks, parse_requirements
+from compress.benchmarks.requirement import check_kind, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
@@ -139,8 +139,7 @@ def command(
         model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, tasks
     )
     texts.check(scoring=not no_score)
-    check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
-    check_tasks([each.figure for each in required], texts.tasks.better if texts.tasks else ())
+    texts.check_required([each.figure for each in required])
     entries: list[Entry] = []
     solved: dict[str, Path] = {}  # what differs in its graph alone is solved once
     for pipeline in parsed:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate import judge
-from compress.benchmarks.requirement import check_kind, check_labelled, check_tasks, parse_requirements
+from compress.benchmarks.requirement import check_kind, parse_requirements
 from compress.benchmarks.scorecard import Settings
 from compress.cli.console import Console
 from compress.cli.gating import enforce
@@ -87,8 +87,7 @@ def command(
     texts = Texts(
         original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels, specs=tasks
     )
-    check_labelled([each.figure for each in required], texts.labelled.metrics if texts.labelled else ())
-    check_tasks([each.figure for each in required], texts.tasks.better if texts.tasks else ())
+    texts.check_required([each.figure for each in required])
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
         settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **besides)
         card = score_and_report(

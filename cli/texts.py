@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from compress.architecture import longest_input
 from compress.benchmarks.labelled import Labelled, read_labelled
+from compress.benchmarks.requirement import Figure, check_labelled, check_tasks
 from compress.benchmarks.scorecard import EVALUATION_WINDOWS
 from compress.benchmarks.tasks import Tasks, read_tasks
 from compress.compression import Calibration
@@ -61,6 +63,11 @@ class Texts:
             _ = self.evaluation
         if scoring:
             _ = self.labelled, self.tasks
+
+    def check_required(self, figures: Sequence[Figure]) -> None:
+        """Refuse figures of labelled text or of tasks that nothing given will tell."""
+        check_labelled(figures, self.labelled.metrics if self.labelled else ())
+        check_tasks(figures, self.tasks.better if self.tasks else ())
 
     @cached_property
     def calibration(self) -> Calibration:

@@ -105,24 +105,18 @@ def compress_model(
     idle = dict.fromkeys(map(str, passes))
     walk = walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH)
     steps = list(zip(passes, shapes, strict=True))
-    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle)
+    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle, built.depths)
     if whole := [step for step in steps if step[0].whole()]:
         assert tokens is not None, "a pass on the whole model reads text"
         found = _as_one(model, built, tokens, list(found), whole, idle, progress)
     layers: dict[str, LayerReport] = {}
-    kept = dict.fromkeys(built.depths, 0)
     for made in found:
         writer.add(made.block.weights, made.block.vectors, made.unchanged)
-        if made.block.role == "layer":
-            kept[made.block.stack] += 1
         if made.block.reports:
             layers[made.block.name] = LayerReport(seconds=made.seconds, weights=made.block.reports)
         del made  # an embedding must not stay in memory while the first layer is solved
     for name in idle:
         progress.notice(f"{name} changed nothing")
-    for stack, count in built.depths.items():
-        if kept[stack] != count:
-            raise PassError(f"{kept[stack]} layers are left, but by the variant's config {count} are needed")
     return writer.finish(
         Manifest(
             source=_source(model),
@@ -139,10 +133,13 @@ def compress_model(
 
 
 def _by_layer(
-    walk: Iterable[tuple[Block, BlockInputs]], steps: Sequence[Step], idle: dict[str, None]
+    walk: Iterable[tuple[Block, BlockInputs]], steps: Sequence[Step], idle: dict[str, None], depths: Mapping[str, int]
 ) -> Iterator[Made]:
-    """Run passes over block after block; those that act go from ``idle``."""
-    kept: dict[str, int] = {}
+    """Run passes over block after block; those that act go from ``idle``.
+
+    Raises PassError where other than ``depths`` layers are left of each list.
+    """
+    kept = dict.fromkeys(depths, 0)
     begin = time.perf_counter()
     for block, inputs in walk:
         loaded, index = dict(block.weights), kept.get(block.stack, 0)
@@ -152,7 +149,12 @@ def _by_layer(
             continue
         now = time.perf_counter()
         yield _made(block, loaded, index, now - begin)
-        kept[block.stack], begin = index + 1, now
+        begin = now
+        if block.role == "layer":
+            kept[block.stack] += 1
+    for stack, count in depths.items():
+        if kept[stack] != count:
+            raise PassError(f"{kept[stack]} layers are left, but by the variant's config {count} are needed")
 
 
 def _made(block: Block, loaded: Mapping[str, Weight], index: int, seconds: float) -> Made:

@@ -108,7 +108,9 @@ class LayerInputs(BlockInputs):
         if level is Statistic.NONE:
             return {}
         wanted = list(linears(self.layer, self.block.name)) if names is None else list(names)
-        self.refresh()
+        self._run.refresh()
+        if level >= Statistic.MISMATCH:
+            self._original_run().refresh()
         share = max(1, SAMPLE_ROWS // self.batches)
         tallies: dict[str, Tally] = {}
         for i in range(self.batches):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -37,6 +39,19 @@ def layer_list(module: PreTrainedModel) -> Layers:
         if isinstance(child, nn.ModuleList) and len(child) == count:
             return name, child
     raise ModelError(f"{type(module).__name__}: found no list of {count} layers to walk over")
+
+
+@contextmanager
+def replaced(module: PreTrainedModel, stack: Layers, others: Iterable[nn.Module]) -> Iterator[None]:
+    """Others in the place of a model's repeated layers, for a while."""
+    path, layers = stack
+    parent, _, attribute = path.rpartition(".")
+    owner = module.get_submodule(parent)
+    setattr(owner, attribute, nn.ModuleList(others))
+    try:
+        yield
+    finally:
+        setattr(owner, attribute, layers)
 
 
 def table_names(module: PreTrainedModel, *tables: nn.Module) -> list[str]:

@@ -135,16 +135,17 @@ class LayerRun:
         asked = set(wanted)
         stages = [[name for name in stage if name in asked] for stage in self.stages()]
         first = {name: here[0] for here in stages for name in here}  # a stage's linears read one tensor
-        kept = {name: self._spool.read((name, batch)) for name in self._parts if self._stands(name, batch)}
-        if not to_the_end and kept.keys() >= asked:
-            return {name: kept[name] for name in first}, torch.empty(0)
+        kept = {name for name in self._parts if self._stands(name, batch)}
+        if not to_the_end and kept >= asked:
+            return {name: self._spool.read((name, batch)) for name in first}, torch.empty(0)
         open_ = [name for name in first.values() if name not in kept]
         with ExitStack() as stack:
-            for name, x in kept.items():
+            for name in kept:
                 if not any(other.startswith(f"{self.block.name}.{self._parts[name].path}.") for other in open_):
-                    stack.enter_context(self._replayed(name, x))
-            for name in self._parts.keys() - kept.keys():
-                stack.enter_context(self._keeping(name, batch))
+                    stack.enter_context(self._replayed(name, self._spool.read((name, batch))))
+            for name in self._parts.keys() - kept:
+                handle = self._linears[name].register_forward_pre_hook(self._keeper(name, batch))
+                stack.callback(handle.remove)
             seen, output = self._run(batch, set(first.values()), to_the_end)
         return {name: seen[one] for name, one in first.items() if one in seen}, output
 
@@ -180,17 +181,12 @@ class LayerRun:
         before = self._stages[: self._stages.index((name,))]
         return [*(self.block.weights[each] for stage in before for each in stage), *self.block.vectors.values()]
 
-    @contextmanager
-    def _keeping(self, name: str, batch: int) -> Iterator[None]:
+    def _keeper(self, name: str, batch: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             self._spool.keep((name, batch), inputs[0])
             self._before[name, batch] = self._upstream(name)
 
-        handle = self._linears[name].register_forward_pre_hook(hook)
-        try:
-            yield
-        finally:
-            handle.remove()
+        return hook
 
     @contextmanager
     def _replayed(self, name: str, x: Tensor) -> Iterator[None]:

@@ -74,10 +74,11 @@ class Tally:
         if len(self._sample) < SAMPLE_ROWS:
             rows = torch.linspace(0, x.shape[0] - 1, min(share, x.shape[0])).long()
             self._sample = torch.cat([self._sample, x[rows]])[:SAMPLE_ROWS]
+        counted = x if importance is None else x * importance.sqrt()[:, None]
         if self.level >= Statistic.GRAM:
-            add_second_moment(self._gram, x if importance is None else x * importance.sqrt()[:, None])
+            add_second_moment(self._gram, counted)
         elif self.level is Statistic.SQUARE:
-            self._square += (x if importance is None else x * importance.sqrt()[:, None]).square().sum(0)
+            self._square += counted.square().sum(0)
         if not all(bool(torch.isfinite(each).all()) for each in (self._amax, self._squares())):  # a NaN stays one
             raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
         if self.level >= Statistic.MISMATCH and original is not None:

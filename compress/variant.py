@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from compress.architecture import Architecture, load_module, read_architecture
+from compress.architecture import Architecture, HasArchitecture, load_module, read_architecture
 from compress.artifact import Kind
 from compress.checkpoint import Checkpoint
 from compress.format import Format, find_format
@@ -135,7 +135,7 @@ class VariantWriter:
 
 
 @dataclass(frozen=True)
-class Variant:
+class Variant(HasArchitecture):
     """A variant as read back from its directory; the integers are those that the passes made."""
 
     path: Path
@@ -190,10 +190,6 @@ class Variant:
         tied = set(module.all_tied_weights_keys)
         left = (name for name in module.state_dict() if name not in tied)
         return tuple(name for name in left if name in self.shards.where or not self.built.computes(name))
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
-        return self.built.shapes()
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is stored as it is."""

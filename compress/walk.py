@@ -17,7 +17,7 @@ from compress.block import Block, Role, folds_of
 from compress.families import FAMILIES
 from compress.filling import compute_buffers, materialise
 from compress.inputs import BlockInputs, LayerInputs
-from compress.layout import layer_list, table_names
+from compress.layout import Layers, layer_list, replaced, table_names
 from compress.machine import release_memory
 from compress.model import Model
 from compress.precision import waiting
@@ -60,8 +60,8 @@ def walk_blocks(
     calls: Known = []
     if tokens is not None:
         if originals:
-            before, _ = _layer_inputs(module, path, tokens, _state(model, outside, first))
-        states, calls = _layer_inputs(module, path, tokens, _state(model, outside, embedding.weights))
+            before, _ = _layer_inputs(module, (path, layers), tokens, _state(model, outside, first))
+        states, calls = _layer_inputs(module, (path, layers), tokens, _state(model, outside, embedding.weights))
         module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     # Nothing of the embedding stays behind: of a small model it is the largest part.
     del embedding, first
@@ -77,11 +77,16 @@ def walk_blocks(
             inputs.advance()
             layers[i].to("meta")
             release_memory()
-    head = outer_block(model, module, "head", [name for name in outside if name not in outer])
-    outer |= set(head.weights)
+    yield from last_blocks(model, module, [name for name in outside if name not in outer])
+
+
+def last_blocks(model: Model, module: PreTrainedModel, names: Sequence[str]) -> Iterator[tuple[Block, BlockInputs]]:
+    """What is left of a model behind its layers: the head, if it has one of its own, and the rest."""
+    head = outer_block(model, module, "head", names)
     if head.weights:
         yield head, BlockInputs()
-    yield Block("rest", "rest", {}, {name: model.tensor(name) for name in outside if name not in outer}), BlockInputs()
+    vectors = {name: model.tensor(name) for name in names if name not in head.weights}
+    yield Block("rest", "rest", {}, vectors), BlockInputs()
 
 
 def outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
@@ -123,26 +128,19 @@ class _Recorder(nn.Module):
 
 
 def _layer_inputs(
-    module: PreTrainedModel, path: str, tokens: Tensor, state: Mapping[str, Tensor]
+    module: PreTrainedModel, stack: Layers, tokens: Tensor, state: Mapping[str, Tensor]
 ) -> tuple[list[Tensor], Known]:
     """The first layer's inputs, batch by batch, and what the layers are called with besides."""
     materialise(module, state)
-    parent = module.get_submodule(path.rpartition(".")[0])
-    attribute = path.rpartition(".")[2]
-    layers = getattr(parent, attribute)
     recorded: list[Any] = []
     pairs = FAMILIES[module.config.model_type].pairs
-    setattr(parent, attribute, nn.ModuleList(_Recorder(recorded, pairs) for _ in layers))
     states: list[Tensor] = []
-    calls: Known = [{} for _ in layers]
-    try:
+    calls: Known = [{} for _ in stack[1]]
+    with replaced(module, stack, (_Recorder(recorded, pairs) for _ in stack[1])), torch.no_grad():
         for batch in tokens.split(BATCH):
             recorded.clear()
-            with torch.no_grad():
-                module.base_model(input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False)
+            module.base_model(input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False)
             states.append(waiting(recorded[0][0]))
             for known, (_, args, kwargs) in zip(calls, recorded, strict=True):
                 known.setdefault(len(batch), (args, kwargs))
-    finally:
-        setattr(parent, attribute, layers)
     return states, calls

@@ -7,7 +7,6 @@ windows one token later (teacher forcing). Both are looked up at the start, so t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +16,16 @@ from transformers import PreTrainedModel
 
 from compress.block import Block
 from compress.families import FAMILIES
-from compress.filling import compute_buffers, fill
+from compress.filling import compute_buffers, fill, materialise
 from compress.halves import decoder_inputs
 from compress.inputs import BlockInputs, LayerInputs
-from compress.layout import Layers, stacks
+from compress.layout import Layers, replaced, stacks
 from compress.machine import release_memory
 from compress.model import Model
 from compress.precision import waiting
 from compress.progress import Progress
 from compress.replay import Call, Calls
-from compress.walk import BATCH, Known, layer_block, outer_block
+from compress.walk import BATCH, Known, last_blocks, layer_block, outer_block
 
 _MEMORY = object()
 """Stands in a decoder layer's call for what the encoder made of the batch."""
@@ -79,11 +78,7 @@ def walk_halves(
             now.bias(half, layers[i])
         layers[i].to("meta")
         release_memory()
-    head = outer_block(model, module, "head", [name for name in outside if name not in outer])
-    outer |= set(head.weights)
-    if head.weights:
-        yield head, BlockInputs()
-    yield Block("rest", "rest", {}, {name: model.tensor(name) for name in outside if name not in outer}), BlockInputs()
+    yield from last_blocks(model, module, [name for name in outside if name not in outer])
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ class _Flow:
     ) -> None:
         _materialise(module, state)
         encoder, decoder = (_Recording(module, stack) for stack in both)
-        with _replaced(module, both[0], encoder.layers), _replaced(module, both[1], decoder.layers), torch.no_grad():
+        with replaced(module, both[0], encoder.layers), replaced(module, both[1], decoder.layers), torch.no_grad():
             for batch in tokens.split(BATCH):
                 mask = torch.ones_like(batch)
                 read = module.get_encoder()(input_ids=batch, attention_mask=mask)[0]
@@ -156,7 +151,7 @@ class _Flow:
         _materialise(module, state)
         for states in self.states[0]:
             last = _Layer(module, states.float())
-            with _replaced(module, stack, [last] * len(stack[1])), torch.no_grad():
+            with replaced(module, stack, [last] * len(stack[1])), torch.no_grad():
                 mask = torch.ones(states.shape[:2], dtype=torch.long)
                 self.memories.append(waiting(module.get_encoder()(inputs_embeds=last.says, attention_mask=mask)[0]))
         self.states[0] = []
@@ -196,24 +191,10 @@ class _Recording:
             known.setdefault(len(hidden), (marked, kwargs))
 
 
-@contextmanager
-def _replaced(module: PreTrainedModel, stack: Layers, others: Sequence[nn.Module]) -> Iterator[None]:
-    """Others in the place of a stack's layers."""
-    path, layers = stack
-    parent, _, attribute = path.rpartition(".")
-    owner = module.get_submodule(parent)
-    setattr(owner, attribute, nn.ModuleList(others))
-    try:
-        yield
-    finally:
-        setattr(owner, attribute, layers)
-
-
 def _materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
     """Bring what is given of a module off the meta device, under all of its names, and what it makes itself."""
-    compute_buffers(module, module)
     twice = {name: state[source] for name, source in module.all_tied_weights_keys.items() if source in state}
-    module.load_state_dict({**state, **twice}, strict=False, assign=True)
+    materialise(module, {**state, **twice})
     for half in (module.get_encoder(), module.get_decoder()):
         for name, child in half.named_children():
             if isinstance(child, nn.Embedding) and child.weight.is_meta and name == "embed_positions":

@@ -13,15 +13,13 @@ from compress.artifact import writes
 from compress.filling import compute_buffers
 from compress.halves import decoder_inputs
 from compress.inputs import BlockInputs, token_error
+from compress.walk import BATCH
 
 if TYPE_CHECKING:
     from compress.architecture import Architecture
     from compress.block import Block
     from compress.model import Model
     from compress.progress import Progress
-
-_BATCH = 2
-"""Calibration windows that go through the model together."""
 
 
 class WholeInputs(BlockInputs):
@@ -32,7 +30,7 @@ class WholeInputs(BlockInputs):
 
     def __init__(self, model: Model, built: Architecture, block: Block, tokens: Tensor, progress: Progress) -> None:
         self.block = block
-        self._windows = tokens.split(_BATCH)
+        self._windows = tokens.split(BATCH)
         self.batches = len(self._windows)
         self._built = built
         self._progress = progress

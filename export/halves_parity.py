@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.export.halves_graph import DECODER, ENCODER
-from compress.export.parity import Step, Talk, arrays, rounded_inputs
+from compress.export.parity import Step, Talk, arrays, cases, rounded_inputs
 from compress.halves import decoder_inputs
 
 Talks = Mapping[str, list[Talk]]
@@ -19,14 +19,8 @@ Talks = Mapping[str, list[Talk]]
 
 def said_by(module: PreTrainedModel, ids: Tensor) -> Talks:
     """What the torch model says to a text ``ids [length]``: alone, and beside two shorter ones that are padded."""
-    whole = torch.ones(1, len(ids), dtype=torch.long)
-    padded = torch.ones(3, len(ids), dtype=torch.long)
-    gap = len(ids) // 3
-    padded[1, -gap:] = padded[2, -2 * gap :] = 0
-    batch = torch.stack([ids, ids.roll(gap), ids.roll(2 * gap)])
     with torch.inference_mode():
-        cases = (("one text", ids[None], whole), ("a padded batch", batch, padded))
-        read = [(name, *given, module.get_encoder()(*given)[0]) for name, *given in cases]
+        read = [(name, *given, module.get_encoder()(*given)[0]) for name, *given in cases(ids, left=False)]
         return {
             ENCODER: [[_encoded(name, ids, mask, states)] for name, ids, mask, states in read],
             DECODER: [_written(module, *case) for case in read],

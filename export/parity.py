@@ -61,18 +61,21 @@ Talk = list[Step]
 
 def references(module: PreTrainedModel, kind: Kind, ids: Tensor) -> list[Talk]:
     """What the torch model says to a text ``ids [length]``: alone, and beside two others that are padded."""
-    talk = _TALKS[kind]
+    with torch.inference_mode():
+        return [_TALKS[kind](module, *case) for case in cases(ids, left=kind == "decoder")]
+
+
+def cases(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
+    """A text ``ids [length]`` alone, and beside two shorter ones that are padded, on the ``left`` or the right.
+
+    Each with its name, as ids ``[b, length]`` and mask.
+    """
     whole = torch.ones(1, len(ids), dtype=torch.long)
     padded = torch.ones(3, len(ids), dtype=torch.long)
     gap = len(ids) // 3
     padded[1, :gap] = padded[2, : 2 * gap] = 0
-    if kind != "decoder":
-        padded = padded.flip(1)
-    with torch.inference_mode():
-        return [
-            talk(module, "one text", ids[None], whole),
-            talk(module, "a padded batch", torch.stack([ids, ids.roll(gap), ids.roll(2 * gap)]), padded),
-        ]
+    batch = torch.stack([ids, ids.roll(gap), ids.roll(2 * gap)])
+    return [("one text", ids[None], whole), ("a padded batch", batch, padded if left else padded.flip(1))]
 
 
 def _encoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Talk:
