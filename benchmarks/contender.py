@@ -22,6 +22,8 @@ _LOADED = {
     "torch": ("*.safetensors", "*.bin"),
     "hf": ("*.safetensors",),
     "ort-cpu": ("*.onnx", "*.onnx.data*"),
+    "ort-cuda": ("*.onnx", "*.onnx.data*"),
+    "tensorrt": ("engine.plan",),
     "genai": ("*.onnx", "*.onnx.data*"),
     "llama.cpp": ("*.gguf",),
 }

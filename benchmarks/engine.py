@@ -62,6 +62,21 @@ class BatchedEngine(Protocol):
         """Forget the cache, and give back the memory that large batches took."""
 
 
+@runtime_checkable
+class DeviceEngine(Protocol):
+    """An engine whose tensors lie in the memory of a device."""
+
+    device: str
+
+
+@runtime_checkable
+class TimedEngine(Protocol):
+    """An engine that has a clock of its own."""
+
+    def clock(self) -> float:
+        """Seconds since some moment, by which all that was asked for is done."""
+
+
 Opener = Callable[[Path, str, int], Engine]
 
 
@@ -69,6 +84,8 @@ _ENGINES = {
     "torch": ("torch_engine", "TorchEngine"),
     "hf": ("torch_engine", "HfEngine"),
     "ort-cpu": ("ort_engine", "OrtEngine"),
+    "ort-cuda": ("ort_cuda_engine", "OrtCudaEngine"),
+    "tensorrt": ("trt_engine", "TrtEngine"),
     "genai": ("genai_engine", "GenaiEngine"),
     "llama.cpp": ("llama_engine", "LlamaEngine"),
 }

@@ -1,28 +1,32 @@
-"""ONNX Runtime on the CPU, with IO binding. Nothing here imports torch: the serving process is measured as deployed."""
+"""ONNX Runtime, with IO binding. Nothing here imports torch: the serving process is measured as deployed."""
 
 from __future__ import annotations
 
 import mmap
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
+from ml_dtypes import bfloat16
 
 from compress.benchmarks.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
 
-Dtype = type[np.generic]
+Dtype = np.dtype[Any]
 
-_DTYPES: dict[str, Dtype] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
+DTYPES: Mapping[str, Dtype] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(bfloat16)": np.dtype(bfloat16),
+    "tensor(int8)": np.dtype(np.int8),
+    "tensor(uint8)": np.dtype(np.uint8),
 }
 _SHARING_OPERATOR = b"GroupQueryAttention"
+_BFLOAT16 = 16
+"""onnx's number of it, for what numpy has no type of its own for"""
 _SHRINK = "memory.enable_memory_arena_shrinkage"
 
 
@@ -30,14 +34,18 @@ class OrtEngine:
     """A directory with ``model.onnx``. Its attention writes into one preallocated cache where the operator can."""
 
     read_bytes: int | None = None
+    device = "cpu"
 
     def __init__(self, path: Path, kind: str, threads: int) -> None:
         file = path / "model.onnx"
-        self._session = session(file, threads)
+        self._session = self._open(file, threads)
         self._inputs = {each.name: each for each in self._session.get_inputs()}
         self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
         self._shares = bool(self._past) and _mentions(file, _SHARING_OPERATOR)
         self._cache: Cache | None = None
+
+    def _open(self, file: Path, threads: int) -> ort.InferenceSession:
+        return session(file, threads)
 
     @property
     def token_bytes(self) -> int:
@@ -68,14 +76,14 @@ class OrtEngine:
     def release(self) -> None:
         """Forget the cache, and let the session's arena shrink to what it holds: it keeps what its largest run took."""
         self._cache = None
-        shrinking = ort.RunOptions()
-        shrinking.add_run_config_entry(_SHRINK, "cpu:0")
+        shrinking = self._options()
+        shrinking.add_run_config_entry(_SHRINK, f"{self.device}:0")
         self._advance(np.zeros((1, 1), dtype=np.int64), self._new_cache(1), shrinking)
 
     def logits(self, ids: Ids) -> Floats:
         """Logits of one window."""
-        logits: Floats = self._advance(ids[None], self._new_cache(len(ids)))[0].astype(np.float32)
-        return logits
+        logits = self._advance(ids[None], self._new_cache(len(ids)))
+        return self._fetch(logits)[0]
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
@@ -88,10 +96,22 @@ class OrtEngine:
     def _encode(self, output: str, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         binding = self._session.io_binding()
         self._feed(binding, {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds})
-        binding.bind_output(output, "cpu")
-        self._session.run_with_iobinding(binding)
-        found: Floats = np.from_dlpack(binding.get_outputs()[0]).astype(np.float32, copy=False)
+        binding.bind_output(output, self.device)
+        self._session.run_with_iobinding(binding, self._options())
+        return self._fetch(binding.get_outputs()[0])
+
+    def _fetch(self, value: ort.OrtValue) -> Floats:
+        """A tensor in float32."""
+        found: Floats = np.from_dlpack(value).astype(np.float32, copy=False)
         return found
+
+    def _fetch_last(self, logits: ort.OrtValue) -> Floats:
+        """``[b, s, vocabulary]``, of which every row's last are wanted: ``[b, vocabulary]``."""
+        found: Floats = np.from_dlpack(logits)[:, -1].astype(np.float32, copy=False)
+        return found
+
+    def _options(self) -> ort.RunOptions:
+        return ort.RunOptions()
 
     @property
     def _begun(self) -> Cache:
@@ -102,8 +122,8 @@ class OrtEngine:
     def _new_cache(self, capacity: int, batch: int = 1) -> Cache:
         kind: type[Cache] = SharedCache if self._shares else GrowingCache
         shapes = [self._inputs[name].shape for name in self._past]
-        dtypes = [_DTYPES[self._inputs[name].type] for name in self._past]
-        return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity, batch)
+        dtypes = [DTYPES[self._inputs[name].type] for name in self._past]
+        return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity, batch, self.device)
 
     def _feed(self, binding: ort.IOBinding, feeds: dict[str, Ids]) -> None:
         for name, array in feeds.items():
@@ -111,10 +131,9 @@ class OrtEngine:
                 binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
 
     def _last(self, ids: Ids, cache: Cache) -> Floats:
-        logits: Floats = self._advance(ids, cache)[:, -1].astype(np.float32, copy=False)
-        return logits
+        return self._fetch_last(self._advance(ids, cache))
 
-    def _advance(self, ids: Ids, cache: Cache, options: ort.RunOptions | None = None) -> NDArray[np.floating]:
+    def _advance(self, ids: Ids, cache: Cache, options: ort.RunOptions | None = None) -> ort.OrtValue:
         """Append tokens ``[b, s]``; the logits ``[b, s, vocabulary]`` after each."""
         past, total = cache.length, cache.length + ids.shape[1]
         feeds = {
@@ -123,12 +142,12 @@ class OrtEngine:
             "position_ids": np.broadcast_to(np.arange(past, total, dtype=np.int64), ids.shape),
         }
         self._feed(cache.binding, feeds)
-        cache.binding.bind_output("logits", "cpu")
+        cache.binding.bind_output("logits", self.device)
         cache.bind()
-        self._session.run_with_iobinding(cache.binding, options)
+        self._session.run_with_iobinding(cache.binding, options or self._options())
         outputs = cache.binding.get_outputs()
         cache.take(outputs[1:], total)
-        return cast("NDArray[np.floating]", np.from_dlpack(outputs[0]))
+        return outputs[0]
 
 
 class Cache(ABC):
@@ -143,18 +162,19 @@ class Cache(ABC):
         binding: ort.IOBinding,
         names: list[str],
         shapes: list[list[int]],
-        dtypes: list[type[np.generic]],
+        dtypes: list[Dtype],
         capacity: int,
         batch: int,
+        device: str = "cpu",
     ) -> None:
         self.binding = binding
         self.length = 0
         self.names = names
-        self.token_bytes = sum(int(s[1] * s[3]) * np.dtype(d).itemsize for s, d in zip(shapes, dtypes, strict=True))
+        self.device = device
+        self.token_bytes = sum(int(s[1] * s[3]) * d.itemsize for s, d in zip(shapes, dtypes, strict=True))
         room = self._room(capacity)
         self.values = [
-            ort.OrtValue.ortvalue_from_shape_and_type([batch, shape[1], room, shape[3]], dtype)
-            for shape, dtype in zip(shapes, dtypes, strict=True)
+            empty([batch, shape[1], room, shape[3]], dtype, device) for shape, dtype in zip(shapes, dtypes, strict=True)
         ]
 
     @abstractmethod
@@ -171,13 +191,14 @@ class Cache(ABC):
 
     def reorder(self, rows: Ids) -> None:
         """Hold copies of these rows, as `BatchedEngine.reorder` says."""
-        self.values = [self._picked(np.from_dlpack(value), rows) for value in self.values]
+        self.values = [self._picked(value, rows) for value in self.values]
 
-    def _picked(self, held: NDArray[np.generic], rows: Ids) -> ort.OrtValue:
+    def _picked(self, value: ort.OrtValue, rows: Ids) -> ort.OrtValue:
+        held = value.numpy()
         picked = np.empty((len(rows), *held.shape[1:]), held.dtype)
         for i, row in enumerate(rows):
             picked[i, :, : self.length] = held[row, :, : self.length]
-        return ort.OrtValue.ortvalue_from_numpy(picked)
+        return ort.OrtValue.ortvalue_from_numpy(picked, self.device)
 
     @staticmethod
     def present(name: str) -> str:
@@ -217,7 +238,7 @@ class GrowingCache(Cache):
         """Bind the last run's outputs as inputs."""
         for name, value in zip(self.names, self.values, strict=True):
             self.binding.bind_ortvalue_input(name, value)
-            self.binding.bind_output(self.present(name), "cpu")
+            self.binding.bind_output(self.present(name), self.device)
 
     def take(self, present: list[ort.OrtValue], length: int) -> None:
         """Keep a run's outputs."""
@@ -225,13 +246,21 @@ class GrowingCache(Cache):
         self.values = present
 
 
-def session(file: Path, threads: int) -> ort.InferenceSession:
+def empty(shape: Sequence[int], dtype: Dtype, device: str) -> ort.OrtValue:
+    """A tensor of whatever lies there."""
+    kind = _BFLOAT16 if dtype == bfloat16 else dtype.type
+    return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), kind, device)
+
+
+def session(
+    file: Path, threads: int, providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",)
+) -> ort.InferenceSession:
     """A graph, loaded to be run by so many threads."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(file), options, providers=list(providers))
 
 
 def _mentions(file: Path, word: bytes) -> bool:

@@ -21,7 +21,7 @@ _ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
 }
-_EXTRAS = {"ort-cpu": "cpu", "genai": "cpu", "llama.cpp": "peers"}
+_EXTRAS = {"ort-cpu": "cpu", "genai": "cpu", "llama.cpp": "peers", "ort-cuda": "gpu", "tensorrt": "gpu"}
 
 
 class Worker:
@@ -77,6 +77,8 @@ class Worker:
             raise MissingComponentError(
                 f"{self.contender.name} needs {reply['missing']}: pip install 'compress-models[{extra}]'"
             )
+        if "unavailable" in reply:
+            raise MissingComponentError(f"{self.contender.name}: {reply['unavailable']}")
         if "error" in reply:
             raise RunError(f"{self.contender.name}: {do} failed: {reply['error']}")
         answer: dict[str, Any] = reply["ok"]

@@ -1,8 +1,9 @@
-"""How much memory this process has taken at most: in all, and in each phase of serving."""
+"""How much memory this process has taken, of the machine and of a device: in all, and in each phase of serving."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -18,10 +19,18 @@ class Phases:
 
     def __init__(self) -> None:
         self.peaks: dict[str, int] = {}
+        self.devices: dict[str, int] = {}
+        self._on_device = False
+
+    def watch_device(self) -> None:
+        """Note what this process holds of the device too, at the end of a phase: arenas don't shrink."""
+        self._on_device = True
 
     def end(self, name: str) -> None:
         """A phase of that name ends now."""
         self.peaks[name] = max(self.peaks.get(name, 0), peak_rss())
+        if self._on_device and (held := device_bytes()) is not None:
+            self.devices[name] = max(self.devices.get(name, 0), held)
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text(_PEAK)
 
@@ -40,3 +49,18 @@ def peak_rss() -> int:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def device_bytes() -> int | None:
+    """Bytes that this process holds on the first NVIDIA GPU, as NVML counts them; None where it doesn't."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        for each in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            if each.pid == os.getpid() and each.usedGpuMemory is not None:
+                return int(each.usedGpuMemory)
+        return None
+    finally:
+        pynvml.nvmlShutdown()

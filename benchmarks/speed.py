@@ -148,4 +148,5 @@ def _once(worker: Worker) -> Measures:
     """What is measured once: load time, and peaks of memory before any larger batch."""
     memory = worker.ask("memory")
     phases = {f"{phase}_rss": Measure(value=peak) for phase, peak in memory["phases"].items()}
+    phases |= {f"{phase}_device": Measure(value=held) for phase, held in memory["device"].items()}
     return {"peak_rss": Measure(value=memory["peak_rss"]), "load_s": Measure(value=worker.load_seconds)} | phases

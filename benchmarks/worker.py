@@ -20,10 +20,10 @@ from typing import IO, Any
 import numpy as np
 
 from compress.benchmarks.decoding import BeamSearch, Decoding, Greedy, Sampled, Sampling
-from compress.benchmarks.engine import BatchedEngine, Engine, Floats, Ids, opener
+from compress.benchmarks.engine import BatchedEngine, DeviceEngine, Engine, Floats, Ids, TimedEngine, opener
 from compress.benchmarks.metrics import compare_logits, cosine, log_softmax, window_nll
 from compress.benchmarks.resident import Phases
-from compress.errors import RunError
+from compress.errors import MissingComponentError, RunError
 
 _WATCHED = ("numpy", "onnx", "onnxruntime", "torch", "transformers")
 
@@ -35,6 +35,7 @@ class Service:
         self._engine: Engine | None = None
         self._classifies = False
         self._phases = Phases()
+        self._clock: Callable[[], float] = time.perf_counter
 
     def _loaded(self) -> Engine:
         if self._engine is None:
@@ -45,6 +46,10 @@ class Service:
         """Load a model."""
         self._engine = opener(engine, kind)(Path(path), kind, threads)
         self._classifies = kind == "classifier"
+        if isinstance(self._engine, DeviceEngine) and self._engine.device != "cpu":
+            self._phases.watch_device()
+        if isinstance(self._engine, TimedEngine):
+            self._clock = self._engine.clock
         self._phases.end("load")
         return {"read_bytes": self._engine.read_bytes, "batches": isinstance(self._engine, BatchedEngine)}
 
@@ -52,9 +57,9 @@ class Service:
         """Seconds until the first token, and of each of ``steps`` further ones, greedy."""
         engine = self._loaded()
         prompt = np.array(ids, dtype=np.int64)
-        begin = time.perf_counter()
+        begin = self._clock()
         tokens = [engine.start(prompt, steps)]
-        first = time.perf_counter() - begin
+        first = self._clock() - begin
         self._phases.end("prefill")
         seconds = self._steps(steps, lambda: tokens.append(engine.step(tokens[-1])))
         return {"first": first, "steps": seconds, "tokens": tokens, "token_bytes": engine.token_bytes}
@@ -68,19 +73,19 @@ class Service:
         if not isinstance(engine, BatchedEngine):
             raise RunError("this engine runs no batches")
         prompts, decoding = np.array(ids, dtype=np.int64), _decoding(engine, beams, sampling, seed)
-        begin = time.perf_counter()
+        begin = self._clock()
         decoding.start(prompts, steps)
-        first = time.perf_counter() - begin
+        first = self._clock() - begin
         seconds = self._steps(steps, decoding.step)
         engine.release()
         return {"first": first, "steps": seconds, "tokens": decoding.written.tolist()}
 
     def _steps(self, count: int, step: Callable[[], None]) -> list[float]:
         """Seconds of each of so many steps."""
-        ends = [time.perf_counter()]
+        ends = [self._clock()]
         for _ in range(count):
             step()
-            ends.append(time.perf_counter())
+            ends.append(self._clock())
         if count:
             self._phases.end("decode")
         seconds: list[float] = np.diff(ends).tolist()
@@ -92,9 +97,9 @@ class Service:
         kinds = np.zeros_like(batch)
         seconds = []
         for _ in range(repeats):
-            begin = time.perf_counter()
+            begin = self._clock()
             self._encoded(batch, where, kinds)
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(self._clock() - begin)
         return {"seconds": seconds}
 
     def encode(self, ids: list[list[int]], mask: list[list[int]], kinds: list[list[int]]) -> dict[str, Any]:
@@ -128,7 +133,9 @@ class Service:
     def memory(self) -> dict[str, Any]:
         """Peak resident bytes of this process so far, in all and by phase, and the heavy libraries that it imported."""
         imports = [name for name in _WATCHED if name in sys.modules]
-        return {"peak_rss": self._phases.peak, "phases": self._phases.peaks, "imports": imports}
+        return {"peak_rss": self._phases.peak, "phases": self._phases.peaks, "device": self._phases.devices} | {
+            "imports": imports
+        }
 
     def reference_logits(self, ids: list[int], to: str) -> dict[str, Any]:
         """Write a window's logits ``[s, v]`` for others to compare with."""
@@ -174,6 +181,8 @@ def answer(service: Service, line: str) -> dict[str, Any]:
         return {"ok": request(**fields)}
     except ModuleNotFoundError as error:
         return {"error": str(error), "missing": error.name}
+    except MissingComponentError as error:
+        return {"unavailable": str(error)}
     except Exception as error:
         return {"error": " ".join(f"{type(error).__name__}: {error}".split())}
 

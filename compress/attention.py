@@ -1,4 +1,4 @@
-"""Where onnxruntime's GroupQueryAttention has its cache: what writes an int8 cache and what undoes it agree on it.
+"""Where onnxruntime's GroupQueryAttention has its cache and lengths: who writes them and who undoes them agree on it.
 
 Source: the operator's schema in onnxruntime's ContribOperators.
 """
@@ -9,3 +9,5 @@ QUANT_TYPES, BIT_WIDTH = ("k_quant_type", "v_quant_type"), "kv_cache_bit_width"
 """The attributes that an int8 cache has."""
 SCALE = ".scale"
 """What the name of a scale adds to that of the input that it scales."""
+LENGTHS = 5
+"""The input that says where each text's last token lies, counted from 0."""

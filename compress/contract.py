@@ -53,7 +53,8 @@ class Capability:
     """What a target can hold: weight forms, integers of so many bits; and whether graph passes have a graph there.
 
     Every target publishes one, so that what can't be held is refused before an hour of solving.
-    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers. ``any_table``:
+    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers; ``any_inputs``:
+    whether linears may round their inputs as they come. ``any_table``:
     whether an embedding that an encoder and a decoder share may be, and their head. ``lacks`` names the models
     that a config is one of and that it has no graph of; None where there is nothing to name.
     """
@@ -63,6 +64,7 @@ class Capability:
     bits: frozenset[int]
     graphs: bool = True
     any_linear: bool = True
+    any_inputs: bool = True
     any_table: bool = True
     lacks: Callable[[PretrainedConfig], str | None] = lambda config: None
 

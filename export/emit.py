@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
+import torch
 from torch import Tensor
 
 from compress.export.sidecar import Sidecar
@@ -13,10 +14,14 @@ Attributes = Mapping[str, int | float | str | Sequence[int]]
 
 
 class Emitter:
-    """Writes into one graph and its sidecar; each tensor is written once, however often it is asked for."""
+    """Writes into one graph and its sidecar; each tensor is written once, however often it is asked for.
 
-    def __init__(self, graph: ir.Graph, sidecar: Sidecar) -> None:
+    ``dtype``: what the graph is computed in.
+    """
+
+    def __init__(self, graph: ir.Graph, sidecar: Sidecar, dtype: torch.dtype = torch.float32) -> None:
         self.graph = graph
+        self.dtype = dtype
         self._sidecar = sidecar
         self._stored = sidecar.stored
         self._nodes: list[ir.Node] = []

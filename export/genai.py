@@ -22,7 +22,9 @@ _LONGEST = 2048
 """Tokens of text that room is made for when nobody says how many: a cache that is shared is allocated whole."""
 
 
-def write_genai_config(model: ir.Model, config: PretrainedConfig, source: Path, out: Path) -> None:
+def write_genai_config(
+    model: ir.Model, config: PretrainedConfig, source: Path, out: Path, provider: str = "cpu"
+) -> None:
     """Write the file for a decoder graph into ``out``; ``source`` may hold a ``generation_config.json``."""
     shares = any(node.op_type == "GroupQueryAttention" for node in model.graph)
     ids = _token_ids(config, source)
@@ -33,7 +35,7 @@ def write_genai_config(model: ir.Model, config: PretrainedConfig, source: Path, 
             **ids,
             "context_length": context,
             "vocab_size": config.vocab_size,
-            "decoder": _decoder(model, config),
+            "decoder": _decoder(model, config, provider),
         },
         "search": {
             "diversity_penalty": 0.0,
@@ -55,13 +57,14 @@ def write_genai_config(model: ir.Model, config: PretrainedConfig, source: Path, 
     (out / CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def _decoder(model: ir.Model, config: PretrainedConfig) -> dict[str, Any]:
+def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[str, Any]:
     """The decoder's shape and the names of its graph's inputs and outputs."""
     names = [value.name for value in model.graph.inputs]
     inputs = {name: name for name in ("input_ids", "attention_mask", "position_ids") if name in names}
     heads = config.num_attention_heads
+    options = [] if provider == "cpu" else [{provider: {}}]
     return {
-        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+        "session_options": {"log_id": "onnxruntime-genai", "provider_options": options},
         "filename": "model.onnx",
         "head_size": head_size(config),
         "hidden_size": config.hidden_size,

@@ -84,7 +84,7 @@ def lower(
 ) -> Lowered:
     """Replace every weight of a float graph by ``nodes`` and tensors for the form that ``weights`` has it in.
 
-    Vectors and large constants are stored in ``dtype``.
+    The graph is to be computed in ``dtype``, which vectors, large constants and scales are stored in.
     """
     RemoveUnusedNodesPass()(model)
     walk = _Walk(model.graph, weights, sidecar, nodes, dtype)
@@ -117,10 +117,9 @@ class _Walk:
     def __init__(self, graph: ir.Graph, weights: Weights, sidecar: Sidecar, nodes: Nodes, dtype: torch.dtype) -> None:
         self.graph = graph
         self.nodes = nodes
-        self.dtype = dtype
         self.weights = weights
         self.sidecar = sidecar
-        self.emit = Emitter(graph, sidecar)
+        self.emit = Emitter(graph, sidecar, dtype)
         self.open = {name for name, value in graph.initializers.items() if value.const_value is None}
         self.gathered = {
             name for node in graph if node.op_type == "Gather" for name in [self.weight_name(node.inputs[0])] if name
@@ -197,7 +196,7 @@ class _Walk:
     def vector(self, names: tuple[str, ...]) -> ir.Value:
         """One initializer for tensors laid end to end; in the type that the graph is computed in."""
         tensors = [self.weights.tensor(name) for name in names]
-        return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).to(self.dtype))
+        return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).to(self.emit.dtype))
 
     def read(self, name: str) -> Weight:
         """A matrix in its form."""
@@ -218,5 +217,5 @@ class _Walk:
                 self.vector((name,))
             elif value.const_value.nbytes > _INLINE and not isinstance(value.const_value, ir.ExternalTensor):
                 constant = torch.from_numpy(value.const_value.numpy().copy())
-                kind = self.dtype if constant.is_floating_point() else constant.dtype
+                kind = self.emit.dtype if constant.is_floating_point() else constant.dtype
                 self.emit.initializer(name, partial(constant.to, kind))

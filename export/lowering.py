@@ -1,9 +1,11 @@
-"""Lowering for onnxruntime's CPU: how each weight form becomes nodes. One function a form."""
+"""Lowering for onnxruntime: how each weight form becomes nodes. One function a form."""
 
 from __future__ import annotations
 
 import torch
-from onnx_ir import DataType, Value
+from onnx_ir import Value
+from onnx_ir.tensor_adapters import from_torch_dtype
+from torch import Tensor
 
 from compress.errors import ExportError
 from compress.export.emit import Emitter
@@ -39,12 +41,12 @@ def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value |
 
 
 def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Value:
-    """A float matrix: MatMul with the weight transposed in the file, cast to float where it is stored in half."""
+    """A float matrix: MatMul with the weight transposed in the file, cast to what the graph is computed in."""
     if shared:
-        table = as_float(emit, emit.initializer(name, lambda: weight.tensor))
+        table = as_computed(emit, emit.initializer(name, lambda: held(emit, weight.tensor)))
         return emit.node("MatMul", [x, emit.node("Transpose", [table], f"{name}.T", {"perm": [1, 0]})], f"{name}.out")
-    stored = emit.initializer(f"{name}.T", lambda: weight.tensor.T)
-    return emit.node("MatMul", [x, as_float(emit, stored)], f"{name}.out")
+    stored = emit.initializer(f"{name}.T", lambda: held(emit, weight.tensor.T))
+    return emit.node("MatMul", [x, as_computed(emit, stored)], f"{name}.out")
 
 
 def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None) -> Value:
@@ -57,7 +59,7 @@ def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Val
         [
             x,
             emit.initializer(f"{name}.codes", lambda: packed.codes, tuple(packed.codes.shape)),
-            emit.initializer(f"{name}.scales", lambda: packed.scales),
+            emit.initializer(f"{name}.scales", lambda: packed.scales.to(emit.dtype)),
             None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
             None,
             bias,
@@ -99,9 +101,10 @@ def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
     """Rows of a table: Gather, or GatherBlockQuantized on the very bytes that a tied head multiplies with."""
     match weight:
         case Dense():
-            table = emit.initializer(name, lambda: weight.tensor)
+            table = emit.initializer(name, lambda: held(emit, weight.tensor))
             rows_ = emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
-            return rows_ if table.dtype == DataType.FLOAT else _cast(emit, rows_)
+            rows_.dtype = table.dtype
+            return as_computed(emit, rows_)
         case Quantized():
             return looked_up(emit, name, weight, ids)
         case _:
@@ -118,7 +121,7 @@ def looked_up(emit: Emitter, name: str, weight: Quantized, ids: Value) -> Value:
         [
             emit.initializer(f"{name}.codes", lambda: packed.codes, (rows, packed.codes[0].numel())),
             ids,
-            emit.initializer(f"{name}.scales", lambda: packed.scales),
+            emit.initializer(f"{name}.scales", lambda: packed.scales.to(emit.dtype)),
             None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
         ],
         f"{name}.rows",
@@ -131,13 +134,19 @@ def looked_up(emit: Emitter, name: str, weight: Quantized, ids: Value) -> Value:
     return emit.node("Slice", [found, *ends], f"{name}.cut")
 
 
-def as_float(emit: Emitter, stored: Value) -> Value:
-    """A stored tensor as float32: itself, or a Cast of what is stored in half."""
-    return stored if stored.dtype == DataType.FLOAT else _cast(emit, stored)
+def held(emit: Emitter, tensor: Tensor) -> Tensor:
+    """A float matrix as the file holds it: as it is for a graph in float32, which may read halves; else in its type."""
+    return tensor if emit.dtype == torch.float32 else tensor.to(emit.dtype)
 
 
-def _cast(emit: Emitter, value: Value) -> Value:
-    return emit.node("Cast", [value], f"{value.name}.float", {"to": int(DataType.FLOAT)})
+def as_computed(emit: Emitter, stored: Value) -> Value:
+    """Floats in the type of the graph: themselves, or a Cast of what is stored in another."""
+    computed = from_torch_dtype(emit.dtype)
+    return (
+        stored
+        if stored.dtype == computed
+        else emit.node("Cast", [stored], f"{stored.name}.float", {"to": int(computed)})
+    )
 
 
 def _add(emit: Emitter, name: str, product: Value, bias: Value | None) -> Value:

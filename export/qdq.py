@@ -7,8 +7,6 @@ Source: ONNX's DequantizeLinear (opset 21), and TensorRT 11's "Working with Quan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from onnx_ir import Value
 from torch import Tensor
@@ -20,49 +18,45 @@ from compress.manifest import PER_CHANNEL, StoredForm
 from compress.weight import Dense, Factored, Quantized, Residual, Weight, part_name
 
 
-@dataclass(frozen=True)
-class Qdq:
-    """Nodes of a graph that is computed in ``dtype``."""
+def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | None, shared: bool) -> Value:
+    """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
+    match weight:
+        case Factored():
+            thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
+            return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
+        case Residual():
+            base = linear(emit, name, weight.base, x, bias, shared)
+            return emit.node("Add", [base, linear(emit, name, weight.repair, x, None, False)], f"{name}.both")
+        case Quantized():
+            matrix = dequantized(emit, name, weight)
+        case Dense() if shared:
+            table = emit.initializer(name, lambda: weight.tensor.to(emit.dtype))
+            matrix = emit.node("Transpose", [table], f"{name}.T", {"perm": [1, 0]})
+        case Dense():
+            matrix = emit.initializer(f"{name}.T", lambda: weight.tensor.T.to(emit.dtype))
+    product = emit.node("MatMul", [x, matrix], f"{name}.out")
+    return product if bias is None else emit.node("Add", [product, bias], f"{name}.biased")
 
-    dtype: torch.dtype
 
-    def linear(self, emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | None, shared: bool) -> Value:
-        """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
-        match weight:
-            case Factored():
-                thin = self.linear(emit, part_name(name, "right"), weight.right, x, None, False)
-                return self.linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
-            case Residual():
-                base = self.linear(emit, name, weight.base, x, bias, shared)
-                return emit.node("Add", [base, self.linear(emit, name, weight.repair, x, None, False)], f"{name}.both")
-            case Quantized():
-                matrix = self.dequantized(emit, name, weight)
-            case Dense() if shared:
-                table = emit.initializer(name, lambda: weight.tensor.to(self.dtype))
-                matrix = emit.node("Transpose", [table], f"{name}.T", {"perm": [1, 0]})
-            case Dense():
-                matrix = emit.initializer(f"{name}.T", lambda: weight.tensor.T.to(self.dtype))
-        product = emit.node("MatMul", [x, matrix], f"{name}.out")
-        return product if bias is None else emit.node("Add", [product, bias], f"{name}.biased")
+def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
+    """Rows of a float table."""
+    if not isinstance(weight, Dense):
+        raise ExportError(f"{name}: tables are float here, not {type(weight).__name__}")
+    table = emit.initializer(name, lambda: weight.tensor.to(emit.dtype))
+    return emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
 
-    def embedding(self, emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
-        """Rows of a float table."""
-        if not isinstance(weight, Dense):
-            raise ExportError(f"{name}: tables are float here, not {type(weight).__name__}")
-        table = emit.initializer(name, lambda: weight.tensor.to(self.dtype))
-        return emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
 
-    def dequantized(self, emit: Emitter, name: str, weight: Quantized) -> Value:
-        """``[in, out]`` from constant integers."""
-        columns = weight.codes.T
-        if weight.bits == 8:
-            codes = emit.initializer(f"{name}.codes", columns.contiguous)
-            scale = emit.initializer(f"{name}.scale", lambda: weight.scale.flatten().to(self.dtype))
-            return emit.node("DequantizeLinear", [codes, scale], f"{name}.float", {"axis": 1})
-        codes = emit.nibbles(f"{name}.codes", lambda: nibbles(columns), tuple(columns.shape))
-        scale = emit.initializer(f"{name}.scale", lambda: weight.scale.T.to(self.dtype).contiguous())
-        attributes = {"axis": 0, "block_size": weight.group}
-        return emit.node("DequantizeLinear", [codes, scale], f"{name}.float", attributes)
+def dequantized(emit: Emitter, name: str, weight: Quantized) -> Value:
+    """``[in, out]`` from constant integers."""
+    columns = weight.codes.T
+    if weight.bits == 8:
+        codes = emit.initializer(f"{name}.codes", columns.contiguous)
+        scale = emit.initializer(f"{name}.scale", lambda: weight.scale.flatten().to(emit.dtype))
+        return emit.node("DequantizeLinear", [codes, scale], f"{name}.float", {"axis": 1})
+    codes = emit.nibbles(f"{name}.codes", lambda: nibbles(columns), tuple(columns.shape))
+    scale = emit.initializer(f"{name}.scale", lambda: weight.scale.T.to(emit.dtype).contiguous())
+    attributes = {"axis": 0, "block_size": weight.group}
+    return emit.node("DequantizeLinear", [codes, scale], f"{name}.float", attributes)
 
 
 def oddity(form: StoredForm, table: bool) -> tuple[str, str] | None:
@@ -74,8 +68,6 @@ def oddity(form: StoredForm, table: bool) -> tuple[str, str] | None:
             return "embeddings in integers", "give embed=float, and head=float where the head is tied to it"
         if not leaf.symmetric:
             return "zero points", "give symmetry=sym"
-        if leaf.act is not None:
-            return "inputs in integers that are ranged as they come", "give act=none"
         if leaf.bits == 8 and leaf.group not in (PER_CHANNEL, leaf.shape[1]):
             return "8 bits in groups", "give group=channel, and head=float"
     return None

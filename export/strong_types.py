@@ -6,18 +6,25 @@ import onnx_ir as ir
 import torch
 from onnx_ir.tensor_adapters import from_torch_dtype
 
+from compress.attention import BIT_WIDTH, SCALES
 from compress.export.spelling import EXACT
 
 
 def retype(model: ir.Model, dtype: torch.dtype) -> None:
-    """Compute in ``dtype`` what was float32, inputs and outputs included, but for what is named to be exact."""
+    """Compute in ``dtype`` what was float32, inputs and outputs included, but for what is named to be exact.
+
+    The scales of an int8 cache stay float32, which its operator wants.
+    """
     wanted = from_torch_dtype(dtype)
     if wanted == ir.DataType.FLOAT:
         return
     for value in (*model.graph.inputs, *model.graph.outputs):
         if value.dtype == ir.DataType.FLOAT:
             value.dtype = wanted
+    scales = {value for node in model.graph if BIT_WIDTH in node.attributes for value in node.inputs[SCALES[0] :]}
     for name, value in model.graph.initializers.items():
+        if value in scales:
+            continue
         if value.dtype == ir.DataType.FLOAT and value.const_value is not None and not name.endswith(EXACT):
             value.const_value = _typed(value.const_value, dtype)
             value.dtype = wanted
@@ -36,4 +43,6 @@ def retype(model: ir.Model, dtype: torch.dtype) -> None:
 
 
 def _typed(tensor: ir.TensorProtocol, dtype: torch.dtype) -> ir.TensorProtocol:
-    return ir.tensor(torch.from_numpy(tensor.numpy().copy()).to(dtype), name=tensor.name)
+    """In another type; what hides positions is beyond float16, where infinity times nothing would be NaN."""
+    reach = torch.finfo(dtype).max
+    return ir.tensor(torch.from_numpy(tensor.numpy().copy()).clamp(-reach, reach).to(dtype), name=tensor.name)

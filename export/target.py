@@ -67,6 +67,8 @@ class Target(ABC):
         for name, form in weights.items():
             if form.parts and Factored not in self.holds.forms:
                 raise UsageError(f"{self.name} can't hold a product ({name}); {self.instead}")
+            if not self.holds.any_inputs and any(leaf.act is not None for leaf in form.leaves):
+                raise UsageError(f"{self.name} can't hold inputs that are rounded as they come ({name}); give act=none")
             if odd := {leaf.bits for leaf in form.leaves} - {None, *self.holds.bits}:
                 raise UsageError(f"{self.name} can't hold {odd.pop()} bits ({name}); --target hf can")
         if refused := self.format.refusal(built, weights):

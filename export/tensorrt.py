@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
@@ -16,22 +15,19 @@ from compress.artifact import Artifact
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.errors import UsageError
+from compress.export import qdq
 from compress.export.companions import GRAPH, copy_tokenizer, describe
 from compress.export.graph import Built
-from compress.export.lower import Lowered, lower
-from compress.export.origin import Pieces
-from compress.export.parity import compare, compare_rounded, references, shaken
-from compress.export.qdq import Qdq, oddity
-from compress.export.sample import sample
-from compress.export.sidecar import Sidecar
+from compress.export.lower import Lowered
+from compress.export.qdq import oddity
 from compress.export.source import lacking, proven
 from compress.export.spelling import spell_out
-from compress.export.strong_types import retype
 from compress.export.target import Target
 from compress.export.trt_build import build_engine, profiles, write_script
 from compress.export.trt_lints import lint
+from compress.export.typed import computed_in, write_typed
 from compress.manifest import StoredForm
-from compress.progress import Progress, Silent
+from compress.progress import Progress
 from compress.weight import Dense, Factored, Masked, Quantized, Residual, leaves, mask_of
 
 _OPSET, _IR_VERSION = 21, 10
@@ -50,7 +46,12 @@ class TensorRt(Target):
     folder = "tensorrt"
     graph = "auto"
     holds = Capability(
-        name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({4, 8}), graphs=False, lacks=lacking
+        name,
+        (Dense, Masked, Quantized, Factored, Residual),
+        bits=frozenset({4, 8}),
+        graphs=False,
+        any_inputs=False,
+        lacks=lacking,
     )
     selective = True
 
@@ -73,7 +74,9 @@ class TensorRt(Target):
             spell_out(built.model)
             built.model.opset_imports[""], built.model.ir_version = _OPSET, _IR_VERSION
             describe(built.model, checkpoint, graph_passes, self.name)
-            return built.model, _write(built, checkpoint, _computed_in(checkpoint), out, progress)
+            dtype = computed_in(checkpoint)
+            check = partial(lint, dtype=from_torch_dtype(dtype))
+            return built.model, write_typed(built, checkpoint, qdq, dtype, out, progress, check)
 
         model, lowered = proven(checkpoint, self.graph, False, write, progress)
         copy_tokenizer(checkpoint.path, out)
@@ -89,43 +92,6 @@ class TensorRt(Target):
         """Build the engine of the graph in ``folder``; a MissingComponentError where that can't be done."""
         wanted = profiles(ir.load(folder / GRAPH), _room(checkpoint))
         build_engine(folder, wanted, _is_sparse(checkpoint))
-
-
-def _write(built: Built, checkpoint: Checkpoint, dtype: torch.dtype, out: Path, progress: Progress) -> Lowered:
-    """Lower a model into ``out`` in its type, and hold it against torch.
-
-    In float32 the file itself has to agree. In 16 bits a float32 twin of it, from the same integers, has to; then the
-    file, which rounds, must come close, except for bfloat16, which ort-cpu has no operators for.
-    """
-    model, weights = built.model, Pieces(checkpoint, built.origin)
-    ids = sample(checkpoint)
-    said = references(checkpoint.torch_module(), checkpoint.kind, ids)
-    if dtype != torch.float32:
-        with tempfile.TemporaryDirectory() as scratch:
-            twin = model.clone()
-            with Sidecar(Path(scratch)) as sidecar:
-                lower(twin, weights, sidecar, Silent(), Qdq(torch.float32))
-            ir.save(twin, Path(scratch) / GRAPH)
-            compare(Path(scratch) / GRAPH, said)
-    with Sidecar(out) as sidecar:
-        lowered = lower(model, weights, sidecar, progress, Qdq(dtype), dtype)
-    retype(model, dtype)
-    lint(model, from_torch_dtype(dtype))
-    ir.save(model, out / GRAPH)
-    if dtype == torch.float32:
-        compare(out / GRAPH, said)
-    elif dtype == torch.float16:
-        rounded = cache(lambda: shaken(checkpoint.torch_module(), checkpoint.kind, ids)[0])
-        compare_rounded(out / GRAPH, said[0], rounded, {})
-    else:
-        progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was proved in its place")
-    return lowered
-
-
-def _computed_in(checkpoint: Checkpoint) -> torch.dtype:
-    """The type that most of a checkpoint's vectors have."""
-    vectors = [name for name in checkpoint.names if name.endswith("bias") or "norm" in name.lower()]
-    return checkpoint.tensor(vectors[-1]).dtype
 
 
 def _room(checkpoint: Checkpoint) -> int:

@@ -19,7 +19,7 @@ from compress.errors import ExportError, MissingComponentError
 from compress.export.companions import GRAPH
 
 ENGINE, SCRIPT, TIMINGS = "engine.plan", "build.sh", "timing.cache"
-_BATCHES, _PROMPT = 8, 512
+_BATCHES, _PROMPT = 16, 512
 Shapes = Mapping[str, tuple[int, ...]]
 
 

@@ -54,7 +54,7 @@ class Int8(Integer):
     act: Literal["auto", "none", "dynamic"] = Field(  # type: ignore[misc]  # mypy takes only factories for defaults
         "auto",
         description="inputs: none keeps them float, dynamic rounds every token to 8 bits as it comes; auto: none for "
-        "what writes (bound by memory), dynamic for encoders (bound by arithmetic)",
+        "what writes (bound by memory), dynamic for encoders (bound by arithmetic) on ort-cpu",
     )
     fallback: float = Field(  # type: ignore[misc]
         0.02,
@@ -64,11 +64,14 @@ class Int8(Integer):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Decide ``act`` by the kind of model, and refuse what can't work on it."""
-        act = self.act if self.act != "auto" else ("none" if writes(model.kind) else "dynamic")
+        plain = writes(model.kind) or not holds.any_inputs
+        act = self.act if self.act != "auto" else ("none" if plain else "dynamic")
+        if act == "dynamic" and not holds.any_inputs:
+            raise UsageError(f"int8: {holds.target} has no products that round their inputs; give act=none")
         if act == "dynamic" and self.group not in ("auto", "channel"):
             raise UsageError(f"int8: act=dynamic needs one scale a channel; leave out group={self.group}")
-        for option, value, plain in (("symmetry", self.symmetry, "sym"), ("mixed", self.mixed, None)):
-            if act == "dynamic" and value != plain:
+        for option, value, default in (("symmetry", self.symmetry, "sym"), ("mixed", self.mixed, None)):
+            if act == "dynamic" and value != default:
                 raise UsageError(
                     f"int8: act=dynamic needs symmetric 8-bit codes; leave out {option}={value}, or give act=none"
                 )

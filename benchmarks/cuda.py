@@ -1,0 +1,83 @@
+"""The few calls of CUDA's runtime that engines need: memory, copies out of it, and a clock of the device's own.
+
+Source: the CUDA Runtime API (memory and event management), by NVIDIA's ``cuda-bindings``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from cuda.bindings import runtime
+from numpy.typing import DTypeLike, NDArray
+
+from compress.errors import RunError
+
+Array = NDArray[Any]
+
+
+def called(function: Callable[..., tuple[Any, ...]], *given: Any) -> Any:
+    """What a call of the runtime returns besides its error, which becomes a RunError."""
+    error, *found = function(*given)
+    if error != runtime.cudaError_t.cudaSuccess:
+        raise RunError(f"CUDA: {function.__name__} failed with {error.name}")
+    return found[0] if len(found) == 1 else found
+
+
+class Buffer:
+    """Memory on the device, given back when nothing refers to it any more."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.pointer: int = called(runtime.cudaMalloc, max(nbytes, 1))  # an empty tensor has an address too
+
+    def __del__(self) -> None:
+        if hasattr(self, "pointer"):
+            runtime.cudaFree(self.pointer)
+
+    def put(self, array: Array) -> None:
+        """Copy an array to its beginning."""
+        given = np.ascontiguousarray(array)
+        kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        called(runtime.cudaMemcpy, self.pointer, given.ctypes.data, given.nbytes, kind)
+
+
+def fetch(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
+    """A tensor of the device."""
+    found = np.empty(tuple(shape), dtype)
+    kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+    called(runtime.cudaMemcpy, found.ctypes.data, pointer, found.nbytes, kind)
+    return found
+
+
+def fetch_last(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
+    """``tensor[:, -1]`` of a tensor ``[b, s, n]`` on the device: ``[b, n]``."""
+    batch, length, size = shape
+    found = np.empty((batch, size), dtype)
+    row = size * found.itemsize
+    kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+    start = pointer + (length - 1) * row
+    called(runtime.cudaMemcpy2D, found.ctypes.data, row, start, length * row, row, batch, kind)
+    return found
+
+
+class Clock:
+    """Seconds on a stream's own time line, between events that are recorded in it."""
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+        self._last, self._next = (called(runtime.cudaEventCreate) for _ in range(2))
+        self._seconds = math.nan
+
+    def __call__(self) -> float:
+        """The time by which the stream has done all that it was given."""
+        called(runtime.cudaEventRecord, self._next, self._stream)
+        called(runtime.cudaEventSynchronize, self._next)
+        if math.isnan(self._seconds):
+            self._seconds = 0.0
+        else:
+            self._seconds += called(runtime.cudaEventElapsedTime, self._last, self._next) / 1e3
+        self._last, self._next = self._next, self._last
+        return self._seconds
