@@ -30,6 +30,7 @@ class OrtCudaEngine(OrtEngine):
     """
 
     device = "cuda"
+    _arena = "gpu:0"
 
     def __init__(self, path: Path, kind: str, threads: int) -> None:
         super().__init__(path, kind, threads)
@@ -52,8 +53,10 @@ class OrtCudaEngine(OrtEngine):
     def begin(self, prompts: Ids, room: int) -> Floats:
         """Read prompts into a fresh cache, or into the buffers of the last one where they are as large."""
         batch, capacity = len(prompts), prompts.shape[1] + room
-        known = self._recorded.get((batch, capacity))
         self._step = None
+        if room == 0:  # nothing follows: what was recorded is for those that something follows
+            return super().begin(prompts, room)
+        known = self._recorded.get((batch, capacity))
         if known is None or known.cache is None:
             self._cache = self._new_cache(capacity, batch)
             if self._records and self._shares:

@@ -35,6 +35,7 @@ class OrtEngine:
 
     read_bytes: int | None = None
     device = "cpu"
+    _arena = "cpu:0"
 
     def __init__(self, path: Path, kind: str, threads: int) -> None:
         file = path / "model.onnx"
@@ -77,13 +78,14 @@ class OrtEngine:
         """Forget the cache, and let the session's arena shrink to what it holds: it keeps what its largest run took."""
         self._cache = None
         shrinking = self._options()
-        shrinking.add_run_config_entry(_SHRINK, f"{self.device}:0")
+        shrinking.add_run_config_entry(_SHRINK, self._arena)
         self._advance(np.zeros((1, 1), dtype=np.int64), self._new_cache(1), shrinking)
 
     def logits(self, ids: Ids) -> Floats:
         """Logits of one window."""
         logits = self._advance(ids[None], self._new_cache(len(ids)))
-        return self._fetch(logits)[0]
+        found: Floats = self._fetch(logits)[0]
+        return found
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""

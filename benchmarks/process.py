@@ -28,6 +28,7 @@ class Worker:
     """A fresh process with one contender loaded. ``load_seconds`` runs from starting it until it can serve.
 
     ``batches``: whether it decodes more than one prompt at a time, with beams, and by sampling (`BatchedEngine`).
+    ``on_device``: it serves from the memory of a device, not from that whose bandwidth is known.
     """
 
     def __init__(self, contender: Contender, threads: int) -> None:
@@ -52,6 +53,7 @@ class Worker:
             raise
         self.load_seconds = time.perf_counter() - begin
         self.read_bytes: int | None = contender.read_bytes or opened["read_bytes"]
+        self.on_device: bool = opened["on_device"]
         self.batches: bool = opened["batches"]
 
     @property

@@ -60,7 +60,7 @@ class DecoderSpeed:
             "ttft": summarize(self.first),
             "prefill_tps": summarize([self.settings.prefill / seconds for seconds in self.prefill]),
         }
-        if worker.read_bytes:
+        if worker.read_bytes and not worker.on_device:
             cached = self.token_bytes * (self.settings.prompt + self.settings.steps / 2)
             found[READ_RATE] = summarize([rate * (worker.read_bytes + cached) for rate in decode.rounds])
         return found

@@ -96,7 +96,8 @@ class TrtEngine:
     def logits(self, ids: Ids) -> Floats:
         """Logits of one window."""
         self._empty(1, len(ids))
-        return self._fetch("logits", self._advance(ids[None]))[0]
+        found: Floats = self._fetch("logits", self._advance(ids[None]))[0]
+        return found
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
@@ -178,4 +179,5 @@ class TrtEngine:
 
 
 def _dtype(kind: trt.DataType) -> np.dtype[np.generic]:
-    return np.dtype(bfloat16 if kind == trt.DataType.BF16 else trt.nptype(kind))
+    found: np.dtype[np.generic] = np.dtype(bfloat16 if kind == trt.DataType.BF16 else trt.nptype(kind))
+    return found

@@ -46,12 +46,14 @@ class Service:
         """Load a model."""
         self._engine = opener(engine, kind)(Path(path), kind, threads)
         self._classifies = kind == "classifier"
-        if isinstance(self._engine, DeviceEngine) and self._engine.device != "cpu":
+        on_device = isinstance(self._engine, DeviceEngine) and self._engine.device != "cpu"
+        if on_device:
             self._phases.watch_device()
         if isinstance(self._engine, TimedEngine):
             self._clock = self._engine.clock
         self._phases.end("load")
-        return {"read_bytes": self._engine.read_bytes, "batches": isinstance(self._engine, BatchedEngine)}
+        facts = {"read_bytes": self._engine.read_bytes, "batches": isinstance(self._engine, BatchedEngine)}
+        return facts | {"on_device": on_device}
 
     def generate(self, ids: list[int], steps: int) -> dict[str, Any]:
         """Seconds until the first token, and of each of ``steps`` further ones, greedy."""

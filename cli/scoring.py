@@ -62,7 +62,8 @@ def score_and_report(
         plain.mkdir()
         with console.waiting("exporting the float baseline"):
             baseline = runtime.export(model, (), plain, console)
-        contenders.append(Contender.of_artifact(baseline, "onnx float", "float32, standard operators", "float"))
+        recipe = f"{runtime.computes}, standard operators"
+        contenders.append(Contender.of_artifact(baseline, "onnx float", recipe, "float"))
     for each in entries:
         artifact = Artifact.open(each.path / runtime.folder)
         errors = layer_errors(Manifest.read(each.path))

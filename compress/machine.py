@@ -32,7 +32,24 @@ def machine() -> dict[str, str]:
     facts["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     facts["memory"] = f"{psutil.virtual_memory().total / 2**30:.1f} GiB"
     facts["system"] = f"{platform.system()} {platform.machine()}"
+    if device := _gpu():
+        facts["gpu"] = device
     return facts
+
+
+def _gpu() -> str | None:
+    """The first NVIDIA GPU, its memory and its driver; None where there is none, or NVML isn't installed."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
+        return f"{pynvml.nvmlDeviceGetName(handle)}, {memory:.1f} GiB, driver {pynvml.nvmlSystemGetDriverVersion()}"
+    except pynvml.NVMLError:
+        return None
 
 
 def free_memory() -> int:

@@ -62,7 +62,7 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
     names = [value.name for value in model.graph.inputs]
     inputs = {name: name for name in ("input_ids", "attention_mask", "position_ids") if name in names}
     heads = config.num_attention_heads
-    options = [] if provider == "cpu" else [{provider: {}}]
+    options: list[dict[str, Any]] = [] if provider == "cpu" else [{provider: {}}]
     return {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": options},
         "filename": "model.onnx",

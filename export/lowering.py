@@ -103,7 +103,7 @@ def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
         case Dense():
             table = emit.initializer(name, lambda: held(emit, weight.tensor))
             rows_ = emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
-            rows_.dtype = table.dtype
+            rows_.type = table.type
             return as_computed(emit, rows_)
         case Quantized():
             return looked_up(emit, name, weight, ids)

@@ -40,6 +40,7 @@ class OrtCuda(Target):
 
     name = "ort-cuda"
     folder = "onnx-cuda"
+    computes = "float16"
     graph = "auto"
     holds = Capability(
         name,

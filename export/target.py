@@ -36,6 +36,8 @@ class Target(ABC):
     """what to do where a pass leaves a form that it can't hold"""
     format: Format = CompressedTensors()
     """of the variants that are made for it"""
+    computes: ClassVar[str] = "float32"
+    """in which type its graphs compute where no pass says otherwise"""
     graph: GraphSource | None = None
     """where its graphs come from; None where it has none"""
     selective: bool = False

@@ -119,7 +119,7 @@ def test_classes_of_a_pair_agree_with_transformers(tiny, tokens, tmp_path):
 class Recording(OrtCudaEngine):
     """The engine for GPUs, its buffers and replays and all, on the CPU."""
 
-    device = "cpu"
+    device, _arena = "cpu", "cpu:0"
     _fetch, _fetch_last = OrtEngine._fetch, OrtEngine._fetch_last
 
     def _open(self, file, threads):
@@ -156,6 +156,7 @@ def test_steps_that_are_recorded_write_the_same(halves, tokens):
         engine.append(np.array([3, 4]))
         engine.reorder(np.array([1, 1, 0]))
     assert recording.append(np.array([5, 6, 7])) == pytest.approx(plain.append(np.array([5, 6, 7])), abs=1e-3)
+    recording.begin(tokens[:1, :20], 0)
     recording.release()
     assert written(recording, tokens[0][:20], 6) == written(plain, tokens[0][:20], 6)
 

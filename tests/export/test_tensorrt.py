@@ -186,11 +186,11 @@ def test_the_command_names_shapes_to_read_with_and_to_go_on_with(tiny, tmp_path)
         "  --profile=0 \\",
         f"  --minShapes={shapes(1, 1, 0)} \\",
         f"  --optShapes={shapes(1, 64, 0)} \\",
-        f"  --maxShapes={shapes(8, 128, 0)} \\",
+        f"  --maxShapes={shapes(16, 128, 0)} \\",
         "  --profile=1 \\",
         f"  --minShapes={shapes(1, 1, 1)} \\",
         f"  --optShapes={shapes(1, 1, 64)} \\",
-        f"  --maxShapes={shapes(8, 1, 127)}",
+        f"  --maxShapes={shapes(16, 1, 127)}",
     ]
     assert (artifact.path / "build.sh").stat().st_mode & 0o111
 
