@@ -117,7 +117,7 @@ def test_inputs_that_are_rounded_too_get_no_larger_codes():
 
 
 def test_what_did_not_help_is_left_as_it_was(llama, monkeypatch):
-    monkeypatch.setattr("compress.passes.tune._FLOATS_RATE", 10.0)
+    monkeypatch.setattr("compress.passes.tune._FLOATS_RATE", {"layer": 10.0})
     block, inputs = layer(llama, FORMS["dense"])
     weights, vectors = dict(block.weights), {name: v.clone() for name, v in block.vectors.items()}
     Tune(steps=3).run(block, inputs)
