@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -79,6 +81,31 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+_MMAP_MAX, _TRIM_THRESHOLD = -4, -1
+"""What glibc's mallopt calls its limits: of blocks that are mapped each by itself, and of free memory that is kept."""
+
+
+@contextmanager
+def held_memory() -> Iterator[None]:
+    """Within, memory that is freed is kept for what comes next, where the C library (glibc) can be told so.
+
+    It hands blocks of tens of megabytes back at once, and the system fills each with zeros when it is asked for again:
+    for work that does nothing but that, a fifth of its time.
+    """
+    settle = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if settle is None:
+        yield
+        return
+    settle(_MMAP_MAX, 0)
+    settle(_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        settle(_MMAP_MAX, 65536)  # glibc's own
+        settle(_TRIM_THRESHOLD, 128 * 2**10)
+        release_memory()
 
 
 def release_memory() -> None:

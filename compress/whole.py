@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from compress.artifact import writes
 from compress.filling import compute_buffers
 from compress.halves import decoder_inputs
 from compress.inputs import BlockInputs, token_error
+from compress.machine import held_memory
 from compress.walk import BATCH
 
 if TYPE_CHECKING:
@@ -20,6 +21,35 @@ if TYPE_CHECKING:
     from compress.block import Block
     from compress.model import Model
     from compress.progress import Progress
+
+_TOKENS = 256
+"""Tokens whose predictions are compared together."""
+
+
+class _Divergence(torch.autograd.Function):
+    """The mean KL divergence of one model's predictions from another's, in nats a token.
+
+    From logits ``[…, vocabulary]``, some tokens at a time: in float32 all of them would take more memory than a small
+    model does. The gradient, that of a cross-entropy with soft labels, is at hand where the loss is.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, exact: Tensor) -> Tensor:
+        gradient = torch.empty_like(output)
+        rows = [each.flatten(0, -2).split(_TOKENS) for each in (output, exact, gradient)]
+        total, tokens = torch.zeros(()), output[..., 0].numel()
+        for said, wanted, slope in zip(*rows, strict=True):
+            logs, goal = said.float().log_softmax(-1), wanted.float().log_softmax(-1)
+            chances = goal.exp()
+            total += goal.sub_(logs).mul_(chances).sum()
+            slope.copy_(logs.exp_().sub_(chances).div_(tokens))
+        ctx.save_for_backward(gradient)
+        return total / tokens
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * scale, None
 
 
 class WholeInputs(BlockInputs):
@@ -59,12 +89,13 @@ class WholeInputs(BlockInputs):
         """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
         if self._built.kind == "encoder":
             return token_error(output.float(), exact.float())
-        wanted = exact.float().log_softmax(-1)
-        return (wanted.exp() * (wanted - output.float().log_softmax(-1))).sum(-1).mean()
+        found: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
+        return found
 
-    def rounds(self, steps: int) -> Iterable[int]:
-        """So many steps of work on the model."""
-        return self._progress.track(range(steps), "training", unit="step")
+    def rounds(self, steps: int) -> Iterator[int]:
+        """So many steps of work on the model. Each needs the same memory again, so that it is kept in between."""
+        with held_memory():
+            yield from self._progress.track(range(steps), "training", unit="step")
 
     def _called(self, batch: int) -> dict[str, Tensor | bool]:
         ids, kind = self._windows[batch], self._built.kind

@@ -60,7 +60,7 @@ def reconstruct(
         before = _mean_loss(inputs, held, parameters())
         groups = [group for one in trained.values() for group in one.groups(rates)]
         groups += [{"params": [v], "lr": rates.scales * float(v.detach().abs().mean())} for v in vectors.values()]
-        _train(inputs, used, parameters, groups, steps)
+        _train(inputs, used, parameters, groups, steps, rates.warm_up)
         after = _mean_loss(inputs, held, parameters())
     if after < before:
         for name, vector in vectors.items():
@@ -80,17 +80,18 @@ def _train(
     parameters: Callable[[], dict[str, Tensor]],
     groups: list[dict[str, Any]],
     steps: int,
+    warm_up: int,
 ) -> None:
-    """Adam, batch by batch in random order, at falling rates."""
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    """Adam, batch by batch in random order, at rates that rise over ``warm_up`` steps and fall over all of them."""
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95), fused=True)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (warm_up + 1)) * (1 - i / steps))
     order: list[int] = []
     for _ in inputs.rounds(steps):
         order = order or torch.randperm(len(batches)).tolist()
         optimizer.zero_grad()
         _loss(inputs, batches[order.pop()], parameters()).backward()
         optimizer.step()
-        falling.step()
+        rates.step()
 
 
 def _loss(inputs: Run, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:

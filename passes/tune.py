@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
 _SCALES_RATE = 1e-3
 """Step size of scales and vectors, relative to themselves."""
-_FLOATS_RATE = 5e-3
-"""Step size of float matrices and factors, relative to their mean magnitude. Codes move by one over the steps, at
-falling rates: to a neighbour, if all steps agree (AutoRound)."""
+_FLOATS_RATE = {"layer": 5e-3, "model": 0.04}
+"""Step size of float matrices and factors by scope, relative to their mean magnitude; of a whole model divided by the
+root of their inputs. Codes move by one over the steps, at falling rates: to a neighbour, if all steps agree
+(AutoRound)."""
+_STEPS = {"layer": 100, "model": 240}
+_WARM_UP = {"layer": 0, "model": 10}
+"""Steps until a rate is reached: in a whole model, first steps of full size undo more than all others mend."""
 
 _BYTES = 28
 """Memory for a parameter that is trained: in the original, as it came, in training, dequantized; its gradient, and two
@@ -42,7 +47,10 @@ class Tune(WeightPass):
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Quantized, Factored, Residual)
     produces: ClassVar[tuple[type, ...]] = ()
 
-    steps: int = Field(100, ge=1, description="training steps, each on two windows of the calibration text")
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="training steps, each on two windows of the calibration text; auto: 100, with scope=model 240",
+    )
     scope: Literal["layer", "model"] = Field(
         "layer",
         description="layer: one after another, so many steps each, towards the original's hidden states; model: all at "
@@ -50,14 +58,14 @@ class Tune(WeightPass):
     )
 
     def settle(self, model: Outline, holds: Capability) -> Self:
-        """Refuse a model that is too large to be trained as a whole here."""
+        """Decide ``steps`` by the scope, and refuse a model that is too large to be trained as a whole here."""
         needed, free = _BYTES * sum(math.prod(model.shape(name)) for name in model.matrices), free_memory()
         if self.scope == "model" and needed > free:
             raise UsageError(
                 f"tune: scope=model takes some {needed / 1e9:.3g} GB of memory, and {free / 1e9:.3g} are free; use "
                 "scope=layer"
             )
-        return self
+        return replace(self, steps=self._count)
 
     def needs(self) -> Statistic:
         """The original model's hidden states beside the compressed ones'; for the whole model as much text."""
@@ -76,8 +84,9 @@ class Tune(WeightPass):
         if not isinstance(inputs, LayerInputs | WholeInputs):
             return
         trained = {name: form(weight) for name, weight in block.weights.items()}
-        rates = Rates(codes=1 / self.steps, scales=_SCALES_RATE, floats=_FLOATS_RATE)
-        before, after = reconstruct(block, inputs, trained, rates, self.steps)
+        warm_up = min(_WARM_UP[self.scope], self._count // 2)
+        rates = Rates(1 / self._count, _SCALES_RATE, _FLOATS_RATE[self.scope], warm_up, self.scope == "model")
+        before, after = reconstruct(block, inputs, trained, rates, self._count)
         for name, one in trained.items():
             old = block.weights[name]
             if after < before:
@@ -86,6 +95,10 @@ class Tune(WeightPass):
             else:
                 said = "tune (kept nothing)"
             block.reports[name] = WeightReport.of(said, old.dequantize(), block.weights[name].dequantize())
+
+    @property
+    def _count(self) -> int:
+        return _STEPS[self.scope] if self.steps == "auto" else self.steps
 
     def _measure(self, loss: float) -> str:
         return f"loss {loss:.3g}" if self.scope == "model" else f"layer's error {100 * loss:.3g} %"

@@ -1,18 +1,24 @@
 """Short recovery on tiny layers: every form keeps its form, the output comes closer, or nothing changes."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
+from compress.block import Block
 from compress.errors import UsageError
+from compress.export.target import find_target
 from compress.model import Model
 from compress.passes.grid import Grid
+from compress.passes.reconstruct import reconstruct
 from compress.passes.rounding import round_to_nearest
-from compress.passes.trainable import form
+from compress.passes.trainable import Rates, form
 from compress.passes.tune import Tune
 from compress.pipeline import Pipeline
 from compress.progress import Silent
 from compress.walk import walk_blocks
 from compress.weight import Dense, Factored, Masked, Quantized, Residual
+from compress.whole import _Divergence
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = torch.randint(3, 300, (16, 32), generator=torch.Generator().manual_seed(1))
@@ -117,7 +123,7 @@ def test_inputs_that_are_rounded_too_get_no_larger_codes():
 
 
 def test_what_did_not_help_is_left_as_it_was(llama, monkeypatch):
-    monkeypatch.setattr("compress.passes.tune._FLOATS_RATE", 10.0)
+    monkeypatch.setattr("compress.passes.tune._FLOATS_RATE", {"layer": 10.0})
     block, inputs = layer(llama, FORMS["dense"])
     weights, vectors = dict(block.weights), {name: v.clone() for name, v in block.vectors.items()}
     Tune(steps=3).run(block, inputs)
@@ -197,6 +203,74 @@ def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert,
 
     damage = "prune:ratio=0.5:compensate=off"
     assert off(f"{damage},tune:scope=model:steps=64") < 0.9 * off(damage)
+
+
+def test_steps_left_open_are_decided_by_the_scope(llama):
+    model, holds = Model.open(str(llama)), find_target("hf").holds
+    scopes = ("layer", "model")
+    assert [str(Tune(scope=scope).settle(model, holds)) for scope in scopes] == [
+        "tune:steps=100",
+        "tune:steps=240:scope=model",
+    ]
+    assert Tune(steps=7, scope="model").settle(model, holds).steps == 7
+    with pytest.raises(UsageError, match="steps"):
+        Pipeline.parse("tune:steps=0")
+
+
+def test_rates_of_float_matrices_fall_with_the_root_of_their_inputs():
+    one = form(Dense(torch.full((4, 16), -0.5)))
+    assert [one.groups(Rates(0, 0, 0.04, by_width=wide))[0]["lr"] for wide in (False, True)] == [0.02, 0.005]
+
+
+class Slope:
+    """A block whose loss falls by one with each one that its matrix rises: Adam moves by its rate, whatever that is."""
+
+    batches = 1
+
+    def refresh(self):
+        self.seen = []
+
+    def forward(self, batch, parameters):
+        self.seen.append(float(parameters["x"].detach()))
+        return parameters["x"]
+
+    def target(self, batch):
+        return torch.zeros(1, 1)
+
+    def loss(self, output, exact):
+        return -(output - exact).sum()
+
+    def rounds(self, steps):
+        self.seen = []
+        return range(steps)
+
+
+def test_rates_rise_to_what_they_are_and_fall_over_all_steps():
+    inputs, block = Slope(), Block("x", "model", {}, {})
+    reconstruct(block, inputs, {"x": form(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, warm_up=1), 4)
+    moved = [b - a for a, b in pairwise(inputs.seen)]
+    assert moved == pytest.approx([0.5, 0.75, 0.5, 0.25], rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7), (4, 7)])
+def test_divergence_is_that_of_all_tokens_at_once(shape, monkeypatch):
+    monkeypatch.setattr("compress.whole._TOKENS", 4)
+    generator = torch.Generator().manual_seed(0)
+    exact, given = (torch.randn(shape, generator=generator) for _ in range(2))
+    losses, slopes = [], []
+    for divergence in (_Divergence.apply, naive_divergence):
+        output = given.clone().requires_grad_()
+        losses.append(loss := divergence(output, exact))
+        slopes.append(torch.autograd.grad(3 * loss, output)[0])
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*slopes)
+
+
+def naive_divergence(output, exact):
+    return torch.nn.functional.kl_div(
+        output.log_softmax(-1).flatten(0, -2), exact.log_softmax(-1).flatten(0, -2), log_target=True,
+        reduction="batchmean",
+    )  # fmt: skip
 
 
 def test_what_does_not_help_the_whole_model_changes_nothing(llama, run):
