@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -79,15 +80,19 @@ class OrtEngine:
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
-        return mean_pooled(self._encode("last_hidden_state", ids, mask, np.zeros_like(ids)), mask)
+        return mean_pooled(self._run("last_hidden_state", _text(ids, mask, np.zeros_like(ids))), mask)
 
     def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         """Logits of classes."""
-        return self._encode("logits", ids, mask, kinds)
+        return self._run("logits", _text(ids, mask, kinds))
 
-    def _encode(self, output: str, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+    def see(self, pixels: Floats) -> Floats:
+        """Logits of images."""
+        return self._run("logits", {"pixel_values": pixels})
+
+    def _run(self, output: str, feeds: Mapping[str, Ids | Floats]) -> Floats:
         binding = self._session.io_binding()
-        self._feed(binding, {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds})
+        self._feed(binding, feeds)
         binding.bind_output(output, "cpu")
         self._session.run_with_iobinding(binding)
         found: Floats = np.from_dlpack(binding.get_outputs()[0]).astype(np.float32, copy=False)
@@ -105,7 +110,7 @@ class OrtEngine:
         dtypes = [_DTYPES[self._inputs[name].type] for name in self._past]
         return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity, batch)
 
-    def _feed(self, binding: ort.IOBinding, feeds: dict[str, Ids]) -> None:
+    def _feed(self, binding: ort.IOBinding, feeds: Mapping[str, Ids | Floats]) -> None:
         for name, array in feeds.items():
             if name in self._inputs:
                 binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
@@ -129,6 +134,10 @@ class OrtEngine:
         outputs = cache.binding.get_outputs()
         cache.take(outputs[1:], total)
         return cast("NDArray[np.floating]", np.from_dlpack(outputs[0]))
+
+
+def _text(ids: Ids, mask: Ids, kinds: Ids) -> dict[str, Ids]:
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds}
 
 
 class Cache(ABC):

@@ -32,8 +32,8 @@ def image_shape(config: PretrainedConfig) -> tuple[int, int, int]:
     return int(config.num_channels), int(height), int(width)
 
 
-def read_images(source: Path, model: Path, config: PretrainedConfig, count: int) -> tuple[Tensor, list[str]]:
-    """Images for a model, spread evenly over a folder or an ``.npy`` file: float32 ``[count, c, h, w]``, and their names.
+def read_images(source: Path, model: Path, config: PretrainedConfig, count: int) -> Tensor:
+    """Images for a model, spread evenly over a folder or an ``.npy`` file: float32 ``[count, c, h, w]``.
 
     A folder's are read, resized and normalised by the ``preprocessor_config.json`` in the directory ``model``; an array
     holds pixels ``[n, c, h, w]`` as the model is to be given them. Where there are fewer, all are taken. Raises
@@ -44,16 +44,14 @@ def read_images(source: Path, model: Path, config: PretrainedConfig, count: int)
         files = sorted(file for file in source.rglob("*") if file.suffix.lower() in _SUFFIXES)
         if not files:
             raise UsageError(f"{source} holds no images ({', '.join(s.removeprefix('.') for s in _SUFFIXES)})")
-        chosen = [files[i] for i in _spread(len(files), count)]
-        return _processed(chosen, model, config), [str(file.relative_to(source)) for file in chosen]
-    if source.suffix.lower() != _ARRAY:
+        return _processed([files[i] for i in _spread(len(files), count)], model, config)
+    if source.suffix.lower() != _ARRAY or not source.is_file():
         raise UsageError(f"{source} is neither a folder of images nor an {_ARRAY} file of them")
     pixels = _array(source, image_shape(config))
-    rows = _spread(len(pixels), count)
-    taken = torch.from_numpy(np.array(pixels[rows], dtype=np.float32))
+    taken = torch.from_numpy(np.array(pixels[_spread(len(pixels), count)], dtype=np.float32))
     if not bool(taken.isfinite().all()):
         raise UsageError(f"{source} holds pixels that aren't finite")
-    return taken, [str(row) for row in rows]
+    return taken
 
 
 def made_images(model: Path, config: PretrainedConfig, count: int, seed: int) -> Tensor:
