@@ -40,10 +40,7 @@ def of_variant(card: Scorecard, name: str) -> str:
 def _merged(cards: Sequence[Scorecard]) -> str:
     headers, rows = overview(cards)
     said = [f"- {card.model}: {line}" for card in cards for line in findings(card)]
-    runs = [
-        f"- {card.model}, {card.created}, {card.read}: `{card.command}`"
-        for card in cards
-    ]
+    runs = [f"- {card.model}, {card.created}, {card.read}: `{card.command}`" for card in cards]
     lines = [
         "# Report",
         "",

@@ -63,7 +63,11 @@ def score(
         accuracies = measure_accuracy(
             contenders, windows, marked, threads, progress, labelled, settings.seed, tasks, images
         )
-    read = (windows if seen is None else seen).tobytes() + marked.tobytes() + (b"" if labelled is None else labelled.tokens().tobytes())
+    read = (
+        (windows if seen is None else seen).tobytes()
+        + marked.tobytes()
+        + (b"" if labelled is None else labelled.tokens().tobytes())
+    )
     read += b"" if tasks is None else tasks.digest()
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [

@@ -46,7 +46,9 @@ class Pictures(Texts):
     def _taken(self, source: Path | None, count: int, seed: int) -> Calibration:
         model = self.model
         if source is None:
-            return Calibration(made_images(model.path, model.config, count, seed), f"made images (1/f noise), seed {seed}")
+            return Calibration(
+                made_images(model.path, model.config, count, seed), f"made images (1/f noise), seed {seed}"
+            )
         return Calibration(read_images(source, model.path, model.config, count), source.name)
 
 

@@ -85,7 +85,15 @@ def command(
     besides = more.settings(original)
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
     texts = reader(original)(
-        original, None, evaluation, samples=None, length=None, seed=seed, progress=console, labels_file=labels, specs=tasks
+        original,
+        None,
+        evaluation,
+        samples=None,
+        length=None,
+        seed=seed,
+        progress=console,
+        labels_file=labels,
+        specs=tasks,
     )
     texts.check_required([each.figure for each in required])
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:

@@ -13,9 +13,7 @@ _RENAMED = {"embed_out.": "lm_head.", ".block_sparse_moe.": ".mlp."}
 Renamed = Sequence[tuple[str, str]]
 
 
-def stored_names(
-    wanted: Iterable[str], stored: Iterable[str], prefix: str, renamed: Renamed = ()
-) -> dict[str, str]:
+def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str, renamed: Renamed = ()) -> dict[str, str]:
     """For each of the module's tensors the checkpoint's name of it, if it has one.
 
     The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
