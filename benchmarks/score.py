@@ -45,7 +45,8 @@ def score(
 
     The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
     tokens (all, by default); prompts for the speed are cut from them. Contenders that see are given images
-    ``[n, c, h, w]`` in their place, each a window of one. ``labelled`` text and ``tasks`` are measured besides. Raises RunError when a contender can't be run.
+    ``[n, c, h, w]`` in their place, each a window of one. ``labelled`` text and ``tasks`` are measured besides. Raises
+    RunError when a contender can't be run.
     """
     settings, progress = settings or Settings(), progress or Silent()
     seen = np.asarray(ids) if contenders and sees(contenders[0].kind) else None
@@ -108,7 +109,10 @@ def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
 
 
 def _cost(speed: Measures, settings: Settings) -> Measures:
-    """What a million tokens cost where an hour has a price: decoded ones, or those of an encoder's sentences; or images."""
+    """What a million tokens cost where an hour has a price: decoded ones, or those of an encoder's sentences.
+
+    Or a million images.
+    """
     if settings.price_per_hour is None:
         return {}
     if "images_ps" in speed:

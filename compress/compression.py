@@ -37,7 +37,10 @@ _SURVEYED = 4
 
 @dataclass(frozen=True)
 class Calibration:
-    """What statistics are taken on, and where it is from: text int64 ``[windows, length]``, or images ``[n, c, h, w]``."""
+    """What statistics are taken on, and where it is from.
+
+    ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``.
+    """
 
     inputs: Tensor
     origin: str

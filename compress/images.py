@@ -69,7 +69,8 @@ def made_images(model: Path, config: PretrainedConfig, count: int, seed: int) ->
     deviation = mixed.flatten(1).std(1).clamp(min=1e-12)[:, None, None, None]
     pixels = (_MIDDLE + _CONTRAST * mixed / deviation).clamp(0, 1)
     mean, std = _scales(model, channels)
-    return ((pixels - mean) / std).contiguous()
+    made: Tensor = (pixels - mean) / std
+    return made.contiguous()
 
 
 def _spread(held: int, count: int) -> list[int]:

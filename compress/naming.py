@@ -17,7 +17,7 @@ def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str, rena
     """For each of the module's tensors the checkpoint's name of it, if it has one.
 
     The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
-    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``. ``renamed`` are parts of a family's names, as `Family` says.
+    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``. ``renamed`` as in `Family`.
     """
     modern = {_modern(name, renamed): name for name in stored}
     found = {}

@@ -40,8 +40,8 @@ def walk_blocks(
     """Yield the embedding, every layer and the head; what the caller leaves in a block feeds the next one.
 
     With each come its inputs, from which statistics are taken on demand. ``tokens`` int64 ``[windows, length]`` are the
-    calibration text, or images as `called` takes them; without them no forward pass is ever run. With ``originals`` the uncompressed model's hidden
-    states ride along, for statistics that compare the two.
+    calibration text, or images as `called` takes them; without them no forward pass is ever run. With ``originals`` the
+    uncompressed model's hidden states ride along, for statistics that compare the two.
     """
     if model.kind == "encoder-decoder":
         from compress.walk_halves import walk_halves  # here: it is made of parts of this module

@@ -119,7 +119,7 @@ class _Tracer:
         return model
 
     def inputs(self) -> dict[str, Input]:
-        """What the model is called with, by name: images of the one size that it takes; or tokens and what is of them."""
+        """What the model is called with, by name: images of the one size that it takes, or tokens."""
         if sees(self.built.kind):
             shape = image_shape(self.built.config)
             return {"pixel_values": Input((_BATCH, *shape), (True, False, False, False))}

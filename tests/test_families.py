@@ -267,8 +267,7 @@ def test_every_cell(path_of, tmp_path, family, word):
         target.check(pipeline.passes)
         assert settle(model, pipeline, target.holds)
         if made is None:  # one variant serves every target that holds it
-            text = Calibration(read_by(model.kind), "test")
-            made = compress_model(model, pipeline, target.holds, tmp_path, lambda: text, 0, Silent())
+            made = compress_model(model, pipeline, target.holds, tmp_path, lambda: calibration(model), 0, Silent())
             predicted = predict(Sketch.read(path_of(family)), pipeline, target.holds)
             assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
         if target.name == "hf":
@@ -311,6 +310,11 @@ def check_generating(made, artifact):
         generator.generate_next_token()
     expected = made.torch_module().generate(TOKENS[:1, :8], max_length=24, do_sample=False, pad_token_id=2)[0].tolist()
     assert list(generator.get_sequence(0)) == expected[: expected.index(1) if 1 in expected else None]  # 1 ends a text
+
+
+def calibration(model):
+    """Random text, or images."""
+    return Calibration(read_by(model.kind), "test")
 
 
 REASONS = {
@@ -364,8 +368,8 @@ def page():
         "✓ works; a number is a reason below, for which it is refused before any weight is read.",
         "`tests/test_families.py` runs every cell on tiny models of realistic shape, and writes this page: the variant",
         "is made, transformers reads it back to the same logits, and an export passes the parity gate.",
-        "Sequences and tokens: `…ForSequenceClassification` and `…ForTokenClassification`, with their heads; ViT and DeiT:",
-        "`…ForImageClassification`. What is left blank isn't run, since it does what it does to another family above.",
+        "Sequences and tokens: `…ForSequenceClassification` and `…ForTokenClassification`, with their heads; ViT and",
+        "DeiT: `…ForImageClassification`. What is left blank isn't run, since it does what it does to another family.",
         "",
     ]
     reasons = list(dict.fromkeys(REFUSED.values()))
