@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from compress.artifact import Kind, writes
-from compress.benchmarks.classes import class_measures, compare_workers
+from compress.benchmarks.classes import class_measures, compare_sight, compare_workers
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.engine import Ids
+from compress.benchmarks.images import Images
 from compress.benchmarks.labelled import Labelled
 from compress.benchmarks.labelled_accuracy import measure_labelled
 from compress.benchmarks.process import Worker
@@ -22,7 +23,7 @@ from compress.progress import Progress
 
 Measures = dict[str, Measure]
 _SENTENCES = 8
-"""sentences that an encoder embeds at a time"""
+"""sentences, or images, that are read at a time"""
 
 
 def measure_accuracy(
@@ -34,11 +35,13 @@ def measure_accuracy(
     labelled: Labelled | None = None,
     seed: int = 0,
     tasks: Tasks | None = None,
+    images: Images | None = None,
 ) -> list[Measures]:
     """Accuracy of every contender, in their order, on windows ``[n, s]``; the first is the original.
 
     The original's outputs of one window at a time lie in a temporary file that the others map, so that neither disk
-    nor memory grows with the windows. ``labelled`` text and ``tasks`` are measured as well.
+    nor memory grows with the windows. ``labelled`` text and ``tasks`` are measured as well. Windows are of ``images``
+    where the contenders see.
     """
     kind = contenders[0].kind
     with ExitStack() as stack:
@@ -49,8 +52,12 @@ def measure_accuracy(
         step = 1 if writes(kind) else _SENTENCES
         starts = range(0, len(ids), step)
         for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
-            batch = ids[start : start + step], mask[start : start + step]
-            for found, each in zip(scores, _window(workers, kind, *batch, folder / "reference.npy"), strict=True):
+            part = slice(start, start + step)
+            if images is not None:
+                said = compare_sight(workers, images, ids[part])
+            else:
+                said = _window(workers, kind, ids[part], mask[part], folder / "reference.npy")
+            for found, each in zip(scores, said, strict=True):
                 found.append(each)
         judged = [{} for _ in workers] if labelled is None else measure_labelled(workers, labelled, seed, progress)
         if tasks is not None:
@@ -102,4 +109,5 @@ _SUMMARIES: Mapping[Kind, Callable[[list[dict[str, Any]], list[dict[str, Any]]],
     "encoder": _encoder_measures,
     "classifier": class_measures,
     "encoder-decoder": _decoder_measures,
+    "image-classifier": class_measures,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.benchmarks.engine import Ids
+from compress.benchmarks.images import Images
 from compress.benchmarks.metrics import log_softmax
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Measure
@@ -21,9 +22,19 @@ def compare_workers(workers: Sequence[Worker], ids: Ids, mask: Ids) -> list[dict
     """Every contender's divergences and agreements (`compare_classes`) on a batch; the first is the original."""
     request = {"ids": ids.tolist(), "mask": mask.tolist(), "kinds": np.zeros_like(ids).tolist()}
     said = [np.array(worker.ask("encode", **request)["outputs"]) for worker in workers]
+    return _compared(said, mask, workers[0].contender.separate)
+
+
+def compare_sight(workers: Sequence[Worker], images: Images, ids: Ids) -> list[dict[str, Any]]:
+    """The same on some images."""
+    said = [np.array(images.ask(worker, ids)["outputs"]) for worker in workers]
+    return _compared(said, np.ones_like(ids), workers[0].contender.separate)
+
+
+def _compared(said: Sequence[Floats], mask: Ids, separate: bool) -> list[dict[str, Any]]:
     found = []
     for logits in said:
-        kls, agreed = compare_classes(said[0], logits, mask, workers[0].contender.separate)
+        kls, agreed = compare_classes(said[0], logits, mask, separate)
         found.append({"kls": kls.tolist(), "agreed": agreed.tolist()})
     return found
 

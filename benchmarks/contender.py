@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from compress.artifact import Artifact, Kind
+from compress.artifact import Artifact, Kind, classifies
 from compress.benchmarks.layer_errors import LayerErrors
 from compress.errors import ModelError
 from compress.heads import separate_labels
@@ -90,7 +90,7 @@ class Contender:
             parameters=parameters,
             stored_bytes=disk,
             disk_bytes=disk,
-            separate=checkpoint.kind == "classifier" and separate_labels(checkpoint.config),
+            separate=classifies(checkpoint.kind) and separate_labels(checkpoint.config),
         )
 
     @classmethod

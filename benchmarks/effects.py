@@ -17,6 +17,7 @@ SPEED: dict[Kind, str] = {
     "encoder": "latency_p50",
     "classifier": "latency_p50",
     "encoder-decoder": "decode_tps",
+    "image-classifier": "latency_p50",
 }
 SIZE, ACCURACY = "disk_bytes", "retention"
 _BY_SENTENCE = ("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY)
@@ -25,6 +26,7 @@ _COMPARED: dict[Kind, tuple[str, ...]] = {
     "encoder": _BY_SENTENCE,
     "classifier": _BY_SENTENCE,
     "encoder-decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
+    "image-classifier": ("latency_p50", "images_ps", "peak_rss", SIZE, ACCURACY),
 }
 _WORTH = 1.02
 _GAINS = (1.05, 1.5, 2.5, 4.0)

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 class Engine(Protocol):
     """A loaded model. Decoders and encoder-decoders have `start`, `step` and `logits`; encoders `embed`; classifiers
-    `classify`.
+    `classify`, and those of images `see`.
     """
 
     @property
@@ -43,6 +43,9 @@ class Engine(Protocol):
 
     def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         """A classifier's logits, ``[b, labels]`` or ``[b, s, labels]``; ``kinds`` are token types ``[b, s]``."""
+
+    def see(self, pixels: Floats) -> Floats:
+        """Logits ``[b, labels]`` of images ``[b, c, h, w]``."""
 
 
 @runtime_checkable

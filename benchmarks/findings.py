@@ -15,8 +15,9 @@ from compress.benchmarks.scorecard import Measure, Row, Scorecard, ratio
 _SPEED = {
     "decode_tps": "decoding",
     "prefill_tps": "prefill",
-    "latency_p50": "a single sentence",
+    "latency_p50": "a single sentence or image",
     "sentences_ps": "a batch of sentences",
+    "images_ps": "a batch of images",
 }
 _SIZES = {"disk_bytes": "on disk", "peak_rss": "in memory while serving"}
 _LEAST = 0.02

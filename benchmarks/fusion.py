@@ -16,6 +16,7 @@ PACES: dict[Kind, dict[str, str]] = {
     "encoder-decoder": _WRITING,
     "encoder": _READING,
     "classifier": _READING,
+    "image-classifier": {"images_ps": "images"},
 }
 """What is compared, and how it is called; more is better."""
 

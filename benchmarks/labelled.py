@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.architecture import longest_input
-from compress.artifact import writes
+from compress.artifact import sees, writes
 from compress.benchmarks.label_file import Entry, read_entries
 from compress.errors import UsageError
 from compress.heads import by_token, labels_of, separate_labels
@@ -83,6 +83,8 @@ def read_labelled(path: Path, model: Model) -> Labelled:
         raise UsageError(
             f"--labels is for classifiers and sentence encoders, but {model.architecture} writes text; leave it out"
         )
+    if sees(model.kind):
+        raise UsageError(f"--labels takes labelled text, and {model.source} reads images; leave it out")
     reading = _Reading(model.config, model.tokenizer())
     if model.kind == "encoder":
         metrics, made = SPEARMAN, [reading.compared(each) for each in read_entries(path, ("text", "text2", "score"))]

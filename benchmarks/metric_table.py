@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from compress.artifact import Kind
 from compress.benchmarks.scorecard import Direction, Measure, Scorecard
@@ -29,7 +29,7 @@ class Metric:
     unit: Unit = "number"
     scale: float = 1.0
     compared: bool = True
-    kinds: tuple[Kind, ...] = ("decoder", "encoder", "classifier", "encoder-decoder")
+    kinds: tuple[Kind, ...] = get_args(Kind)
     labelled: bool = False
 
     @property
@@ -48,8 +48,9 @@ class Metric:
 _DECODER: tuple[Kind, ...] = ("decoder", "encoder-decoder")
 _ENCODER: tuple[Kind, ...] = ("encoder",)
 _CLASSIFIER: tuple[Kind, ...] = ("classifier",)
+_IMAGES: tuple[Kind, ...] = ("image-classifier",)
 _BY_SENTENCE = _ENCODER + _CLASSIFIER
-_BY_CLASS = _DECODER + _CLASSIFIER
+_BY_CLASS = _DECODER + _CLASSIFIER + _IMAGES
 
 METRICS = (
     Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_DECODER),
@@ -60,9 +61,10 @@ METRICS = (
     Metric("prefill_tps", "prefill, tokens/s", "higher", 0, kinds=_DECODER),
     Metric("beam_tps", "beam search, tokens/s", "higher", 1, kinds=_DECODER),
     Metric("sample_tps", "sampling, tokens/s", "higher", 1, kinds=_DECODER),
-    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE),
-    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE),
+    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE + _IMAGES),
+    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE + _IMAGES),
     Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_BY_SENTENCE),
+    Metric("images_ps", "batched, images/s", "higher", 1, kinds=_IMAGES),
     Metric("peak_rss", "peak RSS, MB", "lower", 0, "bytes", 1e-6),
     Metric("load_rss", "peak RSS of loading, MB", "lower", 0, "bytes", 1e-6),
     Metric("prefill_rss", "peak RSS of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
@@ -84,7 +86,8 @@ METRICS = (
     Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_BY_CLASS),
     Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_ENCODER),
     Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_ENCODER),
-    Metric("cost", "cost, per million tokens", "lower", 4),
+    Metric("cost", "cost, per million tokens", "lower", 4, kinds=_DECODER + _BY_SENTENCE),
+    Metric("image_cost", "cost, per million images", "lower", 4, kinds=_IMAGES),
     Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, "share", 100.0, False, _DECODER),
 )
 

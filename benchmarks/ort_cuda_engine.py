@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from ml_dtypes import bfloat16
+from numpy.typing import NDArray
 
 from compress.benchmarks.engine import Floats, Ids
 from compress.benchmarks.ort_engine import DTYPES, Cache, Dtype, OrtEngine, SharedCache, empty, session
@@ -62,6 +64,7 @@ class OrtCudaEngine(OrtEngine):
             if self._records and self._shares:
                 self._recorded.clear()  # one cache at a time
                 self._step = self._record((batch, 1), {"attention_mask": (batch, capacity)}, "logits", self._cache)
+                self._step.room = capacity
                 self._recorded[batch, capacity] = self._step
         else:
             self._step, self._cache = known, known.cache
@@ -72,12 +75,12 @@ class OrtCudaEngine(OrtEngine):
         """Append a token to every row."""
         if self._step is None:
             return super().append(tokens)
-        cache, mask = self._begun, np.zeros(self._step.shapes["attention_mask"], np.int64)
+        cache, mask = self._begun, np.zeros((len(tokens), self._step.room), np.int64)
         mask[:, : cache.length + 1] = 1
         positions = np.full((len(tokens), 1), cache.length, np.int64)
         feeds = {"input_ids": tokens[:, None], "attention_mask": mask, "position_ids": positions}
         cache.length += 1
-        return self._fetch_last(self._step.run(self._session, feeds))
+        return self._fetch_last(self._step.run(self._session, self._typed(feeds)))
 
     def reorder(self, rows: Ids) -> None:
         """Copy rows of the cache, which then lies elsewhere."""
@@ -91,24 +94,28 @@ class OrtCudaEngine(OrtEngine):
         self._recorded.clear()
         super().release()
 
-    def _encode(self, output: str, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
-        again, self._before = self._before == ids.shape, ids.shape
+    def _run(self, output: str, feeds: Mapping[str, Ids | Floats]) -> Floats:
+        shape = next(iter(feeds.values())).shape
+        again, self._before = self._before == shape, shape
         if not (self._records and again):
-            return super()._encode(output, ids, mask, kinds)
-        if ids.shape not in self._recorded:
-            self._recorded = {ids.shape: self._record(ids.shape, {}, output, None)}
-        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds}
-        return self._fetch(self._recorded[ids.shape].run(self._session, feeds))
+            return super()._run(output, feeds)
+        if shape not in self._recorded:
+            self._recorded = {shape: self._record(shape, {}, output, None)}
+        return self._fetch(self._recorded[shape].run(self._session, self._typed(feeds)))
+
+    def _typed(self, feeds: Mapping[str, Ids | Floats]) -> dict[str, NDArray[Any]]:
+        return {name: self._as_asked(name, array) for name, array in feeds.items() if name in self._inputs}
 
     def _record(
         self, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]], output: str, cache: Cache | None
     ) -> Recorded:
         found = next(each for each in self._session.get_outputs() if each.name == output)
-        given = {name: others.get(name, shape) for name in self._inputs if name not in self._past}
-        known = [*shape, found.shape[-1]] if len(found.shape) == 3 else [shape[0], found.shape[-1]]
+        asked = [name for name in self._inputs if name not in self._past]
+        given = {name: empty(others.get(name, shape), self._dtype(name), self.device) for name in asked}
+        known = [*shape[: len(found.shape) - 1], found.shape[-1]]
         self._made += 1
         out = empty(known, DTYPES[found.type], self.device)
-        return Recorded(self._session.io_binding(), given, self.device, output, out, cache, self._made)
+        return Recorded(self._session.io_binding(), given, output, out, cache, self._made)
 
     def _options(self) -> ort.RunOptions:
         return numbered(_NONE)
@@ -132,23 +139,24 @@ class Recorded:
     ``cache``, whose buffers are bound as well, is that of the step that it is.
     """
 
+    room = 0
+    """Tokens that the cache has room for."""
+
     def __init__(
         self,
         binding: ort.IOBinding,
-        shapes: Mapping[str, tuple[int, ...]],
-        device: str,
+        inputs: Mapping[str, ort.OrtValue],
         output: str,
         out: ort.OrtValue,
         cache: Cache | None,
         number: int,
     ) -> None:
-        self.shapes = shapes
         self.cache = cache
         self._binding = binding
         self._out = out
         self._options = numbered(str(number))
-        self._inputs = {name: empty(shape, np.dtype(np.int64), device) for name, shape in shapes.items()}
-        for name, value in self._inputs.items():
+        self._inputs = inputs
+        for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         binding.bind_ortvalue_output(output, out)
         if cache is not None:
@@ -156,10 +164,10 @@ class Recorded:
                 binding.bind_ortvalue_input(name, value)
                 binding.bind_ortvalue_output(SharedCache.present(name), value)
 
-    def run(self, session: ort.InferenceSession, feeds: Mapping[str, Ids]) -> ort.OrtValue:
+    def run(self, session: ort.InferenceSession, feeds: Mapping[str, NDArray[Any]]) -> ort.OrtValue:
         """The output for new inputs; the next run writes over it."""
         for name, value in self._inputs.items():
-            value.update_inplace(np.ascontiguousarray(feeds[name]))
+            value.update_inplace(feeds[name])
         session.run_with_iobinding(self._binding, self._options)
         return self._out
 

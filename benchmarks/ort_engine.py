@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from ml_dtypes import bfloat16
+from numpy.typing import NDArray
 
 from compress.benchmarks.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
@@ -89,15 +90,19 @@ class OrtEngine:
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
-        return mean_pooled(self._encode("last_hidden_state", ids, mask, np.zeros_like(ids)), mask)
+        return mean_pooled(self._run("last_hidden_state", _text(ids, mask, np.zeros_like(ids))), mask)
 
     def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         """Logits of classes."""
-        return self._encode("logits", ids, mask, kinds)
+        return self._run("logits", _text(ids, mask, kinds))
 
-    def _encode(self, output: str, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+    def see(self, pixels: Floats) -> Floats:
+        """Logits of images."""
+        return self._run("logits", {"pixel_values": pixels})
+
+    def _run(self, output: str, feeds: Mapping[str, Ids | Floats]) -> Floats:
         binding = self._session.io_binding()
-        self._feed(binding, {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds})
+        self._feed(binding, feeds)
         binding.bind_output(output, self.device)
         self._session.run_with_iobinding(binding, self._options())
         return self._fetch(binding.get_outputs()[0])
@@ -124,13 +129,20 @@ class OrtEngine:
     def _new_cache(self, capacity: int, batch: int = 1) -> Cache:
         kind: type[Cache] = SharedCache if self._shares else GrowingCache
         shapes = [self._inputs[name].shape for name in self._past]
-        dtypes = [DTYPES[self._inputs[name].type] for name in self._past]
+        dtypes = [self._dtype(name) for name in self._past]
         return kind(self._session.io_binding(), self._past, shapes, dtypes, capacity, batch, self.device)
 
-    def _feed(self, binding: ort.IOBinding, feeds: dict[str, Ids]) -> None:
+    def _feed(self, binding: ort.IOBinding, feeds: Mapping[str, Ids | Floats]) -> None:
         for name, array in feeds.items():
             if name in self._inputs:
-                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(self._as_asked(name, array)))
+
+    def _as_asked(self, name: str, array: Ids | Floats) -> NDArray[Any]:
+        """An input in the type of the graph's."""
+        return np.ascontiguousarray(array, self._dtype(name))
+
+    def _dtype(self, name: str) -> Dtype:
+        return DTYPES.get(self._inputs[name].type, np.dtype(np.int64))
 
     def _last(self, ids: Ids, cache: Cache) -> Floats:
         return self._fetch_last(self._advance(ids, cache))
@@ -150,6 +162,10 @@ class OrtEngine:
         outputs = cache.binding.get_outputs()
         cache.take(outputs[1:], total)
         return outputs[0]
+
+
+def _text(ids: Ids, mask: Ids, kinds: Ids) -> dict[str, Ids]:
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds}
 
 
 class Cache(ABC):

@@ -33,7 +33,11 @@ class Cost:
 COSTS = (
     Cost("accuracy-size", "size on disk, × original", "small", ("disk_bytes",), "lower"),
     Cost(
-        "accuracy-speed", "speed, × original (decoding, or sentences)", "fast", ("decode_tps", "sentences_ps"), "higher"
+        "accuracy-speed",
+        "speed, × original (decoding, sentences, images)",
+        "fast",
+        ("decode_tps", "sentences_ps", "images_ps"),
+        "higher",
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.artifact import writes
+from compress.artifact import classifies, sees, writes
 from compress.benchmarks.comparison import groups, legend, length_tables, table
 from compress.benchmarks.effects import effect_table
 from compress.benchmarks.findings import findings
@@ -40,10 +40,7 @@ def of_variant(card: Scorecard, name: str) -> str:
 def _merged(cards: Sequence[Scorecard]) -> str:
     headers, rows = overview(cards)
     said = [f"- {card.model}: {line}" for card in cards for line in findings(card)]
-    runs = [
-        f"- {card.model}, {card.created}, {card.windows[0]} windows of {card.windows[1]} tokens: `{card.command}`"
-        for card in cards
-    ]
+    runs = [f"- {card.model}, {card.created}, {card.read}: `{card.command}`" for card in cards]
     lines = [
         "# Report",
         "",
@@ -108,7 +105,7 @@ _LAST_ONLY = "torch computes the last logits only, as `generate` does."
 
 def method(card: Scorecard) -> list[str]:
     """How the figures of a run were taken, as list items."""
-    settings, (count, length) = card.settings, card.windows
+    settings = card.settings
     shared = [
         "- Every contender ran in a process of its own; turns were interleaved round by round in an order drawn anew "
         f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each.",
@@ -118,12 +115,14 @@ def method(card: Scorecard) -> list[str]:
     ]
     if not writes(card.kind):
         compared = "cosine of the mean-pooled embeddings to the original's"
-        if card.kind == "classifier":
+        if classifies(card.kind):
             compared = "the classes' probabilities against the original's"
+        one, many = f"one sentence of {settings.prompt} tokens", "sentences/s"
+        if sees(card.kind):
+            one, many = "one image", "images/s"
         own = [
-            f"- Latency: one sentence of {settings.prompt} tokens, {settings.runs} times a round; "
-            f"sentences/s: batches of {settings.batch}.",
-            f"- Accuracy: {count} windows of {length} tokens; {compared}.",
+            f"- Latency: {one}, {settings.runs} times a round; {many}: batches of {settings.batch}.",
+            f"- Accuracy: {card.read}; {compared}.",
         ]
     else:
         halves = card.kind == "encoder-decoder"
@@ -131,7 +130,7 @@ def method(card: Scorecard) -> list[str]:
             f"- Time to first token: a prompt of {settings.prompt} tokens; decoding: {settings.steps} greedy tokens "
             f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. "
             + ("The encoder reads the prompt, and the decoder its start." if halves else _LAST_ONLY),
-            f"- Accuracy: {count} windows of {length} tokens, on the exported artifact"
+            f"- Accuracy: {card.read}, on the exported artifact"
             + (", which the encoder reads and the decoder is to write, token by token." if halves else "."),
             f"- Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
             "tokens/s × (weight bytes read a token + cache bytes).",

@@ -20,6 +20,7 @@ ALIASES: dict[str, tuple[str, bool]] = {
     "decode_speedup": ("decode_tps", True),
     "prefill_speedup": ("prefill_tps", True),
     "batch_speedup": ("sentences_ps", True),
+    "image_speedup": ("images_ps", True),
 }
 """Other names of metrics, and whether they mean the ratio to the original's."""
 _PAIRED = {

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from compress.artifact import sees
 from compress.benchmarks.accuracy import measure_accuracy
 from compress.benchmarks.bandwidth import read_bandwidth
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.cores import available_cores
 from compress.benchmarks.engine import Ids
+from compress.benchmarks.images import Images
 from compress.benchmarks.labelled import Labelled
 from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
@@ -40,21 +44,31 @@ def score(
     """Measure the contenders in one interleaved run.
 
     The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
-    tokens (all, by default); prompts for the speed are cut from them. ``labelled`` text and ``tasks`` are measured
-    besides. Raises RunError when a contender can't be run.
+    tokens (all, by default); prompts for the speed are cut from them. Contenders that see are given images
+    ``[n, c, h, w]`` in their place, each a window of one. ``labelled`` text and ``tasks`` are measured besides. Raises
+    RunError when a contender can't be run.
     """
     settings, progress = settings or Settings(), progress or Silent()
-    windows: Ids = np.asarray(ids, dtype=np.int64)
+    seen = np.asarray(ids) if contenders and sees(contenders[0].kind) else None
+    windows: Ids = np.asarray(ids, dtype=np.int64) if seen is None else np.arange(len(seen))[:, None]
     marked: Ids = np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64)
     _check(contenders, windows, marked)
     settings = settings.within(windows.shape[1], contenders[0].kind)
     threads, load = settings.threads or available_cores(), os.getloadavg()[0]
     bandwidth = read_bandwidth(threads)
     tokens = windows[marked.astype(bool)]
-    speeds = measure_speed(contenders, tokens, threads, settings, progress)
-    bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
-    accuracies = measure_accuracy(contenders, windows, marked, threads, progress, labelled, settings.seed, tasks)
-    read = windows.tobytes() + marked.tobytes() + (b"" if labelled is None else labelled.tokens().tobytes())
+    with tempfile.TemporaryDirectory(prefix="compress-") as folder:
+        images = None if seen is None else Images.saved(seen, Path(folder))
+        speeds = measure_speed(contenders, tokens, threads, settings, progress, images)
+        bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
+        accuracies = measure_accuracy(
+            contenders, windows, marked, threads, progress, labelled, settings.seed, tasks, images
+        )
+    read = (
+        (windows if seen is None else seen).tobytes()
+        + marked.tobytes()
+        + (b"" if labelled is None else labelled.tokens().tobytes())
+    )
     read += b"" if tasks is None else tasks.digest()
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
@@ -89,14 +103,21 @@ def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
     names = [contender.name for contender in contenders]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two contenders are called {twice!r}: a scorecard tells them apart by name")
-    if ids.ndim != 2 or ids.shape != mask.shape or len(ids) == 0 or ids.shape[1] < 2:
+    least = 1 if sees(contenders[0].kind) else 2
+    if ids.ndim != 2 or ids.shape != mask.shape or len(ids) == 0 or ids.shape[1] < least:
         raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {ids.shape}")
 
 
 def _cost(speed: Measures, settings: Settings) -> Measures:
-    """What a million tokens cost where an hour has a price: decoded ones, or those of an encoder's sentences."""
+    """What a million tokens cost where an hour has a price: decoded ones, or those of an encoder's sentences.
+
+    Or a million images.
+    """
     if settings.price_per_hour is None:
         return {}
+    if "images_ps" in speed:
+        rounds = speed["images_ps"].rounds
+        return {"image_cost": summarize([settings.price_per_hour / 3600 * 1e6 / each for each in rounds])}
     rate, tokens = (speed["decode_tps"], 1) if "decode_tps" in speed else (speed["sentences_ps"], settings.prompt)
     return {"cost": summarize([settings.price_per_hour / 3600 * 1e6 / (each * tokens) for each in rate.rounds])}
 

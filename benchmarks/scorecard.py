@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from compress.artifact import Kind, writes
+from compress.artifact import Kind, sees, writes
 from compress.benchmarks.contender import Applied, Role
 from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.layer_errors import LayerErrors
@@ -24,9 +24,16 @@ EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
     "encoder": (64, 128),
     "classifier": (64, 128),
     "encoder-decoder": (8, 256),
+    "image-classifier": (64, 1),
 }
-"""How many windows of how many tokens a quick score reads."""
-_ROUNDS: dict[Kind, int] = {"decoder": 5, "encoder": 15, "classifier": 15, "encoder-decoder": 5}
+"""How many windows of how many tokens, or of one image, a quick score reads."""
+_ROUNDS: dict[Kind, int] = {
+    "decoder": 5,
+    "encoder": 15,
+    "classifier": 15,
+    "encoder-decoder": 5,
+    "image-classifier": 15,
+}
 
 
 class Settings(BaseModel, frozen=True):
@@ -35,7 +42,7 @@ class Settings(BaseModel, frozen=True):
     ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns are short). Decoders: time to first
     token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
     encoder reads these. Encoders: ``runs`` single
-    sentences of ``prompt`` tokens, and a batch of ``batch``.
+    sentences of ``prompt`` tokens (or images), and a batch of ``batch``.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
     ``price_per_hour`` of the machine, in any money, gives a cost.
 
@@ -148,7 +155,7 @@ class Scorecard(BaseModel, frozen=True):
     bandwidth: float
     """bytes a second that this machine reads, by as many threads as the contenders used"""
     windows: tuple[int, int]
-    """how many evaluation windows, of how many tokens each"""
+    """how many evaluation windows, of how many tokens each; an image is a window of 1"""
     text_sha256: str = ""
     """over the evaluation windows' tokens and their mask, labelled text with its labels, and tasks"""
     notes: tuple[str, ...] = ()
@@ -170,6 +177,12 @@ class Scorecard(BaseModel, frozen=True):
     def taken(self) -> float:
         """The share of our threads' time that other programs may have taken; 0 on a machine that was idle enough."""
         return min(1.0, self.others / self.threads) if self.others > BUSY else 0.0
+
+    @property
+    def read(self) -> str:
+        """What accuracy was measured on, in words."""
+        count, length = self.windows
+        return f"{count} images" if sees(self.kind) else f"{count} windows of {length} tokens"
 
     def row(self, name: str) -> Row:
         """The row of that name."""

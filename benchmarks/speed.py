@@ -15,6 +15,7 @@ from compress.benchmarks.contender import Contender
 from compress.benchmarks.contention import Contention
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.grid import measure_more
+from compress.benchmarks.images import Images
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Cell, Measure, Settings, quantile, summarize
 from compress.progress import Progress
@@ -68,9 +69,10 @@ class DecoderSpeed:
 
 @dataclass
 class EncoderSpeed:
-    """What an encoder's rounds gave, in seconds."""
+    """What an encoder's rounds gave, in seconds; with ``images``, those of one that sees."""
 
     settings: Settings
+    images: Images | None = None
     single: list[list[float]] = field(default_factory=list)
     batched: list[float] = field(default_factory=list)
 
@@ -86,9 +88,11 @@ class EncoderSpeed:
 
     def _embed(self, worker: Worker, tokens: Ids, batch: int, repeats: int) -> list[float]:
         ids = np.resize(tokens, (batch, self.settings.prompt))
-        seconds: list[float] = worker.ask("embed", ids=ids.tolist(), mask=np.ones_like(ids).tolist(), repeats=repeats)[
-            "seconds"
-        ]
+        if self.images is not None:
+            answer = self.images.ask(worker, ids, repeats)
+        else:
+            answer = worker.ask("embed", ids=ids.tolist(), mask=np.ones_like(ids).tolist(), repeats=repeats)
+        seconds: list[float] = answer["seconds"]
         return seconds
 
     def measures(self, worker: Worker) -> Measures:
@@ -96,7 +100,9 @@ class EncoderSpeed:
         return {
             "latency_p50": quantile(self.single, 50),
             "latency_p95": quantile(self.single, 95),
-            "sentences_ps": summarize([self.settings.batch / seconds for seconds in self.batched]),
+            "sentences_ps" if self.images is None else "images_ps": summarize(
+                [self.settings.batch / seconds for seconds in self.batched]
+            ),
         }
 
 
@@ -115,8 +121,10 @@ def measure_speed(
     threads: int,
     settings: Settings,
     progress: Progress,
+    images: Images | None = None,
 ) -> Speeds:
-    """Speed, peak memory and load time of every contender, in their order; ``tokens`` ``[n]`` feed the prompts.
+    """Speed, peak memory and load time of every contender, in their order; ``tokens`` ``[n]`` feed the prompts, or
+    are ``images``.
 
     All contenders are loaded and warmed up first. In a turn one runs and the others idle; the pause before it lets
     the threads of the last one stop spinning. Peak memory is that of serving: nothing else runs in these processes.
@@ -128,7 +136,7 @@ def measure_speed(
         workers, speeds = [], []
         for contender in progress.track(contenders, "loading", len(contenders), "models"):
             worker = stack.enter_context(Worker(contender, threads))
-            speed = DecoderSpeed(settings) if writes(contender.kind) else EncoderSpeed(settings)
+            speed = DecoderSpeed(settings) if writes(contender.kind) else EncoderSpeed(settings, images)
             speed.warm(worker, tokens)
             workers.append(worker)
             speeds.append(speed)

@@ -37,9 +37,9 @@ class TorchEngine:
     @property
     def read_bytes(self) -> int:
         """Every parameter once, but for an embedding of which decoding reads a single row."""
-        table = self._module.get_input_embeddings().weight
+        table = getattr(self._module.get_input_embeddings(), "weight", None)
         head = self._module.get_output_embeddings()
-        looked_up = 0 if head is not None and head.weight is table else table.nbytes
+        looked_up = 0 if table is None or (head is not None and head.weight is table) else table.nbytes
         return int(sum(p.nbytes for p in self._module.parameters()) - looked_up)
 
     @property
@@ -99,6 +99,12 @@ class TorchEngine:
         told = {"token_type_ids": torch.from_numpy(kinds)} if kinds.any() else {}
         output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), **told)
         logits: Floats = output.logits.float().numpy()
+        return logits
+
+    @torch.inference_mode()
+    def see(self, pixels: Floats) -> Floats:
+        """Logits of images."""
+        logits: Floats = self._module(pixel_values=torch.from_numpy(pixels)).logits.float().numpy()
         return logits
 
 

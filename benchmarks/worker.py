@@ -109,6 +109,16 @@ class Service:
         arrays = (np.array(each, dtype=np.int64) for each in (ids, mask, kinds))
         return {"outputs": _finite(self._encoded(*arrays)).tolist()}
 
+    def look(self, images: str, rows: list[int], repeats: int) -> dict[str, Any]:
+        """Seconds of each of ``repeats`` looks at some rows of a file of images, and a classifier's logits of them."""
+        engine, seconds = self._loaded(), []
+        pixels: Floats = np.ascontiguousarray(np.load(images, mmap_mode="r")[rows])
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            logits = engine.see(pixels)
+            seconds.append(time.perf_counter() - begin)
+        return {"seconds": seconds, "outputs": _finite(logits).tolist()}
+
     def _encoded(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         engine = self._loaded()
         return engine.classify(ids, mask, kinds) if self._classifies else engine.embed(ids, mask)

@@ -11,7 +11,7 @@ import click
 import psutil
 
 from compress.architecture import longest_input
-from compress.artifact import writes
+from compress.artifact import sees, writes
 from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.scorecard import Settings
 from compress.errors import UsageError, unknown
@@ -37,6 +37,8 @@ class More:
         """The settings for a model; a UsageError where it can't take that in, or this machine can't hold it."""
         if not self:
             return {}
+        if sees(model.kind):
+            raise UsageError(f"{model.source} sees images: leave --seq, --batch, --beams and --sample out")
         longest = longest_input(model.config)
         if not writes(model.kind) and (self.beams or self.sampling):
             raise UsageError(f"{model.source} embeds and writes nothing: leave --beams and --sample out")

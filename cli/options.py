@@ -26,7 +26,8 @@ evaluation_file = click.option(
     "--eval",
     "evaluation",
     type=click.Path(path_type=Path),
-    help="Text (or JSON lines) to measure accuracy on.  [default: a demo's held-out text, else self-written]",
+    help="Text (or JSON lines) to measure accuracy on; for a model that sees, a folder of images or an .npy file of "
+    "pixels.  [default: a demo's held-out text, else self-written; noise like images]",
 )
 labels_file = click.option(
     "--labels", type=click.Path(path_type=Path), metavar="FILE",

@@ -30,6 +30,7 @@ from compress.cli.options import (
     tasks,
     trust_remote_code,
 )
+from compress.cli.pictures import reader
 from compress.cli.scoring import Entry, score_and_report
 from compress.cli.texts import Texts
 from compress.compression import compress_model, settle
@@ -61,7 +62,8 @@ from compress.variant import Variant
 @click.option("--target", help="Where the variants are to run.  [default: the profile's]")
 @click.option(
     "--calibration", type=click.Path(path_type=Path),
-    help="Text (or JSON lines) for passes that read statistics.  [default: written by the model itself]",
+    help="Text (or JSON lines) for passes that read statistics; for a model that sees, a folder of images or an .npy "
+    "file of pixels.  [default: written by the model itself; noise like images]",
 )  # fmt: skip
 @click.option(
     "--samples", type=click.IntRange(min=1),
@@ -135,7 +137,7 @@ def command(
         for pipeline in settled if runtime.selective else ():
             _check_weights(model, pipeline, runtime, merge)
         needed = max(pipeline.needs() for pipeline in settled)
-    texts = Texts(
+    texts = reader(model)(
         model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, tasks
     )
     texts.check(scoring=not no_score)

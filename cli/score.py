@@ -14,9 +14,9 @@ from compress.cli.console import Console
 from compress.cli.gating import enforce
 from compress.cli.measuring import More, measures_more
 from compress.cli.options import evaluation_file, labels_file, profile, require, seed, strict, tasks, trust_remote_code
+from compress.cli.pictures import reader
 from compress.cli.run import command_line
 from compress.cli.scoring import Entry, score_and_report
-from compress.cli.texts import Texts
 from compress.errors import ModelError, UsageError
 from compress.export.target import find_target
 from compress.manifest import Manifest
@@ -84,8 +84,16 @@ def command(
     check_kind([each.figure for each in required], original.kind)
     besides = more.settings(original)
     entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
-    texts = Texts(
-        original, None, evaluation, samples=1, length=8, seed=seed, progress=console, labels_file=labels, specs=tasks
+    texts = reader(original)(
+        original,
+        None,
+        evaluation,
+        samples=None,
+        length=None,
+        seed=seed,
+        progress=console,
+        labels_file=labels,
+        specs=tasks,
     )
     texts.check_required([each.figure for each in required])
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:

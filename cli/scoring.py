@@ -72,7 +72,7 @@ def score_and_report(
     tasks = [] if texts.tasks is None else [f"tasks {texts.tasks}"]
     card = score(
         contenders,
-        text.tokens.numpy(),
+        text.inputs.numpy(),
         settings,
         console,
         model=model.source,

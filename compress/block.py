@@ -97,6 +97,7 @@ def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tu
         ("self_attn.v_proj", ("self_attn.o_proj",), repeat),
         ("self_attn.v_proj", ("self_attn.out_proj",), 1),
         ("attn.v_proj", ("attn.out_proj",), 1),
+        ("attention.v_proj", ("attention.o_proj",), 1),
         ("attention.self.value", ("attention.output.dense",), 1),
         ("attention.self.value_proj", ("attention.output.dense",), 1),
         ("attention.attn.v", ("attention.attn.o",), 1),

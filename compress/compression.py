@@ -37,13 +37,19 @@ _SURVEYED = 4
 
 @dataclass(frozen=True)
 class Calibration:
-    """The text that statistics are taken on: int64 ``tokens`` ``[windows, length]``, and where it is from."""
+    """What statistics are taken on, and where it is from.
 
-    tokens: Tensor
+    ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``.
+    """
+
+    inputs: Tensor
     origin: str
 
     def __str__(self) -> str:
-        windows, length = self.tokens.shape
+        if self.inputs.ndim == 4:
+            images, _, height, width = self.inputs.shape
+            return f"{self.origin}, {images} images of {width}×{height} pixels"
+        windows, length = self.inputs.shape
         return f"{self.origin}, {windows} windows of {length} tokens"
 
 
@@ -95,7 +101,7 @@ def compress_model(
     decided = settle(model, pipeline, holds)
     needed = decided.needs()
     text = calibration() if needed > Statistic.NONE else None
-    tokens = text.tokens if text else None
+    tokens = text.inputs if text else None
     torch.manual_seed(seed)
     survey = partial(walk_blocks, model, None if tokens is None else tokens[:_SURVEYED], progress, doing="surveying")
     planned = [item.plan(survey) if isinstance(item, WeightPass) else item for item in decided.passes]

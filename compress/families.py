@@ -12,6 +12,19 @@ _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 Gains = tuple[tuple[str, tuple[str, ...]], ...]
 """Norms of a layer, each with the linears that are all that reads it."""
 _PRE_NORM: Gains = (("input_layernorm", _QKV), ("post_attention_layernorm", _GATE_UP))
+_OF_PATCHES: Gains = (
+    ("layernorm_before", ("attention.q_proj", "attention.k_proj", "attention.v_proj")),
+    ("layernorm_after", ("mlp.fc1",)),
+)
+_OLD_PATCHES = (
+    ("encoder.layer.", "layers."),
+    ("attention.attention.query", "attention.q_proj"),
+    ("attention.attention.key", "attention.k_proj"),
+    ("attention.attention.value", "attention.v_proj"),
+    ("attention.output.dense", "attention.o_proj"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,8 @@ class Family:
     that feeds the residual stream as well. ``pairs``: layers return their hidden states as the first of a tuple.
     ``experts``: what checkpoints call an expert's gate, up and down projection, where there are experts. ``biases``:
     the part of a stack's first layer that makes the biases of attention which all its layers are called with.
-    ``packs``: whether transformers loads packed integers of it.
+    ``packs``: whether transformers loads packed integers of it. ``renamed``: parts of names that checkpoints store, and
+    what transformers 5 calls them, in this order.
     """
 
     cls: str
@@ -33,6 +47,7 @@ class Family:
     experts: tuple[str, str, str] | None = None
     biases: str | None = None
     packs: bool = True
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -96,6 +111,8 @@ FAMILIES: Mapping[str, Family] = {
         biases="layer.0.SelfAttention",
         packs=False,  # its initialization reads every linear's weight, which packed integers don't have
     ),
+    "vit": Family("ViTForImageClassification", "image-classifier", gains=_OF_PATCHES, renamed=_OLD_PATCHES),
+    "deit": Family("DeiTForImageClassification", "image-classifier", gains=_OF_PATCHES, renamed=_OLD_PATCHES),
     "bart": Family("BartForConditionalGeneration", "encoder-decoder"),
     "marian": Family("MarianMTModel", "encoder-decoder"),
 }

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 _BASE = "Model"
+_LOADERS: dict[Kind, str] = {
+    "decoder": "AutoModelForCausalLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "image-classifier": "AutoModelForImageClassification",
+}
 _SEQUENCE, _TOKEN = "ForSequenceClassification", "ForTokenClassification"
 
 
@@ -29,7 +34,7 @@ def loader(kind: Kind, cls: str) -> str:
     """The name of what a user loads a checkpoint of that class with."""
     if kind == "classifier":
         return f"AutoModel{_TOKEN if by_token(cls) else _SEQUENCE}"
-    return {"decoder": "AutoModelForCausalLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}.get(kind, "AutoModel")
+    return _LOADERS.get(kind, "AutoModel")
 
 
 def labels_of(config: PretrainedConfig) -> list[str]:

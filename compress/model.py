@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from compress.architecture import (
 )
 from compress.artifact import Kind
 from compress.errors import ModelError
+from compress.families import FAMILIES
 from compress.halves import head_name
 from compress.naming import leftover, stored_names
 from compress.progress import Progress, Silent
@@ -167,7 +168,7 @@ def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> Arch
     if not built.tied:
         return built
     for head, embedding in built.meta_module().all_tied_weights_keys.items():
-        found = stored_names([head, embedding], shards.where, built.cls.base_model_prefix)
+        found = _stored(built, [head, embedding], shards)
         if len(found) < 2 or torch.equal(*map(shards.read, found.values())):
             continue
         if built.kind == "encoder-decoder":
@@ -175,6 +176,11 @@ def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> Arch
         built.config.tie_word_embeddings = False
         progress.notice("the config says that the head is tied to the embedding, but they differ: read as untied")
     return built
+
+
+def _stored(built: Architecture, wanted: Iterable[str], shards: Shards) -> dict[str, str]:
+    renamed = FAMILIES[built.config.model_type].renamed
+    return stored_names(wanted, shards.where, built.cls.base_model_prefix, renamed)
 
 
 def _with_own_head(built: Architecture, name: str) -> Architecture:
@@ -191,7 +197,7 @@ def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) 
     module = built.meta_module()
     state = module.state_dict()
     tied = set(module.all_tied_weights_keys)
-    found = stored_names(state, shards.where, built.cls.base_model_prefix)
+    found = _stored(built, state, shards)
     for name, tensor in state.items():
         if name in tied or (name not in found and built.computes(name)):
             continue

@@ -52,6 +52,18 @@ inputs = tokenizer("The capital of France is", return_tensors="pt", return_token
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
 ```
 """,
+    "image-classifier": """\
+```python
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+model = AutoModelForImageClassification.from_pretrained(".")
+processor = AutoImageProcessor.from_pretrained(".")
+image = Image.new("RGB", (640, 480), "orange")
+inputs = processor(images=image, return_tensors="pt")
+print(model.config.id2label[int(model(**inputs).logits[0].argmax())])
+```
+""",
 }
 _PRODUCTS = """\
 transformers can't load what is stored as a product here (`….left.weight` times `….right.weight`); a variant made with
@@ -128,6 +140,19 @@ print(tokenizer.decode(tokens))
 """,
 }
 _ONNX["classifier"] = _ONNX["encoder"]
+_ONNX["image-classifier"] = """\
+```python
+import onnxruntime
+from PIL import Image
+from transformers import AutoImageProcessor
+
+session = onnxruntime.InferenceSession("onnx/model.onnx")
+processor = AutoImageProcessor.from_pretrained(".")
+image = Image.new("RGB", (640, 480), "orange")
+inputs = processor(images=image, return_tensors="np")
+print(session.run(None, {"pixel_values": inputs["pixel_values"]})[0].argmax(-1))
+```
+"""
 _LIBRARIES = ("torch", "transformers", "compressed-tensors", "onnxruntime", "onnxruntime-genai")
 _LOADING = "## Loading"
 _FILE = "README.md"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Ends of names that old checkpoints store, though the module computes them.
 _COMPUTED = ("rotary_emb.inv_freq", "position_ids", "masked_bias", "attn.bias", "attention.bias")
@@ -10,13 +10,16 @@ _RENAMED = {"embed_out.": "lm_head.", ".block_sparse_moe.": ".mlp."}
 """Parts of names that checkpoints store, and what transformers 5 calls them."""
 
 
-def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str) -> dict[str, str]:
+Renamed = Sequence[tuple[str, str]]
+
+
+def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str, renamed: Renamed = ()) -> dict[str, str]:
     """For each of the module's tensors the checkpoint's name of it, if it has one.
 
     The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
-    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``.
+    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``. ``renamed`` as in `Family`.
     """
-    modern = {_modern(name): name for name in stored}
+    modern = {_modern(name, renamed): name for name in stored}
     found = {}
     for name in wanted:
         for candidate in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
@@ -32,8 +35,8 @@ def leftover(stored: Iterable[str], used: Iterable[str]) -> list[str]:
     return [name for name in stored if name not in taken and not name.endswith(_COMPUTED)]
 
 
-def _modern(name: str) -> str:
-    for old, new in _RENAMED.items():
+def _modern(name: str, renamed: Renamed) -> str:
+    for old, new in (*_RENAMED.items(), *renamed):
         name = name.replace(old, new)
     stem, _, last = name.rpartition(".")
     return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }" if "Norm" in stem else name

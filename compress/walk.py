@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from compress.artifact import sees
 from compress.block import Block, Role, folds_of
+from compress.called import called
 from compress.families import FAMILIES
 from compress.filling import compute_buffers, materialise
 from compress.inputs import BlockInputs, LayerInputs
@@ -38,8 +40,8 @@ def walk_blocks(
     """Yield the embedding, every layer and the head; what the caller leaves in a block feeds the next one.
 
     With each come its inputs, from which statistics are taken on demand. ``tokens`` int64 ``[windows, length]`` are the
-    calibration text; without them no forward pass is ever run. With ``originals`` the uncompressed model's hidden
-    states ride along, for statistics that compare the two.
+    calibration text, or images as `called` takes them; without them no forward pass is ever run. With ``originals`` the
+    uncompressed model's hidden states ride along, for statistics that compare the two.
     """
     if model.kind == "encoder-decoder":
         from compress.walk_halves import walk_halves  # here: it is made of parts of this module
@@ -133,13 +135,14 @@ def _layer_inputs(
     """The first layer's inputs, batch by batch, and what the layers are called with besides."""
     materialise(module, state)
     recorded: list[Any] = []
-    pairs = FAMILIES[module.config.model_type].pairs
+    family = FAMILIES[module.config.model_type]
+    uncached = {} if sees(family.kind) else {"use_cache": False}
     states: list[Tensor] = []
     calls: Known = [{} for _ in stack[1]]
-    with replaced(module, stack, (_Recorder(recorded, pairs) for _ in stack[1])), torch.no_grad():
+    with replaced(module, stack, (_Recorder(recorded, family.pairs) for _ in stack[1])), torch.no_grad():
         for batch in tokens.split(BATCH):
             recorded.clear()
-            module.base_model(input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False)
+            module.base_model(**called(batch), **uncached)
             states.append(waiting(recorded[0][0]))
             for known, (_, args, kwargs) in zip(calls, recorded, strict=True):
                 known.setdefault(len(batch), (args, kwargs))

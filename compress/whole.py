@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from compress.artifact import writes
+from compress.called import called
 from compress.filling import compute_buffers
 from compress.halves import decoder_inputs
 from compress.inputs import BlockInputs, token_error
@@ -53,7 +54,7 @@ class _Divergence(torch.autograd.Function):
 
 
 class WholeInputs(BlockInputs):
-    """The calibration text ``tokens`` int64 ``[windows, length]``, for the ``block`` that the whole variant is.
+    """The calibration text ``tokens`` int64 ``[windows, length]``, or images, for the ``block`` that the variant is.
 
     ``built`` is the variant's architecture. The original and all that is trained are in memory together.
     """
@@ -98,11 +99,11 @@ class WholeInputs(BlockInputs):
             yield from self._progress.track(range(steps), "training", unit="step")
 
     def _called(self, batch: int) -> dict[str, Tensor | bool]:
-        ids, kind = self._windows[batch], self._built.kind
-        called: dict[str, Tensor | bool] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        given, kind = self._windows[batch], self._built.kind
+        arguments: dict[str, Tensor | bool] = {**called(given)}
         if kind == "encoder-decoder":
-            called["decoder_input_ids"] = decoder_inputs(self._built.config, ids)
-        return called | ({"use_cache": False} if writes(kind) else {})
+            arguments["decoder_input_ids"] = decoder_inputs(self._built.config, given)
+        return arguments | ({"use_cache": False} if writes(kind) else {})
 
     def _output(self, output: object) -> Tensor:
         found: Tensor = getattr(output, "last_hidden_state" if self._built.kind == "encoder" else "logits")

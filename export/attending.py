@@ -106,8 +106,9 @@ def traced_attention(model: PreTrainedModel, past: Past | None) -> Iterator[None
 
 
 def _mask(*args: Any, **kwargs: Any) -> Tensor:
-    """The mask as a tensor, also where attention could do without."""
-    made: Any = sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+    """The mask as a tensor, also where attention could do without; none where nothing can be padded, as in images."""
+    bare = kwargs.get("attention_mask") is None and kwargs.get("allow_is_bidirectional_skip", False)
+    made: Any = sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": bare})
     return made  # type: ignore[no-any-return]  # None only where attention may do without
 
 

@@ -1,4 +1,4 @@
-"""What goes along with a graph: where it came from, and the tokenizer's files."""
+"""What goes along with a graph: where it came from, and the files of what reads text or images for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import onnx_ir as ir
 from compress import __version__
 from compress.checkpoint import Checkpoint
 from compress.contract import GraphPass
+from compress.images import PROCESSOR
 
 GRAPH = "model.onnx"
 _TOKENIZER = (
@@ -27,6 +28,7 @@ _TOKENIZER = (
     "vocab.json",
     "merges.txt",
     "generation_config.json",
+    PROCESSOR,
 )
 
 
@@ -41,7 +43,7 @@ def describe(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[Gra
 
 
 def copy_tokenizer(source: Path, out: Path) -> None:
-    """Copy whichever of a tokenizer's files there are."""
+    """Copy whichever of a tokenizer's or an image processor's files there are."""
     for name in _TOKENIZER:
         if (source / name).is_file():
             shutil.copy(source / name, out / name)

@@ -20,6 +20,7 @@ from onnxscript import nn
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from compress.artifact import sees
 from compress.errors import ExportError
 from compress.experts import open_experts
 from compress.export.corrections import corrections, lacking, renamed
@@ -56,7 +57,8 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:
     skip connections inside normalizations); otherwise every operator is a standard one, but for Gemma 2's attention. A
     model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
     """
-    odd = lacking(config) if config.model_type in registry else f"{config.model_type} models"
+    declared = config.model_type in registry and not sees(FAMILIES[config.model_type].kind)
+    odd = lacking(config) if declared else f"{config.model_type} models"
     if odd is not None:
         raise ExportError(f"no ONNX graph of {odd} is known; --target hf needs none")
     module, arch = _declare(config)

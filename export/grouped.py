@@ -35,13 +35,13 @@ def _group(graph: ir.Graph) -> None:
     """
     biases: dict[ir.Value, ir.Value] = {}
     lengths: list[ir.Value] = []
-    ids, mask = graph.inputs[0], next(value for value in graph.inputs if value.name == "attention_mask")
     for node in [node for node in graph if node.op_type == "Attention" and len(node.outputs) > 1]:
         q, k, v, seen, *past = node.inputs[:6]
         tape = Tape()
         assert seen is not None
         if not lengths:
-            lengths = _lengths(tape, graph, ids, mask)
+            mask = next(value for value in graph.inputs if value.name == "attention_mask")
+            lengths = _lengths(tape, graph, graph.inputs[0], mask)
         if seen not in biases:
             hidden, shown = (constant(graph, np.array(number, np.float32)) for number in (_FAR, 0.0))
             biases[seen] = tape.op("Where", [seen, shown, hidden])

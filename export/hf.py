@@ -18,7 +18,8 @@ from compressed_tensors.quantization import QuantizationScheme
 from torch import Tensor
 
 from compress.architecture import first_line, quiet_transformers
-from compress.artifact import Artifact
+from compress.artifact import Artifact, classifies, sees
+from compress.called import called
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.errors import ExportError, UsageError
@@ -97,7 +98,8 @@ def _prove_loads(variant: Variant) -> None:
     whole = variant.torch_module()
     module = whole.base_model if variant.kind == "encoder" else whole
     auto = getattr(transformers, loader(variant.kind, variant.built.cls.__name__))
-    given = {"input_ids": sample(variant)[None]}
+    seen = sample(variant)
+    given = called(seen if sees(variant.kind) else seen[None])
     if variant.kind == "encoder-decoder":
         given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])
     try:
@@ -112,7 +114,7 @@ def _prove_loads(variant: Variant) -> None:
     dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
     exact = _HALVED if variant.format.reader else _TOLERANCE
     # An undecided classifier's logits are near 0: what is off is measured in nats then.
-    least = math.sqrt(expected.numel()) if variant.kind == "classifier" else 0.0
+    least = math.sqrt(expected.numel()) if classifies(variant.kind) else 0.0
     off, allowed = float((said - expected).norm()) / max(float(expected.norm()), least), _ROUNDED if dynamic else exact
     if not off <= allowed:
         raise ExportError(

@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.architecture import first_line
-from compress.artifact import Kind
+from compress.artifact import Kind, sees
+from compress.called import called
 from compress.errors import ExportError
 from compress.export.kv_cache import Scales
 from compress.precision import per_token
@@ -31,7 +32,7 @@ _LOWERED_ERROR = 0.25
 weight-only integers, 0.03-0.09 with an int8 cache too, 0.08 with inputs rounded token by token, 0.46 with one scale for
 all tokens. Outputs that have nothing to do with the reference are √2 away if they are as large."""
 _ONE = torch.ones(())
-_CACHES = {"tensor(int8)": np.int8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
+_DTYPES = {"tensor(int8)": np.int8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 _MORE = 1.5
 """How many times the error that torch itself would make is allowed where that is larger than the above."""
 
@@ -59,10 +60,16 @@ Talk = list[Step]
 """Steps that follow each other, each on the cache that the one before it left."""
 
 
-def references(module: PreTrainedModel, kind: Kind, ids: Tensor) -> list[Talk]:
-    """What the torch model says to a text ``ids [length]``: alone, and beside two others that are padded."""
+def references(module: PreTrainedModel, kind: Kind, given: Tensor) -> list[Talk]:
+    """What the torch model says to a text ``[length]``: alone, and beside two others that are padded.
+
+    Or to images ``[n, c, h, w]``: the first alone, and all together.
+    """
     with torch.inference_mode():
-        return [_TALKS[kind](module, *case) for case in cases(ids, left=kind == "decoder")]
+        if sees(kind):
+            together = f"{len(given)} images"
+            return [_image_talk(module, *case) for case in (("one image", given[:1]), (together, given))]
+        return [_TALKS[kind](module, *case) for case in cases(given, left=kind == "decoder")]
 
 
 def cases(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
@@ -99,13 +106,20 @@ def _classifier_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tens
     return [Step(name, arrays(inputs), {"logits": logits.numpy()}, seen.numpy(), least=1.0)]
 
 
-def shaken(module: PreTrainedModel, kind: Kind, ids: Tensor) -> list[Talk]:
+def _image_talk(module: PreTrainedModel, name: str, images: Tensor) -> Talk:
+    """Logits of images; what is near 0 is as in `_classifier_talk`."""
+    inputs = called(images)
+    seen = np.ones(len(images), dtype=np.bool_)
+    return [Step(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, seen, least=1.0)]
+
+
+def shaken(module: PreTrainedModel, kind: Kind, given: Tensor) -> list[Talk]:
     """What the torch model itself would say if every linear rounded its inputs to 8 bits.
 
     What a sound model hardly notices, one that is broken (as by rounding to 2 bits) may amplify a hundredfold.
     """
     with rounded_inputs(module):
-        return references(module, kind, ids)
+        return references(module, kind, given)
 
 
 @contextmanager
@@ -218,10 +232,11 @@ def _play(session: ort.InferenceSession, talk: Talk) -> Iterator[tuple[Step, Arr
         feed = {}
         for node in session.get_inputs():
             if node.name in step.inputs:
-                feed[node.name] = step.inputs[node.name]
+                given = step.inputs[node.name]
+                feed[node.name] = given.astype(_DTYPES.get(node.type, given.dtype), copy=False)
             else:
                 heads, size = node.shape[1], node.shape[3]
-                dtype = _CACHES[node.type]
+                dtype = _DTYPES[node.type]
                 empty = np.zeros((len(step.seen), heads, 0, size), dtype)
                 feed[node.name] = cache.get(node.name.replace("past_key_values", "present"), empty)
         try:

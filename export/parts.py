@@ -55,7 +55,7 @@ class StandIn(nn.Module):
 
 
 class Shell(nn.Module):
-    """A model as a graph calls it: ids, mask and positions in, one tensor out."""
+    """A model as a graph calls it: ids, mask and positions in, or pixels; one tensor out."""
 
     def __init__(self, inner: PreTrainedModel, names: Sequence[str], decoder: bool, output: str) -> None:
         super().__init__()

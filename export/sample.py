@@ -7,11 +7,14 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from compress.architecture import longest_input
+from compress.artifact import sees
 from compress.checkpoint import Checkpoint
 from compress.errors import CompressError
+from compress.images import made_images
 
 _LENGTH = 24
 _LONGEST_WINDOW = 512
+_IMAGES = 3
 _TEXT = (
     "The museum opened in 1894 in a former grain store by the river. Its founder, a ship's doctor, had brought home "
     "shells, maps and the bones of a whale; visitors paid two pence and were asked not to touch anything. After the "
@@ -22,9 +25,12 @@ _TEXT = (
 def sample(checkpoint: Checkpoint) -> Tensor:
     """Token ids ``[length]`` of a few plain sentences; seeded random ones for a checkpoint without a tokenizer.
 
-    Longer than a sliding window where that is short, so that what slides out of it shows.
+    Longer than a sliding window where that is short, so that what slides out of it shows. For a model that sees,
+    images ``[n, c, h, w]``.
     """
     config = checkpoint.config
+    if sees(checkpoint.kind):
+        return made_images(checkpoint.path, config, _IMAGES, seed=0)
     window = getattr(config, "sliding_window", None) or 0
     length = window + _LENGTH if window <= _LONGEST_WINDOW else _LENGTH
     length = min(length, longest_input(config) - 1)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import transformers
 from transformers import PretrainedConfig
 
+from compress.artifact import sees
 from compress.checkpoint import Checkpoint
 from compress.errors import ExportError
 from compress.export import corrections
@@ -50,7 +51,7 @@ def proven(
         return write(build(checkpoint.config, checkpoint.names, fused))
     if refused:
         raise ExportError(f"no {checkpoint.config.model_type} model can be traced: {refused}; leave --graph out")
-    if source == "auto":
+    if source == "auto" and not sees(checkpoint.kind):
         try:
             built = build(checkpoint.config, checkpoint.names, fused)
         except ExportError as error:

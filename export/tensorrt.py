@@ -9,9 +9,10 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 from onnx_ir.tensor_adapters import from_torch_dtype
+from transformers import PretrainedConfig
 
 from compress.architecture import Architecture, longest_input
-from compress.artifact import Artifact
+from compress.artifact import Artifact, sees
 from compress.checkpoint import Checkpoint
 from compress.contract import Capability, GraphPass
 from compress.errors import UsageError
@@ -26,6 +27,7 @@ from compress.export.target import Target
 from compress.export.trt_build import build_engine, profiles, write_script
 from compress.export.trt_lints import lint
 from compress.export.typed import computed_in, write_typed
+from compress.families import FAMILIES
 from compress.manifest import StoredForm
 from compress.progress import Progress
 from compress.weight import Dense, Factored, Masked, Quantized, Residual, leaves, mask_of
@@ -34,6 +36,11 @@ _OPSET, _IR_VERSION = 21, 10
 """The first with blocks of integers; every TensorRT 11 reads it."""
 _LONGEST = 2048
 """Tokens of a text that the engine makes room for."""
+
+
+def _lacking(config: PretrainedConfig) -> str | None:
+    """As for any graph; and models that see, whose shapes an engine's profiles don't tell yet."""
+    return f"{config.model_type} models" if sees(FAMILIES[config.model_type].kind) else lacking(config)
 
 
 class TensorRt(Target):
@@ -51,7 +58,7 @@ class TensorRt(Target):
         bits=frozenset({4, 8}),
         graphs=False,
         any_inputs=False,
-        lacks=lacking,
+        lacks=_lacking,
     )
     selective = True
 

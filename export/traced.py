@@ -20,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.architecture import Architecture, longest_input, quiet_transformers
+from compress.artifact import sees
 from compress.errors import ExportError
 from compress.export.assembly import place, rename_weights, say_sizes, turn
 from compress.export.attending import Past, Probe, Probed, traced_attention
@@ -31,6 +32,7 @@ from compress.export.tables import tabulate
 from compress.export.tracing import Input, trace
 from compress.families import FAMILIES
 from compress.filling import compute_buffers
+from compress.images import image_shape
 from compress.layout import layer_list
 
 _BATCH, _NEW, _TOTAL = 2, 5, 12
@@ -105,18 +107,25 @@ class _Tracer:
         pairs = self.pairs()
         setattr(parent, attribute, nn.ModuleList(StandIn(i, pairs, self.calls) for i in range(len(self.layers))))
         _fill(self.module, self.module)
-        counted = ["input_ids", "attention_mask", *self.further_inputs()]
-        sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}
-        inputs = [Input((_BATCH, sizes.get(name, _NEW)), (True, True), torch.long) for name in counted]
+        inputs = self.inputs()
         bare = self.built.kind == "encoder"
         target, out = (self.module.base_model, "last_hidden_state") if bare else (self.module, "logits")
-        shell = Shell(target, counted, self.decoder, out)
+        shell = Shell(target, list(inputs), self.decoder, out)
         with traced_attention(self.module, None):
-            model = trace(shell, inputs, counted, [out], f"a {self.built.cls.__name__}")
+            model = trace(shell, list(inputs.values()), list(inputs), [out], f"a {self.built.cls.__name__}")
         inner = next(name for name, child in [("", self.module), *self.module.named_modules()] if child is target)
         rename_weights(model.graph, "inner.", f"{inner}." if inner else "", shell.state_dict())
         recognise(model)
         return model
+
+    def inputs(self) -> dict[str, Input]:
+        """What the model is called with, by name: images of the one size that it takes, or tokens."""
+        if sees(self.built.kind):
+            shape = image_shape(self.built.config)
+            return {"pixel_values": Input((_BATCH, *shape), (True, False, False, False))}
+        sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}
+        names = ["input_ids", "attention_mask", *self.further_inputs()]
+        return {name: Input((_BATCH, sizes.get(name, _NEW)), (True, True), torch.long) for name in names}
 
     def further_inputs(self) -> list[str]:
         """A decoder's positions; an encoder's kinds of tokens, where there are several."""

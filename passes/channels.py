@@ -47,6 +47,7 @@ MLP = (
     Channels(("mlp.dense_h_to_4h",), "mlp.dense_4h_to_h"),
     Channels(("ffn.up_proj",), "ffn.down_proj"),
     Channels(("fc1",), "fc2"),
+    Channels(("mlp.fc1",), "mlp.fc2"),
     *(Channels((f"layer.{i}.DenseReluDense.wi",), f"layer.{i}.DenseReluDense.wo") for i in (1, 2)),
     *(
         Channels((f"layer.{i}.DenseReluDense.wi_0", f"layer.{i}.DenseReluDense.wi_1"), f"layer.{i}.DenseReluDense.wo")

@@ -14,6 +14,8 @@ import pytest
 import torch
 import transformers
 
+from compress.artifact import sees, writes
+from compress.called import called
 from compress.compression import Calibration, compress_model, settle
 from compress.errors import UsageError
 from compress.export.target import find_target
@@ -32,6 +34,7 @@ from compress.walk import walk_blocks
 DOCS = Path(__file__).parent.parent / "docs" / "families.md"
 TOKENS = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(1))
 """Longer than the sliding windows below."""
+IMAGES = torch.randn(4, 3, 48, 64, generator=torch.Generator().manual_seed(1))
 
 HEADS = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.1}
 """Two heads of 64."""
@@ -52,6 +55,7 @@ BART = {
     "encoder_layers": 1, "decoder_layers": 1, "d_model": 128, "max_position_embeddings": 128, "init_std": 0.1,
     "scale_embedding": True, "decoder_start_token_id": 1, "forced_eos_token_id": None,
 }  # fmt: skip
+PATCHES = {**HEADS, "intermediate_size": 192, "image_size": [48, 64], "patch_size": 16, "num_labels": 7}
 FAMILIES = {
     "Llama": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
     "Mistral, with a window": ("MistralForCausalLM", {**GROUPED, **WINDOW}),
@@ -110,12 +114,14 @@ FAMILIES = {
     ),
     "BART": ("BartForConditionalGeneration", BART),
     "Marian": ("MarianMTModel", {**BART, "activation_function": "swish"}),
+    "ViT": ("ViTForImageClassification", PATCHES),
+    "DeiT": ("DeiTForImageClassification", PATCHES),
 }  # fmt: skip
 AS_ITS_BASE = frozenset(
     ("RoBERTa, sequences", "DistilBERT, sequences", "MPNet, sequences", "DeBERTa-v2, sequences", "BERT, tokens",
-     "DistilBERT, tokens")
+     "DistilBERT, tokens", "DeiT")
 )  # fmt: skip
-"""Families of which a few passes are run, since the others do to their layers what they do without a head."""
+"""Families of which a few passes are run, since the others do to their layers what they do to another family's."""
 OWN_HEAD = "T5 1.1, gated, own head"
 PASSES = {
     "fp16": "fp16",
@@ -183,11 +189,15 @@ def loaded(path, model):
     return auto.from_pretrained(path, dtype=torch.float32).eval()
 
 
+def read_by(kind):
+    """Text, or images."""
+    return IMAGES if sees(kind) else TOKENS
+
+
 def given(module):
     """What a module is called with: an encoder-decoder reads and writes the same text."""
-    text = {"input_ids": TOKENS, "attention_mask": torch.ones_like(TOKENS)}
     written = {"decoder_input_ids": decoder_inputs(module.config, TOKENS)} if module.config.is_encoder_decoder else {}
-    return text | written
+    return called(IMAGES if module.main_input_name == "pixel_values" else TOKENS) | written
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -198,7 +208,7 @@ def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family)
     module, seen, walked = loaded(path_of(family), model), [], {}
     for _, layers in stacks(module):
         layers[-1].register_forward_hook(lambda *call: seen.append(call[2]))
-    for block, inputs in walk_blocks(model, TOKENS, Silent(), originals=True):
+    for block, inputs in walk_blocks(model, read_by(model.kind), Silent(), originals=True):
         if isinstance(inputs, LayerInputs):
             walked[block.name.rpartition(".")[0]] = inputs.states, inputs.originals
     with torch.inference_mode():
@@ -217,7 +227,7 @@ FOLDS = {
     "OPT": 1, "MPT": 2, "BERT": 1, "RoBERTa": 1, "DistilBERT": 1, "MPNet": 1, "DeBERTa-v2": 1,
     "BERT, sequences": 1, "RoBERTa, sequences": 1, "DistilBERT, sequences": 1, "MPNet, sequences": 1,
     "DeBERTa-v2, sequences": 1, "BERT, tokens": 1, "DistilBERT, tokens": 1,
-    "T5": (3, 5), OWN_HEAD: (4, 6), "BART": (1, 2), "Marian": (1, 2),
+    "T5": (3, 5), OWN_HEAD: (4, 6), "BART": (1, 2), "Marian": (1, 2), "ViT": 3, "DeiT": 3,
 }  # fmt: skip
 """How many places a layer offers where activation ranges can be folded into what makes them; or one of each half."""
 
@@ -227,7 +237,8 @@ def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, fa
     wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
     monkeypatch.setattr("compress.passes.smoothing._best_scale", wild)
     monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
-    for block, inputs in walk_blocks(Model.open(str(path_of(family))), TOKENS, Silent()):
+    model = Model.open(str(path_of(family)))
+    for block, inputs in walk_blocks(model, read_by(model.kind), Silent()):
         if block.role == "layer":
             offered = FOLDS.get(family, 0)
             half = "decoder." in block.name
@@ -256,7 +267,7 @@ def test_every_cell(path_of, tmp_path, family, word):
         target.check(pipeline.passes)
         assert settle(model, pipeline, target.holds)
         if made is None:  # one variant serves every target that holds it
-            made = compress_model(model, pipeline, target.holds, tmp_path, calibration, 0, Silent())
+            made = compress_model(model, pipeline, target.holds, tmp_path, lambda: calibration(model), 0, Silent())
             predicted = predict(Sketch.read(path_of(family)), pipeline, target.holds)
             assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
         if target.name == "hf":
@@ -266,11 +277,6 @@ def test_every_cell(path_of, tmp_path, family, word):
         target.export(made, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
         if word == "fuse" and made.kind == "decoder":
             check_generating(made, artifact)
-
-
-def calibration():
-    """Random text."""
-    return Calibration(TOKENS, "test")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +293,7 @@ def check_reading(made, word):
     with torch.inference_mode():
         ours = (module.base_model if made.kind == "encoder" else module)(**given(module))[0]
         theirs = loaded(made.path, made)(**given(module))[0]
-    rounds_inputs = word == "int8" and made.kind in ("encoder", "classifier")
+    rounds_inputs = word == "int8" and not writes(made.kind)
     bound = 0.25 if rounds_inputs else 1e-4
     assert (ours - theirs).norm() <= bound * ours.norm()
     assert made.manifest.weights
@@ -304,6 +310,11 @@ def check_generating(made, artifact):
         generator.generate_next_token()
     expected = made.torch_module().generate(TOKENS[:1, :8], max_length=24, do_sample=False, pad_token_id=2)[0].tolist()
     assert list(generator.get_sequence(0)) == expected[: expected.index(1) if 1 in expected else None]  # 1 ends a text
+
+
+def calibration(model):
+    """Random text, or images."""
+    return Calibration(read_by(model.kind), "test")
 
 
 REASONS = {
@@ -357,8 +368,8 @@ def page():
         "✓ works; a number is a reason below, for which it is refused before any weight is read.",
         "`tests/test_families.py` runs every cell on tiny models of realistic shape, and writes this page: the variant",
         "is made, transformers reads it back to the same logits, and an export passes the parity gate.",
-        "Sequences and tokens: `…ForSequenceClassification` and `…ForTokenClassification`, with their heads; what is",
-        "left blank isn't run, since there a head changes nothing.",
+        "Sequences and tokens: `…ForSequenceClassification` and `…ForTokenClassification`, with their heads; ViT and",
+        "DeiT: `…ForImageClassification`. What is left blank isn't run, since it does what it does to another family.",
         "",
     ]
     reasons = list(dict.fromkeys(REFUSED.values()))

@@ -26,7 +26,7 @@ def test_slower_in_most_rounds_is_noise(card):
 def test_slower_encoders(card):
     base, slow = {"latency_p50": [0.010, 0.011]}, {"latency_p50": [0.020, 0.022]}
     assert findings(card("encoder", torch=base, onnx=base, int8=slow)) == [
-        "int8 is SLOWER than onnx at a single sentence: 0.50× its speed"
+        "int8 is SLOWER than onnx at a single sentence or image: 0.50× its speed"
     ]
 
 

@@ -1,0 +1,16 @@
+"""What a model is called with: token ids and their mask, or the pixels of images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def called(batch: Tensor) -> dict[str, Tensor]:
+    """The arguments of a model that reads a batch: text int64 ``[b, s]`` without padding, or images ``[b, c, h, w]``.
+
+    Images are floats, normalised as the model expects them.
+    """
+    if batch.is_floating_point():
+        return {"pixel_values": batch}
+    return {"input_ids": batch, "attention_mask": torch.ones_like(batch)}
