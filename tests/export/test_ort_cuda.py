@@ -105,3 +105,13 @@ def test_without_a_gpu_the_graph_stays(untied, tmp_path):
     model = Model.open(str(untied))
     with pytest.raises(MissingComponentError, match=r"is written, but runs only on an NVIDIA GPU .*\[gpu\]'"):
         OrtCuda().complete(model, tmp_path)
+
+
+def test_images_come_in_as_halves_too(tiny, tmp_path):
+    path = tiny("ViTForImageClassification", image_size=48, patch_size=16, num_labels=7)
+    artifact = OrtCuda().export(Model.open(str(path)), [Fuse()], tmp_path, Silent())
+    assert floats(onnx.load(artifact.path / "model.onnx")) == {TensorProto.FLOAT16}
+    pixels = np.random.default_rng(0).standard_normal((3, 3, 48, 48)).astype(np.float32)
+    with torch.inference_mode():
+        expected = Model.open(str(path)).torch_module()(torch.from_numpy(pixels)).logits.numpy()
+    assert OrtEngine(artifact.path, "image-classifier", 1).see(pixels) == pytest.approx(expected, abs=2e-2)
