@@ -13,6 +13,7 @@ from compress.benchmarks.fusion import gain_table
 from compress.benchmarks.overview import overview
 from compress.benchmarks.report import Format
 from compress.benchmarks.scorecard import Scorecard
+from compress.benchmarks.stopwatch import MEASURED, overhead
 
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
 GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."
@@ -138,7 +139,7 @@ def method(card: Scorecard) -> list[str]:
         ]
     if card.tasks:
         own.append("- Tasks: lm-eval's, answered by each contender's own runtime; ± lm-eval's standard error.")
-    own += _asked(card)
+    own += [*_asked(card), *_spent(card)]
     priced = [f"- Cost: an hour of the machine at {settings.price_per_hour:g}."] if settings.price_per_hour else []
     return shared + own + priced
 
@@ -155,6 +156,22 @@ def _asked(card: Scorecard) -> list[str]:
         options = f"top_k={drawn.top_k}, top_p={drawn.top_p:g}, temperature={drawn.temperature:g}"
         lines.append(f"- Sampling: {options}, seed {settings.seed}.")
     return lines
+
+
+def _spent(card: Scorecard) -> list[str]:
+    """Where the time of the run went, as list items; none of reports that don't know."""
+    if not card.seconds:
+        return []
+
+    def listed(measured: bool) -> str:
+        chosen = [(phase, each) for phase, each in card.seconds.items() if (phase in MEASURED) is measured]
+        return ", ".join(f"{phase} {each:.1f}" for phase, each in chosen)
+
+    besides, whole = overhead(card.seconds), sum(card.seconds.values())
+    return [
+        f"- Scoring took {whole:.1f} s: {whole - besides:.1f} s of measured work ({listed(True)}) and {besides:.1f} s "
+        f"besides ({listed(False)}), {besides / len(card.rows):.1f} s a row."
+    ]
 
 
 def machine(card: Scorecard) -> list[str]:

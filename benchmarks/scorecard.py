@@ -147,6 +147,8 @@ class Scorecard(BaseModel, frozen=True):
     """cores that other programs kept busy while speed was measured"""
     bandwidth: float
     """bytes a second that this machine reads, by as many threads as the contenders used"""
+    seconds: dict[str, float] = {}
+    """what scoring took by phase (`stopwatch`), until the report was written"""
     windows: tuple[int, int]
     """how many evaluation windows, of how many tokens each"""
     text_sha256: str = ""

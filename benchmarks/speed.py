@@ -1,22 +1,21 @@
-"""Speed and memory of serving: a fresh process a contender, turns interleaved round by round, order drawn anew."""
+"""Speed and memory of serving: a process a contender, turns interleaved round by round, order drawn anew."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from compress.artifact import writes
-from compress.benchmarks.contender import Contender
 from compress.benchmarks.contention import Contention
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.grid import measure_more
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Cell, Measure, Settings, quantile, summarize
+from compress.benchmarks.stopwatch import Stopwatch
 from compress.progress import Progress
 
 Measures = dict[str, Measure]
@@ -110,38 +109,34 @@ class Speeds:
 
 
 def measure_speed(
-    contenders: Sequence[Contender],
-    tokens: Ids,
-    threads: int,
-    settings: Settings,
-    progress: Progress,
+    workers: Sequence[Worker], tokens: Ids, settings: Settings, progress: Progress, clock: Stopwatch
 ) -> Speeds:
     """Speed, peak memory and load time of every contender, in their order; ``tokens`` ``[n]`` feed the prompts.
 
-    All contenders are loaded and warmed up first. In a turn one runs and the others idle; the pause before it lets
-    the threads of the last one stop spinning. Peak memory is that of serving: nothing else runs in these processes.
+    All of them are loaded, have done nothing yet, and are warmed up first. In a turn one runs and the others idle; the
+    pause before it lets the threads of the last one stop spinning. Peak memory is that of serving: nothing else runs in
+    these processes before it is told.
     """
     needed = max(settings.prompt, settings.prefill)
     tokens = np.resize(tokens, max(needed, settings.batch * settings.prompt))
     order = random.Random(settings.seed)
-    with ExitStack() as stack:
-        workers, speeds = [], []
-        for contender in progress.track(contenders, "loading", len(contenders), "models"):
-            worker = stack.enter_context(Worker(contender, threads))
-            speed = DecoderSpeed(settings) if writes(contender.kind) else EncoderSpeed(settings)
-            speed.warm(worker, tokens)
-            workers.append(worker)
-            speeds.append(speed)
-        turns = [turn for _ in range(settings.rounds) for turn in order.sample(range(len(workers)), len(workers))]
-        contention = Contention([worker.pid for worker in workers])
-        for turn in progress.track(turns, "measuring speed", len(turns), "turns"):
-            time.sleep(settings.pause)
-            speeds[turn].turn(workers[turn], tokens)
-        found = [speed.measures(worker) | _once(worker) for worker, speed in zip(workers, speeds, strict=True)]
-        more = measure_more(workers, tokens, settings, order, progress)
-        others = contention.others()
+    speeds = [
+        DecoderSpeed(settings) if writes(worker.contender.kind) else EncoderSpeed(settings) for worker in workers
+    ]
+    for worker, speed in zip(workers, speeds, strict=True):
+        speed.warm(worker, tokens)
+    clock.lap("warm-up")
+    turns = [turn for _ in range(settings.rounds) for turn in order.sample(range(len(workers)), len(workers))]
+    contention = Contention([worker.pid for worker in workers])
+    for turn in progress.track(turns, "measuring speed", len(turns), "turns"):
+        time.sleep(settings.pause)
+        clock.lap("pauses")
+        speeds[turn].turn(workers[turn], tokens)
+        clock.lap("speed")
+    found = [speed.measures(worker) | _once(worker) for worker, speed in zip(workers, speeds, strict=True)]
+    more = measure_more(workers, tokens, settings, order, progress, clock)
     measures = [each | ways for each, (ways, _) in zip(found, more, strict=True)]
-    return Speeds(measures, [cells for _, cells in more], others)
+    return Speeds(measures, [cells for _, cells in more], contention.others())
 
 
 def _once(worker: Worker) -> Measures:

@@ -15,8 +15,11 @@ from compress.benchmarks.contender import Contender
 from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.merged import read_card
 from compress.benchmarks.metric_table import metrics
+from compress.benchmarks.process import Worker
+from compress.benchmarks.report_markdown import method
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Measure, Settings, ratio, summarize
+from compress.benchmarks.stopwatch import overhead
 from compress.errors import ModelError, UsageError
 from compress.progress import Silent
 
@@ -80,6 +83,18 @@ def test_every_length_is_measured_in_every_batch(scored):
     assert scored.at(99, 1).original.measures == {}
 
 
+def test_it_is_told_where_the_time_went(scored):
+    assert set(scored.seconds) == {
+        "bandwidth", "load", "warm-up", "pauses", "speed", "accuracy", "summing up"
+    }  # fmt: skip
+    assert min(scored.seconds.values()) > 0
+    besides = sum(scored.seconds.values()) - scored.seconds["speed"] - scored.seconds["accuracy"]
+    assert overhead(scored.seconds) == pytest.approx(besides)
+    told = next(line for line in method(scored) if line.startswith("- Scoring took"))
+    assert f"s besides (bandwidth {scored.seconds['bandwidth']:.1f}, load " in told
+    assert not any("Scoring took" in line for line in method(scored.model_copy(update={"seconds": {}})))
+
+
 def test_no_more_is_decoded_than_the_model_takes_in():
     assert QUICK.cells == [(16, 1), (16, 3), (32, 1), (32, 3)]
     assert [QUICK.steps_after(length) for length in (16, 30, 32, 34)] == [4, 4, 2, 0]
@@ -120,7 +135,8 @@ def test_a_card_comes_back_from_its_file(scored, tmp_path):
 
 
 def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
-    again = measure_accuracy([contenders[0], worse], tokens, np.ones_like(tokens), QUICK.threads, Silent())
+    with Worker(contenders[0], QUICK.threads) as original, Worker(worse, QUICK.threads) as other:
+        again = measure_accuracy([original, other], tokens, np.ones_like(tokens), Silent())
     for row, measures in zip((scored.original, scored.row("worse")), again, strict=True):
         assert {key: row.measures[key] for key in measures} == measures
 
