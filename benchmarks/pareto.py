@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.overview import Line, lines
-from compress.benchmarks.picture import Suffix, picture
+from compress.benchmarks.picture import Suffix, few, picture
 from compress.benchmarks.scorecard import Scorecard, ratio
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAMED = 12
-"""contenders of a run beyond which only those on its front are named"""
+"""contenders beyond which only those on a front are named, and runs beyond which they aren't either"""
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,16 @@ def points_of(card: Scorecard, cost: Cost) -> list[Point]:
 def draw(cost: Cost, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """A picture of every run's contenders and front; None where nothing was measured."""
     runs = [(card, points_of(card, cost)) for card in cards]
-    if not any(points for _, points in runs):
+    drawn = sum(len(points) for _, points in runs)
+    if not drawn:
         return None
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
         for i, (card, points) in enumerate(runs):
-            _draw_run(axes, points, front(points, cost.better), f"C{i}", card.model)
+            best = front(points, cost.better)
+            _draw_run(axes, points, best, f"C{i}", few([card.model]) if i < _NAMED else None)
+            _name(axes, points if drawn <= _NAMED else best if i < _NAMED else [])
         _label(figure, axes, cost, several=len(cards) > 1)
 
     return picture(cost.name, suffix, fill)
@@ -88,7 +91,7 @@ def _point(line: Line, cost: Cost) -> Point | None:
     return Point(line.row.name, times.value, accuracy.value, accuracy.spread or 0.0, line.row.role)
 
 
-def _draw_run(axes: Axes, points: Sequence[Point], best: Sequence[Point], color: str, label: str) -> None:
+def _draw_run(axes: Axes, points: Sequence[Point], best: Sequence[Point], color: str, label: str | None) -> None:
     axes.plot([p.cost for p in best], [p.accuracy for p in best], color=color, linewidth=1.2, drawstyle="steps-pre",
               label=label)  # fmt: skip
     kinds: dict[tuple[bool, bool], list[Point]] = {}
@@ -100,10 +103,13 @@ def _draw_run(axes: Axes, points: Sequence[Point], best: Sequence[Point], color:
             linestyle="", marker="o" if variant else "s", markerfacecolor=color if filled else "none", markersize=5,
             elinewidth=0.8,
         )  # fmt: skip
-    for point in points if len(points) <= _NAMED else best:
+
+
+def _name(axes: Axes, points: Sequence[Point]) -> None:
+    for point in points:
         axes.annotate(
-            point.name, (point.cost, point.accuracy), xytext=(5, -10), textcoords="offset points", fontsize="x-small",
-            parse_math=False,
+            few([point.name]), (point.cost, point.accuracy), xytext=(5, -10), textcoords="offset points",
+            fontsize="x-small", parse_math=False,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from compress.benchmarks.findings import findings
 from compress.benchmarks.fusion import gain_table
 from compress.benchmarks.overview import overview
 from compress.benchmarks.report import Format
-from compress.benchmarks.scorecard import Scorecard
+from compress.benchmarks.scorecard import Scorecard, Settings
 from compress.benchmarks.stopwatch import MEASURED, overhead
 
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
@@ -112,7 +112,8 @@ def method(card: Scorecard) -> list[str]:
     settings, (count, length) = card.settings, card.windows
     shared = [
         "- Every contender ran in a process of its own; turns were interleaved round by round in an order drawn anew "
-        f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each.",
+        f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each."
+        + _extra(settings),
         "- Speed: the median of the rounds ± half their interquartile range. Ratios: the median of the ratios within a "
         "round. Accuracy: the mean ± its standard error over windows.",
         "- Peak RSS is that of the serving process; load is from starting that process until it can serve.",
@@ -142,6 +143,15 @@ def method(card: Scorecard) -> list[str]:
     own += [*_asked(card), *_spent(card)]
     priced = [f"- Cost: an hour of the machine at {settings.price_per_hour:g}."] if settings.price_per_hour else []
     return shared + own + priced
+
+
+def _extra(settings: Settings) -> str:
+    if not settings.extra:
+        return ""
+    return (
+        f" Up to {settings.extra} more rounds of decoding, or single sentences, followed until each ratio to the "
+        f"original was known to ±{settings.precision:.0%}."
+    )
 
 
 def _asked(card: Scorecard) -> list[str]:

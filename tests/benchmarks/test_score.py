@@ -19,12 +19,14 @@ from compress.benchmarks.process import Worker
 from compress.benchmarks.report_markdown import method
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Measure, Settings, ratio, summarize
+from compress.benchmarks.speed import sure
 from compress.benchmarks.stopwatch import overhead
 from compress.errors import ModelError, UsageError
 from compress.progress import Silent
 
 QUICK = Settings(
-    rounds=2, prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
+    rounds=2, extra=1, precision=1e-12,
+    prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
     lengths=(16, 32), batches=(1, 3), longest=34, beams=2, sampling=Sampling(top_k=5),
 )  # fmt: skip
 
@@ -59,7 +61,8 @@ def test_every_row_has_every_metric(scored, contenders):
     assert [row.role for row in scored.rows] == ["original", "float", "variant", "variant", "variant"]
     for row in scored.rows:
         assert set(row.measures) == {metric.key for metric in metrics("decoder")}
-        assert len(row.measures["decode_tps"].rounds) == QUICK.rounds
+        assert len(row.measures["prefill_tps"].rounds) == QUICK.rounds
+        assert len(row.measures["decode_tps"].rounds) == QUICK.rounds + 1
         rates, costs = row.measures["decode_tps"].rounds, row.measures["cost"].rounds
         assert costs == pytest.approx([0.0001 * 1e6 / rate for rate in rates], rel=1e-12)
     assert scored.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
@@ -93,6 +96,15 @@ def test_it_is_told_where_the_time_went(scored):
     told = next(line for line in method(scored) if line.startswith("- Scoring took"))
     assert f"s besides (bandwidth {scored.seconds['bandwidth']:.1f}, load " in told
     assert not any("Scoring took" in line for line in method(scored.model_copy(update={"seconds": {}})))
+
+
+def test_measuring_goes_on_until_it_is_sure():
+    first = [1.0, 2.0, 4.0, 1.0, 2.0]
+    steady = [2 * each for each in first]
+    assert sure([first, steady, steady], 1e-9)
+    assert not sure([first, steady, [*steady[:4], 5.0]], 0.02)  # five rounds' median may be any of them
+    assert sure([first, steady, [*steady[:4], 5.0]], 0.13)
+    assert sure([first * 2, [*(steady * 2)[:9], 5.0]], 0.02)  # one of ten is an outlier
 
 
 def test_no_more_is_decoded_than_the_model_takes_in():
@@ -170,7 +182,7 @@ def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
 
 
 def test_prompts_fit_the_windows():
-    assert Settings().within(512, "decoder") == Settings(rounds=5)
+    assert Settings().within(512, "decoder") == Settings(rounds=5, extra=10)
     assert Settings().within(128, "encoder").rounds == 15
     assert QUICK.within(40, "decoder").rounds == QUICK.rounds
     small = Settings().within(64, "decoder")
