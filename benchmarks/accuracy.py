@@ -1,22 +1,21 @@
-"""What a variant lost: every contender's outputs against the original's, window by window, in fresh processes."""
+"""What a variant lost: every contender's outputs against the original's, window by window, in their processes."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from compress.artifact import Kind, writes
 from compress.benchmarks.classes import class_measures, compare_sight, compare_workers
-from compress.benchmarks.contender import Contender
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.images import Images
 from compress.benchmarks.labelled import Labelled
 from compress.benchmarks.labelled_accuracy import measure_labelled
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Measure
+from compress.benchmarks.stopwatch import Stopwatch
 from compress.benchmarks.tasks import Tasks
 from compress.benchmarks.windows import exponential, mean, quantile
 from compress.progress import Progress
@@ -27,15 +26,15 @@ _SENTENCES = 8
 
 
 def measure_accuracy(
-    contenders: Sequence[Contender],
+    workers: Sequence[Worker],
     ids: Ids,
     mask: Ids,
-    threads: int,
     progress: Progress,
     labelled: Labelled | None = None,
     seed: int = 0,
     tasks: Tasks | None = None,
     images: Images | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[Measures]:
     """Accuracy of every contender, in their order, on windows ``[n, s]``; the first is the original.
 
@@ -43,32 +42,34 @@ def measure_accuracy(
     nor memory grows with the windows. ``labelled`` text and ``tasks`` are measured as well. Windows are of ``images``
     where the contenders see.
     """
-    kind = contenders[0].kind
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
-        loading = progress.track(contenders, "loading", len(contenders), "models")
-        workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
-        scores: list[list[dict[str, Any]]] = [[] for _ in workers]
-        step = 1 if writes(kind) else _SENTENCES
-        starts = range(0, len(ids), step)
+    kind, clock = workers[0].contender.kind, clock or Stopwatch()
+    scores: list[list[dict[str, Any]]] = [[] for _ in workers]
+    step = 1 if writes(kind) else _SENTENCES
+    starts = range(0, len(ids), step)
+    with tempfile.TemporaryDirectory(prefix="compress-") as folder:
         for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
             part = slice(start, start + step)
             if images is not None:
                 said = compare_sight(workers, images, ids[part])
             else:
-                said = _window(workers, kind, ids[part], mask[part], folder / "reference.npy")
+                said = _window(workers, kind, ids[part], mask[part], Path(folder, "reference.npy"))
             for found, each in zip(scores, said, strict=True):
                 found.append(each)
-        judged = [{} for _ in workers] if labelled is None else measure_labelled(workers, labelled, seed, progress)
-        if tasks is not None:
-            from compress.benchmarks.task_model import measure_tasks  # here: lm-eval may not be installed
+    clock.lap("accuracy")
+    judged: list[Measures] = [{} for _ in workers]
+    if labelled is not None:
+        judged = measure_labelled(workers, labelled, seed, progress)
+        clock.lap("labels")
+    if tasks is not None:
+        from compress.benchmarks.task_model import measure_tasks  # here: lm-eval may not be installed
 
-            judged = [a | b for a, b in zip(judged, measure_tasks(workers, tasks, progress), strict=True)]
+        judged = [a | b for a, b in zip(judged, measure_tasks(workers, tasks, progress), strict=True)]
+        clock.lap("tasks")
     summary = _SUMMARIES[kind]
     return [summary(found, scores[0]) | more for found, more in zip(scores, judged, strict=True)]
 
 
-def _window(workers: list[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
+def _window(workers: Sequence[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
     original, *others = workers
     if writes(kind):
         request: dict[str, Any] = {"ids": ids[0].tolist()}

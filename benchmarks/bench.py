@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 
 from compress.artifact import FOLDER, Artifact
-from compress.benchmarks import depth, report
+from compress.benchmarks import depth, repeat, report
 from compress.benchmarks.comparison import table
 from compress.benchmarks.contender import Contender
 from compress.benchmarks.cores import available_cores
@@ -25,6 +25,7 @@ from compress.benchmarks.goals import (
     GPTQ,
     OFFGRID,
     ORIGINAL,
+    REPEAT,
     STRUCTURE,
     Verdict,
     judge,
@@ -60,6 +61,8 @@ class Section:
 
 
 CALIBRATION = (128, 512)
+REPEATED = "smollm2"
+"""the demo model that part repeat scores"""
 SECTIONS = {
     "smollm2": Section(),
     "minilm": Section(),
@@ -168,7 +171,7 @@ def _split(row: list[str]) -> list[list[str]]:
 
 
 def _part(
-    name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str]
+    name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str], times: int
 ) -> list[Verdict]:
     """Measure one part, show it, keep its report."""
     with tempfile.TemporaryDirectory(prefix="compress-bench-") as scratch:
@@ -177,6 +180,8 @@ def _part(
             costs = depth.measure(Model.open(f"demo:{OFFGRID}"), GPTQ, text, *CALIBRATION, Path(scratch))
             print("\n".join(depth.table(costs)))
             return judge_figures(DEPTH, depth.figures(costs))
+        if name == REPEAT:
+            return _repeated(Path(scratch), variants, times)
         card = bench(name, evaluation, Path(scratch), variants, only)
     _show(card)
     if out is not None:
@@ -185,9 +190,21 @@ def _part(
     return judge(name, card)
 
 
+def _repeated(scratch: Path, variants: Path | None, times: int) -> list[Verdict]:
+    """Score the variant that the goals speak of again and again."""
+    (pipeline,) = pipelines(REPEAT)
+    made = scratch if variants is None else variants / REPEATED
+    variant = made / Pipeline.parse(pipeline).slug
+    if not variant.exists():
+        _build(f"demo:{REPEATED}", [pipeline], made, scratch, None)
+    repeats = repeat.measure(variant, scratch, times)
+    print("\n".join(repeat.table(repeats)))
+    return judge_figures(REPEAT, repeat.figures(repeats))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print; return 1 where a goal is missed, 5 where none is but one can't be measured here."""
-    parts = [*SECTIONS, DEPTH]
+    parts = [*SECTIONS, DEPTH, REPEAT]
     parser = argparse.ArgumentParser(prog="python -m compress.benchmarks.bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=parts, help="one part; may be given again  [default: all]")
     parser.add_argument("--eval", type=Path, help="text or JSON lines to measure accuracy on")
@@ -196,11 +213,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--variant", action="append", default=[], help="one pipeline; may be given again  [default: all]"
     )
+    parser.add_argument("--times", type=int, default=repeat.TIMES, help="scores that part repeat takes  [default: 10]")
     options = parser.parse_args(arguments)
     verdicts: list[Verdict] = []
     try:
         for name in options.only or parts:
-            found = _part(name, options.eval, options.out, options.variants, options.variant)
+            found = _part(name, options.eval, options.out, options.variants, options.variant, options.times)
             print("\n".join(verdict_lines(found)), flush=True)
             verdicts += found
     except CompressError as error:

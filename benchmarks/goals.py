@@ -93,6 +93,8 @@ OFFGRID = "smollm2-offgrid"
 STRUCTURE = "structure"
 """Zeros, smaller shapes and products, on the same model."""
 DEPTH = "depth"
+REPEAT = "repeat"
+"""One variant scored again and again, each time by a run of its own."""
 
 GOALS = (
     Goal("int8,fuse", "decode_tps", at_least=2.0, base="fuse"),
@@ -127,6 +129,9 @@ GOALS = (
     Goal(GPTQ, "peak_gib", at_most=0.6 * 1.70, model=DEPTH),
     Goal(GPTQ, "r2", at_least=0.99, model=DEPTH),
     Goal(GPTQ, "growth", at_most=1.15, model=DEPTH),
+    Goal("int8,fuse", "near", at_least=0.9, model=REPEAT),
+    Goal("int8,fuse", "same", at_least=1, model=REPEAT),
+    Goal("int8,fuse", "overhead_s", at_most=15, model=REPEAT),
 )
 
 

@@ -17,6 +17,7 @@ from compress.artifact import writes
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Cell, Measure, Settings, quantile, summarize
+from compress.benchmarks.stopwatch import Stopwatch
 from compress.progress import Progress
 
 _ENOUGH = 2
@@ -98,7 +99,12 @@ class _Turns:
 
 
 def measure_more(
-    workers: Sequence[Worker], tokens: Ids, settings: Settings, order: random.Random, progress: Progress
+    workers: Sequence[Worker],
+    tokens: Ids,
+    settings: Settings,
+    order: random.Random,
+    progress: Progress,
+    clock: Stopwatch,
 ) -> list[tuple[dict[str, Measure], tuple[Cell, ...]]]:
     """Every contender's rates of other ways to decode, and its cells; what an engine can't do is left out."""
     ways = {
@@ -110,11 +116,14 @@ def measure_more(
     for group in progress.track(groups, "warming up", len(groups), "settings"):
         for turns in group:
             turns.warm(tokens)
+    clock.lap("warm-up")
     rounds = [group for _ in range(settings.rounds) for group in order.sample(groups, len(groups))]
     for group in progress.track(rounds, "measuring lengths, batches, ways", len(rounds), "settings"):
         for turns in order.sample(group, len(group)):
             time.sleep(settings.pause)
+            clock.lap("pauses")
             turns.turn(tokens)
+            clock.lap("speed")
     return [
         (
             {key: turns.rate() for key, group in ways.items() for turns in group if turns.worker is worker},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from compress.benchmarks.picture import Suffix, few, picture
 from compress.error_plot import percent_over_layers
 from compress.inspection import Layer, layers_of
 from compress.manifest import Manifest
@@ -13,7 +14,6 @@ from compress.manifest import Manifest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from compress.benchmarks.picture import Suffix
     from compress.benchmarks.scorecard import Scorecard
 
 NAME = "error-layer"
@@ -55,8 +55,6 @@ def _known(layers: Sequence[Layer], of: Literal["outputs", "weights"]) -> LayerE
 
 def draw_errors(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Every variant's errors over its layers; None where no variant knows any."""
-    from compress.benchmarks.picture import picture
-
     alike: dict[LayerErrors, list[str]] = {}  # the same integers in other graphs are one line
     for card in cards:
         for row in card.rows:
@@ -68,7 +66,7 @@ def draw_errors(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
         for i, (known, names) in enumerate(alike.items()):
-            label = ", ".join(names) + (" (its weights)" if known.of == "weights" else "")
+            label = few(names) + (" (its weights)" if known.of == "weights" else "")
             axes.plot(
                 known.layers, [100 * error for error in known.errors], color=f"C{i}", linestyle=_STYLES[known.of],
                 marker="o", markersize=4, linewidth=1.2, label=label if i < _NAMED else None,

@@ -12,7 +12,8 @@ from compress.benchmarks.findings import findings
 from compress.benchmarks.fusion import gain_table
 from compress.benchmarks.overview import overview
 from compress.benchmarks.report import Format
-from compress.benchmarks.scorecard import Scorecard
+from compress.benchmarks.scorecard import Scorecard, Settings
+from compress.benchmarks.stopwatch import MEASURED, overhead
 
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
 GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."
@@ -108,7 +109,8 @@ def method(card: Scorecard) -> list[str]:
     settings = card.settings
     shared = [
         "- Every contender ran in a process of its own; turns were interleaved round by round in an order drawn anew "
-        f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each.",
+        f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each."
+        + _extra(settings),
         "- Speed: the median of the rounds ± half their interquartile range. Ratios: the median of the ratios within a "
         "round. Accuracy: the mean ± its standard error over windows.",
         "- Peak RSS is that of the serving process; load is from starting that process until it can serve.",
@@ -137,9 +139,18 @@ def method(card: Scorecard) -> list[str]:
         ]
     if card.tasks:
         own.append("- Tasks: lm-eval's, answered by each contender's own runtime; ± lm-eval's standard error.")
-    own += _asked(card)
+    own += [*_asked(card), *_spent(card)]
     priced = [f"- Cost: an hour of the machine at {settings.price_per_hour:g}."] if settings.price_per_hour else []
     return shared + own + priced
+
+
+def _extra(settings: Settings) -> str:
+    if not settings.extra:
+        return ""
+    return (
+        f" Up to {settings.extra} more rounds of decoding, or single sentences, followed until each ratio to the "
+        f"original was known to ±{settings.precision:.0%}."
+    )
 
 
 def _asked(card: Scorecard) -> list[str]:
@@ -154,6 +165,22 @@ def _asked(card: Scorecard) -> list[str]:
         options = f"top_k={drawn.top_k}, top_p={drawn.top_p:g}, temperature={drawn.temperature:g}"
         lines.append(f"- Sampling: {options}, seed {settings.seed}.")
     return lines
+
+
+def _spent(card: Scorecard) -> list[str]:
+    """Where the time of the run went, as list items; none of reports that don't know."""
+    if not card.seconds:
+        return []
+
+    def listed(measured: bool) -> str:
+        chosen = [(phase, each) for phase, each in card.seconds.items() if (phase in MEASURED) is measured]
+        return ", ".join(f"{phase} {each:.1f}" for phase, each in chosen)
+
+    besides, whole = overhead(card.seconds), sum(card.seconds.values())
+    return [
+        f"- Scoring took {whole:.1f} s: {whole - besides:.1f} s of measured work ({listed(True)}) and {besides:.1f} s "
+        f"besides ({listed(False)}), {besides / len(card.rows):.1f} s a row."
+    ]
 
 
 def machine(card: Scorecard) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Literal, cast
 from compress.artifact import Kind
 from compress.benchmarks.metric_table import METRICS, Metric, Unit, metric, metrics, task_metric
 from compress.benchmarks.scorecard import Measure, Row, ratio
+from compress.benchmarks.windows import paired_ratio
 from compress.errors import UsageError, unknown
 
 Operator = Literal[">=", "<=", ">", "<"]
@@ -64,7 +65,11 @@ class Figure:
 
     def of(self, row: Row, original: Row) -> Measure | None:
         """The figure of a row; None where it wasn't measured."""
-        return ratio(row, original, self.metric.key) if self.relative else row.measures.get(self.metric.key)
+        key = self.metric.key
+        if self.relative and _OF_TASK in key:
+            mine, other = row.measures.get(key), original.measures.get(key)
+            return None if mine is None or other is None else paired_ratio(mine, other)
+        return ratio(row, original, key) if self.relative else row.measures.get(key)
 
     def shown(self, measure: Measure) -> str:
         """The figure as a table shows it."""
@@ -193,13 +198,13 @@ def _in_unit(figure: Figure, unit: str, text: str) -> tuple[Figure, float]:
         units = {"": 1.0, _TIMES: 1.0}
     elif unit == _TIMES and key in _PAIRED:
         return Figure(name, metric(_PAIRED[key]), relative=False), 1.0
-    elif unit == _TIMES and figure.metric.compared:
+    elif unit == _TIMES and (figure.metric.compared or _OF_TASK in key):
         return Figure(name, figure.metric, relative=True), 1.0
     else:
         units = _UNITS[figure.metric.unit]
     if unit not in units:
         known = [each or "no unit" for each in units]
-        if not figure.relative and (figure.metric.compared or key in _PAIRED):
+        if not figure.relative and (figure.metric.compared or key in _PAIRED or _OF_TASK in key):
             known.append(f"{_TIMES} (times the original's)")
         raise UsageError(f"{text}: {name} takes {', '.join(known)}, not {unit or 'a bare number'!r}")
     return figure, units[unit]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from compress.benchmarks.cores import available_cores
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.images import Images
 from compress.benchmarks.labelled import Labelled
+from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
 from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
+from compress.benchmarks.stopwatch import Stopwatch
 from compress.benchmarks.tasks import Tasks
 from compress.errors import UsageError
 from compress.machine import conditions, machine, versions
@@ -40,15 +43,17 @@ def score(
     model: str = "",
     command: str = "",
     notes: Sequence[str] = (),
+    clock: Stopwatch | None = None,
 ) -> Scorecard:
     """Measure the contenders in one interleaved run.
 
     The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
     tokens (all, by default); prompts for the speed are cut from them. Contenders that see are given images
-    ``[n, c, h, w]`` in their place, each a window of one. ``labelled`` text and ``tasks`` are measured besides. Raises
-    RunError when a contender can't be run.
+    ``[n, c, h, w]`` in their place, each a window of one. ``labelled`` text and ``tasks`` are measured besides;
+    ``clock`` knows what was done so far. One process a contender serves first and is asked for its outputs then: its
+    memory is read in between. Raises RunError when a contender can't be run.
     """
-    settings, progress = settings or Settings(), progress or Silent()
+    settings, progress, clock = settings or Settings(), progress or Silent(), clock or Stopwatch()
     seen = np.asarray(ids) if contenders and sees(contenders[0].kind) else None
     windows: Ids = np.asarray(ids, dtype=np.int64) if seen is None else np.arange(len(seen))[:, None]
     marked: Ids = np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64)
@@ -56,25 +61,26 @@ def score(
     settings = settings.within(windows.shape[1], contenders[0].kind)
     threads, load = settings.threads or available_cores(), os.getloadavg()[0]
     bandwidth = read_bandwidth(threads)
-    tokens = windows[marked.astype(bool)]
-    with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-        images = None if seen is None else Images.saved(seen, Path(folder))
-        speeds = measure_speed(contenders, tokens, threads, settings, progress, images)
+    clock.lap("bandwidth")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
+        images = None if seen is None else Images.saved(seen, folder)
+        loading = progress.track(contenders, "loading", len(contenders), "models")
+        workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
+        clock.lap("load")
+        speeds = measure_speed(workers, windows[marked.astype(bool)], settings, progress, clock, images)
         bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
-        accuracies = measure_accuracy(
-            contenders, windows, marked, threads, progress, labelled, settings.seed, tasks, images
-        )
-    read = (
-        (windows if seen is None else seen).tobytes()
-        + marked.tobytes()
-        + (b"" if labelled is None else labelled.tokens().tobytes())
-    )
+        clock.lap("bandwidth")
+        accuracies = measure_accuracy(workers, windows, marked, progress, labelled, settings.seed, tasks, images, clock)
+    read = (windows if seen is None else seen).tobytes() + marked.tobytes()
+    read += b"" if labelled is None else labelled.tokens().tobytes()
     read += b"" if tasks is None else tasks.digest()
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
         _row(contender, floats, speed | accuracy | _cost(speed, settings), cells, bandwidth)
         for contender, speed, cells, accuracy in zip(contenders, speeds.measures, speeds.cells, accuracies, strict=True)
     ]
+    clock.lap("summing up")
     return Scorecard(
         model=model or contenders[0].path.name,
         kind=contenders[0].kind,
@@ -87,6 +93,7 @@ def score(
         load=load,
         others=speeds.others,
         bandwidth=bandwidth,
+        seconds=dict(clock.seconds),
         windows=(windows.shape[0], windows.shape[1]),
         text_sha256=hashlib.sha256(read).hexdigest(),
         notes=tuple(notes),

@@ -43,6 +43,8 @@ class Settings(BaseModel, frozen=True):
     token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
     encoder reads these. Encoders: ``runs`` single
     sentences of ``prompt`` tokens (or images), and a batch of ``batch``.
+    After these rounds up to ``extra`` more (None: twice as many) measure what a user waits for most, decoding or single
+    sentences, until every contender's ratio to the original is known to ``precision`` on either side.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
     ``price_per_hour`` of the machine, in any money, gives a cost.
 
@@ -51,6 +53,8 @@ class Settings(BaseModel, frozen=True):
     """
 
     rounds: int = Field(default=0, ge=0)
+    extra: int | None = Field(default=None, ge=0)
+    precision: float = Field(default=0.02, gt=0)
     prompt: int = Field(default=128, ge=1)
     steps: int = Field(default=32, ge=2)
     prefill: int = Field(default=512, ge=1)
@@ -81,9 +85,11 @@ class Settings(BaseModel, frozen=True):
     def within(self, length: int, kind: Kind) -> Settings:
         """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
         decoded = min(self.steps, max(length - 1, 2)) if writes(kind) else 0
+        rounds = self.rounds or _ROUNDS[kind]
         return self.model_copy(
             update={
-                "rounds": self.rounds or _ROUNDS[kind],
+                "rounds": rounds,
+                "extra": 2 * rounds if self.extra is None else self.extra,
                 "steps": decoded or self.steps,
                 "prompt": max(1, min(self.prompt, length - decoded)),
                 "prefill": min(self.prefill, length),
@@ -154,6 +160,8 @@ class Scorecard(BaseModel, frozen=True):
     """cores that other programs kept busy while speed was measured"""
     bandwidth: float
     """bytes a second that this machine reads, by as many threads as the contenders used"""
+    seconds: dict[str, float] = {}
+    """what scoring took by phase (`stopwatch`), until the report was written"""
     windows: tuple[int, int]
     """how many evaluation windows, of how many tokens each; an image is a window of 1"""
     text_sha256: str = ""

@@ -1,23 +1,23 @@
-"""Speed and memory of serving: a fresh process a contender, turns interleaved round by round, order drawn anew."""
+"""Speed and memory of serving: a process a contender, turns interleaved round by round, order drawn anew."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from compress.artifact import writes
-from compress.benchmarks.contender import Contender
 from compress.benchmarks.contention import Contention
 from compress.benchmarks.engine import Ids
 from compress.benchmarks.grid import measure_more
 from compress.benchmarks.images import Images
+from compress.benchmarks.interval import median_interval
 from compress.benchmarks.process import Worker
 from compress.benchmarks.scorecard import Cell, Measure, Settings, quantile, summarize
+from compress.benchmarks.stopwatch import Stopwatch
 from compress.progress import Progress
 
 Measures = dict[str, Measure]
@@ -38,12 +38,21 @@ class DecoderSpeed:
 
     def turn(self, worker: Worker, tokens: Ids) -> None:
         """One round of one contender: prompt and decoding, then a long prompt."""
-        prompt, long = tokens[: self.settings.prompt].tolist(), tokens[: self.settings.prefill].tolist()
-        answer = worker.ask("generate", ids=prompt, steps=self.settings.steps)
+        self.extra(worker, tokens)
+        long = tokens[: self.settings.prefill].tolist()
+        self.prefill.append(worker.ask("generate", ids=long, steps=0)["first"])
+
+    def extra(self, worker: Worker, tokens: Ids) -> None:
+        """Prompt and decoding alone."""
+        answer = worker.ask("generate", ids=tokens[: self.settings.prompt].tolist(), steps=self.settings.steps)
         self.first.append(answer["first"])
         self.steps.append(answer["steps"])
         self.token_bytes = answer["token_bytes"]
-        self.prefill.append(worker.ask("generate", ids=long, steps=0)["first"])
+
+    @property
+    def rates(self) -> list[float]:
+        """Tokens decoded a second, round by round."""
+        return [len(steps) / sum(steps) for steps in self.steps]
 
     def warm(self, worker: Worker, tokens: Ids) -> None:
         """The same once, shorter and thrown away."""
@@ -52,7 +61,7 @@ class DecoderSpeed:
 
     def measures(self, worker: Worker) -> Measures:
         """The rounds, summed up."""
-        decode = summarize([len(steps) / sum(steps) for steps in self.steps])
+        decode = summarize(self.rates)
         found = {
             "decode_tps": decode,
             "itl_p50": quantile(self.steps, 50),
@@ -78,8 +87,17 @@ class EncoderSpeed:
 
     def turn(self, worker: Worker, tokens: Ids) -> None:
         """One round of one contender: single sentences, then a batch."""
-        self.single.append(self._embed(worker, tokens, 1, self.settings.runs))
+        self.extra(worker, tokens)
         self.batched.append(float(np.median(self._embed(worker, tokens, self.settings.batch, 2))))
+
+    def extra(self, worker: Worker, tokens: Ids) -> None:
+        """Single sentences alone."""
+        self.single.append(self._embed(worker, tokens, 1, self.settings.runs))
+
+    @property
+    def rates(self) -> list[float]:
+        """Single sentences a second, round by round."""
+        return [1 / float(np.median(each)) for each in self.single]
 
     def warm(self, worker: Worker, tokens: Ids) -> None:
         """The same, thrown away."""
@@ -116,40 +134,60 @@ class Speeds:
 
 
 def measure_speed(
-    contenders: Sequence[Contender],
+    workers: Sequence[Worker],
     tokens: Ids,
-    threads: int,
     settings: Settings,
     progress: Progress,
+    clock: Stopwatch,
     images: Images | None = None,
 ) -> Speeds:
     """Speed, peak memory and load time of every contender, in their order; ``tokens`` ``[n]`` feed the prompts, or
     are ``images``.
 
-    All contenders are loaded and warmed up first. In a turn one runs and the others idle; the pause before it lets
-    the threads of the last one stop spinning. Peak memory is that of serving: nothing else runs in these processes.
+    All of them are loaded, have done nothing yet, and are warmed up first. In a turn one runs and the others idle; the
+    pause before it lets the threads of the last one stop spinning. Peak memory is that of serving: nothing else runs in
+    these processes before it is told.
     """
     needed = max(settings.prompt, settings.prefill)
     tokens = np.resize(tokens, max(needed, settings.batch * settings.prompt))
     order = random.Random(settings.seed)
-    with ExitStack() as stack:
-        workers, speeds = [], []
-        for contender in progress.track(contenders, "loading", len(contenders), "models"):
-            worker = stack.enter_context(Worker(contender, threads))
-            speed = DecoderSpeed(settings) if writes(contender.kind) else EncoderSpeed(settings, images)
-            speed.warm(worker, tokens)
-            workers.append(worker)
-            speeds.append(speed)
-        turns = [turn for _ in range(settings.rounds) for turn in order.sample(range(len(workers)), len(workers))]
-        contention = Contention([worker.pid for worker in workers])
-        for turn in progress.track(turns, "measuring speed", len(turns), "turns"):
+    speeds = [
+        DecoderSpeed(settings) if writes(worker.contender.kind) else EncoderSpeed(settings, images)
+        for worker in workers
+    ]
+    for worker, speed in zip(workers, speeds, strict=True):
+        speed.warm(worker, tokens)
+    clock.lap("warm-up")
+    every = range(len(workers))
+    turns = [turn for _ in range(settings.rounds) for turn in order.sample(every, len(workers))]
+    contention = Contention([worker.pid for worker in workers])
+    for turn in progress.track(turns, "measuring speed", len(turns), "turns"):
+        time.sleep(settings.pause)
+        clock.lap("pauses")
+        speeds[turn].turn(workers[turn], tokens)
+        clock.lap("speed")
+    for _ in progress.track(range(settings.extra or 0), "measuring speed on", settings.extra, "rounds"):
+        if sure([speed.rates for speed in speeds], settings.precision):
+            break
+        for turn in order.sample(every, len(workers)):
             time.sleep(settings.pause)
-            speeds[turn].turn(workers[turn], tokens)
-        found = [speed.measures(worker) | _once(worker) for worker, speed in zip(workers, speeds, strict=True)]
-        more = measure_more(workers, tokens, settings, order, progress)
-        others = contention.others()
+            clock.lap("pauses")
+            speeds[turn].extra(workers[turn], tokens)
+            clock.lap("speed")
+    found = [speed.measures(worker) | _once(worker) for worker, speed in zip(workers, speeds, strict=True)]
+    more = measure_more(workers, tokens, settings, order, progress, clock)
     measures = [each | ways for each, (ways, _) in zip(found, more, strict=True)]
-    return Speeds(measures, [cells for _, cells in more], others)
+    return Speeds(measures, [cells for _, cells in more], contention.others())
+
+
+def sure(rates: Sequence[Sequence[float]], precision: float) -> bool:
+    """Whether every contender's ratio to the first is known to such a share of it, by the interval of its rounds."""
+    for mine in rates[1:]:
+        ratios = [a / b for a, b in zip(mine, rates[0], strict=True)]
+        low, high = median_interval(ratios)
+        if high - low > 2 * precision * float(np.median(ratios)):
+            return False
+    return True
 
 
 def _once(worker: Worker) -> Measures:

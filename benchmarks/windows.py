@@ -56,11 +56,14 @@ def quantile(windows: Sequence[Sequence[float]], share: float) -> Measure:
 def paired_ratio(mine: Measure, other: Measure) -> Measure | None:
     """One figure over another, window by window where both are from the same windows; None where that isn't a number.
 
-    The contributions are those of the delta method.
+    The contributions are those of the delta method; without windows, both errors count as independent.
     """
     if not other.value:
         return None
     value = mine.value / other.value
+    if mine.value and not (mine.windows and other.windows) and mine.spread is not None and other.spread is not None:
+        relative = math.hypot(mine.spread / mine.value, other.spread / other.value)
+        return Measure(value=value, spread=abs(value) * relative)
     if not mine.windows or len(mine.windows) != len(other.windows) or not mine.value:
         return Measure(value=value)
     a, b = np.asarray(mine.windows), np.asarray(other.windows)

@@ -17,6 +17,7 @@ from compress.benchmarks.layer_errors import layer_errors
 from compress.benchmarks.report_markdown import of_variant
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Scorecard, Settings
+from compress.benchmarks.stopwatch import Stopwatch
 from compress.cli.console import Console
 from compress.cli.texts import Texts
 from compress.export.target import Target
@@ -55,7 +56,9 @@ def score_and_report(
 
     A target with graphs has a second baseline, the float export, which is made in ``scratch``.
     """
+    clock = Stopwatch()
     text = texts.evaluation
+    clock.lap("texts")
     contenders = [Contender.of_checkpoint(model, model.parameters)]
     if runtime.holds.graphs:
         plain = scratch / runtime.folder
@@ -64,6 +67,7 @@ def score_and_report(
             baseline = runtime.export(model, (), plain, console)
         recipe = f"{runtime.computes}, standard operators"
         contenders.append(Contender.of_artifact(baseline, "onnx float", recipe, "float"))
+        clock.lap("float export")
     for each in entries:
         artifact = Artifact.open(each.path / runtime.folder)
         errors = layer_errors(Manifest.read(each.path))
@@ -80,6 +84,7 @@ def score_and_report(
         labelled=texts.labelled,
         tasks=texts.tasks,
         notes=[f"evaluated on {text}", *labelled, *tasks, *console.notices],
+        clock=clock,
     )
     report.write([card], out)
     for each in entries:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from compress.benchmarks.interval import interval
 from compress.benchmarks.labelled import read_labelled
 from compress.benchmarks.labelled_accuracy import correlation, spearman
 from compress.benchmarks.metric_table import metrics
+from compress.benchmarks.process import Worker
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Settings
 from compress.benchmarks.windows import share
@@ -132,7 +134,9 @@ def test_words_are_scored_where_they_begin(pair_of, tmp_path, tokens):
     path = tmp_path / "words.jsonl"
     path.write_text("\n".join(json.dumps({"tokens": ["fox"] * n, "labels": [n % 2] * n}) for n in range(1, 6)))
     labelled = read_labelled(path, model)
-    found = measure_accuracy(contenders, tokens, np.ones_like(tokens), 1, Silent(), labelled)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
+        found = measure_accuracy(workers, tokens, np.ones_like(tokens), Silent(), labelled)
     with torch.inference_mode():
         hits = total = 0
         for (text,), labels in zip(labelled.texts, labelled.labels, strict=True):
@@ -151,7 +155,9 @@ def test_embeddings_are_compared_with_scores(pair_of, tmp_path, tokens):
     texts = ["the fox", "a lazy dog and a fox", "seven", "box daily", "quick", "of liquor while"]
     path.write_text("text\ttext2\tscore\n" + "".join(f"{text}\ta fox\t{i}\n" for i, text in enumerate(texts)))
     labelled = read_labelled(path, model)
-    first, second = measure_accuracy(contenders, tokens, np.ones_like(tokens), 1, Silent(), labelled)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
+        first, second = measure_accuracy(workers, tokens, np.ones_like(tokens), Silent(), labelled)
     with torch.inference_mode():
         embed = lambda text: model.torch_module()(input_ids=torch.tensor([text.ids]))[0][0].mean(0)  # noqa: E731
         alike = [float(functional.cosine_similarity(*map(embed, texts), dim=0)) for texts in labelled.texts]

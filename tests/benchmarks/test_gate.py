@@ -182,6 +182,13 @@ def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
     required = parse_requirements(["a.acc>=0.45, a.bits.strict-match<=2.5"])
     assert [each.outcome for each in judge(then, required)] == ["passed", "passed"]
     assert [each.outcome for each in judge(now, required)] == ["failed", "failed"]
+    relative = parse_requirements(["a.acc>=0.9x"])
+    assert (relative[0].figure.relative, relative[0].bound) == (True, 0.9)
+    assert [each.outcome for each in judge(then, relative) + judge(now, relative)] == ["passed", "failed"]
+    assert judge(now, relative)[0].measured == "0.8×"
+    half = {"a.acc": (1.0, 0.0, 1.0, 0.0)}
+    noisy = card(torch=half, onnx=half, int8={"a.acc": (1.0, 0.0, 0.0, 1.0)}).model_copy(update={"tasks": tasks})
+    assert judge(noisy, relative)[0].outcome == "inconclusive"  # as many right, but others
     with pytest.raises(UsageError, match="no variant of tiny has a.ac; measured were a.acc, a.bits.strict-match"):
         judge(now, parse_requirements(["a.ac>=0.1"]))
     assert [line[0] for line in table(now)[1]] == list(tasks)

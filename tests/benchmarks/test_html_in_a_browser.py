@@ -27,9 +27,25 @@ document.body.innerHTML = `<pre>${seen.join("\\n")}</pre>`;
 """
 
 
-def browse(*arguments):
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=True).stdout
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+    # nothing of a first start, and no look-ups of hosts that may be out of reach
+    "--no-first-run", "--disable-quic", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Start the browser on a profile of its own, so that neither a user's nor another test's is in the way."""
+
+    def start(*arguments):
+        command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *arguments]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return start
 
 
 @pytest.fixture
@@ -41,7 +57,7 @@ def page(card, tmp_path):
     return tmp_path / "report.html"
 
 
-def test_a_click_on_a_header_sorts(page):
+def test_a_click_on_a_header_sorts(browse, page):
     clicks = ["on disk, MB", "on disk, MB", "variant", "KL to original, nats"]
     looked = page.with_name("looked.html")
     looked.write_text(page.read_text().replace("</body>", LOOK.replace("CLICKS", repr(clicks)) + "</body>"))
@@ -55,7 +71,7 @@ def test_a_click_on_a_header_sorts(page):
     assert kl.startswith("int8 fp16 ")  # those without the figure stay below
 
 
-def test_the_page_can_be_seen(page, tmp_path):
+def test_the_page_can_be_seen(browse, page, tmp_path):
     """The picture stays in pytest's temporary directory."""
     picture = tmp_path / "report.png"
     browse(f"--screenshot={picture}", "--window-size=1400,1600", page.as_uri())

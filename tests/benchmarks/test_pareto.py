@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from compress.benchmarks.pareto import COSTS, Point, draw, front, points_of
+from compress.benchmarks.pareto import COSTS, Point, apart, draw, front, points_of
+from compress.benchmarks.picture import few
 
 FIGURES = {"disk_bytes": 100.0, "decode_tps": [10.0, 20.0], "retention": (1.0, 1.0)}
 
@@ -36,6 +37,16 @@ def test_the_line_is_the_best_accuracy_to_be_had_at_a_size(card):
     assert corners[0][0] == corners[1][0]
     assert corners[1][1] == corners[2][1] > corners[0][1]  # an SVG counts downwards
     assert corners[2][0] == corners[3][0] < corners[1][0]
+
+
+def test_names_of_near_points_share_a_place():
+    at = {"torch": (1.0, 1.0), "onnx": (0.95, 0.999), "int8": (0.3, 0.99), "int4": (0.2, 0.9)}
+    points = [Point(name, *where, 0.0, "variant") for name, where in at.items()]
+    expected = [(["torch", "onnx"], 1.0, 1.0), (["int8"], 0.3, 0.99), (["int4"], 0.2, 0.9)]
+    assert apart([*points, points[0]]) == expected
+    assert apart([]) == []
+    assert few(["a", "b", "c", "d"]) == "a, b and 2 more"
+    assert few(["models/" + "x" * 40]) == "models/" + "x" * 11 + "…" + "x" * 17
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])

@@ -15,13 +15,18 @@ from compress.benchmarks.contender import Contender
 from compress.benchmarks.decoding import Sampling
 from compress.benchmarks.merged import read_card
 from compress.benchmarks.metric_table import metrics
+from compress.benchmarks.process import Worker
+from compress.benchmarks.report_markdown import method
 from compress.benchmarks.score import score
 from compress.benchmarks.scorecard import Measure, Settings, ratio, summarize
+from compress.benchmarks.speed import sure
+from compress.benchmarks.stopwatch import overhead
 from compress.errors import ModelError, UsageError
 from compress.progress import Silent
 
 QUICK = Settings(
-    rounds=2, prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
+    rounds=2, extra=1, precision=1e-12,
+    prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
     lengths=(16, 32), batches=(1, 3), longest=34, beams=2, sampling=Sampling(top_k=5),
 )  # fmt: skip
 
@@ -56,7 +61,8 @@ def test_every_row_has_every_metric(scored, contenders):
     assert [row.role for row in scored.rows] == ["original", "float", "variant", "variant", "variant"]
     for row in scored.rows:
         assert set(row.measures) == {metric.key for metric in metrics("decoder")}
-        assert len(row.measures["decode_tps"].rounds) == QUICK.rounds
+        assert len(row.measures["prefill_tps"].rounds) == QUICK.rounds
+        assert len(row.measures["decode_tps"].rounds) == QUICK.rounds + 1
         rates, costs = row.measures["decode_tps"].rounds, row.measures["cost"].rounds
         assert costs == pytest.approx([0.0001 * 1e6 / rate for rate in rates], rel=1e-12)
     assert scored.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
@@ -78,6 +84,27 @@ def test_every_length_is_measured_in_every_batch(scored):
     assert at.original.measures == scored.original.cells[3].measures
     assert at.rows[2].name == scored.rows[2].name
     assert scored.at(99, 1).original.measures == {}
+
+
+def test_it_is_told_where_the_time_went(scored):
+    assert set(scored.seconds) == {
+        "bandwidth", "load", "warm-up", "pauses", "speed", "accuracy", "summing up"
+    }  # fmt: skip
+    assert min(scored.seconds.values()) > 0
+    besides = sum(scored.seconds.values()) - scored.seconds["speed"] - scored.seconds["accuracy"]
+    assert overhead(scored.seconds) == pytest.approx(besides)
+    told = next(line for line in method(scored) if line.startswith("- Scoring took"))
+    assert f"s besides (bandwidth {scored.seconds['bandwidth']:.1f}, load " in told
+    assert not any("Scoring took" in line for line in method(scored.model_copy(update={"seconds": {}})))
+
+
+def test_measuring_goes_on_until_it_is_sure():
+    first = [1.0, 2.0, 4.0, 1.0, 2.0]
+    steady = [2 * each for each in first]
+    assert sure([first, steady, steady], 1e-9)
+    assert not sure([first, steady, [*steady[:4], 5.0]], 0.02)  # five rounds' median may be any of them
+    assert sure([first, steady, [*steady[:4], 5.0]], 0.13)
+    assert sure([first * 2, [*(steady * 2)[:9], 5.0]], 0.02)  # one of ten is an outlier
 
 
 def test_no_more_is_decoded_than_the_model_takes_in():
@@ -120,7 +147,8 @@ def test_a_card_comes_back_from_its_file(scored, tmp_path):
 
 
 def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
-    again = measure_accuracy([contenders[0], worse], tokens, np.ones_like(tokens), QUICK.threads, Silent())
+    with Worker(contenders[0], QUICK.threads) as original, Worker(worse, QUICK.threads) as other:
+        again = measure_accuracy([original, other], tokens, np.ones_like(tokens), Silent())
     for row, measures in zip((scored.original, scored.row("worse")), again, strict=True):
         assert {key: row.measures[key] for key in measures} == measures
 
@@ -154,7 +182,7 @@ def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
 
 
 def test_prompts_fit_the_windows():
-    assert Settings().within(512, "decoder") == Settings(rounds=5)
+    assert Settings().within(512, "decoder") == Settings(rounds=5, extra=10)
     assert Settings().within(128, "encoder").rounds == 15
     assert QUICK.within(40, "decoder").rounds == QUICK.rounds
     small = Settings().within(64, "decoder")

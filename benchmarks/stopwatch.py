@@ -1,0 +1,28 @@
+"""Where a scoring run's time goes: what is measured, and what it takes besides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+MEASURED = ("speed", "accuracy", "labels", "tasks")
+"""The phases in which contenders do what is measured; all others are overhead, loading them included."""
+
+
+class Stopwatch:
+    """Runs from its making on; ``seconds`` by phase, in the order in which they first ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """What went by since the last lap belongs to a phase of that name; one may have many laps."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+
+
+def overhead(seconds: Mapping[str, float]) -> float:
+    """Seconds that aren't measured work."""
+    return sum(spent for phase, spent in seconds.items() if phase not in MEASURED)
