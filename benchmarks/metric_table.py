@@ -19,7 +19,7 @@ Unit = Literal["bytes", "seconds", "share", "number"]
 class Metric:
     """``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
 
-    ``labelled``: it takes a file of labelled text.
+    ``labelled``: it takes a file of labelled text. ``device``: only what runs on a GPU has it.
     """
 
     key: str
@@ -31,6 +31,7 @@ class Metric:
     compared: bool = True
     kinds: tuple[Kind, ...] = get_args(Kind)
     labelled: bool = False
+    device: bool = False
 
     @property
     def unit_shown(self) -> str:
@@ -69,9 +70,9 @@ METRICS = (
     Metric("load_rss", "peak RSS of loading, MB", "lower", 0, "bytes", 1e-6),
     Metric("prefill_rss", "peak RSS of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
     Metric("decode_rss", "peak RSS of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
-    Metric("load_device", "device memory once loaded, MB", "lower", 0, "bytes", 1e-6),
-    Metric("prefill_device", "device memory of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
-    Metric("decode_device", "device memory of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
+    Metric("load_device", "device memory once loaded, MB", "lower", 0, "bytes", 1e-6, device=True),
+    Metric("prefill_device", "device memory of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER, device=True),
+    Metric("decode_device", "device memory of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER, device=True),
     Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
     Metric("load_s", "load, s", "lower", 2, "seconds"),

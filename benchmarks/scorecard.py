@@ -43,8 +43,9 @@ class Settings(BaseModel, frozen=True):
     token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
     encoder reads these. Encoders: ``runs`` single
     sentences of ``prompt`` tokens (or images), and a batch of ``batch``.
-    After these rounds up to ``extra`` more (None: twice as many) measure what a user waits for most, decoding or single
-    sentences, until every contender's ratio to the original is known to ``precision`` on either side.
+    After these rounds up to ``extra`` more (None: twice as many, of encoders as many) measure what a user waits for
+    most, decoding or single sentences, until every contender's ratio to the original is known to ``precision`` on
+    either side.
     ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
     ``price_per_hour`` of the machine, in any money, gives a cost.
 
@@ -89,7 +90,7 @@ class Settings(BaseModel, frozen=True):
         return self.model_copy(
             update={
                 "rounds": rounds,
-                "extra": 2 * rounds if self.extra is None else self.extra,
+                "extra": (2 if writes(kind) else 1) * rounds if self.extra is None else self.extra,
                 "steps": decoded or self.steps,
                 "prompt": max(1, min(self.prompt, length - decoded)),
                 "prefill": min(self.prefill, length),

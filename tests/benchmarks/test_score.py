@@ -60,7 +60,7 @@ def scored(contenders, worse, llama_plain, of_artifact, tokens):
 def test_every_row_has_every_metric(scored, contenders):
     assert [row.role for row in scored.rows] == ["original", "float", "variant", "variant", "variant"]
     for row in scored.rows:
-        assert set(row.measures) == {metric.key for metric in metrics("decoder")}
+        assert set(row.measures) == {metric.key for metric in metrics("decoder") if not metric.device}
         assert len(row.measures["prefill_tps"].rounds) == QUICK.rounds
         assert len(row.measures["decode_tps"].rounds) == QUICK.rounds + 1
         rates, costs = row.measures["decode_tps"].rounds, row.measures["cost"].rounds
@@ -159,7 +159,9 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
     pair = [of_checkpoint(bert, "encoder"), of_artifact(bert_plain, "onnx", "float")]
     card = score(pair, tokens, QUICK, mask=mask)
     for row in card.rows:
-        assert set(row.measures) == {metric.key for metric in metrics("encoder") if not metric.labelled}
+        assert set(row.measures) == {
+            metric.key for metric in metrics("encoder") if not (metric.labelled or metric.device)
+        }
         assert [(cell.length, cell.batch) for cell in row.cells] == [(16, 1), (16, 3), (32, 1), (32, 3)]
         assert {key for cell in row.cells for key in cell.measures} == {"latency_p50", "latency_p95", "sentences_ps"}
         assert row.measures["cosine"].value == pytest.approx(1.0, abs=1e-6)
@@ -193,8 +195,8 @@ def test_prompts_fit_the_windows():
 def test_nothing_to_load_is_told(tmp_path, llama_plain):
     with pytest.raises(ModelError, match="nothing to load"):
         Contender.of_artifact(dataclasses.replace(llama_plain, path=tmp_path), "x", "")
-    with pytest.raises(ModelError, match="tensorrt"):
-        Contender.of_artifact(dataclasses.replace(llama_plain, target="tensorrt"), "x", "")
+    with pytest.raises(ModelError, match="tpu"):
+        Contender.of_artifact(dataclasses.replace(llama_plain, target="tpu"), "x", "")
 
 
 def test_the_original_takes_its_sizes_from_its_weights(llama, monkeypatch):
