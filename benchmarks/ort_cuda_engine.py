@@ -48,6 +48,8 @@ class OrtCudaEngine(OrtEngine):
         self._records = True
         try:
             return _on_gpu(file, threads, {"enable_cuda_graph": "1"})
+        except MissingComponentError:
+            raise
         except Exception:  # onnxruntime's own: an operator of the graph runs on the CPU
             self._records = False
             return _on_gpu(file, threads, {})
@@ -180,7 +182,10 @@ def numbered(number: str) -> ort.RunOptions:
 
 
 def _on_gpu(file: Path, threads: int, options: dict[str, str]) -> ort.InferenceSession:
-    return session(file, threads, [(PROVIDER, options), "CPUExecutionProvider"])
+    opened = session(file, threads, [(PROVIDER, options), "CPUExecutionProvider"])
+    if PROVIDER not in opened.get_providers():  # without the libraries of CUDA it would run on the CPU instead
+        raise MissingComponentError("onnxruntime can't load the libraries of CUDA that its provider needs")
+    return opened
 
 
 def _dtype(value: ort.OrtValue) -> Dtype:
