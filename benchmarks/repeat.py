@@ -40,8 +40,9 @@ class Repeat:
 
     @property
     def overhead(self) -> float:
-        """Seconds that weren't measured work: from starting Python until the report is written and shown."""
-        return self.seconds - sum(self.card.seconds.get(phase, 0.0) for phase in MEASURED)
+        """Seconds a row that weren't measured work, from starting Python until the report is written and shown."""
+        besides = self.seconds - sum(self.card.seconds.get(phase, 0.0) for phase in MEASURED)
+        return besides / len(self.card.rows)
 
     @property
     def accuracy(self) -> list[dict[str, Measure]]:
@@ -72,7 +73,7 @@ def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
     """What goals speak of.
 
     ``near``: the share of the ratios within 5 % of their median; ``same``: 1 where all accuracy figures are equal to
-    the bit, else 0; ``overhead_s``: the median overhead of scoring one variant and its baselines.
+    the bit, else 0; ``overhead_s``: the median overhead a row, of a variant and its baselines.
     """
     ratios = np.array([each.ratio for each in repeats])
     middle = float(np.median(ratios))
@@ -84,7 +85,7 @@ def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
 
 
 def table(repeats: Sequence[Repeat]) -> Sequence[str]:
-    """A line a repeat: the ratio, the rounds that it took, seconds in all and of overhead, cores that others took."""
+    """A line a repeat: the ratio, its rounds, seconds in all and of overhead a row, cores that others took."""
     lines = ["  ratio  rounds  seconds  overhead  others"]
     for each in repeats:
         rounds = max(
