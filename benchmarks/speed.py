@@ -47,7 +47,9 @@ class DecoderSpeed:
 
     def extra(self, worker: Worker, tokens: Ids) -> None:
         """Prompt and decoding alone; again where it took no time: a machine's noise is heard in what is short."""
-        prompt, firsts, steps = tokens[: self.settings.prompt].tolist(), [], []
+        prompt = tokens[: self.settings.prompt].tolist()
+        firsts: list[float] = []
+        steps: list[float] = []
         while not firsts or (sum(steps) < _TURN and len(firsts) < _AGAIN):
             answer = worker.ask("generate", ids=prompt, steps=self.settings.steps)
             firsts.append(answer["first"])

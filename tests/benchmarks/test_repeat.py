@@ -1,5 +1,7 @@
 """Scores taken again: how near their ratios lie, whether accuracy is the same, and what isn't measured work."""
 
+import pytest
+
 from compress.benchmarks.goals import REPEAT, judge_figures
 from compress.benchmarks.repeat import Repeat, figures, table
 
@@ -18,7 +20,7 @@ def repeats(card, ratios, **odd):
 
 def test_figures(card):
     found = figures(repeats(card, RATIOS))
-    assert found == {"near": 0.9, "same": 1.0, "overhead_s": 12.5 / 3}
+    assert found == pytest.approx({"near": 0.9, "same": 1.0, "overhead_s": 12.5 / 3})
     assert [verdict.met for verdict in judge_figures(REPEAT, found)] == [True, True, True]
 
 
