@@ -114,9 +114,9 @@ class Service:
         engine, seconds = self._loaded(), []
         pixels: Floats = np.ascontiguousarray(np.load(images, mmap_mode="r")[rows])
         for _ in range(repeats):
-            begin = time.perf_counter()
+            begin = self._clock()
             logits = engine.see(pixels)
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(self._clock() - begin)
         return {"seconds": seconds, "outputs": _finite(logits).tolist()}
 
     def _encoded(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
@@ -145,9 +145,8 @@ class Service:
     def memory(self) -> dict[str, Any]:
         """Peak resident bytes of this process so far, in all and by phase, and the heavy libraries that it imported."""
         imports = [name for name in _WATCHED if name in sys.modules]
-        return {"peak_rss": self._phases.peak, "phases": self._phases.peaks, "device": self._phases.devices} | {
-            "imports": imports
-        }
+        phases = self._phases
+        return {"peak_rss": phases.peak, "phases": phases.peaks, "device": phases.devices, "imports": imports}
 
     def reference_logits(self, ids: list[int], to: str) -> dict[str, Any]:
         """Write a window's logits ``[s, v]`` for others to compare with."""

@@ -25,12 +25,7 @@ class Pictures(Texts):
         """Read the named files now."""
         if self.length is not None:
             raise UsageError(f"--length counts tokens, and {self.model.source} reads images; leave it out")
-        if self.calibration_file is not None:
-            _ = self.calibration
-        if scoring and self.evaluation_file is not None:
-            _ = self.evaluation
-        if scoring:
-            _ = self.labelled, self.tasks
+        self._read(scoring)
 
     @cached_property
     def calibration(self) -> Calibration:

@@ -57,6 +57,10 @@ class Texts:
             if scoring or self.calibration_file is not None:
                 raise
             self.progress.notice(f"{error}: the variant can't be scored, nor generate")
+        self._read(scoring)
+
+    def _read(self, scoring: bool) -> None:
+        """Read what was named, so that it is known to be usable."""
         if self.calibration_file is not None:
             _ = self.calibration
         if scoring and self.evaluation_file is not None:
