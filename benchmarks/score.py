@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from compress.artifact import sees
 from compress.benchmarks.accuracy import measure_accuracy
@@ -72,9 +73,6 @@ def score(
         bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
         clock.lap("bandwidth")
         accuracies = measure_accuracy(workers, windows, marked, progress, labelled, settings.seed, tasks, images, clock)
-    read = (windows if seen is None else seen).tobytes() + marked.tobytes()
-    read += b"" if labelled is None else labelled.tokens().tobytes()
-    read += b"" if tasks is None else tasks.digest()
     floats = next((contender for contender in contenders if contender.role == "float"), None)
     rows = [
         _row(contender, floats, speed | accuracy | _cost(speed, settings), cells, bandwidth)
@@ -95,11 +93,19 @@ def score(
         bandwidth=bandwidth,
         seconds=dict(clock.seconds),
         windows=(windows.shape[0], windows.shape[1]),
-        text_sha256=hashlib.sha256(read).hexdigest(),
+        text_sha256=_digest(windows if seen is None else seen, marked, labelled, tasks),
         notes=tuple(notes),
         tasks={} if tasks is None else {k: v for k, v in tasks.better.items() if any(k in each for each in accuracies)},
         rows=tuple(rows),
     )
+
+
+def _digest(read: NDArray[Any], mask: Ids, labelled: Labelled | None, tasks: Tasks | None) -> str:
+    """SHA-256 over all that accuracy is measured on."""
+    parts = [read.tobytes(), mask.tobytes()]
+    parts += [] if labelled is None else [labelled.tokens().tobytes()]
+    parts += [] if tasks is None else [tasks.digest()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
