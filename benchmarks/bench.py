@@ -25,6 +25,7 @@ from compress.benchmarks.goals import (
     GPTQ,
     OFFGRID,
     ORIGINAL,
+    RECOVERY,
     REPEAT,
     STRUCTURE,
     Verdict,
@@ -68,6 +69,7 @@ SECTIONS = {
     "minilm": Section(),
     OFFGRID: Section(windows=40, calibration=CALIBRATION, peers=True),
     STRUCTURE: Section(windows=20, calibration=(32, 512), demo=OFFGRID),
+    RECOVERY: Section(windows=40, calibration=(256, 512), demo=OFFGRID),
 }
 
 

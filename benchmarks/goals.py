@@ -88,10 +88,14 @@ GPTQ_64 = "int4:group=64:solver=gptq:head=float:embed=float,fuse"
 LEARNED = "int4:group=32:solver=learned:head=float:embed=float,fuse"
 WANDA, MAGNITUDE = "sparse24:solver=wanda", "sparse24:solver=magnitude"
 PRUNE = "prune:ratio=0.25"
+RECOVERED = f"{PRUNE},tune,tune:scope=model"
+"""Layer by layer first: what that mends, training as a whole need not."""
 LOWRANK = "lowrank:keep=0.8"
 OFFGRID = "smollm2-offgrid"
 STRUCTURE = "structure"
 """Zeros, smaller shapes and products, on the same model."""
+RECOVERY = "recovery"
+"""What training gives back of what was cut, with the text that it takes."""
 DEPTH = "depth"
 REPEAT = "repeat"
 """One variant scored again and again, each time by a run of its own."""
@@ -122,8 +126,8 @@ GOALS = (
     Goal("sparse24", "perplexity", at_most=0.95, base=WANDA, model=STRUCTURE),
     Goal("sparse24,int4", "perplexity", at_most=1.10, base="sparse24", model=STRUCTURE),
     Goal(PRUNE, "perplexity", at_most=0.95, base=f"{PRUNE}:compensate=off", model=STRUCTURE),
-    Goal(f"{PRUNE},tune:scope=model", "perplexity_ratio", at_most=0.5, base=PRUNE, model=STRUCTURE, logs=True),
     Goal(LOWRANK, "perplexity", at_most=0.95, base=f"{LOWRANK}:whiten=off", model=STRUCTURE),
+    Goal(RECOVERED, "perplexity_ratio", at_most=0.5, base=PRUNE, model=RECOVERY, logs=True),
     # 0.6 of what llm-compressor 0.14 took for the same model and calibration on two cores: 583 s, 1.70 GiB.
     Goal(GPTQ, "wall_s", at_most=0.6 * 583, model=DEPTH),
     Goal(GPTQ, "peak_gib", at_most=0.6 * 1.70, model=DEPTH),

@@ -19,6 +19,8 @@ from compress.precision import fast_products
 
 _HELD_OUT = 16
 """One in so many batches tells whether training helped."""
+_WARM_UP = 10
+"""Steps until the rates of a whole model are reached: first steps of full size undo more than all others mend."""
 
 
 class Run(Protocol):
@@ -60,7 +62,7 @@ def reconstruct(
         before = _mean_loss(inputs, held, parameters())
         groups = [group for one in trained.values() for group in one.groups(rates)]
         groups += [{"params": [v], "lr": rates.scales * float(v.detach().abs().mean())} for v in vectors.values()]
-        _train(inputs, used, parameters, groups, steps, rates.warm_up)
+        _train(inputs, used, parameters, groups, steps, rates.whole)
         after = _mean_loss(inputs, held, parameters())
     if after < before:
         for name, vector in vectors.items():
@@ -80,18 +82,33 @@ def _train(
     parameters: Callable[[], dict[str, Tensor]],
     groups: list[dict[str, Any]],
     steps: int,
-    warm_up: int,
+    whole: bool,
 ) -> None:
-    """Adam, batch by batch in random order, at rates that rise over ``warm_up`` steps and fall over all of them."""
+    """Adam, batch by batch in random order, at rates that fall over all steps.
+
+    In a ``whole`` model they rise first, and each batch's gradient counts alike, whatever its norm: a batch is little
+    text there, and texts that are hard to predict would decide alone.
+    """
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95), fused=True)
+    warm_up = min(_WARM_UP, steps // 2) if whole else 0
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (warm_up + 1)) * (1 - i / steps))
     order: list[int] = []
     for _ in inputs.rounds(steps):
         order = order or torch.randperm(len(batches)).tolist()
         optimizer.zero_grad()
         _loss(inputs, batches[order.pop()], parameters()).backward()
+        if whole:
+            _normalize([one for group in groups for one in group["params"]])
         optimizer.step()
         rates.step()
+
+
+def _normalize(parameters: Sequence[Tensor]) -> None:
+    """Divide all gradients by the norm of them together."""
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    for gradient in gradients:
+        gradient.div_(norm.clamp_min(torch.finfo(norm.dtype).tiny))
 
 
 def _loss(inputs: Run, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:

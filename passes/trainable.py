@@ -21,16 +21,15 @@ from compress.weight import Dense, Factored, Quantized, Residual, Weight, mask_o
 class Rates:
     """Step sizes: of codes, in codes; of scales and vectors, and of float matrices, relative to themselves.
 
-    They are reached after ``warm_up`` steps; until then Adam knows too little of the gradients' sizes. Those of float
-    matrices are ``by_width`` divided by the root of the inputs: Adam's steps agree over inputs, weights don't, so that
-    what a step adds to an output, relative to it, grows with that root (Yang et al., arXiv 2203.03466).
+    In a ``whole`` model those of float matrices are divided by the root of their inputs: Adam's steps agree over them,
+    weights don't, so that what a step adds to an output, relative to it, grows with that root (Yang et al., arXiv
+    2203.03466).
     """
 
     codes: float
     scales: float
     floats: float = 0.0
-    warm_up: int = 0
-    by_width: bool = False
+    whole: bool = False
 
 
 class Trained(Protocol):
@@ -122,7 +121,7 @@ class Floats:
     def groups(self, rates: Rates) -> list[dict[str, Any]]:
         """All of it."""
         size = float(self.values.detach().abs().mean())
-        width = math.sqrt(self.values.shape[1]) if rates.by_width else 1.0
+        width = math.sqrt(self.values.shape[1]) if rates.whole else 1.0
         return [{"params": [self.values], "lr": rates.floats * size / width}]
 
     def weight(self) -> Dense:

@@ -31,8 +31,6 @@ _FLOATS_RATE = {"layer": 5e-3, "model": 0.04}
 root of their inputs. Codes move by one over the steps, at falling rates: to a neighbour, if all steps agree
 (AutoRound)."""
 _STEPS = {"layer": 100, "model": 240}
-_WARM_UP = {"layer": 0, "model": 10}
-"""Steps until a rate is reached: in a whole model, first steps of full size undo more than all others mend."""
 
 _BYTES = 28
 """Memory for a parameter that is trained: in the original, as it came, in training, dequantized; its gradient, and two
@@ -84,8 +82,7 @@ class Tune(WeightPass):
         if not isinstance(inputs, LayerInputs | WholeInputs):
             return
         trained = {name: form(weight) for name, weight in block.weights.items()}
-        warm_up = min(_WARM_UP[self.scope], self._count // 2)
-        rates = Rates(1 / self._count, _SCALES_RATE, _FLOATS_RATE[self.scope], warm_up, self.scope == "model")
+        rates = Rates(1 / self._count, _SCALES_RATE, _FLOATS_RATE[self.scope], self.scope == "model")
         before, after = reconstruct(block, inputs, trained, rates, self._count)
         for name, one in trained.items():
             old = block.weights[name]

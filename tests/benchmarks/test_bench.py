@@ -16,6 +16,7 @@ from compress.benchmarks.goals import (
     INT4,
     LLAMA,
     OFFGRID,
+    RECOVERY,
     REPEAT,
     STRUCTURE,
     Goal,
@@ -42,7 +43,7 @@ def minilm(card, latency: float):
 
 
 def test_goals_name_metrics_that_exist():
-    kinds = {"smollm2": "decoder", OFFGRID: "decoder", STRUCTURE: "decoder", "minilm": "encoder"}
+    kinds = {"smollm2": "decoder", OFFGRID: "decoder", STRUCTURE: "decoder", RECOVERY: "decoder", "minilm": "encoder"}
     known = {name: {metric.key for metric in metrics(kind)} | {"nodes", "export_s"} for name, kind in kinds.items()}
     known[REPEAT] = {"near", "same", "overhead_s"}
     known[DEPTH] = set(figures({depth: Cost(depth, 1) for depth in DEPTHS}))

@@ -173,6 +173,7 @@ def divergence(source, variant, tokens):
     [
         ("LlamaForCausalLM", "prune:ratio=0.5:compensate=off", 0.9),
         ("LlamaForCausalLM", "prune:what=blocks:ratio=0.5", 0.9),
+        ("LlamaForCausalLM", "prune:ratio=0.5:compensate=off,tune", 0.9),
         ("LlamaForCausalLM", "sparse24:solver=magnitude,int4:rtn", 0.96),
         ("LlamaForCausalLM", "lowrank:rank=0.25,int4:rtn", 0.96),
         ("GPT2LMHeadModel", "prune:ratio=0.5:compensate=off", 0.9),
@@ -219,7 +220,7 @@ def test_steps_left_open_are_decided_by_the_scope(llama):
 
 def test_rates_of_float_matrices_fall_with_the_root_of_their_inputs():
     one = form(Dense(torch.full((4, 16), -0.5)))
-    assert [one.groups(Rates(0, 0, 0.04, by_width=wide))[0]["lr"] for wide in (False, True)] == [0.02, 0.005]
+    assert [one.groups(Rates(0, 0, 0.04, whole=wide))[0]["lr"] for wide in (False, True)] == [0.02, 0.005]
 
 
 class Slope:
@@ -245,11 +246,34 @@ class Slope:
         return range(steps)
 
 
-def test_rates_rise_to_what_they_are_and_fall_over_all_steps():
+@pytest.mark.parametrize(("whole", "moved"), [(False, [1, 0.75, 0.5, 0.25]), (True, [1 / 3, 0.5, 0.5, 0.25])])
+def test_rates_fall_over_all_steps_and_rise_first_in_a_whole_model(whole, moved):
     inputs, block = Slope(), Block("x", "model", {}, {})
-    reconstruct(block, inputs, {"x": form(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, warm_up=1), 4)
-    moved = [b - a for a, b in pairwise(inputs.seen)]
-    assert moved == pytest.approx([0.5, 0.75, 0.5, 0.25], rel=1e-4)
+    reconstruct(block, inputs, {"x": form(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 4)
+    assert [b - a for a, b in pairwise(inputs.seen)] == pytest.approx(moved, rel=1e-4)
+
+
+class Steep(Slope):
+    """Two batches that pull apart, the second a thousand times harder."""
+
+    batches = 4
+
+    def target(self, batch):
+        return torch.tensor([[1.0, -1000.0][batch % 2]])
+
+    def loss(self, output, exact):
+        return -(output * exact).sum()
+
+
+def test_every_batch_counts_alike_in_a_whole_model(monkeypatch):
+    monkeypatch.setattr("compress.passes.reconstruct._HELD_OUT", 4)
+    ends = []
+    for whole in (False, True):
+        torch.manual_seed(0)
+        inputs, block = Steep(), Block("x", "model", {}, {})
+        reconstruct(block, inputs, {"x": form(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 30)
+        ends.append(inputs.seen[-1])
+    assert ends[1] - ends[0] > 0
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7), (4, 7)])
