@@ -92,13 +92,14 @@ def _train(
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95), fused=True)
     warm_up = min(_WARM_UP, steps // 2) if whole else 0
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (warm_up + 1)) * (1 - i / steps))
+    moved = [one for group in groups for one in group["params"]]
     order: list[int] = []
     for _ in inputs.rounds(steps):
         order = order or torch.randperm(len(batches)).tolist()
         optimizer.zero_grad()
         _loss(inputs, batches[order.pop()], parameters()).backward()
         if whole:
-            _normalize([one for group in groups for one in group["params"]])
+            _normalize(moved)
         optimizer.step()
         rates.step()
 
@@ -107,8 +108,9 @@ def _normalize(parameters: Sequence[Tensor]) -> None:
     """Divide all gradients by the norm of them together."""
     gradients = [one.grad for one in parameters if one.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
+    norm.clamp_min_(torch.finfo(norm.dtype).tiny)
     for gradient in gradients:
-        gradient.div_(norm.clamp_min(torch.finfo(norm.dtype).tiny))
+        gradient.div_(norm)
 
 
 def _loss(inputs: Run, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
