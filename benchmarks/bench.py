@@ -69,7 +69,7 @@ SECTIONS = {
     "minilm": Section(),
     OFFGRID: Section(windows=40, calibration=CALIBRATION, peers=True),
     STRUCTURE: Section(windows=20, calibration=(32, 512), demo=OFFGRID),
-    RECOVERY: Section(windows=40, calibration=(256, 512), demo=OFFGRID),
+    RECOVERY: Section(windows=40, calibration=(640, 512), demo=OFFGRID),
 }
 
 

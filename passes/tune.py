@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _SCALES_RATE = 1e-3
 """Step size of scales and vectors, relative to themselves."""
-_FLOATS_RATE = {"layer": 5e-3, "model": 0.04}
+_FLOATS_RATE = {"layer": 5e-3, "model": 0.02}
 """Step size of float matrices and factors by scope, relative to their mean magnitude; of a whole model divided by the
 root of their inputs. Codes move by one over the steps, at falling rates: to a neighbour, if all steps agree
 (AutoRound)."""
-_STEPS = {"layer": 100, "model": 240}
+_STEPS = {"layer": 100, "model": 450}
 
 _BYTES = 28
 """Memory for a parameter that is trained: in the original, as it came, in training, dequantized; its gradient, and two
@@ -47,7 +47,7 @@ class Tune(WeightPass):
 
     steps: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="training steps, each on two windows of the calibration text; auto: 100, with scope=model 240",
+        description="training steps, each on two windows of the calibration text; auto: 100, with scope=model 450",
     )
     scope: Literal["layer", "model"] = Field(
         "layer",

@@ -211,7 +211,7 @@ def test_steps_left_open_are_decided_by_the_scope(llama):
     scopes = ("layer", "model")
     assert [str(Tune(scope=scope).settle(model, holds)) for scope in scopes] == [
         "tune:steps=100",
-        "tune:steps=240:scope=model",
+        "tune:steps=450:scope=model",
     ]
     assert Tune(steps=7, scope="model").settle(model, holds).steps == 7
     with pytest.raises(UsageError, match="steps"):
