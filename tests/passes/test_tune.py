@@ -173,7 +173,7 @@ def divergence(source, variant, tokens):
     [
         ("LlamaForCausalLM", "prune:ratio=0.5:compensate=off", 0.9),
         ("LlamaForCausalLM", "prune:what=blocks:ratio=0.5", 0.9),
-        ("LlamaForCausalLM", "prune:ratio=0.5:compensate=off,tune", 0.97),
+        ("LlamaForCausalLM", "prune:ratio=0.5:compensate=off,tune", 0.95),
         ("LlamaForCausalLM", "sparse24:solver=magnitude,int4:rtn", 0.96),
         ("LlamaForCausalLM", "lowrank:rank=0.25,int4:rtn", 0.96),
         ("GPT2LMHeadModel", "prune:ratio=0.5:compensate=off", 0.9),
