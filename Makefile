@@ -41,7 +41,7 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
 	cd .links && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 
 bench: $(STAMP)  ## the claims in README, measured here and printed as ratios, beside the peers that are installed
-	$(BIN)/python -m compress.benchmarks.bench
+	$(BIN)/python -m compress.benchmarks.project.bench
 
 # llama.cpp is compiled for this machine. On x86 it does without AMX: what GCC 12 makes of its AMX kernels dies of an
 # invalid tile configuration (ggml-org/llama.cpp pull request 26954).

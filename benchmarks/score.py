@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from compress.artifact import sees
-from compress.benchmarks.accuracy import measure_accuracy
-from compress.benchmarks.bandwidth import read_bandwidth
-from compress.benchmarks.contender import Contender
-from compress.benchmarks.cores import available_cores
-from compress.benchmarks.engine import Ids
-from compress.benchmarks.images import Images
-from compress.benchmarks.labelled import Labelled
-from compress.benchmarks.process import Worker
-from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
-from compress.benchmarks.speed import READ_RATE, Measures, measure_speed
-from compress.benchmarks.stopwatch import Stopwatch
-from compress.benchmarks.tasks import Tasks
+from compress.benchmarks.data.labels import Labelled
+from compress.benchmarks.data.tasks import Tasks
+from compress.benchmarks.engines.base import Ids
+from compress.benchmarks.measure.accuracy import measure_accuracy
+from compress.benchmarks.measure.bandwidth import read_bandwidth
+from compress.benchmarks.measure.cores import available_cores
+from compress.benchmarks.measure.speed import READ_RATE, Measures, measure_speed
+from compress.benchmarks.measure.stopwatch import Stopwatch
+from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.worker.client import Worker
+from compress.benchmarks.worker.image_file import Images
+from compress.checkpoint.artifact import sees
 from compress.errors import UsageError
-from compress.machine import conditions, machine, versions
 from compress.progress import Progress, Silent
+from compress.system.machine import conditions, machine, versions
 
 
 def score(

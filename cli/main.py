@@ -16,8 +16,8 @@ from typing import NoReturn
 import click
 
 import compress
-from compress import interrupt
 from compress.errors import CompressError
+from compress.system import interrupt
 
 INTERRUPTED = 130
 _INTERRUPTED = "interrupted; nothing half-written was left behind"
@@ -30,7 +30,7 @@ def commands() -> dict[str, str]:
     They are read, not imported: help must not wait for torch.
     """
     found = {}
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted((Path(__file__).parent / "commands").glob("[!_]*.py")):
         title = f"``compress {file.stem}``: "
         summary = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
         if summary.startswith(title):
@@ -53,7 +53,7 @@ class Commands(click.Group):
         """The subcommand of that name."""
         if cmd_name not in commands():
             return None
-        command: click.Command = import_module(f"compress.cli.{cmd_name}").command
+        command: click.Command = import_module(f"compress.cli.commands.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,14 +8,14 @@ from typing import TypeVar
 import transformers
 from transformers import PretrainedConfig
 
-from compress.artifact import sees
-from compress.checkpoint import Checkpoint
+from compress.checkpoint.artifact import sees
+from compress.checkpoint.base import Checkpoint
 from compress.errors import ExportError
-from compress.export import corrections
-from compress.export.graph import Built, build
-from compress.export.parity import DiffersError
+from compress.export.built import config_fixes as corrections
+from compress.export.built.build import Built, build
+from compress.export.parity.compare import DiffersError
 from compress.export.target import GraphSource
-from compress.families import FAMILIES
+from compress.modeling.families import FAMILIES
 from compress.progress import Progress
 
 T = TypeVar("T")
@@ -62,6 +62,6 @@ def proven(
             except DiffersError as error:
                 why = str(error).partition(";")[0]
         progress.notice(f"{why}: the model is traced instead")
-    from compress.export.traced import trace_graph  # here: torch's exporter takes a second to load
+    from compress.export.traced.trace import trace_graph  # here: torch's exporter takes a second to load
 
     return write(trace_graph(checkpoint.built, checkpoint.names, fused))

@@ -8,18 +8,18 @@ from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import compress.export
-from compress.architecture import Architecture
-from compress.artifact import Artifact
-from compress.checkpoint import Checkpoint
-from compress.contract import Capability, GraphPass, Pass, WeightPass
-from compress.discovery import import_all, made
+import compress.export.targets
+from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.manifest import StoredForm
 from compress.errors import UsageError
-from compress.format import Format
+from compress.formats.base import Format
 from compress.formats.compressed_tensors import CompressedTensors
-from compress.manifest import StoredForm
+from compress.modeling.architecture import Architecture
+from compress.pipeline.contract import Capability, GraphPass, Pass, WeightPass
 from compress.progress import Progress
-from compress.weight import Factored, Residual
+from compress.registry import import_all, made
+from compress.weights.forms import Factored, Residual
 
 GraphSource = Literal["auto", "built", "traced"]
 _registry: dict[str, type[Target]] = {}
@@ -104,7 +104,7 @@ class Target(ABC):
 
 def targets() -> dict[str, type[Target]]:
     """Every known target by name: one in each module of this room that defines one."""
-    import_all(compress.export)
+    import_all(compress.export.targets)
     return dict(sorted(_registry.items()))
 
 

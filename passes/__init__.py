@@ -2,6 +2,6 @@
 
 import sys
 
-from compress.discovery import import_all
+from compress.registry import import_all
 
 import_all(sys.modules[__name__])

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.architecture import head_size
-from compress.contract import Capability, GraphPass
 from compress.errors import UsageError
+from compress.modeling.architecture import head_size
+from compress.pipeline.contract import Capability, GraphPass
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from compress.checkpoint import Outline
+    from compress.checkpoint.base import Outline
 
 _HEAD_MULTIPLE = 8
 
@@ -48,8 +48,8 @@ class Fuse(GraphPass):
         """Rewrite in place; returns how many places changed."""
         from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-        from compress.passes.fusions import FUSIONS
-        from compress.passes.kv_cache import round_cache
+        from compress.passes.graph.fusions import FUSIONS
+        from compress.passes.graph.int8_cache import round_cache
 
         changed = sum(fusion(model.graph) for fusion in FUSIONS)
         if self.kv == "int8":

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from compress.passes.integer import Integer
+from compress.passes.base.integer import Integer
 
 
 @dataclass(frozen=True)

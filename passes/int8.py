@@ -10,22 +10,22 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.artifact import writes
-from compress.block import Block
-from compress.contract import Capability, Statistic
+from compress.calibration.block import Block
+from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.statistics import LinearInput
+from compress.checkpoint.artifact import writes
+from compress.checkpoint.manifest import StoredForm
 from compress.errors import UsageError
-from compress.inputs import BlockInputs
-from compress.manifest import StoredForm
-from compress.passes.grid import Grid, fitting
-from compress.passes.integer import Integer
-from compress.passes.rounding import round_to_nearest
-from compress.passes.smoothing import SmoothQuant, output_error, smooth
-from compress.passes.solve import Solved
-from compress.statistics import LinearInput
-from compress.weight import Dense, Quantized
+from compress.passes.base.integer import Integer
+from compress.passes.solvers.grid import Grid, fitting
+from compress.passes.solvers.rounding import round_to_nearest
+from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
+from compress.passes.solvers.solver import Solved
+from compress.pipeline.contract import Capability, Statistic
+from compress.weights.forms import Dense, Quantized
 
 if TYPE_CHECKING:
-    from compress.checkpoint import Outline
+    from compress.checkpoint.base import Outline
 
 HEADROOM_LEVELS = 63
 """x86 without VNNI adds pairs of u8 x s8 products in 16 bits: 2 · 255 · 63 still fits, 2 · 255 · 127 saturates."""

@@ -11,20 +11,20 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.block import Block, Role
-from compress.contract import Capability, Statistic, WeightPass
+from compress.calibration.block import Block, Role
+from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.statistics import InputStatistics
+from compress.checkpoint.manifest import LEFT_DENSE, StoredForm, WeightReport
 from compress.errors import PassError, UsageError
-from compress.inputs import BlockInputs
-from compress.manifest import LEFT_DENSE, StoredForm, WeightReport
-from compress.passes.gptq import DAMPING
-from compress.passes.ranks import Offer, share, shrinks, step
-from compress.passes.selection import SKIP, Skipped
-from compress.passes.whitening import Metric, Spectrum
-from compress.statistics import InputStatistics
-from compress.weight import Dense, Factored, Weight
+from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.solvers.gptq import DAMPING
+from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
+from compress.passes.solvers.whitened_svd import Metric, Spectrum
+from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.weights.forms import Dense, Factored, Weight
 
 if TYPE_CHECKING:
-    from compress.checkpoint import Outline
+    from compress.checkpoint.base import Outline
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,19 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.architecture import first_line, head_size
-from compress.block import Block
-from compress.contract import Capability, Statistic, WeightPass
+from compress.calibration.block import Block
+from compress.calibration.layer_inputs import BlockInputs, LayerInputs
+from compress.calibration.statistics import InputStatistics
 from compress.errors import PassError, UsageError
-from compress.inputs import BlockInputs, LayerInputs
-from compress.passes.channels import HEADS, MLP, Solver, drop_channels, find_channels
-from compress.statistics import InputStatistics
-from compress.weight import Dense, Weight
+from compress.modeling.architecture import first_line, head_size
+from compress.passes.solvers.channels import HEADS, MLP, Solver, drop_channels, find_channels
+from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.weights.forms import Dense, Weight
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from compress.checkpoint import Outline
+    from compress.checkpoint.base import Outline
 
 _CHANNELS = {"mlp": MLP, "heads": HEADS}
 _NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}

@@ -11,21 +11,30 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.block import Block, Role
-from compress.contract import Capability, Statistic, WeightPass
+from compress.calibration.block import Block, Role
+from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.statistics import InputStatistics, LinearInput
+from compress.checkpoint.manifest import StoredForm, WeightReport
 from compress.errors import UsageError
-from compress.inputs import BlockInputs
-from compress.manifest import StoredForm, WeightReport
-from compress.passes.factors import by_factor, leaf_names, rejoined
-from compress.passes.gptq import Hessian
-from compress.passes.selection import SKIP, Skipped
-from compress.passes.solve import factored, stack
-from compress.passes.sparsity import BLOCK, Choose, How, chosen, refined, smallest_go, sparsegpt, two_of_four_stay
-from compress.statistics import InputStatistics, LinearInput
-from compress.weight import Dense, Factored, Masked, Weight, mask_of
+from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.solvers.by_factor import by_factor, leaf_names, rejoined
+from compress.passes.solvers.gptq import Hessian
+from compress.passes.solvers.solver import factored, stack
+from compress.passes.solvers.sparsity import (
+    BLOCK,
+    Choose,
+    How,
+    chosen,
+    refined,
+    smallest_go,
+    sparsegpt,
+    two_of_four_stay,
+)
+from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.weights.forms import Dense, Factored, Masked, Weight, mask_of
 
 if TYPE_CHECKING:
-    from compress.checkpoint import Outline
+    from compress.checkpoint.base import Outline
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.block import Block
-from compress.contract import Capability, Statistic, WeightPass
+from compress.calibration.block import Block
+from compress.calibration.layer_inputs import BlockInputs, LayerInputs
+from compress.calibration.statistics import InputStatistics
+from compress.calibration.whole_model import WholeInputs
+from compress.checkpoint.manifest import WeightReport
 from compress.errors import UsageError
-from compress.inputs import BlockInputs, LayerInputs
-from compress.machine import free_memory
-from compress.manifest import WeightReport
-from compress.passes.reconstruct import reconstruct
-from compress.passes.trainable import Rates, form
-from compress.statistics import InputStatistics
-from compress.weight import Dense, Factored, Masked, Quantized, Residual, Weight
-from compress.whole import WholeInputs
+from compress.passes.solvers.parameters import Rates, form
+from compress.passes.solvers.reconstruct import reconstruct
+from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.system.machine import free_memory
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight
 
 if TYPE_CHECKING:
-    from compress.checkpoint import Outline
+    from compress.checkpoint.base import Outline
 
 _SCALES_RATE = 1e-3
 """Step size of scales and vectors, relative to themselves."""

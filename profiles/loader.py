@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compress.errors import UsageError, unknown
-from compress.pipeline import Pipeline
+from compress.pipeline.parse import Pipeline
 
 _SUFFIX = ".toml"
 

@@ -12,10 +12,10 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from compress.artifact import Kind
-from compress.benchmarks.contender import Applied, Role
-from compress.benchmarks.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
-from compress.benchmarks.windows import mean
+from compress.benchmarks.results.contender import Applied, Role
+from compress.benchmarks.results.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.statistics.estimators import mean
+from compress.checkpoint.artifact import Kind
 
 CORPUS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor " * 40
 SIZES = {

@@ -1,0 +1,1 @@
+"""Checkpoint formats: how integers become tensors in a file."""

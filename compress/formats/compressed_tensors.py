@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import compressed_tensors
 from torch import Tensor
 
-from compress.format import Format
-from compress.manifest import DEFAULT_FORMAT, StoredForm
-from compress.packing import decode, encode, quantization_config
-from compress.weight import Weight
+from compress.checkpoint.manifest import DEFAULT_FORMAT, StoredForm
+from compress.formats.base import Format
+from compress.formats.packing import decode, encode, quantization_config
+from compress.weights.forms import Weight
 
 
 class CompressedTensors(Format):
-    """The library's own packing, scheme by scheme: `compress.packing`."""
+    """The library's own packing, scheme by scheme: `compress.formats.packing`."""
 
     name: ClassVar[str] = DEFAULT_FORMAT
 

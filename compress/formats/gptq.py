@@ -15,8 +15,8 @@ import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
-from compress.formats.one_scheme import OneScheme
-from compress.weight import Quantized
+from compress.formats.packed_int32 import OneScheme
+from compress.weights.forms import Quantized
 
 
 class Gptq(OneScheme):

@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from compress.artifact import Artifact, Kind
-from compress.benchmarks.contender import Contender, Role
+from compress.benchmarks.results.contender import Contender, Role
+from compress.checkpoint.artifact import Artifact, Kind
+from compress.checkpoint.model import Model
 from compress.export.target import find_target
-from compress.model import Model
 from compress.progress import Silent
 
 VOCABULARY = 97

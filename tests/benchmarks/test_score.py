@@ -10,17 +10,17 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from compress.benchmarks.accuracy import measure_accuracy
-from compress.benchmarks.contender import Contender
-from compress.benchmarks.decoding import Sampling
-from compress.benchmarks.merged import read_card
-from compress.benchmarks.metric_table import metrics
-from compress.benchmarks.process import Worker
-from compress.benchmarks.report_markdown import method
+from compress.benchmarks.measure.accuracy import measure_accuracy
+from compress.benchmarks.measure.speed import sure
+from compress.benchmarks.measure.stopwatch import overhead
+from compress.benchmarks.report.markdown import method
+from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.metrics import metrics
+from compress.benchmarks.results.report_file import read_card
+from compress.benchmarks.results.scorecard import Measure, Settings, ratio, summarize
+from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.score import score
-from compress.benchmarks.scorecard import Measure, Settings, ratio, summarize
-from compress.benchmarks.speed import sure
-from compress.benchmarks.stopwatch import overhead
+from compress.benchmarks.worker.client import Worker
 from compress.errors import ModelError, UsageError
 from compress.progress import Silent
 

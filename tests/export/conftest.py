@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compress.weight import Act, Quantized
+from compress.weights.forms import Act, Quantized
 
 
 def _rounded(

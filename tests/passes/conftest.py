@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.compression import Calibration, compress_model
-from compress.contract import Capability
-from compress.model import Model
-from compress.pipeline import Pipeline
+from compress.checkpoint.model import Model
+from compress.checkpoint.variant import Variant
+from compress.pipeline.contract import Capability
+from compress.pipeline.parse import Pipeline
+from compress.pipeline.run import Calibration, compress_model
 from compress.progress import Silent
-from compress.variant import Variant
-from compress.weight import Dense, Factored, Masked, Quantized, Residual
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 
 TOKENS = torch.randint(3, 300, (10, 32), generator=torch.Generator().manual_seed(1))
 ANY = Capability("test", (Dense, Masked, Quantized, Factored, Residual), bits=frozenset(range(2, 9)))
@@ -25,7 +25,7 @@ Run = Callable[..., Variant]
 @pytest.fixture
 def exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products in float32 throughout, whatever the processor could do faster."""
-    monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
+    monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: False)
 
 
 @pytest.fixture

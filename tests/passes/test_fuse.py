@@ -5,10 +5,10 @@ from collections import Counter
 import onnx_ir as ir
 import pytest
 
+from compress.checkpoint.model import Model
 from compress.errors import UsageError
-from compress.export.graph import build
-from compress.export.ort_cpu import OrtCpu
-from compress.model import Model
+from compress.export.built.build import build
+from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.fuse import Fuse
 
 LAYERS = 2

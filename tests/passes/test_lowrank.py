@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from compress.contract import Statistic
+from compress.calibration.statistics import Tally, output_error
 from compress.errors import PassError, UsageError
 from compress.passes.lowrank import Lowrank
-from compress.passes.ranks import Offer, share, shrinks, step
-from compress.passes.whitening import Metric
-from compress.pipeline import Pipeline, parse_pass
-from compress.statistics import Tally, output_error
-from compress.weight import Dense, Factored, Masked
+from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
+from compress.passes.solvers.whitened_svd import Metric
+from compress.pipeline.contract import Statistic
+from compress.pipeline.parse import Pipeline, parse_pass
+from compress.weights.forms import Dense, Factored, Masked
 
 F64 = torch.float64
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForCausalLM
 
+from compress.checkpoint.model import Model
 from compress.errors import PassError, UsageError
-from compress.export.ort_cpu import OrtCpu
-from compress.model import Model
+from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.prune import Prune
-from compress.pipeline import Pipeline
+from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
-from compress.weight import Masked
+from compress.weights.forms import Masked
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = torch.randint(3, 300, (10, 32), generator=torch.Generator().manual_seed(1))
@@ -162,8 +162,8 @@ def test_inputs_that_are_always_zero_are_dropped_and_said_to_be(llama, run, tmp_
 
 def test_a_mask_is_refused(llama):
     """Which channels went would be all that is left of it."""
-    from compress.block import Block
-    from compress.inputs import BlockInputs
+    from compress.calibration.block import Block
+    from compress.calibration.layer_inputs import BlockInputs
 
     matrix = torch.ones(4, 4)
     names = [f"model.layers.0.mlp.{name}_proj.weight" for name in ("gate", "up", "down")]

@@ -5,20 +5,20 @@ from itertools import pairwise
 import pytest
 import torch
 
-from compress.block import Block
+from compress.calibration.block import Block
+from compress.calibration.walk import walk_blocks
+from compress.calibration.whole_model import _Divergence
+from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.export.target import find_target
-from compress.model import Model
-from compress.passes.grid import Grid
-from compress.passes.reconstruct import reconstruct
-from compress.passes.rounding import round_to_nearest
-from compress.passes.trainable import Rates, form
+from compress.passes.solvers.grid import Grid
+from compress.passes.solvers.parameters import Rates, form
+from compress.passes.solvers.reconstruct import reconstruct
+from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.tune import Tune
-from compress.pipeline import Pipeline
+from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
-from compress.walk import walk_blocks
-from compress.weight import Dense, Factored, Masked, Quantized, Residual
-from compress.whole import _Divergence
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = torch.randint(3, 300, (16, 32), generator=torch.Generator().manual_seed(1))
@@ -80,11 +80,11 @@ def test_every_form_starts_where_it_is(kind):
 @pytest.mark.parametrize("kind", ["dense", "factored", "residual"])
 def test_products_in_bfloat16_train_as_far_as_exact_ones(llama, kind, monkeypatch):
     def trained(native):
-        monkeypatch.setattr("compress.precision.native_bfloat16", lambda: native)
+        monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: native)
         torch.manual_seed(0)
         block, inputs = layer(llama, FORMS[kind])
         Tune(steps=60).run(block, inputs)
-        monkeypatch.setattr("compress.precision.native_bfloat16", lambda: False)
+        monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: False)
         return error(inputs)
 
     assert trained(True) < 1.05 * trained(False)
@@ -281,7 +281,7 @@ def test_every_batch_counts_alike_in_a_whole_model(whole):
 
 @pytest.mark.parametrize("shape", [(2, 3, 7), (4, 7)])
 def test_divergence_is_that_of_all_tokens_at_once(shape, monkeypatch):
-    monkeypatch.setattr("compress.whole._TOKENS", 4)
+    monkeypatch.setattr("compress.calibration.whole_model._TOKENS", 4)
     generator = torch.Generator().manual_seed(0)
     exact, given = (torch.randn(shape, generator=generator) for _ in range(2))
     losses, slopes = [], []

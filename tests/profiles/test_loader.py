@@ -9,7 +9,7 @@ import pytest
 
 from compress.errors import UsageError
 from compress.export.target import find_target
-from compress.pipeline import Pipeline
+from compress.pipeline.parse import Pipeline
 from compress.profiles.loader import load_profile, profiles
 
 GOOD = 'machine = "mine"\ntarget = "ort-cpu"\npipelines = ["int8,fuse", "fuse"]\n'

@@ -1,0 +1,1 @@
+"""Engines: one runtime a file."""

@@ -1,0 +1,183 @@
+"""A TensorRT engine (``engine.plan``), its tensors in memory of the device, timed there by CUDA events.
+
+Source: TensorRT 11's Python API (``ICudaEngine``, ``IExecutionContext``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorrt as trt
+from cuda.bindings import runtime
+from ml_dtypes import bfloat16
+
+from compress.benchmarks.engines.base import Floats, Ids, mean_pooled
+from compress.benchmarks.runtime.cuda import Buffer, Clock, called, fetch, fetch_last
+from compress.errors import RunError
+
+_ENGINE = "engine.plan"
+_PROMPT, _TOKEN = 0, 1
+"""Optimization profiles, in the order in which they were built."""
+
+
+class TrtEngine:
+    """A directory with ``engine.plan``. What a run leaves as present keys and values is the next one's past."""
+
+    device = "cuda"
+    read_bytes: int | None = None
+
+    def __init__(self, path: Path, kind: str, threads: int) -> None:
+        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        self._engine = self._runtime.deserialize_cuda_engine((path / _ENGINE).read_bytes())
+        if self._engine is None:
+            raise RunError(f"{path / _ENGINE} is for another GPU or another TensorRT; build.sh beside it makes it anew")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        modes = {name: self._engine.get_tensor_mode(name) for name in names}
+        self._inputs = [name for name in names if modes[name] == trt.TensorIOMode.INPUT]
+        self._outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
+        self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
+        self._dtypes = {name: _dtype(self._engine.get_tensor_dtype(name)) for name in names}
+        self._stream: int = int(called(runtime.cudaStreamCreate))
+        self._contexts = [self._context(i) for i in range(self._engine.num_optimization_profiles)]
+        self._room: dict[str, Buffer] = {}
+        self._caches: list[dict[str, Buffer]] = []
+        self._batch = self._length = 0
+        self.clock = Clock(self._stream)
+
+    def _context(self, profile: int) -> trt.IExecutionContext:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise RunError("the device has too little memory for this engine")
+        context.set_optimization_profile_async(profile, self._stream)
+        called(runtime.cudaStreamSynchronize, self._stream)
+        return context
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one cached token takes."""
+        return sum(self._token(name) for name in self._past)
+
+    def _token(self, name: str) -> int:
+        _, heads, _, size = self._engine.get_tensor_shape(name)
+        return int(heads * size) * self._dtypes[name].itemsize
+
+    def start(self, prompt: Ids, room: int) -> int:
+        """Read a prompt into a fresh cache."""
+        return int(self.begin(prompt[None], room)[0].argmax())
+
+    def step(self, token: int) -> int:
+        """Append a token; the greedy next one."""
+        return int(self.append(np.array([token], dtype=np.int64))[0].argmax())
+
+    def begin(self, prompts: Ids, room: int) -> Floats:
+        """Read prompts into a fresh cache."""
+        self._empty(len(prompts), prompts.shape[1] + room)
+        return self._last(prompts)
+
+    def append(self, tokens: Ids) -> Floats:
+        """Append a token to every row."""
+        if not self._caches:
+            raise RunError("a step before the prompt")
+        return self._last(tokens[:, None])
+
+    def reorder(self, rows: Ids) -> None:
+        """Copy rows of the cache."""
+        for name, buffer in self._caches[0].items():
+            held = fetch(buffer.pointer, self._cached(name), self._dtypes[name])
+            buffer.put(held[rows])
+        self._batch = len(rows)
+
+    def release(self) -> None:
+        """Give back the cache and all other buffers."""
+        self._caches, self._room = [], {}
+
+    def logits(self, ids: Ids) -> Floats:
+        """Logits of one window."""
+        self._empty(1, len(ids))
+        found: Floats = self._fetch("logits", self._advance(ids[None]))[0]
+        return found
+
+    def embed(self, ids: Ids, mask: Ids) -> Floats:
+        """Sentence embeddings."""
+        return mean_pooled(self._encode("last_hidden_state", ids, mask, np.zeros_like(ids)), mask)
+
+    def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+        """Logits of classes."""
+        return self._encode("logits", ids, mask, kinds)
+
+    def _encode(self, output: str, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds}
+        return self._fetch(output, self._run(self._contexts[_PROMPT], feeds))
+
+    def _empty(self, batch: int, capacity: int) -> None:
+        """Begin anew, with two caches of so many rows and tokens; those there are stay if they are as large."""
+        needed = {name: batch * capacity * self._token(name) for name in self._past}
+        if [each.nbytes for cache in self._caches for each in cache.values()] != 2 * list(needed.values()):
+            self._caches = []
+            self._caches = [{name: Buffer(nbytes) for name, nbytes in needed.items()} for _ in range(2)]
+        self._batch, self._length = batch, 0
+
+    def _cached(self, name: str) -> tuple[int, ...]:
+        _, heads, _, size = self._engine.get_tensor_shape(name)
+        return (self._batch, int(heads), self._length, int(size))
+
+    def _last(self, ids: Ids) -> Floats:
+        shape = self._advance(ids)
+        found = fetch_last(self._room["logits"].pointer, shape, self._dtypes["logits"])
+        return found.astype(np.float32, copy=False)
+
+    def _advance(self, ids: Ids) -> tuple[int, ...]:
+        """Append tokens ``[b, s]``; the shape of the logits after each."""
+        total = self._length + ids.shape[1]
+        feeds = {
+            "input_ids": ids,
+            "attention_mask": np.ones((len(ids), total), np.int64),
+            "position_ids": np.broadcast_to(np.arange(self._length, total, dtype=np.int64), ids.shape),
+        }
+        context = self._contexts[_TOKEN if self._length else _PROMPT]
+        past, present = self._caches
+        for name in self._past:
+            self._bind(context, name, self._cached(name), past[name])
+            context.set_tensor_address(name.replace("past_key_values.", "present.", 1), present[name].pointer)
+        shape = self._run(context, feeds)
+        self._length = total
+        self._caches.reverse()
+        return shape
+
+    def _run(self, context: trt.IExecutionContext, feeds: Mapping[str, Ids]) -> tuple[int, ...]:
+        """Run with these inputs besides the cache; the shape of the first output, which lies in its buffer then."""
+        for name in self._inputs:
+            if name not in self._past:
+                array = feeds[name].astype(self._dtypes[name])
+                buffer = self._buffer(name, array.nbytes)
+                buffer.put(array)
+                self._bind(context, name, array.shape, buffer)
+        output = next(name for name in self._outputs if not name.startswith("present."))
+        shape = tuple(int(each) for each in context.get_tensor_shape(output))
+        nbytes = int(np.prod(shape)) * self._dtypes[output].itemsize
+        context.set_tensor_address(output, self._buffer(output, nbytes).pointer)
+        if not context.execute_async_v3(self._stream):
+            raise RunError("TensorRT could not run the engine")
+        called(runtime.cudaStreamSynchronize, self._stream)
+        return shape
+
+    def _bind(self, context: trt.IExecutionContext, name: str, shape: tuple[int, ...], buffer: Buffer) -> None:
+        if not context.set_input_shape(name, shape):
+            raise RunError(f"the engine was not built for {name} of shape {'x'.join(map(str, shape))}")
+        context.set_tensor_address(name, buffer.pointer)
+
+    def _buffer(self, name: str, nbytes: int) -> Buffer:
+        """The buffer of an input or output, large enough."""
+        if name not in self._room or self._room[name].nbytes < nbytes:
+            self._room[name] = Buffer(nbytes)
+        return self._room[name]
+
+    def _fetch(self, name: str, shape: tuple[int, ...]) -> Floats:
+        return fetch(self._room[name].pointer, shape, self._dtypes[name]).astype(np.float32, copy=False)
+
+
+def _dtype(kind: trt.DataType) -> np.dtype[np.generic]:
+    found: np.dtype[np.generic] = np.dtype(bfloat16 if kind == trt.DataType.BF16 else trt.nptype(kind))
+    return found

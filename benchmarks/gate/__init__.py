@@ -1,0 +1,1 @@
+"""The gate: requirements and verdicts."""

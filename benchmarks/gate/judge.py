@@ -1,0 +1,185 @@
+"""The gate: every variant against what is required of it, and against what it was before. Statistical, both times.
+
+A figure passes or fails where its whole 95 % interval does; where the bound lies inside, the verdict is inconclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from compress.benchmarks.gate.requirement import Figure, Requirement, Tolerance, check_kind
+from compress.benchmarks.results.metrics import metrics_of, task_metric
+from compress.benchmarks.results.scorecard import Measure, Row, Scorecard
+from compress.benchmarks.statistics.interval import interval, mean_interval
+from compress.errors import UsageError, unknown
+
+Outcome = Literal["passed", "failed", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a variant stands to one requirement. ``why`` says by how much, where it isn't simply passed."""
+
+    model: str
+    variant: str
+    asked: str
+    measured: str
+    outcome: Outcome
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.variant}: {self.asked}: {self.measured}" + (f" ({self.why})" if self.why else "")
+
+
+@dataclass(frozen=True)
+class _Shortfall:
+    """How far a figure is on the bad side of its bound, in the figure's unit, and the interval of that."""
+
+    value: float
+    low: float
+    high: float
+
+    def outcome(self, strict: bool = False) -> Outcome:
+        """Where the interval lies; ``strict``: the bound itself is bad already."""
+        if self.high < 0 or (self.high == 0 and not strict):
+            return "passed"
+        if self.low > 0 or (self.low == 0 and strict):
+            return "failed"
+        return "inconclusive"
+
+
+def judge(card: Scorecard, requirements: Sequence[Requirement], names: Sequence[str] = ()) -> list[Verdict]:
+    """Every variant of a card (or those of these ``names``) against every requirement.
+
+    What a variant alone lacks counts as failed. Raises UsageError where there is no variant, or none of a name, or a
+    figure that no variant has.
+    """
+    rows = _variants(card, names)
+    _check([requirement.figure for requirement in requirements], card, rows)
+    return [_required(card, row, requirement) for row in rows for requirement in requirements]
+
+
+def compare(
+    card: Scorecard, last: Scorecard, tolerances: Sequence[Tolerance], names: Sequence[str] = ()
+) -> list[Verdict]:
+    """Every variant that both cards have (or those of these ``names``): how much worse each figure became.
+
+    Where both were evaluated on the same text, accuracy is compared window by window. Raises UsageError where the cards
+    have nothing to compare.
+    """
+    tolerances = [_directed(each, card) for each in tolerances]
+    before = {row.name for row in _variants(last)}
+    rows = [row for row in _variants(card, names) if row.name in before]
+    if card.kind != last.kind or not rows:
+        raise UsageError(f"no variant of {card.model} is in the baseline, a report of {last.model}: nothing to compare")
+    for each in (card, last):
+        _check([tolerance.figure for tolerance in tolerances], each, rows)
+    return [_tolerated(card, last, row, tolerance) for row in rows for tolerance in tolerances]
+
+
+def differences(card: Scorecard, last: Scorecard) -> list[str]:
+    """What makes a comparison with the baseline less sure than it looks, in plain lines."""
+    lines = []
+    if card.model != last.model:
+        lines.append(f"the baseline is a report of {last.model}, not of {card.model}")
+    if any(card.machine.get(fact) != last.machine.get(fact) for fact in ("processor", "cores")):
+        lines.append("the baseline was measured on another machine: compare ratios like decode_speedup, not speeds")
+    if not _same_text(card, last):
+        lines.append("the baseline was evaluated on another text: accuracy can't be compared window by window")
+    now, then = ({row.name for row in _variants(each)} for each in (card, last))
+    if then - now:
+        lines.append(f"the baseline also has {', '.join(sorted(then - now))}, which this report lacks")
+    if now - then:
+        lines.append(f"the baseline lacks {', '.join(sorted(now - then))}, so nothing is compared there")
+    return lines
+
+
+def _variants(card: Scorecard, names: Sequence[str] = ()) -> list[Row]:
+    rows = {row.name: row for row in card.rows if row.role == "variant"}
+    if not rows:
+        raise UsageError(f"the report of {card.model} has no variants, so there is nothing to gate")
+    if odd := [name for name in names if name not in rows]:
+        raise unknown("variant", odd[0], rows)
+    return [row for row in rows.values() if not names or row.name in names]
+
+
+def _check(figures: Sequence[Figure], card: Scorecard, rows: Sequence[Row]) -> None:
+    check_kind(figures, card.kind)
+    for figure in figures:
+        if all(figure.of(card.row(row.name), card.original) is None for row in rows):
+            known = [each.key for each in metrics_of(card) if each.key in rows[0].measures]
+            raise UsageError(f"no variant of {card.model} has {figure.name}; measured were {', '.join(known)}")
+
+
+def _required(card: Scorecard, row: Row, requirement: Requirement) -> Verdict:
+    figure = requirement.figure
+    measure = figure.of(row, card.original)
+    if measure is None:
+        return Verdict(card.model, row.name, requirement.text, "–", "failed", "not measured")
+    low, high = interval(measure, card.taken)
+    if requirement.at_least:
+        gap = _Shortfall(requirement.bound - measure.value, requirement.bound - high, requirement.bound - low)
+    else:
+        gap = _Shortfall(measure.value - requirement.bound, low - requirement.bound, high - requirement.bound)
+    outcome = gap.outcome(requirement.strict)
+    why = "" if outcome == "passed" else _by_how_much(gap, outcome, requirement.bound)
+    return Verdict(card.model, row.name, requirement.text, figure.shown(measure), outcome, why)
+
+
+def _by_how_much(gap: _Shortfall, outcome: Outcome, bound: float) -> str:
+    distance = f"{abs(gap.value) / bound:.2%}" if bound else f"{abs(gap.value):.3g}"
+    if outcome == "failed":
+        return f"missed by {distance}"
+    return f"{'missed' if gap.value > 0 else 'met'} by {distance}, which is inside the noise"
+
+
+def _directed(tolerance: Tolerance, card: Scorecard) -> Tolerance:
+    """A tolerance that knows which way is better: of a task's figure, the card does."""
+    key = tolerance.figure.metric.key
+    if key not in card.tasks:
+        return tolerance
+    return replace(tolerance, figure=replace(tolerance.figure, metric=task_metric(key, card.tasks[key])))
+
+
+def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance) -> Verdict:
+    figure, before = tolerance.figure, last.row(row.name)
+    asked = f"{figure.name} at most {tolerance.share * 100:g}% worse"
+    now, then = figure.of(row, card.original), figure.of(before, last.original)
+    if now is None or then is None:
+        return Verdict(card.model, row.name, asked, "–", "failed", "not measured")
+    gap = _worsening(now, then, tolerance, _same_text(card, last), (card.taken, last.taken))
+    outcome = gap.outcome()
+    why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
+    why += ", which is inside the noise" if outcome == "inconclusive" else ""
+    shown = f"{figure.shown(now)}, was {figure.shown(then)}"
+    return Verdict(card.model, row.name, asked, shown, outcome, "" if outcome == "passed" else why)
+
+
+def _worsening(
+    now: Measure, then: Measure, tolerance: Tolerance, paired: bool, taken: tuple[float, float]
+) -> _Shortfall:
+    """How much more a figure worsened than is tolerated; others had ``taken`` so much of the machine, now and then.
+
+    Apart from windows of the same text, both figures are independent: their intervals combine as in Zou & Donner,
+    "Construction of confidence limits about effect measures" (2008).
+    """
+    lower = tolerance.figure.metric.better == "lower"
+    factor = 1 + tolerance.share if lower else 1 - tolerance.share
+    sign = 1 if lower else -1
+    value = sign * (now.value - factor * then.value)
+    if paired and now.windows and len(now.windows) == len(then.windows):
+        worse = [sign * (a - factor * b) for a, b in zip(now.windows, then.windows, strict=True)]
+        return _Shortfall(value, *mean_interval(worse))
+    (low, high), (low_then, high_then) = interval(now, taken[0]), interval(then, taken[1])
+    above = math.hypot(high - now.value, factor * (then.value - low_then))
+    below = math.hypot(now.value - low, factor * (high_then - then.value))
+    if not lower:
+        above, below = below, above
+    return _Shortfall(value, value - below, value + above)
+
+
+def _same_text(card: Scorecard, last: Scorecard) -> bool:
+    return bool(card.text_sha256) and card.text_sha256 == last.text_sha256

@@ -1,0 +1,43 @@
+"""Verdicts as JUnit XML, which CI systems show as test results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+
+from compress.benchmarks.gate.judge import Outcome, Verdict
+from compress.errors import UsageError
+
+_TAGS: dict[Outcome, str] = {"failed": "failure", "inconclusive": "skipped"}
+
+
+def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
+    """Write a suite for each variant and a case for each requirement; what is inconclusive counts as skipped.
+
+    Raises UsageError where the file can't be written.
+    """
+    root = Element("testsuites", _counts(verdicts) | {"name": "compress gate"})
+    for (model, variant), group in groupby(verdicts, lambda each: (each.model, each.variant)):
+        cases = list(group)
+        suite = SubElement(root, "testsuite", _counts(cases) | {"name": f"{model} {variant}"})
+        for each in cases:
+            case = SubElement(suite, "testcase", {"classname": variant, "name": each.asked, "time": "0"})
+            if each.outcome in _TAGS:
+                SubElement(case, _TAGS[each.outcome], {"message": f"{each.measured}: {each.why}"})
+    indent(root)
+    try:
+        ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise UsageError(f"can't write {file} ({error.strerror}); name another file with --junit") from error
+
+
+def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    outcomes = [each.outcome for each in verdicts]
+    return {
+        "tests": str(len(outcomes)),
+        "failures": str(outcomes.count("failed")),
+        "errors": "0",
+        "skipped": str(outcomes.count("inconclusive")),
+    }

@@ -1,0 +1,147 @@
+"""Speed in every setting asked for beside the usual one: each length × batch, beam search, sampling.
+
+Rounds are interleaved and their order is drawn anew, as in `speed`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from compress.benchmarks.engines.base import Ids
+from compress.benchmarks.measure.stopwatch import Stopwatch
+from compress.benchmarks.results.scorecard import Cell, Measure, Settings, quantile, summarize
+from compress.benchmarks.worker.client import Worker
+from compress.checkpoint.artifact import writes
+from compress.progress import Progress
+
+_ENOUGH = 2
+"""tokens decoded, or batches embedded, in a turn at least"""
+
+
+@dataclass
+class _Turns:
+    """What one contender took with ``batch`` rows of ``length`` tokens, in seconds, round by round.
+
+    ``way`` holds the options of another decoding than greedy (`Service.decode`).
+    """
+
+    worker: Worker
+    settings: Settings
+    length: int
+    batch: int
+    way: Mapping[str, Any] = field(default_factory=dict)
+    first: list[float] = field(default_factory=list)
+    steps: list[list[float]] = field(default_factory=list)
+
+    @property
+    def possible(self) -> bool:
+        """Whether the engine can do it: all write greedily to one prompt, and read as many sentences as one likes."""
+        if not writes(self.worker.contender.kind):
+            return not self.way
+        return self.worker.batches or (self.batch == 1 and not self.way)
+
+    def warm(self, tokens: Ids) -> None:
+        """A shorter turn, thrown away."""
+        self._run(tokens, self.settings.warmup, 1)
+
+    def turn(self, tokens: Ids) -> None:
+        """One round."""
+        repeats = max(_ENOUGH, self.settings.runs // self.batch)
+        first, steps = self._run(tokens, self.settings.steps, repeats)
+        self.first.append(first)
+        self.steps.append(steps)
+
+    def _run(self, tokens: Ids, steps: int, repeats: int) -> tuple[float, list[float]]:
+        """Seconds to the first token and of each of the steps; of an encoder's batches, where nothing comes first."""
+        ids = np.resize(tokens, (self.batch, self.length))
+        if not writes(self.worker.contender.kind):
+            mask = np.ones_like(ids).tolist()
+            return 0.0, self.worker.ask("embed", ids=ids.tolist(), mask=mask, repeats=repeats)["seconds"]
+        steps = min(steps, self.settings.steps_after(self.length))
+        if self.batch == 1 and not self.way:
+            answer = self.worker.ask("generate", ids=ids[0].tolist(), steps=steps)
+        else:
+            answer = self.worker.ask("decode", ids=ids.tolist(), steps=steps, **self.way)
+        return answer["first"], answer["steps"]
+
+    def cell(self) -> Cell:
+        """The rounds, summed up."""
+        measures = self._decoding() if writes(self.worker.contender.kind) else self._embedding()
+        return Cell(length=self.length, batch=self.batch, measures=measures)
+
+    def _embedding(self) -> dict[str, Measure]:
+        return {
+            "latency_p50": quantile(self.steps, 50),
+            "latency_p95": quantile(self.steps, 95),
+            "sentences_ps": summarize([self.batch / float(np.median(each)) for each in self.steps]),
+        }
+
+    def _decoding(self) -> dict[str, Measure]:
+        read = self.batch * self.length
+        found = {
+            "ttft": summarize(self.first),
+            "prefill_tps": summarize([read / seconds for seconds in self.first]),
+        }
+        if len(self.steps[0]) < _ENOUGH:
+            return found
+        quantiles = {f"itl_p{q}": quantile(self.steps, q) for q in (50, 95, 99)}
+        return found | {"decode_tps": self.rate()} | quantiles
+
+    def rate(self) -> Measure:
+        """Tokens decoded a second: those of the text that is written, however many beams are."""
+        return summarize([self.batch * len(each) / sum(each) for each in self.steps])
+
+
+def measure_more(
+    workers: Sequence[Worker],
+    tokens: Ids,
+    settings: Settings,
+    order: random.Random,
+    progress: Progress,
+    clock: Stopwatch,
+) -> list[tuple[dict[str, Measure], tuple[Cell, ...]]]:
+    """Every contender's rates of other ways to decode, and its cells; what an engine can't do is left out."""
+    ways = {
+        key: _possible(_Turns(worker, settings, settings.prompt, 1, way) for worker in workers)
+        for key, way in _ways(settings).items()
+    }
+    cells = [_possible(_Turns(worker, settings, *cell) for worker in workers) for cell in settings.cells]
+    groups = [*ways.values(), *cells]
+    for group in progress.track(groups, "warming up", len(groups), "settings"):
+        for turns in group:
+            turns.warm(tokens)
+    clock.lap("warm-up")
+    rounds = [group for _ in range(settings.rounds) for group in order.sample(groups, len(groups))]
+    for group in progress.track(rounds, "measuring lengths, batches, ways", len(rounds), "settings"):
+        for turns in order.sample(group, len(group)):
+            time.sleep(settings.pause)
+            clock.lap("pauses")
+            turns.turn(tokens)
+            clock.lap("speed")
+    return [
+        (
+            {key: turns.rate() for key, group in ways.items() for turns in group if turns.worker is worker},
+            tuple(turns.cell() for group in cells for turns in group if turns.worker is worker),
+        )
+        for worker in workers
+    ]
+
+
+def _possible(every: Iterable[_Turns]) -> list[_Turns]:
+    return [turns for turns in every if turns.possible]
+
+
+def _ways(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """What asks for each way to decode besides greedy, by its metric."""
+    ways: dict[str, Mapping[str, Any]] = {}
+    if settings.beams is not None:
+        ways["beam_tps"] = {"beams": settings.beams}
+    if settings.sampling is not None:
+        ways["sample_tps"] = {"sampling": asdict(settings.sampling), "seed": settings.seed}
+    return ways

@@ -1,0 +1,125 @@
+"""Pictures over the length of the input: latency of every contender, and what other operators bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from compress.benchmarks.plots.figure import Suffix, picture
+from compress.benchmarks.results.fusion_gain import PACES, gains
+from compress.benchmarks.results.metrics import metric
+from compress.benchmarks.results.scorecard import Measure, Scorecard
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LATENCY, GAIN = "latency-length", "fusion-length"
+_LATENCIES = ("ttft", "itl_p50", "latency_p50")
+_STYLES = ("-", "--", ":", "-.")
+
+
+@dataclass
+class _Curve:
+    """One line of a panel: what of, in batches of how many, and the figure at every length."""
+
+    label: str
+    batch: int
+    points: list[tuple[int, Measure]] = field(default_factory=list)
+
+
+def draw_latency(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
+    """Latency against length, a panel for each kind of it; None where fewer than two lengths were measured."""
+    panels = {metric(key).heading: _curves(_latencies(cards, key)) for key in _LATENCIES}
+    return _draw(LATENCY, panels, suffix, logarithmic=True)
+
+
+def draw_gains(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
+    """How many times as fast variants are with a graph pass as without it, against length; None as above."""
+    called = {key: name for paces in PACES.values() for key, name in paces.items()}
+    panels = {f"{name}, × without the pass": _curves(_gains(cards, key)) for key, name in called.items()}
+    return _draw(GAIN, panels, suffix, logarithmic=False)
+
+
+def _latencies(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
+    for card in cards:
+        for row in card.rows:
+            for cell in row.cells:
+                if found := cell.measures.get(key):
+                    scale = metric(key).scale
+                    shown = Measure(value=found.value * scale, spread=(found.spread or 0.0) * scale)
+                    yield _named(cards, card, row.name), cell.length, cell.batch, shown
+
+
+def _gains(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
+    for card in cards:
+        for gain in gains(card):
+            if found := gain.times.get(key):
+                yield _named(cards, card, f"{gain.row} / {gain.without}"), gain.length, gain.batch, found
+
+
+def _named(cards: Sequence[Scorecard], card: Scorecard, name: str) -> str:
+    return name if len(cards) == 1 else f"{card.model}: {name}"
+
+
+def _curves(figures: Iterable[tuple[str, int, int, Measure]]) -> list[_Curve]:
+    """Figures by what they are of and their batch; those at a single length make no line."""
+    curves: dict[tuple[str, int], _Curve] = {}
+    for label, length, batch, figure in figures:
+        curves.setdefault((label, batch), _Curve(label, batch)).points.append((length, figure))
+    for curve in curves.values():
+        curve.points.sort(key=lambda point: point[0])
+    return [curve for curve in curves.values() if len(curve.points) > 1]
+
+
+def _draw(name: str, panels: dict[str, list[_Curve]], suffix: Suffix, logarithmic: bool) -> bytes | None:
+    drawn = {title: curves for title, curves in panels.items() if curves}
+    if not drawn:
+        return None
+    labels = list(dict.fromkeys(curve.label for curves in drawn.values() for curve in curves))
+    batches = sorted({curve.batch for curves in drawn.values() for curve in curves})
+
+    def fill(figure: Figure) -> None:
+        every = figure.subplots(1, len(drawn), squeeze=False)[0]
+        for axes, (title, curves) in zip(every, drawn.items(), strict=True):
+            for curve in curves:
+                _plot(axes, curve, f"C{labels.index(curve.label)}", _style(batches, curve.batch))
+            _label(axes, title, curves, logarithmic)
+        for i, label in enumerate(labels):
+            every[0].plot([], [], color=f"C{i}", label=label)
+        for batch in batches if len(batches) > 1 else ():
+            every[0].plot([], [], color="grey", linestyle=_style(batches, batch), label=f"batch {batch}")
+        for text in figure.legend(loc="outside right upper", frameon=False, fontsize="small").get_texts():
+            text.set_parse_math(False)
+
+    return picture(name, suffix, fill)
+
+
+def _style(batches: Sequence[int], batch: int) -> str:
+    return _STYLES[batches.index(batch) % len(_STYLES)]
+
+
+def _plot(axes: Axes, curve: _Curve, color: str, style: str) -> None:
+    lengths, figures = zip(*curve.points, strict=True)
+    axes.errorbar(
+        lengths, [figure.value for figure in figures], yerr=[figure.spread or 0.0 for figure in figures],
+        color=color, linestyle=style, marker="o", markersize=4, linewidth=1.2, elinewidth=0.8,
+    )  # fmt: skip
+
+
+def _label(axes: Axes, title: str, curves: Sequence[_Curve], logarithmic: bool) -> None:
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+    lengths = sorted({length for curve in curves for length, _ in curve.points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(lengths, [str(length) for length in lengths])
+    axes.xaxis.set_minor_locator(NullLocator())
+    if logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    else:
+        axes.axhline(1, color="grey", linewidth=0.8)
+    axes.set_xlabel("tokens")
+    axes.set_ylabel(title)
+    axes.grid(alpha=0.3)

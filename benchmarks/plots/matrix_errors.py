@@ -1,0 +1,119 @@
+"""A variant's errors as one picture: what every matrix of every layer lost, and in how many bits it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.summary import layers_of
+from compress.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+_SIZE = (9.0, 4.8)
+"""inches"""
+_DPI = 150
+_MARKERS = {2: "v", 3: "^", 4: "o", 8: "s", 16: "P", 32: "D"}
+_OTHER_MARKER = "h"
+
+
+@dataclass(frozen=True)
+class _Point:
+    layer: int
+    percent: float
+    bits: int
+    fell_back: bool
+
+
+def plot_errors(manifest: Manifest, path: Path) -> str | None:
+    """Draw the layers' relative squared errors, one line for each kind of matrix, into the file ``path``.
+
+    They are those of the matrices' outputs; where no statistics were taken, those of the matrices themselves, and the
+    notice to give is returned. Raises UsageError where the manifest knows neither, or the file can't be written.
+    """
+    from matplotlib.figure import Figure  # not pyplot, which would look for a display
+
+    _check_file(path)
+    what, notice, lines = "output error", None, _lines(manifest, outputs=True)
+    if not lines:
+        what, lines = "weight error", _lines(manifest, outputs=False)
+        notice = "no output errors are known, as no statistics were taken; the plot shows the weights' own"
+    if not lines:
+        raise UsageError(f"nothing to plot: {manifest.pipeline} reported no error of a layer's matrices")
+    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    _draw(axes, lines)
+    axes.set_title(f"{manifest.source.title}\n{manifest.pipeline}", loc="left", fontsize="medium", parse_math=False)
+    axes.set_ylabel(f"relative squared {what}, %")
+    figure.savefig(path)
+    return notice
+
+
+def _check_file(path: Path) -> None:
+    """A UsageError for a picture that can't be written."""
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"{path}: pictures are {', '.join(_SUFFIXES)}; give the file one of these suffixes")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the directory {path.parent} doesn't exist; make it, or name another")
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; name a file")
+
+
+def _lines(manifest: Manifest, outputs: bool) -> dict[str, list[_Point]]:
+    """The points of every kind of matrix; an error of zero has no place on a logarithmic axis and is left out."""
+    lines: dict[str, list[_Point]] = {}
+    for layer in layers_of(manifest):
+        if layer.index is None:
+            continue
+        for matrix in layer.matrices:
+            report = matrix.report
+            error = report and (report.error if outputs else report.weight_error)
+            if report and error:
+                point = _Point(layer.index, 100 * error, matrix.stored_bits, report.fell_back)
+                lines.setdefault(matrix.kind, []).append(point)
+    return lines
+
+
+def _draw(axes: Axes, lines: dict[str, list[_Point]]) -> None:
+    """Colours tell the kinds of matrix, markers their bits; a cross stands on every matrix that fell back.
+
+    Only matrices of the same bits are joined: between two widths a line would leap over decades and hide the rest.
+    """
+    every = [point for points in lines.values() for point in points]
+    widths = sorted({point.bits for point in every})
+    for i, (kind, points) in enumerate(lines.items()):
+        for bits in widths:
+            joined = [point for point in points if point.bits == bits]
+            _plot(axes, joined, f"C{i}", marker=_marker(bits), markersize=4.5, linewidth=1.2)
+        _plot(axes, [], f"C{i}", label=kind)
+    for bits in widths:
+        _plot(axes, [], "grey", marker=_marker(bits), linestyle="", label=f"{bits} bits")
+    if fallen := [point for point in every if point.fell_back]:
+        _plot(axes, fallen, "black", marker="x", markersize=9, linestyle="", zorder=3, label="fell back")
+    percent_over_layers(axes)
+    axes.figure.legend(loc="outside right upper", frameon=False)
+
+
+def percent_over_layers(axes: Axes) -> None:
+    """Axes for percent, logarithmic, over the numbers of layers."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("layer")
+    axes.grid(alpha=0.3)
+
+
+def _plot(axes: Axes, points: list[_Point], color: str, **style: Any) -> None:
+    axes.plot([p.layer for p in points], [p.percent for p in points], color=color, **style)
+
+
+def _marker(bits: int) -> str:
+    return _MARKERS.get(bits, _OTHER_MARKER)

@@ -1,0 +1,152 @@
+"""Which contenders nothing else beats: accuracy against size and against speed, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from compress.benchmarks.plots.figure import Suffix, few, picture
+from compress.benchmarks.results.overview import Line, lines
+from compress.benchmarks.results.scorecard import Scorecard, ratio
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_NAMED = 12
+"""contenders beyond which only those on a front are named, and runs beyond which they aren't either"""
+_NEAR = (0.12, 0.03)
+"""shares of the picture's width and height"""
+_COLORS = 10
+"""that matplotlib has in turn"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What accuracy is drawn against, as times the original's."""
+
+    name: str
+    label: str
+    gain: str
+    metrics: tuple[str, ...]
+    """the first of these that a contender has"""
+    better: Literal["higher", "lower"]
+
+
+COSTS = (
+    Cost("accuracy-size", "size on disk, × original", "small", ("disk_bytes",), "lower"),
+    Cost(
+        "accuracy-speed",
+        "speed, × original (decoding, sentences, images)",
+        "fast",
+        ("decode_tps", "sentences_ps", "images_ps"),
+        "higher",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A contender: its name, how many times the original's cost, and its accuracy retention."""
+
+    name: str
+    cost: float
+    accuracy: float
+    error: float
+    role: str
+
+
+def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[Point]:
+    """The points that no other one beats in accuracy without losing in cost, by falling accuracy."""
+    sign = 1 if better == "lower" else -1
+    best: list[Point] = []
+    for point in sorted(points, key=lambda each: (-each.accuracy, sign * each.cost)):
+        if not best or sign * point.cost < sign * best[-1].cost:
+            best.append(point)
+    return best
+
+
+def points_of(card: Scorecard, cost: Cost) -> list[Point]:
+    """What a card has to draw: contenders whose accuracy and cost were both measured."""
+    found = (_point(line, cost) for line in lines([card]))
+    return [point for point in found if point is not None]
+
+
+def draw(cost: Cost, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
+    """A picture of every run's contenders and front; None where nothing was measured."""
+    runs = [(card, points_of(card, cost)) for card in cards]
+    drawn = sum(len(points) for _, points in runs)
+    if not drawn:
+        return None
+
+    def fill(figure: Figure) -> None:
+        axes, named = figure.subplots(), []
+        marks: dict[tuple[str, bool, bool], list[Point]] = {}  # what looks alike is drawn at once: runs may be many
+        for i, (card, points) in enumerate(runs):
+            best, color = front(points, cost.better), f"C{i % _COLORS}"
+            label = few([card.model]) if i < _NAMED else None
+            _draw_front(axes, best, color, label)
+            for point in points:
+                marks.setdefault((color, point.role == "variant", point in best), []).append(point)
+            named += points if drawn <= _NAMED else best if i < _NAMED else []
+        for (color, variant, filled), group in marks.items():
+            _draw_points(axes, group, color, "o" if variant else "s", filled)
+        _label(figure, axes, cost, several=len(cards) > 1)
+        for names, x, y in apart(named):
+            axes.annotate(
+                few(names), (x, y), xytext=(5, -10), textcoords="offset points", fontsize="x-small", parse_math=False
+            )
+
+    return picture(cost.name, suffix, fill)
+
+
+def _point(line: Line, cost: Cost) -> Point | None:
+    accuracy = line.row.measures.get("retention")
+    times = next((found for key in cost.metrics if (found := ratio(line.row, line.card.original, key))), None)
+    if accuracy is None or times is None:
+        return None
+    return Point(line.row.name, times.value, accuracy.value, accuracy.spread or 0.0, line.row.role)
+
+
+def apart(points: Sequence[Point]) -> list[tuple[list[str], float, float]]:
+    """Names that share a place, each once, and where it is: points so near that their names would overlap are one."""
+    if not points:
+        return []
+    xs, ys = [p.cost for p in points], [p.accuracy for p in points]
+    wide, high = (max(values) - min(values) for values in (xs, ys))
+    places: list[tuple[list[str], float, float]] = []
+    for point in points:
+        near = (
+            names
+            for names, x, y in places
+            if abs(x - point.cost) <= _NEAR[0] * wide and abs(y - point.accuracy) <= _NEAR[1] * high
+        )
+        names = next(near, None)
+        if names is None:
+            places.append(([point.name], point.cost, point.accuracy))
+        elif point.name not in names:
+            names.append(point.name)
+    return places
+
+
+def _draw_front(axes: Axes, best: Sequence[Point], color: str, label: str | None) -> None:
+    axes.plot([p.cost for p in best], [p.accuracy for p in best], color=color, linewidth=1.2, drawstyle="steps-pre",
+              label=label)  # fmt: skip
+
+
+def _draw_points(axes: Axes, group: Sequence[Point], color: str, marker: str, filled: bool) -> None:
+    axes.errorbar(
+        [p.cost for p in group], [p.accuracy for p in group], yerr=[p.error for p in group], color=color, linestyle="",
+        marker=marker, markerfacecolor=color if filled else "none", markersize=5, elinewidth=0.8,
+    )  # fmt: skip
+
+
+def _label(figure: Figure, axes: Axes, cost: Cost, several: bool) -> None:
+    axes.set_xlabel(cost.label)
+    axes.set_ylabel("accuracy retention")
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.15)  # names stand to the right of their points
+    axes.set_title(f"filled: nothing else is as accurate and as {cost.gain}", loc="left", fontsize="small")
+    if several:
+        figure.legend(loc="outside right upper", frameon=False)

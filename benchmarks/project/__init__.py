@@ -1,0 +1,1 @@
+"""Benchmarks of this project itself: `make bench`."""

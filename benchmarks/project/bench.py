@@ -1,0 +1,239 @@
+"""``make bench``: the goals of this project on its demo models, measured in one interleaved run each."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from compress.benchmarks.measure.cores import available_cores
+from compress.benchmarks.project import depth, repeat
+from compress.benchmarks.project.goals import (
+    DEPTH,
+    FLOAT,
+    GPTQ,
+    OFFGRID,
+    ORIGINAL,
+    RECOVERY,
+    REPEAT,
+    STRUCTURE,
+    Verdict,
+    judge,
+    judge_figures,
+    pipelines,
+    verdict_lines,
+)
+from compress.benchmarks.project.peers import build_peers
+from compress.benchmarks.report import base as report
+from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.findings import findings
+from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS, Measure, Scorecard
+from compress.benchmarks.results.table import table
+from compress.benchmarks.score import score
+from compress.calibration.text import read_text, windows
+from compress.checkpoint.artifact import FOLDER, Artifact
+from compress.checkpoint.demo import calibration_text, evaluation_text
+from compress.checkpoint.model import Model
+from compress.errors import CompressError, MissingComponentError, RequirementError, RunError
+from compress.export.target import find_target
+from compress.pipeline.parse import Pipeline
+from compress.progress import Silent
+
+
+@dataclass(frozen=True)
+class Section:
+    """How one part is measured: of the demo model of its name, or of the one called ``demo``.
+
+    ``windows`` of evaluation text (None: as many as a quick score reads); ``calibration``: windows and their length,
+    from the first two thirds of the demo text (None: what `compress run` does by itself); with ``peers``, other tools'
+    builds of the model are measured in the same run.
+    """
+
+    windows: int | None = None
+    calibration: tuple[int, int] | None = None
+    peers: bool = False
+    demo: str | None = None
+
+
+CALIBRATION = (128, 512)
+REPEATED = "smollm2"
+"""the demo model that part repeat scores"""
+SECTIONS = {
+    "smollm2": Section(),
+    "minilm": Section(),
+    OFFGRID: Section(windows=40, calibration=CALIBRATION, peers=True),
+    STRUCTURE: Section(windows=20, calibration=(32, 512), demo=OFFGRID),
+    RECOVERY: Section(windows=40, calibration=(640, 512), demo=OFFGRID),
+}
+
+
+def bench(
+    name: str, evaluation: Path | None, folder: Path, variants: Path | None = None, only: Sequence[str] = ()
+) -> Scorecard:
+    """Build the variants that a part's goals speak of, in ``folder``, and score them together.
+
+    They are built in ``variants`` instead, if that is given, where those that are there already stay as they are;
+    ``only`` names the pipelines to leave it at.
+    """
+    section = SECTIONS[name]
+    model = Model.open(f"demo:{section.demo or name}")
+    made = folder if variants is None else variants / name
+    wanted = [pipeline for pipeline in pipelines(name) if not only or pipeline in only]
+    slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in wanted}
+    distinct = {slug: pipeline for pipeline, slug in slugs.items()}  # two spellings may mean one variant
+    missing = [pipeline for slug, pipeline in distinct.items() if not (made / slug).exists()]
+    if missing:
+        _build(model.source, missing, made, folder, section.calibration)
+    plain = folder / ".float"
+    plain.mkdir()
+    begin = time.perf_counter()
+    baseline = find_target("ort-cpu").export(model, (), plain, Silent())
+    seconds = time.perf_counter() - begin
+    peers, absent = build_peers(model, folder, available_cores()) if section.peers else ([], [])
+    contenders = [
+        Contender.of_checkpoint(model, model.parameters, ORIGINAL),
+        Contender.of_artifact(baseline, FLOAT, "float32, standard operators", "float"),
+        *(
+            Contender.of_artifact(Artifact.open(made / slug / FOLDER), pipeline, pipeline)
+            for pipeline, slug in slugs.items()
+        ),
+        *peers,
+    ]
+    text = _needed(evaluation_text()) if evaluation is None else read_text(evaluation)
+    count, length = EVALUATION_WINDOWS[model.kind]
+    tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
+    card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv), notes=absent)
+    graphs = [contender for contender in contenders if (contender.path / "model.onnx").is_file()]
+    return _with_exports(card, {contender.name: node_count(contender.path) for contender in graphs}, seconds)
+
+
+def _needed(text: str | None) -> str:
+    if text is None:
+        raise MissingComponentError(
+            "there is no demo text: pip install 'compress-models[demo]', or name one with --eval"
+        )
+    return text
+
+
+def _write_calibration(folder: Path) -> Path:
+    file = folder / "wikipedia-first-two-thirds.txt"
+    file.write_text(_needed(calibration_text()), encoding="utf-8")
+    return file
+
+
+def node_count(artifact: Path) -> int:
+    """Operators in an artifact's graph."""
+    return len(onnx.load(artifact / "model.onnx", load_external_data=False).graph.node)
+
+
+def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> Scorecard:
+    """The card with what is known of the exports: the seconds of the float one, everyone's operators."""
+    extra = {name: {"nodes": Measure(value=count)} for name, count in nodes.items()}
+    extra[FLOAT]["export_s"] = Measure(value=seconds)
+    rows = [row.model_copy(update={"measures": row.measures | extra.get(row.name, {})}) for row in card.rows]
+    return card.model_copy(update={"rows": tuple(rows)})
+
+
+def _build(source: str, wanted: Sequence[str], out: Path, scratch: Path, calibration: tuple[int, int] | None) -> None:
+    """Make the variants as a user does."""
+    command = [sys.executable, "-m", "compress", source, "--no-score", "-o", str(out)]
+    if calibration is not None:
+        samples, length = map(str, calibration)
+        command += ["--calibration", str(_write_calibration(scratch)), "--samples", samples, "--length", length]
+    for pipeline in wanted:
+        command += ["-p", pipeline]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RunError(f"compress {source} ended with {done.returncode}: {last}")
+
+
+def _show(card: Scorecard) -> None:
+    headers, rows = table(card)
+    lines = [headers, *(line for row in rows for line in _split(row))]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
+    for first, *rest in lines:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *cells]))
+    for line in [*findings(card), *card.notes]:
+        print(f"! {line}")
+
+
+def _split(row: list[str]) -> list[list[str]]:
+    """A row whose cells have lines, as rows."""
+    cells = [cell.split("\n") for cell in row]
+    height = max(map(len, cells))
+    return [[cell[i] if i < len(cell) else "" for cell in cells] for i in range(height)]
+
+
+def _part(
+    name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str], times: int
+) -> list[Verdict]:
+    """Measure one part, show it, keep its report."""
+    with tempfile.TemporaryDirectory(prefix="compress-bench-") as scratch:
+        if name == DEPTH:
+            text = _write_calibration(Path(scratch))
+            costs = depth.measure(Model.open(f"demo:{OFFGRID}"), GPTQ, text, *CALIBRATION, Path(scratch))
+            print("\n".join(depth.table(costs)))
+            return judge_figures(DEPTH, depth.figures(costs))
+        if name == REPEAT:
+            return _repeated(Path(scratch), variants, times)
+        card = bench(name, evaluation, Path(scratch), variants, only)
+    _show(card)
+    if out is not None:
+        (out / name).mkdir(parents=True, exist_ok=True)
+        report.write([card], out / name)
+    return judge(name, card)
+
+
+def _repeated(scratch: Path, variants: Path | None, times: int) -> list[Verdict]:
+    """Score the variant that the goals speak of again and again."""
+    (pipeline,) = pipelines(REPEAT)
+    made = scratch if variants is None else variants / REPEATED
+    variant = made / Pipeline.parse(pipeline).slug
+    if not variant.exists():
+        _build(f"demo:{REPEATED}", [pipeline], made, scratch, None)
+    repeats = repeat.measure(variant, scratch, times)
+    print("\n".join(repeat.table(repeats)))
+    return judge_figures(REPEAT, repeat.figures(repeats))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and print; return 1 where a goal is missed, 5 where none is but one can't be measured here."""
+    parts = [*SECTIONS, DEPTH, REPEAT]
+    parser = argparse.ArgumentParser(prog="python -m compress.benchmarks.project.bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=parts, help="one part; may be given again  [default: all]")
+    parser.add_argument("--eval", type=Path, help="text or JSON lines to measure accuracy on")
+    parser.add_argument("--out", type=Path, help="keep the reports here, one JSON and Markdown file a model")
+    parser.add_argument("--variants", type=Path, help="keep the variants here, and use again those that are here")
+    parser.add_argument(
+        "--variant", action="append", default=[], help="one pipeline; may be given again  [default: all]"
+    )
+    parser.add_argument("--times", type=int, default=repeat.TIMES, help="scores that part repeat takes  [default: 10]")
+    options = parser.parse_args(arguments)
+    verdicts: list[Verdict] = []
+    try:
+        for name in options.only or parts:
+            found = _part(name, options.eval, options.out, options.variants, options.variant, options.times)
+            print("\n".join(verdict_lines(found)), flush=True)
+            verdicts += found
+    except CompressError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
+    missed = sum(verdict.missed for verdict in verdicts)
+    unknown = sum(verdict.value is None for verdict in verdicts)
+    for count, what in ((missed, "missed"), (unknown, "not measured")):
+        if count:
+            print(f"bench: {count} goals {what}", file=sys.stderr)
+    return RequirementError.exit_code if missed else MissingComponentError.exit_code if unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""What compressing costs: one variant made in a fresh process, its wall time and its peak memory.
+
+Counted is all that the process does: starting, reading the model, tokenizing the text, calibrating, solving, writing
+the variant's checkpoint. Not counted: exporting it, and proving the export equal to torch.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.errors import RunError
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the whole process and the bytes that were resident at its peak."""
+
+    seconds: float
+    peak_rss: int
+
+
+def cost(model: Path, pipeline: str, calibration: Path, samples: int, length: int) -> Cost:
+    """Compress a checkpoint once, calibrated on windows of a text, and throw the variant away."""
+    with tempfile.TemporaryDirectory(prefix="compress-cost-") as out:
+        arguments = [str(model), pipeline, str(calibration), str(samples), str(length), out]
+        command = [sys.executable, "-m", "compress.benchmarks.project.cost", *arguments]
+        begin = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.perf_counter() - begin
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RunError(f"compressing {model} with {pipeline} ended with {done.returncode}: {last}")
+    return Cost(seconds, int(done.stdout.split()[-1]))
+
+
+def main() -> None:
+    """Make the variant, then print this process's peak memory."""
+    from compress.benchmarks.worker.memory import peak_rss
+    from compress.calibration.text import read_text, windows
+    from compress.checkpoint.model import Model
+    from compress.pipeline.contract import Capability
+    from compress.pipeline.parse import Pipeline
+    from compress.pipeline.run import Calibration, compress_model
+    from compress.progress import Silent
+    from compress.weights.forms import Dense, Quantized
+
+    source, passes, text, samples, length, out = sys.argv[1:]
+    model = Model.open(source)
+
+    def calibration() -> Calibration:
+        return Calibration(windows(model.tokenizer(), read_text(Path(text)), int(length), int(samples)), text)
+
+    # What ort-cpu holds, without loading that runtime, which compressing has no use for.
+    holds = Capability("ort-cpu", (Dense, Quantized), frozenset({2, 4, 8}))
+    compress_model(model, Pipeline.parse(passes), holds, Path(out), calibration, 0, Silent())
+    print(peak_rss())
+
+
+if __name__ == "__main__":
+    main()

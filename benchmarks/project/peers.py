@@ -1,0 +1,119 @@
+"""Other tools' 4-bit builds of the same checkpoint, measured in the same run as ours."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx_ir as ir
+
+from compress.benchmarks.project.goals import GENAI, GENAI_ORT, LLAMA
+from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.worker.client import Worker
+from compress.checkpoint.model import Model
+from compress.errors import CompressError, RunError
+from compress.export.gguf.file import write_gguf
+from compress.modeling.architecture import head_size
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A tool: its rows, the module that it is, the extra that installs it, what it builds in an empty directory."""
+
+    names: tuple[str, ...]
+    module: str
+    extra: str
+    build: Callable[[Model, Path], list[Contender]]
+
+    def __str__(self) -> str:
+        return " and ".join(self.names)
+
+
+def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contender], list[str]]:
+    """Everyone who works here, and a line for everyone who doesn't: another tool's failure is none of ours."""
+    contenders, absent = [], []
+    for peer in PEERS:
+        if find_spec(peer.module) is None:
+            absent.append(
+                f"{peer}: not measured, {peer.module} is missing: pip install 'compress-models[{peer.extra}]'"
+            )
+            continue
+        out = folder / peer.names[0]
+        out.mkdir()
+        try:
+            made = peer.build(model, out)
+            for contender in made:
+                _try(contender, threads)
+        except (CompressError, ImportError) as error:
+            absent.append(f"{peer}: not measured, it doesn't work here: {error}")
+        else:
+            contenders += made
+    return contenders, absent
+
+
+def _try(contender: Contender, threads: int) -> None:
+    """Let it write one token, in a process that may die of it."""
+    with Worker(contender, threads) as worker:
+        worker.ask("generate", ids=list(range(16)), steps=1)
+
+
+def build_genai(model: Model, out: Path) -> list[Contender]:
+    """onnxruntime-genai's own builder with its defaults, run in its own loop and in plain ONNX Runtime."""
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(model.path), "-o", str(out)]
+    command += ["-p", "int4", "-e", "cpu", "-c", str(out / "cache")]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    if done.returncode:
+        raise RunError(f"{GENAI}: its builder failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    read = _settle_graph(out / "model.onnx", head_size(model.config))
+    recipe = "onnxruntime_genai.models.builder -p int4 -e cpu"
+    facts = recipe, model, model.parameters, read
+    return [Contender.of_peer(GENAI, out, "genai", *facts), Contender.of_peer(GENAI_ORT, out, "ort-cpu", *facts)]
+
+
+def _settle_graph(file: Path, size: int) -> int:
+    """Write the head size, which the builder leaves open, into the cache's shapes; the bytes that decoding reads."""
+    model = ir.load(file)
+    read = sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None and any("Gather" not in use.node.op_type for use in value.uses())
+    )
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.shape is not None and value.name is not None and value.name.startswith(("past", "present")):
+            value.shape = ir.Shape([*value.shape[:-1], size])
+    ir.save(model, file)
+    return read
+
+
+def build_llama(model: Model, out: Path) -> list[Contender]:
+    """llama.cpp's own Q4_0, quantized by its own tool from the float checkpoint."""
+    import gguf
+    import llama_cpp as lib
+
+    from compress.benchmarks.engines.llama_cpp import quiet
+
+    quiet()
+    floats, file = out / "float", out / "model.gguf"
+    write_gguf(model, floats, tokenizer=False)  # it is fed token ids
+    options = lib.llama_model_quantize_default_params()
+    options.ftype = lib.LLAMA_FTYPE_MOSTLY_Q4_0
+    if lib.llama_model_quantize(str(floats).encode(), str(file).encode(), ctypes.byref(options)):
+        raise RunError(f"{LLAMA}: llama_model_quantize failed on {model.source}")
+    floats.unlink()
+    tensors = {tensor.name: int(tensor.n_bytes) for tensor in gguf.GGUFReader(file).tensors}
+    looked_up = tensors["token_embd.weight"] if "output.weight" in tensors else 0
+    read = sum(tensors.values()) - looked_up
+    return [Contender.of_peer(LLAMA, out, "llama.cpp", "llama_model_quantize Q4_0", model, model.parameters, read)]
+
+
+PEERS = (
+    Peer((GENAI, GENAI_ORT), "onnxruntime_genai", "cpu", build_genai),
+    Peer((LLAMA,), "llama_cpp", "peers", build_llama),
+)

@@ -1,0 +1,97 @@
+"""Whether a score says the same when it is taken again, and what taking it costs beside the measured work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compress.benchmarks.measure.stopwatch import MEASURED
+from compress.benchmarks.results.metrics import metrics_of
+from compress.benchmarks.results.report_file import NAME, read_card
+from compress.benchmarks.results.scorecard import Measure, Scorecard, ratio
+from compress.errors import RunError
+
+TIMES = 10
+_SPEED = ("decode_tps", "latency_p50")
+"""the ratio that is compared: the first of these that is measured"""
+_NEAR = 0.05
+"""how far from the middle a ratio may lie, as a share of it"""
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One `compress score` of a single variant: its card, and the seconds of the whole process."""
+
+    card: Scorecard
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times the original's speed the variant has."""
+        rows = [row for row in self.card.rows if row.role == "variant"]
+        found = (ratio(rows[0], self.card.original, key) for key in _SPEED)
+        return next(each.value for each in found if each is not None)
+
+    @property
+    def overhead(self) -> float:
+        """Seconds a row that weren't measured work, from starting Python until the report is written and shown."""
+        besides = self.seconds - sum(self.card.seconds.get(phase, 0.0) for phase in MEASURED)
+        return besides / len(self.card.rows)
+
+    @property
+    def accuracy(self) -> list[dict[str, Measure]]:
+        """Each row's figures that no clock and no memory has a part in."""
+        keys = {each.key for each in metrics_of(self.card) if each.unit not in ("bytes", "seconds")}
+        return [
+            {key: each for key, each in row.measures.items() if key in keys and not each.rounds}
+            for row in self.card.rows
+        ]
+
+
+def measure(variant: Path, out: Path, times: int = TIMES) -> list[Repeat]:
+    """Score a variant so many times beside its baselines, as a user does; a RunError where that fails."""
+    command = [sys.executable, "-m", "compress", "score", str(variant), "-o", str(out)]
+    repeats = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.perf_counter() - begin
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise RunError(f"compress score {variant} ended with {done.returncode}: {last}")
+        repeats.append(Repeat(read_card(out / NAME), seconds))
+    return repeats
+
+
+def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
+    """What goals speak of.
+
+    ``near``: the share of the ratios within 5 % of their median; ``same``: 1 where all accuracy figures are equal to
+    the bit, else 0; ``overhead_s``: the median overhead a row, of a variant and its baselines.
+    """
+    ratios = np.array([each.ratio for each in repeats])
+    middle = float(np.median(ratios))
+    return {
+        "near": float((abs(ratios - middle) <= _NEAR * middle).mean()),
+        "same": float(all(each.accuracy == repeats[0].accuracy for each in repeats)),
+        "overhead_s": float(np.median([each.overhead for each in repeats])),
+    }
+
+
+def table(repeats: Sequence[Repeat]) -> Sequence[str]:
+    """A line a repeat: the ratio, its rounds, seconds in all and of overhead a row, cores that others took."""
+    lines = ["  ratio  rounds  seconds  overhead  others"]
+    for each in repeats:
+        rounds = max(
+            len(each.card.original.measures[key].rounds) for key in _SPEED if key in each.card.original.measures
+        )
+        lines.append(
+            f"{each.ratio:7.3f}  {rounds:6}  {each.seconds:7.1f}  {each.overhead:8.1f}  {each.card.others:6.2f}"
+        )
+    return lines

@@ -1,0 +1,59 @@
+"""``report.csv``, for spreadsheets and data frames: a line a contender, figures as they are stored."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import ClassVar
+
+from compress.benchmarks.report.base import Format
+from compress.benchmarks.results.metrics import Metric
+from compress.benchmarks.results.overview import Line, lines, measured
+from compress.benchmarks.results.scorecard import Scorecard
+
+_FACTS = ("model", "machine", "created", "variant", "role", "engine", "recipe", "parameters")
+
+
+class Csv(Format):
+    """Each metric has a column with its key, one with its spread, and one with its ratio to the original's."""
+
+    name: ClassVar[str] = "csv"
+
+    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+        """One table of all runs, and one by length and batch where that was measured.
+
+        Units are those of ``docs/metrics.md``, and what wasn't measured is empty.
+        """
+        made = {"report.csv": _table(measured(cards), [([], line) for line in lines(cards)], [])}
+        cells = [(card.at(*cell), cell) for card in cards for cell in card.settings.cells]
+        if cells:
+            chosen = measured([card for card, _ in cells])
+            found = [(list(cell), line) for card, cell in cells for line in lines([card]) if line.row.measures]
+            made["report.lengths.csv"] = _table(chosen, found, ["length", "batch"])
+        return made
+
+
+def _table(chosen: Sequence[Metric], found: Sequence[tuple[list[int], Line]], settings: list[str]) -> str:
+    """A line each, with its settings behind the facts."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_FACTS, *settings, *(f"{metric.key}{kind}" for metric in chosen for kind in _kinds(metric))])
+    for setting, line in found:
+        card, row = line.card, line.row
+        facts = [card.model, line.machine, card.created, row.name, row.role, row.engine, row.recipe, row.parameters]
+        writer.writerow([*facts, *setting, *(figure for metric in chosen for figure in _figures(line, metric))])
+    return text.getvalue()
+
+
+def _kinds(metric: Metric) -> tuple[str, ...]:
+    return ("", "_spread", "_ratio") if metric.compared else ("", "_spread")
+
+
+def _figures(line: Line, metric: Metric) -> list[float | None]:
+    measure = line.row.measures.get(metric.key)
+    figures: list[float | None] = [None, None] if measure is None else [measure.value, measure.spread]
+    if metric.compared:
+        times = line.ratio(metric)
+        figures.append(None if times is None else times.value)
+    return figures

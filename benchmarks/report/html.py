@@ -1,0 +1,67 @@
+"""``report.html``: one file that opens offline, with a table to sort and the plots inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from compress.benchmarks.plots.registry import PICTURES
+from compress.benchmarks.report.base import Format
+from compress.benchmarks.report.markdown import EFFECTS, GAINS, machine, method
+from compress.benchmarks.results.effects import effect_table
+from compress.benchmarks.results.findings import findings
+from compress.benchmarks.results.fusion_gain import gain_table
+from compress.benchmarks.results.metrics import Metric
+from compress.benchmarks.results.overview import Line, lines, measured
+from compress.benchmarks.results.scorecard import Scorecard
+from compress.benchmarks.results.table import legend, length_tables
+
+
+class Html(Format):
+    """A line a contender, a column a metric; a click on a header sorts by what was measured."""
+
+    name: ClassVar[str] = "html"
+
+    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+        """The page."""
+        environment = Environment(
+            loader=PackageLoader("compress.benchmarks.report", "."),
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        chosen = measured(cards)
+        page = environment.get_template("html.jinja").render(
+            title=cards[0].model if len(cards) == 1 else f"{len(cards)} runs",
+            metrics=chosen,
+            lines=[(line, [_cell(line, metric) for metric in chosen]) for line in lines(cards)],
+            plots=[Markup(drawn) for name in PICTURES if (drawn := _svg(cards, name))],  # our own, not the cards'
+            runs=[(card, _tables(card), findings(card), [*method(card), *machine(card)]) for card in cards],
+        )
+        return {"report.html": page}
+
+
+def _cell(line: Line, metric: Metric) -> tuple[str, str, str]:
+    """A figure's value to sort by, its text, and its ratio to the original."""
+    measure, times = line.row.measures.get(metric.key), line.ratio(metric)
+    if measure is None:
+        return "", "–", ""
+    return repr(measure.value), metric.shown(measure), "" if times is None else f"{times.value:.2f}×"
+
+
+def _tables(card: Scorecard) -> list[tuple[str, list[str], list[list[str]], str]]:
+    """What a run has beside its figures: title, headers, rows, and what to say below."""
+    lengths = [(heads[0], heads, rows, f"Ratios: {legend(card)}.") for heads, rows in length_tables(card)]
+    helped = [("What helped", *effect_table(card), EFFECTS), ("Operators and length", *gain_table(card), GAINS)]
+    return [each for each in (*helped, *lengths) if each[2]]
+
+
+def _svg(cards: Sequence[Scorecard], name: str) -> str:
+    """A picture as an element of the page: without the XML prolog, and with identifiers of its own."""
+    drawn = PICTURES[name](cards, "svg")
+    if drawn is None:
+        return ""
+    element = drawn.decode()[drawn.decode().index("<svg") :]
+    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", element)

@@ -1,0 +1,20 @@
+"""``report.json``, for programs: everything that was measured, to the last round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from compress.benchmarks.report.base import Format
+from compress.benchmarks.results.report_file import NAME, document
+from compress.benchmarks.results.scorecard import Scorecard
+
+
+class Json(Format):
+    """As ``docs/report.schema.json`` describes it."""
+
+    name: ClassVar[str] = "json"
+
+    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+        """The scorecard, or several merged."""
+        return {NAME: document(cards).model_dump_json(indent=2) + "\n"}

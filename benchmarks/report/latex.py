@@ -1,0 +1,56 @@
+r"""``report.tex``, for papers: a table for each run, with ``\usepackage{booktabs}``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from compress.benchmarks.report.base import Format
+from compress.benchmarks.results.scorecard import Scorecard
+from compress.benchmarks.results.table import groups, legend, length_tables, table
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "–": "--",
+}  # fmt: skip
+
+
+class Latex(Format):
+    """Lines are metrics, columns contenders; what is in brackets is how many times the baselines'."""
+
+    name: ClassVar[str] = "latex"
+
+    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+        """The tables."""
+        environment = Environment(
+            loader=PackageLoader("compress.benchmarks.report", "."),
+            block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
+            comment_start_string="<#", comment_end_string="#>",
+            autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        environment.filters["tex"] = escape
+        tables = [
+            (card, what, *_lines(headers, rows))
+            for card in cards
+            for names in groups(card)
+            for what, headers, rows in [("", *table(card, names)), *_by_length(card, names)]
+        ]
+        return {"report.tex": environment.get_template("tex.jinja").render(tables=tables, legend=legend)}
+
+
+def _by_length(card: Scorecard, names: Sequence[str]) -> list[tuple[str, list[str], list[list[str]]]]:
+    return [(f"{headers[0]}, by length and batch: ", headers, rows) for headers, rows in length_tables(card, names)]
+
+
+def _lines(headers: list[str], rows: list[list[str]]) -> tuple[str, list[str]]:
+    """How the columns are aligned, and the table's lines, its header first."""
+    cells = [["", *headers[1:]], *([cell.replace("\n", " (") + ")" * ("\n" in cell) for cell in row] for row in rows)]
+    return "l" + "r" * (len(headers) - 1), [" & ".join(map(escape, line)) for line in cells]
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX shows it."""
+    return "".join(_ESCAPES.get(letter, letter) for letter in text)

@@ -1,0 +1,26 @@
+"""Pictures, PNG and SVG: Pareto fronts, latency against length, what fusion brings, errors over layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from compress.benchmarks.plots.figure import Suffix
+from compress.benchmarks.plots.registry import PICTURES
+from compress.benchmarks.report.base import Format
+from compress.benchmarks.results.scorecard import Scorecard
+
+_SUFFIXES: tuple[Suffix, ...] = ("png", "svg")
+
+
+class Plots(Format):
+    """``report.accuracy-size.*`` and the like."""
+
+    name: ClassVar[str] = "plots"
+
+    def files(self, cards: Sequence[Scorecard]) -> dict[str, bytes]:
+        """The pictures for which something was measured."""
+        drawn = {
+            f"report.{name}.{suffix}": draw(cards, suffix) for name, draw in PICTURES.items() for suffix in _SUFFIXES
+        }
+        return {name: picture for name, picture in drawn.items() if picture is not None}

@@ -1,0 +1,1 @@
+"""The scorecard, and the tables and findings made of it."""

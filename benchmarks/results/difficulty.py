@@ -1,0 +1,21 @@
+"""How difficult a pass is, by what it needs."""
+
+from __future__ import annotations
+
+from compress.benchmarks.results.contender import Applied
+from compress.pipeline.contract import GraphPass, Pass, Statistic, WeightPass
+from compress.pipeline.parse import Pipeline
+
+_STARS = {Statistic.NONE: 1, Statistic.AMAX: 2, Statistic.SQUARE: 2, Statistic.GRAM: 3, Statistic.MISMATCH: 4}
+
+
+def difficulty(one: Pass) -> int:
+    """1: nothing but the weights; 2: ranges on a text; 3: a Gram matrix; 4: the original's inputs too; 5: gradients."""
+    if not isinstance(one, WeightPass):
+        return 1
+    return 5 if one.trains() else _STARS[one.needs()]
+
+
+def applied(pipeline: Pipeline) -> tuple[Applied, ...]:
+    """The passes of a pipeline, as a scorecard keeps them."""
+    return tuple(Applied(str(one), difficulty(one), isinstance(one, GraphPass)) for one in pipeline.passes)

@@ -1,0 +1,125 @@
+"""What each pass of a variant brought: the variant against the one that lacks this pass alone, in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.benchmarks.results.contender import Applied
+from compress.benchmarks.results.metrics import metric
+from compress.benchmarks.results.scorecard import Measure, Row, Scorecard, ratio
+from compress.benchmarks.statistics.estimators import paired_ratio
+from compress.benchmarks.statistics.interval import interval
+from compress.checkpoint.artifact import Kind
+
+SPEED: dict[Kind, str] = {
+    "decoder": "decode_tps",
+    "encoder": "latency_p50",
+    "classifier": "latency_p50",
+    "encoder-decoder": "decode_tps",
+    "image-classifier": "latency_p50",
+}
+SIZE, ACCURACY = "disk_bytes", "retention"
+_BY_SENTENCE = ("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY)
+_COMPARED: dict[Kind, tuple[str, ...]] = {
+    "decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
+    "encoder": _BY_SENTENCE,
+    "classifier": _BY_SENTENCE,
+    "encoder-decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
+    "image-classifier": ("latency_p50", "images_ps", "peak_rss", SIZE, ACCURACY),
+}
+_WORTH = 1.02
+_GAINS = (1.05, 1.5, 2.5, 4.0)
+"""factors from which a gain has 2, 3, 4, 5 stars"""
+_KEPT = (0.90, 0.97, 0.99, 0.999)
+"""the same for the share of accuracy that is kept"""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The variant ``row`` with a pass against ``without`` it. ``times`` says how many times a metric is what it was."""
+
+    row: Row
+    applied: Applied
+    without: Row
+    times: dict[str, Measure]
+
+    def gain(self, key: str) -> float | None:
+        """By which factor a metric became better; None where it wasn't measured."""
+        if key not in self.times or not self.times[key].value:
+            return None
+        value = self.times[key].value
+        return value if metric(key).better == "higher" else 1 / value
+
+    @property
+    def helped(self) -> bool:
+        """Whether anything became better beyond the noise, and by more than is worth a word."""
+        return any(
+            (self.gain(key) or 0) > (1 if key == ACCURACY else _WORTH) and not within_noise(times)
+            for key, times in self.times.items()
+        )
+
+
+def effects(card: Scorecard) -> list[Effect]:
+    """Every pass of every variant whose counterpart without it is in the card; none alone, against the float export."""
+    by_passes = {tuple(each.text for each in row.passes): row for row in card.rows if row.role in ("float", "variant")}
+    found = []
+    for row in card.rows:
+        texts = tuple(each.text for each in row.passes)
+        for i, one in enumerate(row.passes):
+            without = by_passes.get(texts[:i] + texts[i + 1 :])
+            if without is not None:
+                found.append(Effect(row, one, without, _times(row, without, card.kind)))
+    return found
+
+
+def effect_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows: how many times what it was without a pass each figure is, and stars (`docs/metrics.md`)."""
+    keys = _COMPARED[card.kind]
+    names = [metric(key).heading.partition(",")[0] for key in keys]
+    starred = [f"{what} ★" for what in ("latency", "memory", "accuracy", "difficulty")]
+    rows = []
+    for each in effects(card):
+        named = [each.applied.text, each.row.name, each.without.name]
+        rows.append([*named, *(_cell(each, key) for key in keys), *stars(each, card.kind)])
+    return ["pass", "in", "against", *names, *starred], rows
+
+
+def stars(effect: Effect, kind: Kind) -> list[str]:
+    """One to five each for latency reduction, memory reduction, accuracy retention and difficulty; a dash for none."""
+    accuracy = effect.times.get(ACCURACY)
+    counts = (
+        _count(effect.gain(SPEED[kind]), _GAINS),
+        _count(effect.gain(SIZE), _GAINS),
+        _count(accuracy.value if accuracy is not None else None, _KEPT),
+        effect.applied.difficulty,
+    )
+    return ["★" * count or "–" for count in counts]
+
+
+def within_noise(times: Measure) -> bool:
+    """Whether the interval of a ratio holds 1, so that nothing is known to have changed."""
+    low, high = interval(times)
+    return low <= 1 <= high
+
+
+def _times(row: Row, without: Row, kind: Kind) -> dict[str, Measure]:
+    found = {key: ratio(row, without, key) for key in _COMPARED[kind] if key != ACCURACY}
+    if ACCURACY in row.measures and ACCURACY in without.measures:
+        found[ACCURACY] = paired_ratio(row.measures[ACCURACY], without.measures[ACCURACY])
+    return {key: times for key, times in found.items() if times is not None}
+
+
+def times_shown(times: Measure, decimals: int = 2) -> str:
+    """How many times what it was a figure is, and whether that may be noise."""
+    shown = f"{times.value:.{decimals}f}×"
+    return f"{shown} (noise)" if within_noise(times) and times.value != 1 else shown
+
+
+def _cell(effect: Effect, key: str) -> str:
+    times = effect.times.get(key)
+    return "–" if times is None else times_shown(times, 4 if key == ACCURACY else 2)
+
+
+def _count(value: float | None, bounds: Sequence[float]) -> int:
+    return 0 if value is None else 1 + sum(value >= bound for bound in bounds)

@@ -1,0 +1,149 @@
+"""What didn't help, in plain lines: a report that only praises is of no use to anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compress.benchmarks.results.effects import effects
+from compress.benchmarks.results.fusion_gain import PACES
+from compress.benchmarks.results.metrics import metric
+from compress.benchmarks.results.scorecard import Measure, Row, Scorecard, ratio
+from compress.benchmarks.results.table import setting
+from compress.benchmarks.statistics.interval import interval
+from compress.checkpoint.artifact import Kind
+
+_SPEED = {
+    "decode_tps": "decoding",
+    "prefill_tps": "prefill",
+    "latency_p50": "a single sentence or image",
+    "sentences_ps": "a batch of sentences",
+    "images_ps": "a batch of images",
+}
+_SIZES = {"disk_bytes": "on disk", "peak_rss": "in memory while serving"}
+_LEAST = 0.02
+"""differences below this aren't worth a line"""
+_NOISY = 0.10
+_PERPLEXITY = 1.05
+_COSINE = 0.99
+_AGREED = 0.99
+
+
+def findings(card: Scorecard) -> list[str]:
+    """A line for everything that a variant made worse than the float export, beyond the noise, and for noise itself."""
+    lines = _noise(card)
+    at = {setting(*cell): card.at(*cell) for cell in card.settings.cells}
+    for row in card.rows:
+        if row.role != "variant":
+            continue
+        base = card.float_export or card.original
+        if row.unchanged:
+            lines.append(f"{row.name} changed nothing: it is byte for byte the float export")
+            continue
+        worse = _slower(row, base) + _larger(row, base) + _slower_at(at, card.kind, row, base)
+        lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
+    return lines + _no_help(card)
+
+
+def _no_help(card: Scorecard) -> list[str]:
+    """Passes without which a variant would be no worse."""
+    return [
+        f"{each.applied.text} helps NOTHING in {each.row.name}: as far as the noise lets tell, {each.without.name} is "
+        "no slower, larger or less accurate"
+        for each in effects(card)
+        if each.without.role == "variant" and not each.helped and not each.row.unchanged
+    ]
+
+
+def _idle(row: Row, worse: bool) -> list[str]:
+    """What a variant holds that its runtime makes nothing of."""
+    lines = []
+    if row.zeros:
+        lines.append(
+            f"{row.name} gains NOTHING by its zeros: {row.engine} computes with them like with any other number, "
+            "they save no time and no bytes here"
+        )
+    if row.products and worse:
+        lines.append(f"{row.name} multiplies part by part: two thin products, where the original has one matrix")
+    return lines
+
+
+def beyond_noise(change: Measure, worse: bool) -> bool:
+    """Whether a ratio lies on the side of worse in every round, and by more than 2 % at the median.
+
+    With five interleaved rounds, chance alone does that once in 32 runs.
+    """
+    if worse:
+        return change.value > 1 + _LEAST and all(each > 1 for each in change.rounds)
+    return change.value < 1 - _LEAST and all(each < 1 for each in change.rounds)
+
+
+def _slower(row: Row, base: Row) -> list[str]:
+    return [
+        f"{row.name} is SLOWER than {base.name} at {what}: {pace:.2f}× its speed"
+        for key, what in _SPEED.items()
+        if (pace := _slower_pace(row, base, key)) is not None
+    ]
+
+
+def _slower_pace(row: Row, base: Row, key: str) -> float | None:
+    """Its speed over the base's, where it is slower beyond the noise."""
+    change = ratio(row, base, key)
+    if change is None or not beyond_noise(change, worse=metric(key).better == "lower"):
+        return None
+    return change.value if metric(key).better == "higher" else 1 / change.value
+
+
+def _slower_at(cards: Mapping[str, Scorecard], kind: Kind, row: Row, base: Row) -> list[str]:
+    """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
+    lines = []
+    for key, what in PACES[kind].items():
+        found = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
+        slower = {at: pace for at, pace in found.items() if pace is not None}
+        if slower:
+            worst = min(slower.values())
+            lines.append(
+                f"{row.name} is SLOWER than {base.name} at {what} with {', '.join(slower)}: "
+                f"{worst:.2f}× its speed{' at worst' if len(slower) > 1 else ''}"
+            )
+    return lines
+
+
+def _larger(row: Row, base: Row) -> list[str]:
+    lines = []
+    for key, where in _SIZES.items():
+        change = ratio(row, base, key)
+        if change is not None and change.value > 1 + _LEAST:
+            lines.append(f"{row.name} is LARGER than {base.name} {where}: {change.value:.2f}×")
+    return lines
+
+
+def _less_accurate(row: Row) -> list[str]:
+    lost = row.measures.get("perplexity_ratio")
+    if lost is not None and lost.value > _PERPLEXITY:
+        return [f"{row.name} LOSES ACCURACY: perplexity is {lost.value:.3f}× the original's"]
+    near = row.measures.get("cosine")
+    if near is not None and near.value < _COSINE:
+        return [f"{row.name} LOSES ACCURACY: cosine to the original's embeddings is {near.value:.4f}"]
+    right = row.measures.get("accuracy_ratio")
+    if right is not None and interval(right)[1] < 1:
+        return [f"{row.name} LOSES ACCURACY: it is right {right.value:.3f}× as often as the original"]
+    same = row.measures.get("top1")
+    if lost is None and right is None and same is not None and same.value < _AGREED:
+        return [f"{row.name} LOSES ACCURACY: it predicts the original's class in {same.value:.1%} of all cases"]
+    return []
+
+
+def _noise(card: Scorecard) -> list[str]:
+    lines = []
+    if card.taken:
+        lines.append(
+            f"BUSY machine: other programs kept {card.others:.1f} cores busy while speed was measured; "
+            "don't trust the speeds, measure again on an idle machine"
+        )
+    for row in card.rows:
+        for key, what in _SPEED.items():
+            found = row.measures.get(key)
+            if found is not None and found.spread is not None and found.spread > _NOISY * found.value:
+                swing = found.spread / found.value
+                lines.append(f"NOISY run: {row.name}: {what} varies by ±{swing:.0%} between rounds")
+    return lines

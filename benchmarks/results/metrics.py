@@ -1,0 +1,113 @@
+"""Every metric: its key in a row, its heading, its unit as stored and as shown, and which way is better.
+
+`docs/metrics.md` says how each is measured, and how its uncertainty is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from compress.benchmarks.results.scorecard import Direction, Measure, Scorecard
+from compress.checkpoint.artifact import Kind
+
+Unit = Literal["bytes", "seconds", "share", "number"]
+"""How a figure is stored; a share is one between 0 and 1, a number anything else: a rate, a perplexity, nats."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
+
+    ``labelled``: it takes a file of labelled text. ``device``: only what runs on a GPU has it.
+    """
+
+    key: str
+    heading: str
+    better: Direction
+    decimals: int
+    unit: Unit = "number"
+    scale: float = 1.0
+    compared: bool = True
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    labelled: bool = False
+    device: bool = False
+
+    @property
+    def unit_shown(self) -> str:
+        """The unit of the shown figure, as the heading names it; empty where it has none."""
+        return self.heading.partition(", ")[2]
+
+    def shown(self, measure: Measure) -> str:
+        """The figure with its spread, where it has one."""
+        value = f"{measure.value * self.scale:,.{self.decimals}f}"
+        if measure.spread is None:
+            return value
+        return f"{value} ± {measure.spread * self.scale:,.{self.decimals}f}"
+
+
+_DECODER: tuple[Kind, ...] = ("decoder", "encoder-decoder")
+_ENCODER: tuple[Kind, ...] = ("encoder",)
+_CLASSIFIER: tuple[Kind, ...] = ("classifier",)
+_IMAGES: tuple[Kind, ...] = ("image-classifier",)
+_BY_SENTENCE = _ENCODER + _CLASSIFIER
+_BY_CLASS = _DECODER + _CLASSIFIER + _IMAGES
+
+METRICS = (
+    Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_DECODER),
+    Metric("itl_p50", "inter-token p50, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
+    Metric("itl_p95", "inter-token p95, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
+    Metric("itl_p99", "inter-token p99, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
+    Metric("ttft", "time to first token, ms", "lower", 1, "seconds", 1e3, kinds=_DECODER),
+    Metric("prefill_tps", "prefill, tokens/s", "higher", 0, kinds=_DECODER),
+    Metric("beam_tps", "beam search, tokens/s", "higher", 1, kinds=_DECODER),
+    Metric("sample_tps", "sampling, tokens/s", "higher", 1, kinds=_DECODER),
+    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE + _IMAGES),
+    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE + _IMAGES),
+    Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_BY_SENTENCE),
+    Metric("images_ps", "batched, images/s", "higher", 1, kinds=_IMAGES),
+    Metric("peak_rss", "peak RSS, MB", "lower", 0, "bytes", 1e-6),
+    Metric("load_rss", "peak RSS of loading, MB", "lower", 0, "bytes", 1e-6),
+    Metric("prefill_rss", "peak RSS of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
+    Metric("decode_rss", "peak RSS of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
+    Metric("load_device", "device memory once loaded, MB", "lower", 0, "bytes", 1e-6, device=True),
+    Metric("prefill_device", "device memory of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER, device=True),
+    Metric("decode_device", "device memory of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER, device=True),
+    Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
+    Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
+    Metric("load_s", "load, s", "lower", 2, "seconds"),
+    Metric("retention", "accuracy retention", "higher", 4, "share", compared=False),
+    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _CLASSIFIER, labelled=True),
+    Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _CLASSIFIER, labelled=True),
+    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _BY_SENTENCE, labelled=True),
+    Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_DECODER),
+    Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_DECODER),
+    Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_BY_CLASS),
+    Metric("kl_p99", "KL to original p99, nats", "lower", 4, compared=False, kinds=_DECODER),
+    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_BY_CLASS),
+    Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_ENCODER),
+    Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_ENCODER),
+    Metric("cost", "cost, per million tokens", "lower", 4, kinds=_DECODER + _BY_SENTENCE),
+    Metric("image_cost", "cost, per million images", "lower", 4, kinds=_IMAGES),
+    Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, "share", 100.0, False, _DECODER),
+)
+
+
+def metrics(kind: Kind) -> tuple[Metric, ...]:
+    """The metrics that a kind of model has, in the order shown."""
+    return tuple(metric for metric in METRICS if kind in metric.kinds)
+
+
+def metrics_of(card: Scorecard) -> tuple[Metric, ...]:
+    """The metrics that a card may have: its kind's, and those of its tasks."""
+    return (*metrics(card.kind), *(task_metric(key, better) for key, better in card.tasks.items()))
+
+
+def task_metric(key: str, better: Direction = "higher") -> Metric:
+    """The metric of a task's figure: named as lm-eval does, whatever its range."""
+    return Metric(key, key, better, 4, compared=False, kinds=("decoder",))
+
+
+def metric(key: str) -> Metric:
+    """The metric of that key."""
+    return next(each for each in METRICS if each.key == key)

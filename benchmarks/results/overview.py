@@ -1,0 +1,58 @@
+"""Contenders of several runs, machines and models in one table: a line a contender, a column a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.benchmarks.results.metrics import METRICS, Metric, task_metric
+from compress.benchmarks.results.scorecard import Measure, Row, Scorecard, ratio
+
+
+@dataclass(frozen=True)
+class Line:
+    """One contender of one run."""
+
+    card: Scorecard
+    row: Row
+
+    @property
+    def machine(self) -> str:
+        """The processor, and how many threads ran on it."""
+        return f"{self.card.machine.get('processor', 'unknown')}, {self.card.threads} threads"
+
+    def ratio(self, metric: Metric) -> Measure | None:
+        """How many times the original's a figure is; None for the original, and where that says nothing."""
+        if self.row is self.card.original or not metric.compared:
+            return None
+        return ratio(self.row, self.card.original, metric.key)
+
+    def shown(self, metric: Metric) -> str:
+        """The figure with its spread and its ratio to the original; a dash where it wasn't measured."""
+        measure = self.row.measures.get(metric.key)
+        if measure is None:
+            return "–"
+        times = self.ratio(metric)
+        return metric.shown(measure) + (f" ({times.value:.2f}×)" if times is not None else "")
+
+
+def lines(cards: Sequence[Scorecard]) -> list[Line]:
+    """Every contender of every run, in order."""
+    return [Line(card, row) for card in cards for row in card.rows]
+
+
+def measured(cards: Sequence[Scorecard]) -> list[Metric]:
+    """The metrics that any contender has."""
+    keys = {key for card in cards for row in card.rows for key in row.measures}
+    tasks = {key: better for card in cards for key, better in card.tasks.items()}
+    return [metric for metric in (*METRICS, *map(task_metric, tasks, tasks.values())) if metric.key in keys]
+
+
+def overview(cards: Sequence[Scorecard]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows: model, machine, contender, then the metrics."""
+    chosen = measured(cards)
+    headers = ["model", "machine", "variant", *(metric.heading for metric in chosen)]
+    return headers, [
+        [line.card.model, line.machine, line.row.name, *(line.shown(metric) for metric in chosen)]
+        for line in lines(cards)
+    ]

@@ -1,0 +1,72 @@
+"""Scorecards in files: a run's own, and several runs' merged into one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from compress.benchmarks.results.scorecard import SCHEMA, Scorecard
+from compress.errors import UsageError
+
+NAME = "report.json"
+
+
+class Merged(BaseModel, frozen=True):
+    """Several runs' scorecards, of whatever models and machines."""
+
+    schema_version: Literal[1] = 1
+    cards: tuple[Scorecard, ...]
+
+
+Document = Scorecard | Merged
+"""What a ``report.json`` holds."""
+
+
+def document(cards: Sequence[Scorecard]) -> Document:
+    """What to write down of so many runs."""
+    return cards[0] if len(cards) == 1 else Merged(cards=tuple(cards))
+
+
+def schema() -> str:
+    """The JSON Schema of ``report.json``, as ``docs/report.schema.json`` publishes it."""
+    found = TypeAdapter(Document).json_schema(mode="serialization")
+    published = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of compress", **found}
+    return json.dumps(published, indent=2) + "\n"
+
+
+def read_cards(path: Path) -> list[Scorecard]:
+    """The scorecards of a file, or of the ``report.json`` in a directory.
+
+    Raises UsageError where it can't be read, is no report, or is one of another schema version.
+    """
+    file = path / NAME if path.is_dir() else path
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"can't read {file} ({error.strerror}); name a {NAME} or the directory of one") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON ({error}); name a {NAME} that `compress` wrote") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version != SCHEMA:
+        raise UsageError(
+            f"{file} has schema version {version}, and this compress reads {SCHEMA}; score its variants again"
+        )
+    try:
+        found = (Merged if isinstance(content, dict) and "cards" in content else Scorecard).model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{file} is no report of compress: {where}: {first['msg']}".replace(": : ", ": ")) from error
+    return list(found.cards) if isinstance(found, Merged) else [found]
+
+
+def read_card(path: Path) -> Scorecard:
+    """The scorecard of a single run; a UsageError also where there are several."""
+    cards = read_cards(path)
+    if len(cards) != 1:
+        raise UsageError(f"{path} holds the scorecards of {len(cards)} runs; name the {NAME} of one")
+    return cards[0]

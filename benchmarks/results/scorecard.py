@@ -1,0 +1,241 @@
+"""What a scoring run leaves behind: measures, rows, the card. Plain data, with a versioned JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from compress.benchmarks.plots.layer_errors import LayerErrors
+from compress.benchmarks.results.contender import Applied, Role
+from compress.benchmarks.runtime.decoding import Sampling
+from compress.checkpoint.artifact import Kind, sees, writes
+
+SCHEMA = 1
+Direction = Literal["higher", "lower"]
+BUSY = 0.2
+"""cores that other programs may keep busy before it counts"""
+EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
+    "decoder": (8, 512),
+    "encoder": (64, 128),
+    "classifier": (64, 128),
+    "encoder-decoder": (8, 256),
+    "image-classifier": (64, 1),
+}
+"""How many windows of how many tokens, or of one image, a quick score reads."""
+_ROUNDS: dict[Kind, int] = {
+    "decoder": 5,
+    "encoder": 15,
+    "classifier": 15,
+    "encoder-decoder": 5,
+    "image-classifier": 15,
+}
+
+
+class Settings(BaseModel, frozen=True):
+    """How much is measured. The defaults are quick: a small decoder and three variants in two to three minutes.
+
+    ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns are short). Decoders: time to first
+    token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
+    encoder reads these. Encoders: ``runs`` single
+    sentences of ``prompt`` tokens (or images), and a batch of ``batch``.
+    After these rounds up to ``extra`` more (None: twice as many, of encoders as many) measure what a user waits for
+    most, decoding or single sentences, until every contender's ratio to the original is known to ``precision`` on
+    either side.
+    ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
+    ``price_per_hour`` of the machine, in any money, gives a cost.
+
+    Every one of ``lengths`` is measured in every one of ``batches`` besides, of a model that takes in ``longest``
+    tokens; decoding with so many ``beams``, and by ``sampling``, where they are given.
+    """
+
+    rounds: int = Field(default=0, ge=0)
+    extra: int | None = Field(default=None, ge=0)
+    precision: float = Field(default=0.02, gt=0)
+    prompt: int = Field(default=128, ge=1)
+    steps: int = Field(default=32, ge=2)
+    prefill: int = Field(default=512, ge=1)
+    runs: int = Field(default=20, ge=1)
+    batch: int = Field(default=8, ge=1)
+    warmup: int = Field(default=3, ge=1)
+    pause: float = Field(default=0.06, ge=0.0)
+    threads: int | None = Field(default=None, ge=1)
+    price_per_hour: float | None = Field(default=None, gt=0)
+    seed: int = 0
+    lengths: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+    longest: int | None = Field(default=None, ge=1)
+    beams: int | None = Field(default=None, ge=1)
+    sampling: Sampling | None = None
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Every length with every batch size; none where neither was asked for."""
+        if not self.lengths and not self.batches:
+            return []
+        return list(product(self.lengths or (self.prompt,), self.batches or (1,)))
+
+    def steps_after(self, length: int) -> int:
+        """How many tokens are decoded after a prompt of that length: as many as the model still takes in."""
+        return self.steps if self.longest is None else max(0, min(self.steps, self.longest - length))
+
+    def within(self, length: int, kind: Kind) -> Settings:
+        """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
+        decoded = min(self.steps, max(length - 1, 2)) if writes(kind) else 0
+        rounds = self.rounds or _ROUNDS[kind]
+        return self.model_copy(
+            update={
+                "rounds": rounds,
+                "extra": (2 if writes(kind) else 1) * rounds if self.extra is None else self.extra,
+                "steps": decoded or self.steps,
+                "prompt": max(1, min(self.prompt, length - decoded)),
+                "prefill": min(self.prefill, length),
+            }
+        )
+
+
+class Measure(BaseModel, frozen=True):
+    """A figure. ``spread``: half the interquartile range of ``rounds``, or the standard error of ``windows``' mean.
+
+    ``windows`` holds what each evaluation window contributes (for a figure that is no mean: to first order), so that
+    two runs over the same text can be compared window by window. ``bounds`` are those of 95 % where the windows'
+    spread doesn't tell them: of a share of few things, of a correlation.
+    """
+
+    value: float
+    spread: float | None = None
+    rounds: tuple[float, ...] = ()
+    windows: tuple[float, ...] = ()
+    bounds: tuple[float, float] | None = None
+
+
+class Cell(BaseModel, frozen=True):
+    """A contender's speed with ``batch`` prompts or sentences of ``length`` tokens at once."""
+
+    length: int
+    batch: int
+    measures: dict[str, Measure]
+
+
+class Row(BaseModel, frozen=True):
+    """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
+
+    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order, ``errors`` are what they cost each
+    layer; ``cells`` as `Settings.cells`.
+    """
+
+    name: str
+    path: str
+    engine: str
+    role: Role
+    recipe: str
+    parameters: int
+    unchanged: bool = False
+    zeros: bool = False
+    products: bool = False
+    passes: tuple[Applied, ...] = ()
+    measures: dict[str, Measure]
+    cells: tuple[Cell, ...] = ()
+    errors: LayerErrors | None = None
+
+
+class Scorecard(BaseModel, frozen=True):
+    """The original in the first row, then every other contender, all measured in one interleaved run."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    kind: Kind
+    created: str
+    command: str
+    settings: Settings
+    threads: int
+    machine: dict[str, str]
+    versions: dict[str, str]
+    load: float
+    """one-minute load average before the first measurement"""
+    others: float
+    """cores that other programs kept busy while speed was measured"""
+    bandwidth: float
+    """bytes a second that this machine reads, by as many threads as the contenders used"""
+    seconds: dict[str, float] = {}
+    """what scoring took by phase (`stopwatch`), until the report was written"""
+    windows: tuple[int, int]
+    """how many evaluation windows, of how many tokens each; an image is a window of 1"""
+    text_sha256: str = ""
+    """over the evaluation windows' tokens and their mask, labelled text with its labels, and tasks"""
+    notes: tuple[str, ...] = ()
+    tasks: dict[str, Direction] = {}
+    """every task's figures, ``task.metric`` as in the rows' measures, and which way is better"""
+    rows: tuple[Row, ...]
+
+    @property
+    def original(self) -> Row:
+        """The checkpoint in torch."""
+        return self.rows[0]
+
+    @property
+    def float_export(self) -> Row | None:
+        """The float ONNX baseline."""
+        return next((row for row in self.rows if row.role == "float"), None)
+
+    @property
+    def taken(self) -> float:
+        """The share of our threads' time that other programs may have taken; 0 on a machine that was idle enough."""
+        return min(1.0, self.others / self.threads) if self.others > BUSY else 0.0
+
+    @property
+    def read(self) -> str:
+        """What accuracy was measured on, in words."""
+        count, length = self.windows
+        return f"{count} images" if sees(self.kind) else f"{count} windows of {length} tokens"
+
+    def row(self, name: str) -> Row:
+        """The row of that name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def at(self, length: int, batch: int) -> Scorecard:
+        """The card with the figures of so many prompts of that length in the place of each row's own."""
+        found = [
+            next((cell.measures for cell in row.cells if (cell.length, cell.batch) == (length, batch)), {})
+            for row in self.rows
+        ]
+        rows = tuple(row.model_copy(update={"measures": at}) for row, at in zip(self.rows, found, strict=True))
+        return self.model_copy(update={"rows": rows})
+
+    def save(self, file: Path) -> None:
+        """Write the card as JSON."""
+        file.write_text(self.model_dump_json(indent=2) + "\n")
+
+
+def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:
+    """The median of the rounds (or a pooled ``value``) with half their interquartile range."""
+    low, middle, high = np.percentile(np.asarray(rounds, dtype=np.float64), (25, 50, 75))
+    return Measure(
+        value=float(middle) if value is None else value, spread=float(high - low) / 2, rounds=tuple(map(float, rounds))
+    )
+
+
+def quantile(rounds: Sequence[Sequence[float]], q: int) -> Measure:
+    """The q-th percentile of all rounds' values together, with half the interquartile range of the rounds' own."""
+    pooled = np.concatenate([np.asarray(each) for each in rounds])
+    return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))
+
+
+def ratio(row: Row, base: Row, key: str) -> Measure | None:
+    """``row`` over ``base``: the median of the ratios round by round, since rounds are interleaved and drift together.
+
+    None where either lacks the metric.
+    """
+    mine, other = row.measures.get(key), base.measures.get(key)
+    if mine is None or other is None:
+        return None
+    if mine.rounds and len(mine.rounds) == len(other.rounds):
+        return summarize([a / b for a, b in zip(mine.rounds, other.rounds, strict=True)])
+    return Measure(value=mine.value / other.value) if other.value else None

@@ -1,0 +1,1 @@
+"""Code that several engines share: decoding loops, CUDA buffers."""

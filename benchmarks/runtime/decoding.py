@@ -1,0 +1,149 @@
+"""Ways to choose the next token, over any engine that runs batches: greedy, beam search, sampling.
+
+What they choose is what transformers' ``generate`` chooses, with the end of the text held back: every contender of a
+scorecard has to write equally many tokens. Only numpy is needed, as in the processes that are measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.benchmarks.engines.base import BatchedEngine, Floats, Ids
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which tokens are drawn from: the ``top_k`` likeliest (0: all), of those as many as make up ``top_p``.
+
+    Logits are divided by ``temperature`` before. Names, order and defaults are those of transformers.
+    """
+
+    top_k: int = 50
+    top_p: float = 1.0
+    temperature: float = 1.0
+
+
+class Decoding(Protocol):
+    """Continues prompts; ``written`` ``[rows, n]`` is what was chosen so far."""
+
+    written: Ids
+
+    def start(self, prompts: Ids, room: int) -> None:
+        """Read prompts ``[b, s]``, with room for so many steps, and choose the first token."""
+
+    def step(self) -> None:
+        """Choose the next one."""
+
+
+class Greedy:
+    """The likeliest token of every row."""
+
+    def __init__(self, engine: BatchedEngine) -> None:
+        self._engine = engine
+        self.written: Ids = np.empty((0, 0), np.int64)
+
+    def start(self, prompts: Ids, room: int) -> None:
+        """Read the prompts."""
+        self.written = self._engine.begin(prompts, room).argmax(-1)[:, None]
+
+    def step(self) -> None:
+        """One more token for every row."""
+        self.written = _appended(self.written, self._engine.append(self.written[:, -1]).argmax(-1))
+
+
+class BeamSearch:
+    """The likeliest continuations of one prompt, best first: ``written`` has a row for each beam.
+
+    All beams are equally long, so that a length penalty would change nothing.
+    """
+
+    def __init__(self, engine: BatchedEngine, beams: int) -> None:
+        self._engine, self._beams = engine, beams
+        self._scores: Floats = np.zeros(1, np.float32)
+        self.written: Ids = np.empty((1, 0), np.int64)
+
+    def start(self, prompts: Ids, room: int) -> None:
+        """Read the prompt ``[1, s]`` once; the beams part after it."""
+        self._scores, self.written = np.zeros(1, np.float32), np.empty((1, 0), np.int64)
+        self._keep(self._engine.begin(prompts, room))
+
+    def step(self) -> None:
+        """The best continuations of all beams; those of the others are forgotten."""
+        self._keep(self._engine.append(self.written[:, -1]))
+
+    def _keep(self, logits: Floats) -> None:
+        scores = (self._scores[:, None] + log_softmax(logits)).ravel()
+        best = largest(scores, self._beams)
+        rows, tokens = np.divmod(best, logits.shape[1])
+        self._engine.reorder(rows)
+        self._scores, self.written = scores[best], _appended(self.written[rows], tokens)
+
+
+class Sampled:
+    """A token for every row, drawn with a seeded generator."""
+
+    def __init__(self, engine: BatchedEngine, sampling: Sampling, seed: int) -> None:
+        self._engine, self._sampling = engine, sampling
+        self._draws = np.random.default_rng(seed)
+        self.written: Ids = np.empty((0, 0), np.int64)
+
+    def start(self, prompts: Ids, room: int) -> None:
+        """Read the prompts."""
+        self.written = self._drawn(self._engine.begin(prompts, room))[:, None]
+
+    def step(self) -> None:
+        """One more token for every row."""
+        self.written = _appended(self.written, self._drawn(self._engine.append(self.written[:, -1])))
+
+    def _drawn(self, logits: Floats) -> Ids:
+        return np.array([draw(*candidates(row, self._sampling), self._draws.random()) for row in logits])
+
+
+def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.float64]]:
+    """The tokens that may come next after ``logits`` ``[vocabulary]``, by rising probability, and their probabilities.
+
+    As transformers' warpers have it: those as likely as the last of ``top_k`` stay too, and the likeliest always does.
+    """
+    scaled = logits / np.float32(sampling.temperature)
+    tokens: Ids = np.arange(len(scaled))
+    if 0 < sampling.top_k < len(scaled):
+        tokens = np.flatnonzero(scaled >= np.partition(scaled, -sampling.top_k)[-sampling.top_k])
+    tokens = tokens[np.argsort(scaled[tokens])]
+    likely = _softmax(scaled[tokens])
+    left_out = np.cumsum(likely) <= 1 - sampling.top_p
+    left_out[-1] = False
+    kept = likely[~left_out]
+    return tokens[~left_out], kept / kept.sum()
+
+
+def draw(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) -> int:
+    """The token at a place between 0 and 1 of the probabilities' cumulative sum."""
+    place = int(np.searchsorted(np.cumsum(probabilities), uniform, side="right"))
+    return int(tokens[min(place, len(tokens) - 1)])
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Logarithms of probabilities over the last axis."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    found: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return found
+
+
+def largest(values: Floats, count: int) -> Ids:
+    """Where the largest of ``values`` ``[n]`` are, largest first."""
+    found: Ids = np.argpartition(values, -count)[-count:]
+    return found[np.argsort(-values[found])]
+
+
+def _softmax(logits: Floats) -> NDArray[np.float64]:
+    raised = np.exp(logits.astype(np.float64) - logits.max())
+    found: NDArray[np.float64] = raised / raised.sum()
+    return found
+
+
+def _appended(rows: Ids, tokens: Ids) -> Ids:
+    return np.concatenate([rows, tokens[:, None]], axis=1)

@@ -1,0 +1,80 @@
+"""Figures over evaluation windows, each with its standard error and with what every window contributes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.benchmarks.results.scorecard import Measure
+
+_LARGEST = 600.0
+"""an exponent; what is beyond it is a broken model's, and a float couldn't hold its windows"""
+
+
+def mean(values: Sequence[float]) -> Measure:
+    """The mean of a figure that every window has."""
+    array = np.asarray(values, dtype=np.float64)
+    return _measure(float(array.mean()), array)
+
+
+def share(hits: Sequence[bool]) -> Measure:
+    """The share of hits, with Wilson's interval (1927), which knows that 20 of 20 don't say 100 %."""
+    found, n = mean([float(hit) for hit in hits]), len(hits)
+    z = NormalDist().inv_cdf(0.975)
+    middle = (found.value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(found.value * (1 - found.value) / n + (z / (2 * n)) ** 2)
+    return found.model_copy(update={"bounds": (max(middle - half, 0.0), min(middle + half, 1.0))})
+
+
+def exponential(values: Sequence[float], at_most: float = math.inf) -> Measure:
+    """exp of the mean, like perplexity of the windows' losses; contributions and error by the delta method.
+
+    ``at_most`` caps the figure, not its windows.
+    """
+    array = np.minimum(np.asarray(values, dtype=np.float64), _LARGEST)
+    value = math.exp(float(array.mean()))
+    return _measure(min(value, at_most), value * (1 + array - array.mean()))
+
+
+def quantile(windows: Sequence[Sequence[float]], share: float) -> Measure:
+    """A quantile over the tokens of all windows together; contributions by the jackknife that leaves out windows.
+
+    The jackknife is consistent for quantiles where what it leaves out is long (Shao & Wu 1989): a window is.
+    """
+    parts = [np.asarray(window, dtype=np.float64) for window in windows]
+    value = float(np.quantile(np.concatenate(parts), share))
+    if len(parts) == 1:
+        return _measure(value, np.array([value]))
+    without = np.array([np.quantile(np.concatenate(parts[:i] + parts[i + 1 :]), share) for i in range(len(parts))])
+    return _measure(value, value + (len(parts) - 1) * (without.mean() - without))
+
+
+def paired_ratio(mine: Measure, other: Measure) -> Measure | None:
+    """One figure over another, window by window where both are from the same windows; None where that isn't a number.
+
+    The contributions are those of the delta method; without windows, both errors count as independent.
+    """
+    if not other.value:
+        return None
+    value = mine.value / other.value
+    if mine.value and not (mine.windows and other.windows) and mine.spread is not None and other.spread is not None:
+        relative = math.hypot(mine.spread / mine.value, other.spread / other.value)
+        return Measure(value=value, spread=abs(value) * relative)
+    if not mine.windows or len(mine.windows) != len(other.windows) or not mine.value:
+        return Measure(value=value)
+    a, b = np.asarray(mine.windows), np.asarray(other.windows)
+    return _measure(value, value * (1 + (a - a.mean()) / mine.value - (b - b.mean()) / other.value))
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of ``values``; 0 for a single one, whose error isn't known."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def _measure(value: float, windows: NDArray[np.float64]) -> Measure:
+    shares = tuple(windows.tolist())
+    return Measure(value=value, spread=standard_error(shares), windows=shares)

@@ -1,0 +1,1 @@
+"""The worker process of a contender: client and server."""

@@ -1,0 +1,151 @@
+"""``compress inspect``: show what a variant stores and lost, layer by layer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compress.checkpoint.manifest import PER_CHANNEL, Manifest, WeightReport
+from compress.checkpoint.summary import Layer, Matrix, layers_of, notices, total
+from compress.cli.console import Console
+from compress.cli.shared.options import overwrite
+from compress.errors import UsageError
+
+NONE = "–"
+
+
+@click.command("inspect")
+@click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
+@click.option("--weights", is_flag=True, help="A row for every matrix instead of every layer.")
+@click.option("--json", "as_json", is_flag=True, help="Layers and matrices as JSON.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE",
+    help="Draw the errors over layers: a .png, .svg or .pdf.",
+)  # fmt: skip
+@overwrite
+def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwrite: bool) -> None:
+    """Show what VARIANT stores, layer by layer, and how far its outputs are from the original's.
+
+    Errors are relative squared ones in percent: of a matrix's outputs on the calibration text, and of its weights.
+    """
+    console = Console()
+    manifest = Manifest.read(path)
+    if plot is not None:
+        _plot(manifest, plot, overwrite, console)
+    if as_json:
+        click.echo(json.dumps(_facts(manifest), indent=2))
+        return
+    for line in _header(manifest):
+        console.out.print(line, markup=False, soft_wrap=True)
+    layers = layers_of(manifest)
+    whole = total(layers)
+    if weights:
+        console.show(_WEIGHT_HEADERS, [_weight_row(m) for layer in layers for m in layer.matrices])
+    else:
+        console.show(_LAYER_HEADERS, [_layer_row(layer) for layer in [*layers, whole]])
+    for notice in notices(manifest):
+        console.out.print(f"! {notice}", markup=False, soft_wrap=True)
+    if whole.worst is None:
+        found = "only the weights' own errors are" if whole.solvers else "no error is"
+        console.notice(f"{found} known: no pass of this recipe measured outputs")
+
+
+def _plot(manifest: Manifest, file: Path, overwrite: bool, console: Console) -> None:
+    from compress.benchmarks.plots.matrix_errors import plot_errors
+
+    if file.is_file() and not overwrite:
+        raise UsageError(f"{file} exists; choose another file, or pass --overwrite")
+    if notice := plot_errors(manifest, file):
+        console.notice(notice)
+    console.say(f"plot: {file}")
+
+
+def _header(manifest: Manifest) -> list[str]:
+    source, nbytes = manifest.source, manifest.nbytes
+    return [
+        f"{source.name} ({source.architecture}, {source.parameters / 1e6:.1f} million parameters)",
+        f"  recipe       {','.join(manifest.recipe)}",
+        f"  calibration  {manifest.calibration}",
+        *([f"  parameters   {manifest.resized}"] if manifest.resized else []),
+        f"  weights      {source.nbytes / 1e6:.1f} MB → {nbytes / 1e6:.1f} MB ({nbytes / source.nbytes:.2f}×), "
+        f"{manifest.bits_per_weight:.2f} bits a weight",
+    ]
+
+
+_LAYER_HEADERS = ["layer", "bits/weight", "MB", "worst output error, %", "worst weight error, %",
+                  "solvers", "s"]  # fmt: skip
+
+
+def _layer_row(layer: Layer) -> list[str]:
+    worst = layer.worst
+    where = worst.name.removeprefix(f"{layer.name}.") if worst else ""
+    return [
+        "tied embedding, head" if layer.name == "tied" else layer.name,
+        f"{layer.bits_per_weight:.2f}",
+        f"{layer.nbytes / 1e6:.2f}",
+        f"{_percent(worst.report.error)} {where}" if worst and worst.report else NONE,
+        _percent(layer.worst_weight_error),
+        ", ".join(f"{solver} ×{count}" for solver, count in layer.solvers.items()) or NONE,
+        NONE if layer.seconds is None else f"{layer.seconds:.1f}",
+    ]
+
+
+_WEIGHT_HEADERS = ["matrix", "form", "bits", "group", "zero point", "inputs", "bytes", "output error, %",
+                   "weight error, %", "solver"]  # fmt: skip
+
+
+def _weight_row(matrix: Matrix) -> list[str]:
+    stored, report = matrix.stored, matrix.report
+    base = stored.leaves[0]  # a repaired matrix's integers, or a product's left factor
+    quantized = base.form == "quantized"
+    return [
+        matrix.name,
+        stored.form,
+        str(matrix.stored_bits),
+        NONE if base.group is None else "channel" if base.group == PER_CHANNEL else str(base.group),
+        ("sym" if base.symmetric else "asym") if quantized else NONE,
+        base.act or "float",
+        f"{stored.nbytes:,}",
+        _percent(report.error if report else None),
+        _percent(report.weight_error if report else None),
+        report.solver if report else NONE,
+    ]
+
+
+def _percent(error: float | None) -> str:
+    return NONE if error is None else f"{100 * error:.3g}"
+
+
+_UNCHANGED = dict.fromkeys(WeightReport.model_fields)
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    """The same for programs: errors as fractions, sizes in bytes."""
+    layers = layers_of(manifest)
+    return {
+        **manifest.model_dump(include={"source", "pipeline", "recipe", "seed", "calibration"}),
+        "parameters": manifest.parameters,
+        "nbytes": manifest.nbytes,
+        "ratio": manifest.nbytes / manifest.source.nbytes,
+        "bits_per_weight": manifest.bits_per_weight,
+        "fallbacks": [m.name for layer in layers for m in layer.matrices if m.report and m.report.fell_back],
+        "layers": [
+            {
+                "name": layer.name,
+                "nbytes": layer.nbytes,
+                "parameters": layer.parameters,
+                "bits_per_weight": layer.bits_per_weight,
+                "worst": layer.worst.name if layer.worst else None,
+                "solvers": dict(layer.solvers),
+                "seconds": layer.seconds,
+                "weights": [
+                    {"name": m.name, **m.stored.model_dump(), **(m.report.model_dump() if m.report else _UNCHANGED)}
+                    for m in layer.matrices
+                ],
+            }
+            for layer in layers
+        ],
+    }

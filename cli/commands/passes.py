@@ -1,0 +1,50 @@
+"""``compress passes``: list every pass with its options."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import get_args
+
+import click
+from pydantic.fields import FieldInfo
+
+from compress.cli.console import Console
+from compress.pipeline.contract import GraphPass, Pass, WeightPass, choices, passes
+
+_SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+
+
+@click.command("passes")
+def command() -> None:
+    """List every pass: what it does, what it accepts and produces, its options with defaults and units."""
+    console = Console()
+    for name, kind in passes().items():
+        console.out.print(f"[bold]{name}[/bold]  {_summary(kind)}", soft_wrap=True)
+        console.out.print(f"    {_forms(kind)}", soft_wrap=True)
+        for key, option in kind.options().items():
+            console.out.print(f"    {key}={option.default}  ({_values(option)})", markup=False, soft_wrap=True)
+            if option.description:
+                console.out.print(f"        {option.description}", markup=False, soft_wrap=True)
+        for scheme, options in kind.schemes.items():
+            console.out.print(f"    {scheme} = {name}:{options}", markup=False, soft_wrap=True)
+        console.out.print()
+
+
+def _summary(kind: type[Pass]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _forms(kind: type[Pass]) -> str:
+    if issubclass(kind, WeightPass):
+        accepted = " or ".join(form.__name__ for form in kind.accepts)
+        return f"weights: {accepted} → {' or '.join(form.__name__ for form in kind.produces)}"
+    return "graph: float operators → fused operators" if issubclass(kind, GraphPass) else ""
+
+
+def _values(option: FieldInfo) -> str:
+    """The choices of an option, or its type and bounds."""
+    words = list(choices(option))
+    others = [kind for kind in get_args(option.annotation) or [option.annotation] if isinstance(kind, type)]
+    kinds = ["none" if kind is NoneType else kind.__name__ for kind in others]
+    bounds = [f"{sign} {getattr(each, key)}" for each in option.metadata for key, sign in _SIGNS if hasattr(each, key)]
+    return ", ".join([" | ".join(words + kinds), *bounds])

@@ -1,0 +1,1 @@
+"""Options, inputs and output that several subcommands share."""

@@ -1,0 +1,1 @@
+"""Calibration: text or images through the layers, and statistics of their inputs."""

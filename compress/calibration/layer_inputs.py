@@ -1,0 +1,207 @@
+"""What reaches a block's linears: statistics on demand, and the block itself, run as a function of its weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from compress.calibration.block import Block
+from compress.calibration.layer_runner import Calls, LayerRun, hidden
+from compress.calibration.load_state import local_tensors
+from compress.calibration.precision import waiting
+from compress.calibration.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Tally
+from compress.modeling.experts import routed, waves
+from compress.modeling.modules import linears
+from compress.pipeline.contract import Statistic
+from compress.system.machine import release_memory
+
+
+class BlockInputs:
+    """The inputs of a block that no text is sent through: nothing is known of them."""
+
+    batches = 0
+    """How many batches of calibration text there are."""
+
+    @property
+    def original(self) -> Block | None:
+        """The block as the model has it, where its inputs ride along. What moves a scale within a block must move it
+        here too, or the two no longer compute the same."""
+        return None
+
+    def stages(self) -> list[tuple[str, ...]]:
+        """The names of the linears' weights in the order in which they run, by the tensors that they read."""
+        return []
+
+    def statistics(self, level: Statistic, names: Sequence[str] | None = None) -> InputStatistics:
+        """Statistics of the inputs which the linears have *now*; of ``names`` alone, if they are given.
+
+        What a pass has already left in the block is in them, as it is in those of the blocks that follow. Linears that
+        read the same tensor share one object.
+        """
+        return {}
+
+    def staged(self, level: Statistic, names: Iterable[str]) -> Iterator[tuple[list[str], LinearInput | None]]:
+        """The matrices ``names`` in the order in which they run, those that read the same tensor together.
+
+        Each stage comes with the statistics of its inputs as they are when it is reached: what was left in the block
+        for the stages before is in them. Those that no text reaches come with None, mostly last and one by one; so do
+        all of them where the level is NONE.
+        """
+        left = dict.fromkeys(names)
+        for wave in waves(self.stages()) if level > Statistic.NONE else []:
+            stages = [here for stage in wave if (here := [name for name in stage if name in left])]
+            stats = self.statistics(level, [name for here in stages for name in here]) if stages else {}
+            for here in stages:
+                left = {name: None for name in left if name not in here}
+                yield here, stats.get(here[0])  # tokens may all go elsewhere by now
+        for name in left:
+            yield [name], None
+
+
+class LayerInputs(BlockInputs):
+    """The inputs of a repeated layer.
+
+    ``states`` are the hidden states ``[windows, length, width]`` that the compressed prefix hands it, batch by batch;
+    ``originals`` those of the original model, or None where nobody asks.
+    ``calls`` gives the rest of a call.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        block: Block,
+        states: list[Tensor],
+        originals: list[Tensor] | None,
+        calls: Calls,
+    ) -> None:
+        self.layer = layer
+        self.block = block
+        self.states = states
+        self.originals = originals
+        self.calls = calls
+        self.batches = len(states)
+        self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
+        self._routed = routed(layer, block.name)
+        self._importance: dict[int, Tensor] = {}
+        self._ahead: dict[int, Tensor] = {}
+        self._run = LayerRun(layer, block, states, calls)
+        self._reference: LayerRun | None = None
+        if originals is not None:
+            held = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
+            self._reference = LayerRun(copy.deepcopy(layer), held, originals, calls, original=True)
+
+    @property
+    def original(self) -> Block | None:
+        """The block as the model has it."""
+        return None if self._reference is None else self._reference.block
+
+    def stages(self) -> list[tuple[str, ...]]:
+        """The linears in the order in which they run, by the tensors that they read."""
+        return self._run.stages()
+
+    def statistics(self, level: Statistic, names: Sequence[str] | None = None) -> InputStatistics:
+        """Statistics of the linears' inputs; the layer is run only as far as they need it."""
+        if level is Statistic.NONE:
+            return {}
+        wanted = list(linears(self.layer, self.block.name)) if names is None else list(names)
+        self._run.refresh()
+        if level >= Statistic.MISMATCH:
+            self._original_run().refresh()
+        share = max(1, SAMPLE_ROWS // self.batches)
+        tallies: dict[str, Tally] = {}
+        for i in range(self.batches):
+            seen, before, importance = self._seen(i, wanted, level)
+            current: dict[int, Tally] = {}  # the inputs of this batch, each with its statistics
+            for name, x in seen.items():
+                if id(x) not in current:
+                    current[id(x)] = tallies.get(name) or Tally(level, x.shape[-1])
+                    weight = importance if self.writes_residual(name) else None
+                    exact = before.get(name)
+                    if exact is not None and (exact.shape != x.shape or name in self._routed):
+                        exact = x  # dropped channels, other tokens: the original has nothing to compare them with
+                    current[id(x)].update(x, share, exact, weight)
+                tallies[name] = current[id(x)]
+        release_memory()
+        means = {tally: tally.means() for tally in set(tallies.values())}
+        return {name: means[tally] for name, tally in tallies.items()}
+
+    def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
+        """The layer's output for a batch with other tensors in place of its own, by their names in the checkpoint.
+
+        Differentiable in them. What isn't given is as `refresh` found it in the block.
+        """
+        local = local_tensors(self.layer, self.block, parameters)
+        args, kwargs = self.calls.call(batch, original=False)
+        return hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
+
+    def refresh(self) -> None:
+        """Bring `forward` and `target` up to what their blocks hold now."""
+        self._run.refresh()
+        if self._reference is not None:
+            self._reference.refresh()
+
+    def target(self, batch: int) -> Tensor:
+        """What the original model's layer makes of the original model's states."""
+        return self._original_run().output(batch)
+
+    def loss(self, output: Tensor, exact: Tensor) -> Tensor:
+        """How far the layer's outputs are from the original's."""
+        return token_error(output, exact)
+
+    def rounds(self, steps: int) -> Iterable[int]:
+        """So many steps of work on this layer."""
+        return range(steps)
+
+    def advance(self) -> None:
+        """Replace the states by the outputs: of the block as it is now, unless it is dropped, and of the original."""
+        self.refresh()
+        if not self.block.dropped:
+            for i in range(self.batches):
+                self.states[i] = waiting(self._run.output(i))
+        for i in range(len(self.originals or [])):
+            reference = self._original_run()
+            reference.states[i] = self._ahead[i] if i in self._ahead else waiting(reference.output(i))
+        for run in (self._run, self._reference):
+            if run is not None:
+                run.close()
+
+    def _original_run(self) -> LayerRun:
+        assert self._reference is not None, "original inputs don't ride along"
+        return self._reference
+
+    def _seen(
+        self, batch: int, wanted: Sequence[str], level: Statistic
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
+        """What the wanted linears read, here and in the original, and how much each of a batch's tokens matters.
+
+        What is added to a hidden state matters relative to its size, since the next norm divides by that: a token
+        counts by the inverse of the squared size of its output, up to the batch's median. Sink tokens, hundreds of
+        times larger than others, would otherwise fill the Gram of every linear that writes to them.
+        """
+        weighed = level >= Statistic.GRAM and any(map(self.writes_residual, wanted))
+        reference = self._original_run() if level >= Statistic.MISMATCH else None
+        missing = weighed and batch not in self._importance
+        seen, output = self._run.inputs(batch, wanted, missing and reference is None)
+        before: dict[str, Tensor] = {}
+        if reference is not None:
+            before, output = reference.inputs(batch, wanted, missing)
+            if missing:  # it is the next layer's input, whatever becomes of this one
+                self._ahead[batch] = waiting(output)
+        if missing:
+            size = output.square().mean(-1).flatten().clamp(min=1e-30)
+            self._importance[batch] = (size.median() / size).clamp(max=1.0)
+        return seen, before, self._importance[batch] if weighed else None
+
+    def writes_residual(self, name: str) -> bool:
+        """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
+        alone = (name,) in self.stages() and name not in self._routed
+        return alone and self._outputs[name] == self.states[0].shape[-1]
+
+
+def token_error(output: Tensor, exact: Tensor) -> Tensor:
+    """The mean relative squared error of hidden states ``[…, width]`` by token: some are hundreds of times larger."""
+    return ((output - exact).square().sum(-1) / exact.square().sum(-1)).mean()

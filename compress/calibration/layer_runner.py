@@ -1,0 +1,242 @@
+"""A layer that is run again and again while its matrices are solved: what can't have changed isn't computed again.
+
+Most layers are made of parts (attention, MLP) whose output is that of their last linear. Once that one's input is
+known, and as long as nothing before it changes, the part is that one product. Such inputs lie in a file meanwhile: they
+are larger than the hidden states, and read faster than computed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from compress.calibration.block import Block
+from compress.calibration.load_state import fill
+from compress.calibration.precision import fast_products
+from compress.modeling.modules import linears
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a layer is called with besides its hidden states: masks, positions."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What a layer is called with besides each batch of hidden ``states``: ``known`` by the number of windows in it."""
+
+    known: Mapping[int, Call]
+    states: Sequence[Tensor]
+
+    def call(self, batch: int, original: bool) -> Call:
+        """That of a batch, or of the same batch of the original's."""
+        return self.known[len(self.states[batch])]
+
+
+class Spool:
+    """Tensors in a file without a name, which is gone when nobody holds it any more."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="compress-")  # noqa: SIM115 -- it is open as long as the spool is used
+        self._kept: dict[tuple[str, int], tuple[int, torch.Size, torch.dtype]] = {}
+        self._end = 0
+
+    def keep(self, key: tuple[str, int], tensor: Tensor) -> None:
+        """Write a tensor, in the place of the one of the same key and form."""
+        data = tensor.detach().contiguous()
+        known = self._kept.get(key)
+        if known is None or known[1:] != (data.shape, data.dtype):
+            known = self._kept[key] = (self._end, data.shape, data.dtype)
+            self._end += data.nbytes
+        self._file.seek(known[0])
+        self._file.write(data.view(torch.uint8).numpy().data)
+
+    def read(self, key: tuple[str, int]) -> Tensor:
+        """The tensor of that key."""
+        start, shape, dtype = self._kept[key]
+        tensor = torch.empty(shape, dtype=dtype)
+        self._file.seek(start)
+        self._file.readinto(tensor.view(torch.uint8).numpy().data)
+        return tensor
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+
+class Part(NamedTuple):
+    """A module of a layer, by its path, whose output is that of a linear which reads alone; ``rest`` follows it."""
+
+    path: str
+    rest: tuple[None, ...] | None
+
+
+class LayerRun:
+    """A layer with a block's weights, run no further than is needed on the hidden states ``[windows, length, width]``.
+
+    ``calls`` gives the rest of a call; ``original``: this is the original's layer.
+    """
+
+    def __init__(
+        self, layer: nn.Module, block: Block, states: list[Tensor], calls: Calls, original: bool = False
+    ) -> None:
+        self.layer = layer
+        self.block = block
+        self.states = states
+        self._calls = calls
+        self._original = original
+        self._linears = linears(layer, block.name)
+        self._stages: list[tuple[str, ...]] = []
+        self._parts: dict[str, Part] = {}
+        self._before: dict[tuple[str, int], list[object]] = {}
+        self._spool = Spool()
+
+    def refresh(self) -> None:
+        """Give the layer what the block holds now."""
+        fill(self.layer, self.block)
+
+    def close(self) -> None:
+        """Let go what was kept."""
+        self._spool.close()
+
+    def stages(self) -> list[tuple[str, ...]]:
+        """The linears in the order in which they run, by the tensors that they read."""
+        if not self._stages:
+            self.refresh()
+            found: dict[str, tuple[str, ...]] = {}
+            missing = list(self._linears)
+            for batch in range(len(self.states)):  # which experts a text is sent to is its own affair
+                groups: dict[int, list[str]] = {}
+                with self._watching(self._parts):
+                    seen, _ = self._run(batch, missing)
+                for name, x in seen.items():
+                    groups.setdefault(id(x), []).append(name)
+                found |= {names[0]: tuple(names) for names in groups.values()}
+                missing = [name for name in missing if name not in seen]
+                if not missing:
+                    break
+            self._stages = list(found.values())
+            self._parts = {name: part for name, part in self._parts.items() if (name,) in self._stages}
+        return self._stages
+
+    def output(self, batch: int) -> Tensor:
+        """The hidden states that the layer makes of a batch, float32."""
+        return self.inputs(batch, (), to_the_end=True)[1]
+
+    def inputs(self, batch: int, wanted: Collection[str], to_the_end: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+        """The tensors that the wanted linears read, in the order in which they do, and the layer's output.
+
+        The output is computed ``to_the_end`` alone, and empty otherwise.
+        """
+        asked = set(wanted)
+        stages = [[name for name in stage if name in asked] for stage in self.stages()]
+        first = {name: here[0] for here in stages for name in here}  # a stage's linears read one tensor
+        kept = {name for name in self._parts if self._stands(name, batch)}
+        if not to_the_end and kept >= asked:
+            return {name: self._spool.read((name, batch)) for name in first}, torch.empty(0)
+        open_ = [name for name in first.values() if name not in kept]
+        with ExitStack() as stack:
+            for name in kept:
+                if not any(other.startswith(f"{self.block.name}.{self._parts[name].path}.") for other in open_):
+                    stack.enter_context(self._replayed(name, self._spool.read((name, batch))))
+            for name in self._parts.keys() - kept:
+                handle = self._linears[name].register_forward_pre_hook(self._keeper(name, batch))
+                stack.callback(handle.remove)
+            seen, output = self._run(batch, set(first.values()), to_the_end)
+        return {name: seen[one] for name, one in first.items() if one in seen}, output
+
+    @torch.no_grad()
+    def _run(self, batch: int, wanted: Collection[str], to_the_end: bool = True) -> tuple[dict[str, Tensor], Tensor]:
+        seen: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                seen[name] = inputs[0]
+                if len(seen) == len(wanted) and not to_the_end:
+                    raise _SeenEnough
+
+            return hook
+
+        with ExitStack() as stack, fast_products():
+            for name in wanted:
+                handle = self._linears[name].register_forward_pre_hook(keep(name))
+                stack.callback(handle.remove)
+            args, kwargs = self._calls.call(batch, self._original)
+            try:
+                return seen, hidden(self.layer(self.states[batch].float(), *args, **kwargs)).float()
+            except _SeenEnough:
+                return seen, torch.empty(0)
+
+    def _stands(self, name: str, batch: int) -> bool:
+        """Whether the kept input of a part's last linear is what it would read now."""
+        known, now = self._before.get((name, batch)), self._upstream(name)
+        return known is not None and len(known) == len(now) and all(a is b for a, b in zip(known, now, strict=True))
+
+    def _upstream(self, name: str) -> list[object]:
+        """All that could change what a linear reads: the matrices that run before it, and every vector."""
+        before = self._stages[: self._stages.index((name,))]
+        return [*(self.block.weights[each] for stage in before for each in stage), *self.block.vectors.values()]
+
+    def _keeper(self, name: str, batch: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self._spool.keep((name, batch), inputs[0])
+            self._before[name, batch] = self._upstream(name)
+
+        return hook
+
+    @contextmanager
+    def _replayed(self, name: str, x: Tensor) -> Iterator[None]:
+        """A part stands in for itself with its last linear alone, on the input ``x``."""
+        path, rest = self._parts[name]
+        module, last = self.layer.get_submodule(path), self._linears[name]
+        module.forward = lambda *_, **__: last(x.float()) if rest is None else (last(x.float()), *rest)
+        try:
+            yield
+        finally:
+            del module.forward  # the class's own is back
+
+    @contextmanager
+    def _watching(self, parts: dict[str, Part]) -> Iterator[None]:
+        """Find the parts, each by its last linear; of parts within parts the outermost."""
+        made: dict[int, tuple[str, Tensor, int]] = {}
+
+        def by_linear(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(_: nn.Module, __: Any, output: Any) -> None:
+                made[id(output)] = name, output, output._version  # held, so that its identity stays its own
+
+            return hook
+
+        def by_module(path: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(_: nn.Module, __: Any, output: Any) -> None:
+                first, *rest = output if isinstance(output, tuple) else (output,)
+                name, same, version = made.get(id(first), ("", None, 0))
+                inside = name.startswith(f"{self.block.name}.{path}.")
+                untouched = same is not None and same._version == version
+                if inside and untouched and not any(each is not None for each in rest):
+                    parts[name] = Part(path, (None,) * len(rest) if isinstance(output, tuple) else None)
+
+            return hook
+
+        known = set(self._linears.values())
+        others = [(path, module) for path, module in self.layer.named_modules() if path and module not in known]
+        handles = [linear.register_forward_hook(by_linear(name)) for name, linear in self._linears.items()]
+        handles += [module.register_forward_hook(by_module(path)) for path, module in others]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class _SeenEnough(Exception):  # noqa: N818 -- it ends a forward pass early and is no error
+    """Every input that was asked for has come by."""
+
+
+def hidden(output: Any) -> Tensor:
+    """The hidden states among what a layer returns."""
+    tensor: Tensor = output[0] if isinstance(output, tuple) else output
+    return tensor

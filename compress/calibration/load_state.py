@@ -1,0 +1,56 @@
+"""Giving a module, or a layer of it, the tensors that its block holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from compress.calibration.block import Block
+from compress.modeling.modules import other_way, turned
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def fill(layer: nn.Module, block: Block) -> None:
+    """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
+    state = {name: weight.dequantize() for name, weight in block.weights.items()}
+    state |= {name: vector.float() for name, vector in block.vectors.items()}
+    local, other = local_tensors(layer, block, state), turned(layer, block.name)
+    for name, held in layer.state_dict().items():
+        if name in local and local[name].shape != held.shape:  # which no state dict may change
+            owner, _, attribute = name.rpartition(".")
+            module = layer.get_submodule(owner)
+            setattr(module, attribute, nn.Parameter(local[name]))
+            if f"{block.name}.{name}" in other:
+                module.nf = local[name].shape[1]  # type: ignore[assignment]  # such a linear shapes its outputs by it
+    layer.load_state_dict(local, assign=True)
+    layer.requires_grad_(False)
+
+
+def local_tensors(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a block by their names in the layer, the way round that it stores them."""
+    other = turned(layer, block.name)
+    return {
+        name.removeprefix(f"{block.name}."): other_way(tensor) if name in other else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+    """Bring a module off the meta device, as far as the ``state`` goes and what it computes for itself."""
+    compute_buffers(module, module)  # first: what computes a buffer may also draw weights anew
+    module.load_state_dict(state, strict=False, assign=True)
+
+
+def compute_buffers(module: PreTrainedModel, part: nn.Module) -> None:
+    """Bring what a part of a module computes for itself off the meta device."""
+    for child in part.modules():
+        computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
+        for name, buffer in computed.items():
+            child.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
+        if computed:
+            module._init_weights(child)  # the only code that knows what such a buffer holds (rotary frequencies, …)

@@ -1,0 +1,110 @@
+"""The model as a whole, run as a function of its weights: for passes that don't work layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from compress.calibration.layer_inputs import BlockInputs, token_error
+from compress.calibration.load_state import compute_buffers
+from compress.calibration.model_inputs import called
+from compress.calibration.walk import BATCH
+from compress.checkpoint.artifact import writes
+from compress.modeling.seq2seq import decoder_inputs
+from compress.system.machine import held_memory
+
+if TYPE_CHECKING:
+    from compress.calibration.block import Block
+    from compress.checkpoint.model import Model
+    from compress.modeling.architecture import Architecture
+    from compress.progress import Progress
+
+_TOKENS = 256
+"""Tokens whose predictions are compared together."""
+
+
+class _Divergence(torch.autograd.Function):
+    """The mean KL divergence of one model's predictions from another's, in nats a token.
+
+    From logits ``[…, vocabulary]``, some tokens at a time: in float32 all of them would take more memory than a small
+    model does. The gradient, that of a cross-entropy with soft labels, is at hand where the loss is.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, exact: Tensor) -> Tensor:
+        gradient = torch.empty_like(output)
+        rows = [each.flatten(0, -2).split(_TOKENS) for each in (output, exact, gradient)]
+        total, tokens = torch.zeros(()), output[..., 0].numel()
+        for said, wanted, slope in zip(*rows, strict=True):
+            logs, goal = said.float().log_softmax(-1), wanted.float().log_softmax(-1)
+            chances = goal.exp()
+            total += goal.sub_(logs).mul_(chances).sum()
+            slope.copy_(logs.exp_().sub_(chances).div_(tokens))
+        ctx.save_for_backward(gradient)
+        return total / tokens
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * scale, None
+
+
+class WholeInputs(BlockInputs):
+    """The calibration text ``tokens`` int64 ``[windows, length]``, or images, for the ``block`` that the variant is.
+
+    ``built`` is the variant's architecture. The original and all that is trained are in memory together.
+    """
+
+    def __init__(self, model: Model, built: Architecture, block: Block, tokens: Tensor, progress: Progress) -> None:
+        self.block = block
+        self._windows = tokens.split(BATCH)
+        self.batches = len(self._windows)
+        self._built = built
+        self._progress = progress
+        self._reference = model.torch_module()
+        self._module = built.meta_module().eval()  # its weights are given with every call
+        compute_buffers(self._module, self._module)
+
+    def refresh(self) -> None:
+        """Nothing is kept of the block."""
+
+    def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
+        """What the variant makes of a batch: logits ``[…, vocabulary or classes]``, or an encoder's hidden states.
+
+        ``parameters`` by their names in the checkpoint; differentiable in them.
+        """
+        given = {name: self._built.oriented(name, tensor) for name, tensor in parameters.items()}
+        fixed = {name: vector for name, vector in self.block.vectors.items() if name not in given}
+        return self._output(functional_call(self._module, given | fixed, kwargs=self._called(batch)))
+
+    @torch.no_grad()
+    def target(self, batch: int) -> Tensor:
+        """What the original makes of it."""
+        return self._output(self._reference(**self._called(batch)))
+
+    def loss(self, output: Tensor, exact: Tensor) -> Tensor:
+        """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
+        if self._built.kind == "encoder":
+            return token_error(output.float(), exact.float())
+        found: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
+        return found
+
+    def rounds(self, steps: int) -> Iterator[int]:
+        """So many steps of work on the model. Each needs the same memory again, so that it is kept in between."""
+        with held_memory():
+            yield from self._progress.track(range(steps), "training", unit="step")
+
+    def _called(self, batch: int) -> dict[str, Tensor | bool]:
+        given, kind = self._windows[batch], self._built.kind
+        arguments: dict[str, Tensor | bool] = {**called(given)}
+        if kind == "encoder-decoder":
+            arguments["decoder_input_ids"] = decoder_inputs(self._built.config, given)
+        return arguments | ({"use_cache": False} if writes(kind) else {})
+
+    def _output(self, output: object) -> Tensor:
+        found: Tensor = getattr(output, "last_hidden_state" if self._built.kind == "encoder" else "logits")
+        return found

@@ -1,0 +1,1 @@
+"""Checkpoint directories: originals and variants, read and written."""

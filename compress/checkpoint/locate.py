@@ -1,0 +1,63 @@
+"""Where a model is: a directory, a demo, or a checkpoint on the hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from compress.checkpoint.demo import demo_model
+from compress.errors import ModelError
+from compress.progress import Progress
+
+DEMO = "demo:"
+"""How a demo's name begins."""
+
+_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+_UNTRUSTED_FILES = ["*.bin", "*.py"]
+_NOT_WANTED = ["*/*.safetensors", "*/*.bin", "consolidated*"]
+_PATIENCE = 5.0
+
+
+def locate(source: str, trust_remote_code: bool, progress: Progress) -> Path:
+    """The directory of a model as its user names it; demos are made and hub checkpoints fetched where need be.
+
+    Raises ModelError for a source that is none of these, UsageError for an unknown demo and MissingComponentError for
+    one whose package is not installed.
+    """
+    if source.startswith(DEMO):
+        return demo_model(source.removeprefix(DEMO), progress)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(f"{source} is a file; give the directory of its checkpoint")
+    if not _HUB_ID.fullmatch(source):
+        raise ModelError(f"{source}: no such directory")
+    return _fetch(source, trust_remote_code)
+
+
+def _fetch(name: str, trust_remote_code: bool) -> Path:
+    """A snapshot of a hub checkpoint: from the cache where the hub can't be reached or ``HF_HUB_OFFLINE`` is set."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    patterns = _FILES + (_UNTRUSTED_FILES if trust_remote_code else [])
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=patterns, ignore_patterns=_NOT_WANTED, etag_timeout=_PATIENCE)
+        )
+    except LocalEntryNotFoundError as error:
+        raise ModelError(f"{name} is no directory here, not in the hub's cache, and the hub is out of reach") from error
+    except GatedRepoError as error:
+        raise ModelError(f"{name} is gated on the hub; accept its terms there, then `hf auth login`") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelError(f"{name} is no directory here and no public checkpoint on the hub") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"{name} can't be fetched from the hub ({str(error).splitlines()[0]})") from error

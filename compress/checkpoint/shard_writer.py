@@ -1,0 +1,81 @@
+"""The weight files of a checkpoint on their way out: a shard is written whenever one is full."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from compress.checkpoint.shards import SAFE
+from compress.errors import ExportError
+
+
+class ShardWriter:
+    """Writes safetensors into a directory, each of at most ``limit`` bytes but for a tensor that is larger by itself.
+
+    A name may stand for a tensor: ``read`` gives it again when its shard is written. ``dtypes`` counts float tensors.
+    """
+
+    def __init__(self, directory: Path, limit: int, read: Callable[[str], Tensor]) -> None:
+        self.directory = directory
+        self.dtypes: Counter[torch.dtype] = Counter()
+        self._limit = limit
+        self._read = read
+        self._pending: dict[str, Tensor | str] = {}
+        self._pending_bytes = 0
+        self._bytes = 0
+        self._shards: list[list[str]] = []
+
+    def put(self, name: str, tensor: Tensor, source: str | None = None) -> None:
+        """Take in a tensor; where it can be read again as ``source`` it isn't held."""
+        size = tensor.numel() * tensor.element_size()
+        if self._pending and self._pending_bytes + size > self._limit:
+            self._flush()
+        self._pending[name] = tensor if source is None else source
+        self._pending_bytes += size
+        self._bytes += size
+        if tensor.is_floating_point():
+            self.dtypes[tensor.dtype] += 1
+
+    def finish(self) -> None:
+        """Write what is left, and the index where there are several files."""
+        self._flush()
+        count = len(self._shards)
+        if count == 1:
+            (self.directory / _unnamed(1)).rename(self.directory / SAFE)
+            return
+        where = {}
+        for i, names in enumerate(self._shards, 1):
+            final = f"model-{i:05d}-of-{count:05d}.safetensors"
+            (self.directory / _unnamed(i)).rename(self.directory / final)
+            where.update(dict.fromkeys(names, final))
+        index = {"metadata": {"total_size": self._bytes}, "weight_map": where}
+        (self.directory / f"{SAFE}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+    def _flush(self) -> None:
+        seen: set[int] = set()
+        held = self._pending.items()
+        tensors = {name: self._read(t).contiguous() if isinstance(t, str) else t for name, t in held}
+        for name, tensor in tensors.items():
+            if tensor.data_ptr() in seen:  # a tied matrix under its second name: the format wants it twice
+                tensors[name] = tensor.clone()
+            seen.add(tensor.data_ptr())
+        file = self.directory / _unnamed(len(self._shards) + 1)
+        try:
+            save_file(tensors, file, {"format": "pt"})
+        except SafetensorError as error:  # whatever the operating system says comes as one of these
+            raise ExportError(f"{file.name} can't be written ({error}); make room, or choose another output") from error
+        self._shards.append(list(self._pending))
+        self._pending.clear()
+        self._pending_bytes = 0
+
+
+def _unnamed(index: int) -> str:
+    """What a shard is called until it is known how many there are."""
+    return f"model-{index:05d}.safetensors"

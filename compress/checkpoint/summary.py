@@ -1,0 +1,147 @@
+"""A variant's manifest read layer by layer: what each layer stores, what that cost, and which solvers did it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.checkpoint.manifest import LEFT_DENSE, Manifest, StoredForm, WeightReport
+
+_LAYER = re.compile(r"(?P<layer>(?:.+?\.)?(?P<index>\d+))\.(?P<kind>.+)")
+_NAMED_IN_NOTICE = 3
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix: ``name`` without ``.weight``, ``kind`` its name inside its layer (``self_attn.q_proj``).
+
+    ``report`` is None where no pass changed it.
+    """
+
+    name: str
+    kind: str
+    stored: StoredForm
+    report: WeightReport | None
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it has."""
+        return self.stored.shape[0] * self.stored.shape[1]
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of one stored number, scales not counted: a float's width where it isn't quantized.
+
+        Of a matrix in parts, those of the widest.
+        """
+        return max(leaf.bits or 8 * leaf.nbytes // (leaf.shape[0] * leaf.shape[1]) for leaf in self.stored.leaves)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Matrices that are worked on at one time; ``index`` counts repeated layers and is None for what is outside them.
+
+    ``seconds`` is None where the manifest doesn't say.
+    """
+
+    name: str
+    index: int | None
+    matrices: tuple[Matrix, ...]
+    seconds: float | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes as stored."""
+        return sum(matrix.stored.nbytes for matrix in self.matrices)
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it has."""
+        return sum(matrix.parameters for matrix in self.matrices)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits over weights, scales and zero points included."""
+        return 8 * self.nbytes / self.parameters
+
+    @property
+    def worst(self) -> Matrix | None:
+        """The matrix with the largest relative output error, or None where none is known."""
+        known = [(m.report.error, m) for m in self.matrices if m.report is not None and m.report.error is not None]
+        return max(known, key=lambda pair: pair[0])[1] if known else None
+
+    @property
+    def worst_weight_error(self) -> float | None:
+        """The largest relative error of a matrix itself, or None where none was changed."""
+        return max((m.report.weight_error for m in self.matrices if m.report is not None), default=None)
+
+    @property
+    def solvers(self) -> Counter[str]:
+        """How many matrices each solver did; those that fell back are counted apart, whatever the reason."""
+        reports = [matrix.report for matrix in self.matrices if matrix.report is not None]
+        return Counter(f"{r.solver.partition(' (')[0]} (fallback)" if r.fell_back else r.solver for r in reports)
+
+
+def layers_of(manifest: Manifest) -> list[Layer]:
+    """Every layer with its matrices, in the model's order; what is outside the layers stands by itself.
+
+    A matrix outside the layers goes by its block's name (``embedding``, ``head``) where that was reported, else by its
+    own.
+    """
+    blocks = {name: block for block, report in manifest.layers.items() for name in report.weights}
+    reports = {name: each for report in manifest.layers.values() for name, each in report.weights.items()}
+    seconds = {block: report.seconds for block, report in manifest.layers.items()}
+    matrices: dict[str, list[Matrix]] = {}
+    indices: dict[str, int] = {}
+    for name, stored in manifest.weights.items():
+        plain = name.removesuffix(".weight")
+        if inside := _LAYER.fullmatch(plain):
+            layer, kind = inside["layer"], inside["kind"]
+            indices[layer] = int(inside["index"])
+        else:
+            layer = kind = blocks.get(name, plain)
+        matrices.setdefault(layer, []).append(Matrix(plain, kind, stored, reports.get(name)))
+    return [Layer(name, indices.get(name), tuple(held), seconds.get(name)) for name, held in matrices.items()]
+
+
+def total(layers: Sequence[Layer]) -> Layer:
+    """All matrices as if they were one layer's."""
+    matrices = tuple(matrix for layer in layers for matrix in layer.matrices)
+    known = [layer.seconds for layer in layers if layer.seconds is not None]
+    return Layer("all matrices", None, matrices, sum(known) if known else None)
+
+
+def notices(manifest: Manifest) -> list[str]:
+    """What a user should know of how the matrices were found, in single lines."""
+    return [notice for notice in (fallback_notice(manifest), _left_dense(manifest)) if notice]
+
+
+def _left_dense(manifest: Manifest) -> str | None:
+    """One line on the matrices that weren't factored because their products would not be smaller."""
+    reports = [each for layer in manifest.layers.values() for each in layer.weights.values()]
+    left = sum(report.solver.startswith(LEFT_DENSE) for report in reports)
+    if not left:
+        return None
+    factored = sum(form.form == "factored" for form in manifest.weights.values())
+    return f"{left} of {left + factored} matrices were left dense: as products they would not be smaller"
+
+
+def fallback_notice(manifest: Manifest) -> str | None:
+    """One line on the matrices whose solver gave way to a simpler one, and why; None where none did."""
+    fallen: dict[str, list[str]] = {}
+    for report in manifest.layers.values():
+        for name, weight in report.weights.items():
+            if weight.fell_back:
+                fallen.setdefault(weight.solver, []).append(name.removesuffix(".weight"))
+    return "; ".join(_fell_back(solver, names) for solver, names in fallen.items()) or None
+
+
+def _fell_back(solver: str, names: list[str]) -> str:
+    instead, _, said = solver.partition(" (fallback")
+    reason = said.removesuffix(")").removeprefix(": ")
+    why = f" ({reason})" if reason else ""
+    shown, more = names[:_NAMED_IN_NOTICE], len(names) - _NAMED_IN_NOTICE
+    listed = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return f"{len(names)} {'matrix' if len(names) == 1 else 'matrices'} fell back to {instead}{why}: {listed}"

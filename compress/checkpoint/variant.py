@@ -1,0 +1,225 @@
+"""A variant: a directory that transformers loads, with the manifest that says what was done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from compress.checkpoint.artifact import Kind
+from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.license import FILES, licence_of
+from compress.checkpoint.manifest import FILE, Manifest, StoredForm
+from compress.checkpoint.model_card import write_card
+from compress.checkpoint.shard_writer import ShardWriter
+from compress.checkpoint.shards import Shards, find_shards, record_hashes
+from compress.checkpoint.storage import Storage
+from compress.formats.base import Format, find_format
+from compress.modeling.architecture import Architecture, HasArchitecture, load_module, read_architecture
+from compress.modeling.modules import linears
+from compress.progress import Progress, Silent
+from compress.weights.forms import Dense, Quantized, Weight, merged
+from compress.weights.half_scales import moved
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_COPIED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *FILES)
+_NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
+
+
+class VariantWriter:
+    """Takes a variant's matrices one after another, stores them in their format, and writes what goes with them.
+
+    Loaders can't tie compressed weights, so a tied matrix that is quantized is stored under both of its names and the
+    config says untied; the manifest and every ONNX target keep it tied. ``model`` is what the variant is made from,
+    ``built`` the variant's architecture.
+    """
+
+    def __init__(self, model: Checkpoint, built: Architecture, directory: Path, storage: Storage) -> None:
+        module = built.meta_module()
+        self.model = model
+        self.storage = storage
+        self.built = built
+        self.config = built.config
+        self.directory = directory
+        self.forms: dict[str, StoredForm] = {}
+        # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
+        loaded = replace(built, options={}).meta_module()
+        self._linears = list(linears(loaded))
+        # An encoder-decoder's table has more than two names, and some of these classes tie whatever the config says.
+        twice = model.tied and built.kind == "decoder"
+        self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if twice else {}
+        self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
+        self._vector_bytes = 0
+        self._parameters = 0
+        self._moved = 0.0
+
+    def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor], unchanged: Mapping[str, str]) -> None:
+        """Take in a block's matrices and vectors by the names that they get.
+
+        What is ``unchanged`` goes by that name in the model and is read again when it is written.
+        """
+        for name, given in weights.items():
+            weight = self._held(given)
+            self.forms[name] = StoredForm.of(weight)
+            self._parameters += weight.shape[0] * weight.shape[1]
+            if isinstance(weight, Dense):
+                stored = self.built.oriented(name, weight.tensor).contiguous()
+                self._shards.put(name, stored, unchanged.get(name))
+                continue
+            for written in self._written_names(name):
+                encoded = self.storage.format.encode(
+                    written, weight, written in self._linears, name in self.built.routed
+                )
+                for each, tensor in encoded.items():
+                    self._shards.put(each, tensor)
+        for name, tensor in vectors.items():
+            self._shards.put(name, tensor.contiguous())
+        self._vector_bytes += sum(tensor.numel() * tensor.element_size() for tensor in vectors.values())
+        self._parameters += sum(tensor.numel() for tensor in vectors.values())
+
+    def finish(self, manifest: Manifest, progress: Progress) -> Variant:
+        """Write what is left, the config, the tokenizer's files and the manifest."""
+        if self._moved:
+            progress.notice(
+                f"format {self.storage.format.name} rounds scales, here by up to {100 * self._moved:.2g} % of a "
+                "matrix's: the variant's numbers are the rounded ones"
+            )
+        self._shards.finish()
+        record_hashes(self.directory)
+        self._write_config()
+        for pattern in _COPIED:
+            for file in self.model.path.glob(pattern):
+                if file.name not in _NOT_COPIED and not file.name.endswith(".index.json"):
+                    shutil.copy(file, self.directory / file.name)
+        manifest.format = self.storage.format.name
+        manifest.weights = self.forms
+        manifest.vector_nbytes = self._vector_bytes
+        manifest.parameters = self._parameters
+        manifest.save(self.directory)
+        write_card(self.directory, manifest, licence_of(self.model.path))
+        return Variant.open(self.directory)
+
+    def _held(self, weight: Weight) -> Weight:
+        """A matrix as it will be stored."""
+        whole = merged(weight) if self.storage.merge else weight
+        held = self.storage.format.held(whole)
+        if isinstance(held, Quantized) and isinstance(whole, Quantized) and held is not whole:
+            self._moved = max(self._moved, moved(whole, held))
+        return held
+
+    def _written_names(self, name: str) -> list[str]:
+        twice = name in self._heads and self.forms[name].form == "quantized"
+        return [name, self._heads[name]] if twice else [name]
+
+    def _write_config(self) -> None:
+        written = {each: form for name, form in self.forms.items() for each in self._written_names(name)}
+        config: dict[str, Any] = self.config.to_diff_dict()
+        config.pop("_name_or_path", None)  # a path of the machine that this ran on
+        config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
+        if written.keys() & set(self._heads.values()):
+            config["tie_word_embeddings"] = False
+        quantization = self.storage.format.config(written, self._linears, self.built.routed)
+        if quantization is not None:
+            config["quantization_config"] = quantization
+        beside = {} if quantization is None else self.storage.format.beside(quantization)
+        for name, facts in {"config.json": config, **beside}.items():
+            (self.directory / name).write_text(json.dumps(facts, indent=2, default=str) + "\n")
+
+
+@dataclass(frozen=True)
+class Variant(HasArchitecture):
+    """A variant as read back from its directory; the integers are those that the passes made."""
+
+    path: Path
+    manifest: Manifest
+    shards: Shards
+    built: Architecture
+
+    @classmethod
+    def open(cls, path: Path) -> Variant:
+        """Read a variant's headers; a ModelError for a directory that is none, or is damaged."""
+        manifest = Manifest.read(path)
+        shards = find_shards(path, trust_pickle=False, progress=Silent())
+        built = read_architecture(path, shards.where)
+        # What the integers stand for is a float model, with its head tied as it was.
+        if built.kind == "encoder-decoder":
+            built = replace(built, own_head=not manifest.source.tied)
+        else:
+            built.config.tie_word_embeddings = manifest.source.tied
+        if hasattr(built.config, "quantization_config"):
+            del built.config.quantization_config
+        return cls(path, manifest, shards, built)
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The architecture's config, without the quantization."""
+        return self.built.config
+
+    @cached_property
+    def format(self) -> Format:
+        """How its checkpoint holds its matrices."""
+        return find_format(self.manifest.format)
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
+        return self.manifest.source.kind
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the source has; tied ones count once."""
+        return self.manifest.source.parameters
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice."""
+        return self.manifest.source.tied
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the module's order; tied ones once."""
+        module = self.built.meta_module()
+        tied = set(module.all_tied_weights_keys)
+        left = (name for name in module.state_dict() if name not in tied)
+        return tuple(name for name in left if name in self.shards.where or not self.built.computes(name))
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that is stored as it is."""
+        return self.shards.read(name)
+
+    def weight(self, name: str) -> Weight:
+        """A matrix in the form that the passes left it in."""
+        stored = self.manifest.weights.get(name)
+        if stored is None:
+            return Dense(self.built.oriented(name, self.shards.raw(name)))
+        return self.format.decode(name, stored, _Reader(self))
+
+    def torch_module(self) -> PreTrainedModel:
+        """The module with its dequantized weights in float32, for inference: the whole model in memory."""
+        return load_module(self, self.built)
+
+
+class _Reader(Mapping[str, Tensor]):
+    """A variant's tensors by name, read when asked for; float matrices ``[out, in]``, as integers always are."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.shards = variant.shards
+        self.built = variant.built
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self.shards.raw(name)
+        return self.built.oriented(name, tensor) if tensor.is_floating_point() else tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shards.where)
+
+    def __len__(self) -> int:
+        return len(self.shards.where)

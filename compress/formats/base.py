@@ -1,0 +1,84 @@
+"""What a checkpoint format is to the rest of the program: how weight forms become tensors, and tensors weight forms.
+
+A format is a pure pair of `encode` and `decode`, with the ``quantization_config`` that its readers go by. Nothing is
+quantized here: the integers are those that the passes made. Subclassing `Format` with a ``name``, in a module of
+`compress.formats`, registers it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+import compress.formats
+from compress.checkpoint.manifest import StoredForm
+from compress.modeling.architecture import Architecture
+from compress.registry import import_all, made
+from compress.weights.forms import Weight
+
+_registry: dict[str, type[Format]] = {}
+
+
+class Format(ABC):
+    """How a variant's checkpoint holds its matrices."""
+
+    name: ClassVar[str]
+    selective: ClassVar[bool] = False
+    """whether `refusal` finds anything to refuse"""
+    reader: ClassVar[tuple[str, ...]] = ()
+    """the modules that transformers needs to load such a checkpoint, which are no dependency of ours"""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" in cls.__dict__:
+            _registry[cls.name] = cls
+
+    def refusal(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
+        """What of an architecture or its matrices this format can't hold, and the fix; by default it holds all.
+
+        ``weights`` are all matrices by name, as a prediction or a manifest tells of them.
+        """
+        return None
+
+    def held(self, weight: Weight) -> Weight:
+        """A matrix as this format holds it, which is what its readers compute with; by default as it is."""
+        return weight
+
+    @abstractmethod
+    def encode(self, name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
+        """The checkpoint's tensors of the matrix ``name`` (``….weight``), whether it is a ``linear``'s or a table.
+
+        Only some tokens reach a ``routed`` one: it is an expert's.
+        """
+
+    @abstractmethod
+    def decode(self, name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
+        """The matrix ``name`` exactly as it was encoded; ``read`` gives the checkpoint's tensors by name."""
+
+    @abstractmethod
+    def config(
+        self, weights: Mapping[str, StoredForm], linears: Sequence[str], routed: Collection[str] = ()
+    ) -> dict[str, Any] | None:
+        """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
+
+        ``weights`` by the names that they are written by; ``linears`` are all linears' weights, ``routed`` those
+        of experts.
+        """
+
+    def beside(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """JSON files that readers look for beside ``config.json``, by name; by default there are none."""
+        return {}
+
+
+def formats() -> dict[str, type[Format]]:
+    """Every known format by name: one in each module of `compress.formats` that defines one."""
+    import_all(compress.formats)
+    return dict(sorted(_registry.items()))
+
+
+def find_format(name: str) -> Format:
+    """The format of that name; a UsageError with the nearest one where there is none."""
+    return made("format", name, formats())

@@ -1,0 +1,154 @@
+"""What GPTQ and AWQ have in common: one scheme of integers for the linears of a decoder's layers, the rest in float."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
+from compress.formats.base import Format
+from compress.modeling.architecture import Architecture
+from compress.weights.forms import Dense, Masked, Quantized, Weight
+from compress.weights.half_scales import with_half_scales
+
+Place = Literal["layer", "head", "embedding"]
+
+
+class OneScheme(Format):
+    """Integers of one width and one group in 32-bit words, with float16 scales.
+
+    ``bits`` are the widths to choose from; ``asymmetric``: with zero points too; ``partial``: some linears may stay
+    float; ``quantized_head``: the head may be in integers as well.
+    """
+
+    bits: ClassVar[tuple[int, ...]]
+    asymmetric: ClassVar[bool]
+    partial: ClassVar[bool]
+    quantized_head: ClassVar[bool]
+    selective = True
+    reader = ("gptqmodel", "optimum")
+
+    def refusal(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
+        """What is no decoder, the first matrix that doesn't fit in, or a second scheme."""
+        if built.kind != "decoder":
+            return f"format {self.name} is for decoders; leave out --format"
+        if built.odd_linear or built.routed:
+            other = built.odd_linear or "experts"
+            return f"format {self.name} is for torch's own linears, not for {other}; leave out --format"
+        places = _places(built)
+        for name, form in weights.items():
+            if odd := self._oddity(form, places.get(name, "embedding")):
+                what, fix = odd
+                return f"format {self.name} can't hold {what} ({name}); {fix}"
+        schemes = _schemes(weights)
+        if len(schemes) < 2:
+            return None
+        one, other, *_ = (f"{name} has {bits} bits, groups of {group}" for (bits, group), name in schemes.items())
+        return f"format {self.name} has one scheme for all, but {one} and {other}; give group=32 and head=float"
+
+    def _oddity(self, form: StoredForm, place: Place) -> tuple[str, str] | None:
+        """What this format can't hold of a matrix, and what to do about it; None where it can."""
+        if form.form == "dense":
+            plain = place != "layer" or self.partial
+            return None if plain else ("linears in float", "use an integer pass, without skip")
+        if form.parts:
+            return "products", "leave out lowrank and compensate"
+        if place == "embedding":
+            return "embeddings in integers", "give embed=float, and head=float where the head is tied to it"
+        if place == "head" and not self.quantized_head:
+            return "heads in integers", "give head=float"
+        if form.bits not in self.bits:
+            known = " or ".join(f"int{bits}" for bits in self.bits)
+            return f"{form.bits} bits", "give head=float" if place == "head" else f"use {known}"
+        if form.act is not None:
+            return "inputs in integers", "give act=none"
+        if not form.symmetric and not self.asymmetric:
+            return "zero points", "give symmetry=sym, or --format awq"
+        lanes = 32 // form.bits
+        if any(size % lanes for size in form.shape):
+            fix = "give head=float" if place == "head" else "leave out --format"
+            return f"{form.shape[0]} × {form.shape[1]} codes, {lanes} a word", fix
+        return None
+
+    def held(self, weight: Weight) -> Weight:
+        """Integers with their scales rounded to the nearest float16; an ExportError where one is too large for that."""
+        return with_half_scales(weight, f"format {self.name}") if isinstance(weight, Quantized) else weight
+
+    def encode(self, name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
+        """A float matrix as it is; integers packed, their tensors named after the linear."""
+        if isinstance(weight, Dense):
+            return {name: weight.tensor.contiguous()}
+        assert isinstance(weight, Quantized)
+        stem, parts = name.removesuffix("weight"), self.pack(weight)
+        parts["scales"] = weight.scale.T
+        return {f"{stem}{part}": tensor.contiguous() for part, tensor in parts.items()}
+
+    def decode(self, name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
+        """The matrix as it was encoded."""
+        if stored.form == "dense":
+            tensor = read[name]
+            return Masked(tensor, tensor != 0) if stored.masked else Dense(tensor)
+        assert stored.bits is not None
+        stem, (rows, inputs) = name.removesuffix("weight"), stored.shape
+        scale = read[f"{stem}scales"].T.contiguous()
+        codes = self.unpack(read[f"{stem}qweight"], stored.bits, (rows, inputs))
+        zero_point = None
+        if not stored.symmetric:
+            zero_point = self.unpack(read[f"{stem}qzeros"], stored.bits, (rows, scale.shape[1]))
+        found = Quantized(codes, scale, stored.bits, inputs // scale.shape[1], zero_point)
+        return replace(found, mask=found.dequantize() != 0) if stored.masked else found
+
+    def config(
+        self, weights: Mapping[str, StoredForm], linears: Sequence[str], routed: Collection[str] = ()
+    ) -> dict[str, Any] | None:
+        """What readers need to know of the one scheme."""
+        schemes = _schemes(weights)
+        if not schemes:
+            return None
+        ((bits, group),) = schemes
+        integers = {name for name, form in weights.items() if form.form == "quantized"}
+        left = [name.removesuffix(".weight") for name in linears if name not in integers]
+        return {"quant_method": self.name, "bits": bits, "group_size": group, **self.settings(left)}
+
+    @abstractmethod
+    def settings(self, left: Sequence[str]) -> dict[str, Any]:
+        """The format's own settings; ``left`` are the linears that stay float."""
+
+    @abstractmethod
+    def pack(self, weight: Quantized) -> dict[str, Tensor]:
+        """The tensors of an integer matrix but for its scales, by the last part of their names."""
+
+    @abstractmethod
+    def unpack(self, words: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
+        """The codes int8 ``[out, in]`` in ``qweight``, or the zero points ``[out, groups]`` in ``qzeros``."""
+
+
+def _places(built: Architecture) -> dict[str, Place]:
+    """Where the linears of an architecture are, by their weights' names."""
+    module = built.meta_module()
+    head = module.get_output_embeddings()
+    return {
+        f"{name}.weight": "head" if each is head else "layer"
+        for name, each in module.named_modules()
+        if isinstance(each, torch.nn.Linear)
+    }
+
+
+def _schemes(weights: Mapping[str, StoredForm]) -> dict[tuple[int, int], str]:
+    """The bits and groups that integers come in, each with the first matrix that has them.
+
+    Whole channels are one scheme however long they are; beside groups, a channel is a group as long as itself.
+    """
+    integers = {name: form for name, form in weights.items() if form.form == "quantized"}
+    whole = all(form.group == PER_CHANNEL for form in integers.values())
+    schemes: dict[tuple[int, int], str] = {}
+    for name, form in integers.items():
+        assert form.bits is not None and form.group is not None
+        group = form.shape[1] if form.group == PER_CHANNEL and not whole else form.group
+        schemes.setdefault((form.bits, group), name)
+    return schemes

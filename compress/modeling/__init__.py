@@ -1,0 +1,1 @@
+"""Transformers models: classes, families, modules, task kinds."""

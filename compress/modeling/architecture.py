@@ -1,0 +1,275 @@
+"""A checkpoint's architecture: the transformers class that its config names, and what that class says of itself."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from compress.checkpoint.artifact import Kind, writes
+from compress.checkpoint.base import Checkpoint
+from compress.errors import ModelError
+from compress.modeling.classifier import headed
+from compress.modeling.experts import open_experts, routed
+from compress.modeling.families import FAMILIES, supported
+from compress.modeling.modules import linears, matrices, other_way, stacks, turned
+from compress.modeling.seq2seq import check_shared, untie_head, untied
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_POOLED = ("bert", "roberta", "mpnet")
+
+_FROM_PADDING = ("roberta", "mpnet")
+"""Model types whose positions start behind that of their padding."""
+_UNBOUNDED = 2048
+"""Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A transformers class and the config that makes it."""
+
+    cls: type[PreTrainedModel]
+    config: PretrainedConfig
+    kind: Kind
+    options: Mapping[str, Any]
+    """What the class is called with beside the config."""
+    own_head: bool = False
+    """whether an encoder-decoder has a head of its own, which its config doesn't say"""
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice."""
+        return writes(self.kind) and bool(self.config.tie_word_embeddings) and not self.own_head
+
+    def meta_module(self) -> PreTrainedModel:
+        """The module without weights: every tensor on torch's meta device, every expert by itself."""
+        with quiet_transformers(), torch.device("meta"):
+            module = self.cls(copy.deepcopy(self.config), **self.options)
+        family = FAMILIES.get(self.config.model_type)
+        if family is not None and family.experts is not None:
+            open_experts(module, family.experts)
+        if self.own_head:
+            untie_head(module)
+        return module
+
+    def computes(self, name: str) -> bool:
+        """Whether transformers makes a tensor of an encoder-decoder itself where a checkpoint lacks it."""
+        patterns = self.cls._keys_to_ignore_on_load_missing or () if self.kind == "encoder-decoder" else ()
+        return any(re.search(pattern, name) for pattern in patterns)
+
+    def unsaved(self, name: str) -> bool:
+        """Whether transformers leaves a tensor out of the checkpoints that it writes, and makes it itself."""
+        return name in (self.cls._keys_to_ignore_on_save or ())
+
+    @cached_property
+    def depths(self) -> dict[str, int]:
+        """How many repeated layers there are, by the path of their list."""
+        return {path: len(layers) for path, layers in stacks(self.meta_module())}
+
+    def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
+        """The same with a config that ``resize`` has changed."""
+        config = copy.deepcopy(self.config)
+        resize(config)
+        return replace(self, config=config)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor of the module by its name; a linear's is ``[out, in]`` however it is stored."""
+        return {name: self.oriented(name, tensor).shape for name, tensor in self.meta_module().state_dict().items()}
+
+    def oriented(self, name: str, tensor: Tensor) -> Tensor:
+        """A linear's matrix ``[out, in]`` as it is stored, or the other way; anything else as it is."""
+        return other_way(tensor) if name in self.turned else tensor
+
+    @cached_property
+    def turned(self) -> frozenset[str]:
+        """The linears' weights that are stored ``[in, out]``."""
+        return turned(self.meta_module())
+
+    @cached_property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach: the experts'."""
+        return routed(self.meta_module())
+
+    @cached_property
+    def odd_linear(self) -> str | None:
+        """The class of the layers' linears where that isn't torch's own."""
+        layers = [child for _, layers in stacks(self.meta_module()) for child in linears(layers).values()]
+        kinds = {type(child) for child in layers} - {torch.nn.Linear}
+        return next((kind.__name__ for kind in kinds), None)
+
+    @cached_property
+    def matrices(self) -> tuple[str, ...]:
+        """The weights that passes work on: the layers' linears, the embedding and the head; tied ones once."""
+        module = self.meta_module()
+        return tuple(name for name in matrices(module) if name not in module.all_tied_weights_keys)
+
+
+class HasArchitecture:
+    """What is made by an architecture, and says of its matrices what that does."""
+
+    built: Architecture
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
+        return self.built.shapes()
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The weights that passes work on."""
+        return self.built.matrices
+
+    @property
+    def routed(self) -> frozenset[str]:
+        """The linears' weights that only some tokens reach."""
+        return self.built.routed
+
+    @property
+    def odd_linear(self) -> str | None:
+        """The class of its linears where that isn't torch's own."""
+        return self.built.odd_linear
+
+
+def check_config(path: Path, trust_remote_code: bool) -> None:
+    """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code."""
+    raw = _read_config(path)
+    if quantized := raw.get("quantization_config"):
+        method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
+        raise ModelError(f"{path} is already quantized ({method}); compress the float checkpoint that it was made from")
+    if raw.get("auto_map") and not trust_remote_code:
+        raise ModelError(
+            f"{path} brings its own code (auto_map in config.json); pass --trust-remote-code to accept that"
+        )
+    model_type = str(raw.get("model_type"))
+    wanted = (raw.get("architectures") or [None])[0]
+    family = FAMILIES.get(model_type)
+    if family is None or (family.kind != "encoder" and wanted not in (family.cls, None)):
+        raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported()}")
+
+
+def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The module with a checkpoint's weights, dequantized, for inference: the whole model in memory."""
+    from transformers import GenerationConfig
+
+    def read(name: str) -> Tensor:
+        if len(shapes[name]) != 2:
+            return checkpoint.tensor(name)
+        return built.oriented(name, checkpoint.weight(name).dequantize())
+
+    shapes = built.shapes()
+    state = {name: read(name) for name in checkpoint.names}
+    with quiet_transformers():
+        module = built.cls.from_pretrained(None, config=built.config, state_dict=state, dtype=dtype, **built.options)
+    if (checkpoint.path / "generation_config.json").is_file():
+        module.generation_config = GenerationConfig.from_pretrained(checkpoint.path)
+    return module.eval()  # type: ignore[no-any-return]
+
+
+def head_size(config: PretrainedConfig) -> int:
+    """How many channels an attention head has."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def longest_input(config: PretrainedConfig) -> int:
+    """How many tokens a model takes in at once."""
+    known = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
+    positions = int(next(filter(None, known), _UNBOUNDED))
+    return positions - config.pad_token_id - 1 if config.model_type in _FROM_PADDING else positions
+
+
+def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
+    """The architecture that a checked ``config.json`` names; a ModelError where transformers finds it invalid.
+
+    An encoder's pooler is left out where ``stored``, the checkpoint's tensor names, has none; its head is kept where it
+    is a classifier's.
+    """
+    import transformers  # only where a model is opened: it takes a second that `--help` shouldn't wait for
+
+    try:
+        with quiet_transformers():
+            config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # transformers has no common class for what a config can be wrong in
+        raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
+    family = FAMILIES[config.model_type]
+    head = headed(family.cls, config.architectures)
+    config.architectures = [head or family.cls]
+    if family.kind == "encoder-decoder":
+        check_shared(path, config)
+    without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
+    return Architecture(
+        cls=getattr(transformers, head or family.cls),
+        config=config,
+        kind=family.kind if head is None else "classifier",
+        options={"add_pooling_layer": False} if without_pooler else {},
+    )
+
+
+def any_architecture(path: Path) -> Architecture:
+    """The architecture of a ``config.json`` of any model that transformers knows, supported here or not.
+
+    Nothing but its shapes can be told from it. Where the config names no class, it is that of a causal language model,
+    or the base model. Raises ModelError for a config that is missing or that transformers can't build a model of.
+    """
+    import transformers
+
+    raw = _read_config(path)
+    if raw.get("model_type") in FAMILIES:
+        built = read_architecture(path, ["pooler."])
+        return replace(built, own_head=built.kind == "encoder-decoder" and untied(raw))
+    try:
+        with quiet_transformers():
+            config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+        named = getattr(transformers, (config.architectures or [""])[0], None)
+        generates = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+        cls: Any = named or generates or transformers.MODEL_MAPPING[type(config)]
+    except Exception as error:  # as in `read_architecture`
+        raise ModelError(
+            f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"
+        ) from error
+    return Architecture(cls, config, "decoder" if cls is generates else "encoder", {})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise ModelError(f"{path} is not a checkpoint: it has no config.json")
+    try:
+        raw = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} can't be read ({error})") from error
+    if not isinstance(raw, dict):
+        raise ModelError(f"{file} is no config: a JSON object is needed")
+    return raw
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own bars and log lines off the terminal, and put its settings back afterwards."""
+    from transformers.utils import logging as settings
+
+    level, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    settings.set_verbosity(logging.ERROR)
+    settings.disable_progress_bar()
+    try:
+        yield
+    finally:
+        settings.set_verbosity(level)
+        if bars:
+            settings.enable_progress_bar()
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, cut to one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

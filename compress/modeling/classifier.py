@@ -1,0 +1,47 @@
+"""Classifiers: encoders that keep the head which their config names, and how transformers loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from compress.checkpoint.artifact import Kind
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_BASE = "Model"
+_LOADERS: dict[Kind, str] = {
+    "decoder": "AutoModelForCausalLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "image-classifier": "AutoModelForImageClassification",
+}
+_SEQUENCE, _TOKEN = "ForSequenceClassification", "ForTokenClassification"
+
+
+def headed(base: str, architectures: Sequence[str] | None) -> str | None:
+    """The class that a config names, if that is the encoder ``base`` (``BertModel``) with a classifier's head."""
+    named = architectures[0] if architectures else None
+    return named if named in [base.removesuffix(_BASE) + head for head in (_SEQUENCE, _TOKEN)] else None
+
+
+def by_token(cls: str) -> bool:
+    """Whether a classifier of that class has logits for every token, ``[b, s, labels]`` instead of ``[b, labels]``."""
+    return cls.endswith(_TOKEN)
+
+
+def loader(kind: Kind, cls: str) -> str:
+    """The name of what a user loads a checkpoint of that class with."""
+    if kind == "classifier":
+        return f"AutoModel{_TOKEN if by_token(cls) else _SEQUENCE}"
+    return _LOADERS.get(kind, "AutoModel")
+
+
+def labels_of(config: PretrainedConfig) -> list[str]:
+    """What a classifier calls its classes, by their numbers."""
+    return [str(name) for _, name in sorted((config.id2label or {}).items(), key=lambda each: int(each[0]))]
+
+
+def separate_labels(config: PretrainedConfig) -> bool:
+    """Whether each label is a yes or no of its own, its logit over or under 0, and not one of them the class."""
+    return len(labels_of(config)) == 1 or config.problem_type == "multi_label_classification"

@@ -1,0 +1,83 @@
+"""Mixtures of experts: each expert's matrices as linears of their own, where transformers keeps all in one 3-D tensor.
+
+A module opened so computes the same, has the names that checkpoints store, and tells what reaches each expert.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.modeling.modules import linears
+
+_NUMBER = re.compile(r"\d+")
+_TOGETHER = 16
+"""Stages side by side whose statistics are in memory together."""
+Names = tuple[str, str, str]
+"""What checkpoints call an expert's gate, up and down projection."""
+
+
+class Expert(nn.Module):
+    """A gated MLP that sees the tokens which are routed to it."""
+
+    def __init__(self, hidden: int, width: int, names: Names, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        sizes = ((hidden, width), (hidden, width), (width, hidden))
+        for name, (inputs, outputs) in zip(names, sizes, strict=True):
+            self.add_module(name, nn.Linear(inputs, outputs, bias=False))
+        self.names = names
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[tokens, hidden]`` to the same."""
+        gate, up, down = (self.get_submodule(name) for name in self.names)
+        out: Tensor = down(self.act(gate(x)) * up(x))
+        return out
+
+
+class Experts(nn.ModuleList):
+    """All experts of a layer, called as transformers calls its own."""
+
+    def forward(self, hidden: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
+        """The sum of what the ``chosen`` experts ``[tokens, k]`` make of each token ``[tokens, hidden]``, by shares."""
+        total = torch.zeros_like(hidden)
+        for i, expert in enumerate(self):
+            token, which = torch.where(chosen == i)
+            if len(token):
+                made = expert(hidden[token]) * shares[token, which, None]
+                total.index_add_(0, token, made.to(total.dtype))
+        return total
+
+
+def open_experts(module: nn.Module, names: Names) -> None:
+    """Put separate experts, without weights, in the place of a module's ``gate_up_proj`` and ``down_proj`` in 3-D."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            gate_up: Any = getattr(child, "gate_up_proj", None)
+            if isinstance(gate_up, nn.Parameter) and gate_up.ndim == 3:
+                count, double, hidden = gate_up.shape
+                with gate_up.device:
+                    made = (Expert(hidden, double // 2, names, child.act_fn) for _ in range(count))  # type: ignore[arg-type]
+                    setattr(parent, name, Experts(made))
+
+
+def routed(module: nn.Module, prefix: str = "") -> frozenset[str]:
+    """The weights of linears that only some tokens reach; ``prefix`` is the module's own name."""
+    start = f"{prefix}." if prefix else ""
+    found = {f"{start}{name}": child for name, child in module.named_modules() if isinstance(child, Experts)}
+    return frozenset(weight for name, child in found.items() for weight in linears(child, name))
+
+
+def waves(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Stages in the order in which they run, those together that run side by side: the same ones of several experts.
+
+    Their statistics are taken in one pass, of so many stages that these fit into memory.
+    """
+    alike: dict[str, list[tuple[str, ...]]] = {}
+    for stage in stages:
+        alike.setdefault(_NUMBER.sub("*", stage[0].partition(".experts.")[2]) or stage[0], []).append(stage)
+    return [same[i : i + _TOGETHER] for same in alike.values() for i in range(0, len(same), _TOGETHER)]

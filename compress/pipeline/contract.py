@@ -1,0 +1,217 @@
+"""The pass contract: what a technique says of itself, and what it promises.
+
+A pass is a frozen pydantic dataclass: its fields are its options, their descriptions carry the units. The command
+line, the manifest, the docs and the report all read them from there. Subclassing `WeightPass` or `GraphPass` with a
+``name`` registers it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from compress.errors import UsageError, unknown
+from compress.weights.forms import Dense, Quantized, Residual, Weight
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from transformers import PretrainedConfig
+
+    from compress.calibration.block import Block, Role
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import InputStatistics
+    from compress.checkpoint.base import Outline
+    from compress.checkpoint.manifest import StoredForm
+
+PassType = TypeVar("PassType", bound="Pass")
+
+_registry: dict[str, type[Pass]] = {}
+
+
+class Statistic(IntEnum):
+    """What a pass reads of a linear's inputs; each level holds what the ones before it hold."""
+
+    NONE = 0
+    AMAX = 1
+    """max |x_j| of every input channel"""
+    SQUARE = 2
+    """E[x_j²] of every input channel"""
+    GRAM = 3
+    """E[x xᵀ]"""
+    MISMATCH = 4
+    """E[(y - x) xᵀ], y being what the original model's linear reads for the same token"""
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a target can hold: weight forms, integers of so many bits; and whether graph passes have a graph there.
+
+    Every target publishes one, so that what can't be held is refused before an hour of solving.
+    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers; ``any_inputs``:
+    whether linears may round their inputs as they come. ``any_table``:
+    whether an embedding that an encoder and a decoder share may be, and their head. ``lacks`` names the models
+    that a config is one of and that it has no graph of; None where there is nothing to name.
+    """
+
+    target: str
+    forms: tuple[type, ...]
+    bits: frozenset[int]
+    graphs: bool = True
+    any_linear: bool = True
+    any_inputs: bool = True
+    any_table: bool = True
+    lacks: Callable[[PretrainedConfig], str | None] = lambda config: None
+
+
+class Pass(ABC):
+    """One technique.
+
+    ``schemes`` are names that the field has for some of its settings, each with the options that it stands for, as on
+    the command line: ``{"W4A16": "group=128"}``.
+    """
+
+    name: ClassVar[str]
+    schemes: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" in cls.__dict__:
+            _registry[cls.name] = cls
+
+    def __str__(self) -> str:
+        """The pass as written on the command line: its name and what differs from the defaults."""
+        given = {key: getattr(self, key) for key in self.options()}
+        changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
+        return ":".join([self.name, *changed])
+
+    def settle(self, model: Outline, holds: Capability) -> Self:
+        """The same pass with everything that its defaults leave open decided for this model and target.
+
+        Called before any weight is read: a pass that can't work on this model, or would leave what the target can't
+        hold, raises UsageError here.
+        """
+        return self
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The pass's options by name, each with its type, default, bounds and description."""
+        fields: dict[str, FieldInfo] = getattr(cls, "__pydantic_fields__", {})
+        return {name: field for name, field in fields.items() if not field.exclude}
+
+
+class WeightPass(Pass):
+    """Changes how weights are stored.
+
+    ``accepts`` are the weight forms that it works on, ``produces`` those that it may leave besides. `Factored` among
+    the accepted ones means that it works factor by factor.
+    """
+
+    accepts: ClassVar[tuple[type, ...]] = (Dense,)
+    produces: ClassVar[tuple[type, ...]]
+
+    def makes(self) -> tuple[type, ...]:
+        """The forms that it may leave with its options as they are; by default all that it produces."""
+        return self.produces
+
+    def needs(self) -> Statistic:
+        """The statistics that `run` reads; NONE spares the calibration."""
+        return Statistic.NONE
+
+    def trains(self) -> bool:
+        """Whether gradients find its weights, which takes longest."""
+        return False
+
+    def whole(self) -> bool:
+        """Whether it works on the model as a whole: it then comes last, and `run` gets one block with all weights."""
+        return False
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """How the matrix ``name`` of a block in that role will be stored, from how it is so far, without its numbers.
+
+        By default as it is. Raises UsageError where only the numbers tell. What `run` leaves takes as many bytes, but
+        for fallbacks that it reports.
+        """
+        return stored
+
+    def vector_itemsize(self, itemsize: int) -> int:
+        """Bytes of a number of the float tensors that are no matrices, from those so far."""
+        return itemsize
+
+    def plan(self, walk: Callable[[], Iterator[tuple[Block, BlockInputs]]]) -> Self:
+        """The same pass with what only a look at the whole model can decide.
+
+        ``walk`` goes through the model's blocks as they are, with their inputs; a pass that doesn't call it costs
+        nothing.
+        """
+        return self
+
+    def resize(self, config: PretrainedConfig) -> None:
+        """Change the variant's ``config`` in place to the shapes that `run` leaves; by default there is nothing to say.
+
+        Called once, after `plan`. The runner holds what `run` leaves against the shapes that this config gives.
+        """
+
+    def run(self, block: Block, inputs: BlockInputs) -> None:
+        """Change a block's weights in place; by default, each linear by itself through `apply`."""
+        stats = inputs.statistics(self.needs())
+        for name, weight in block.weights.items():
+            block.weights[name] = self.apply(name, weight, stats)
+
+    @abstractmethod
+    def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
+        """The matrix ``name`` in its new form; its inputs' statistics, if there are any, are ``stats[name]``."""
+
+
+class GraphPass(Pass):
+    """Changes which operators run. The graph is float when it comes here; weights are lowered afterwards."""
+
+    @abstractmethod
+    def rewrite(self, model: ir.Model) -> int:
+        """Rewrite in place and return how many places changed."""
+
+
+def settled(item: PassType, model: Outline, holds: Capability) -> PassType:
+    """A pass decided for a model and a target that ``holds`` so much; a UsageError where they don't go together."""
+    if (odd := holds.lacks(model.config)) is not None:
+        raise UsageError(f"{holds.target}: no graph of {odd} is known; --target hf needs none")
+    found = item.settle(model, holds)
+    made = found.makes() if isinstance(found, WeightPass) else ()
+    if not holds.any_linear and model.odd_linear is not None and (Quantized in made or Residual in made):
+        raise UsageError(
+            f"{found.name}: the linears of a {model.config.model_type} are transformers' own {model.odd_linear}, of "
+            "which compressed-tensors loads no integers; --target ort-cpu holds them"
+        )
+    return found
+
+
+def passes() -> dict[str, type[Pass]]:
+    """Every known pass by name: the project's and third parties' (entry-point group ``compress.passes``)."""
+    for entry in entry_points(group="compress.passes"):
+        entry.load()
+    return dict(sorted(_registry.items()))
+
+
+def find(name: str) -> tuple[type[Pass], str]:
+    """The pass of that name, or the one that a scheme of that name is of, with the options that the scheme stands for.
+
+    Upper and lower case are the same. Raises UsageError with the nearest name where there is none.
+    """
+    kinds = passes().values()
+    known = {scheme: (kind, options) for kind in kinds for scheme, options in kind.schemes.items()}
+    known |= {kind.name: (kind, "") for kind in kinds}
+    for each, found in known.items():
+        if each.lower() == name.lower():
+            return found
+    raise unknown("pass", name, known)
+
+
+def choices(option: FieldInfo) -> tuple[str, ...]:
+    """The words that an option takes; none where it takes numbers or free text."""
+    kinds = [option.annotation, *get_args(option.annotation)]
+    return tuple(str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))

@@ -1,0 +1,156 @@
+"""The pipeline: passes in the order in which they are written, parsed and checked before any weight is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import permutations
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from compress.errors import UsageError, unknown
+from compress.pipeline.contract import GraphPass, Pass, Statistic, WeightPass, choices, find
+from compress.weights.forms import Dense
+
+_PLAIN = re.compile(r"[\w.=:,]{1,120}", re.ASCII)
+"""Pipelines that make a good file name with nothing but their separators replaced."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Passes in order. Weight passes apply one after another; graph passes apply at export, wherever they stand."""
+
+    passes: tuple[Pass, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Pipeline:
+        """Read ``int8:group=32,fuse``; a UsageError says what is wrong and what would be right."""
+        items = [item.strip() for item in text.split(",")]
+        if not all(items):
+            raise UsageError(f"pipeline {text!r} has an empty pass; write it like int8:group=32,fuse")
+        pipeline = cls(tuple(map(parse_pass, items)))
+        pipeline.check()
+        return pipeline
+
+    def check(self) -> None:
+        """Refuse an order that can't work, with the reason and the order that would."""
+        reason = _conflict(self.weight_passes)
+        if reason is None:
+            return
+        for order in permutations(self.weight_passes):
+            if _conflict(order) is None:
+                works = ",".join(map(str, [*order, *self.graph_passes]))
+                raise UsageError(f"pipeline {self}: {reason}; this order works: {works}")
+        raise UsageError(f"pipeline {self}: {reason}, and no other order works; leave one of them out")
+
+    @property
+    def weight_passes(self) -> tuple[WeightPass, ...]:
+        """Those that change how weights are stored."""
+        return tuple(p for p in self.passes if isinstance(p, WeightPass))
+
+    @property
+    def graph_passes(self) -> tuple[GraphPass, ...]:
+        """Those that change which operators run."""
+        return tuple(p for p in self.passes if isinstance(p, GraphPass))
+
+    def needs(self) -> Statistic:
+        """The most that one of its passes reads of a linear's inputs."""
+        return max((item.needs() for item in self.weight_passes), default=Statistic.NONE)
+
+    def without_one(self) -> list[Pipeline]:
+        """The pipelines that lack one of its passes; none where it has but one."""
+        if len(self.passes) == 1:
+            return []
+        return [Pipeline(self.passes[:i] + self.passes[i + 1 :]) for i in range(len(self.passes))]
+
+    @property
+    def slug(self) -> str:
+        """The name of the variant's directory: ``int8-group-32-fuse``.
+
+        What a file's name had better not hold (``skip=*.down_proj``) becomes ``_``; then a few digits of the pipeline's
+        hash keep apart what would look the same.
+        """
+        text = str(self)
+        name = re.sub(r"[^\w.-]", "_", re.sub(r"[=:,]", "-", text), flags=re.ASCII)
+        return name if _PLAIN.fullmatch(text) else f"{name[:120]}-{sha256(text.encode()).hexdigest()[:8]}"
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.passes))
+
+
+def parse_pass(text: str) -> Pass:
+    """Read one pass with its options: ``int8:group=32``.
+
+    A bare word is a value of the one option that has it among its choices: ``int4:asym`` is ``int4:symmetry=asym``.
+    Options written behind a scheme (``W4A16:group=32``) override those that it stands for.
+    """
+    name, *written = text.split(":")
+    kind, scheme = find(name)
+    values = {**_read(name, kind, scheme.split(":") if scheme else []), **_read(name, kind, written)}
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{key}={values.get(str(key), '')}: " for key in first["loc"][:1])
+        said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+        raise UsageError(f"pass {name!r}: {where}{said}") from None
+
+
+def _read(name: str, kind: type[Pass], written: Sequence[str]) -> dict[str, str]:
+    """The values of the options as they were written."""
+    known = kind.options()
+    if written and not known:
+        raise UsageError(f"pass {name!r} has no options")
+    values: dict[str, str] = {}
+    for word in written:
+        key, equals, value = word.partition("=")
+        if not equals:
+            key, value = _option_with(word, name, known), word
+        elif key not in known:
+            raise unknown(f"option of {name!r}", key, known)
+        elif not value:
+            raise _no_value(name, key)
+        if key in values:
+            raise UsageError(f"pass {name!r}: option {key!r} is given twice")
+        values[key] = value
+    return values
+
+
+def _option_with(word: str, name: str, known: Mapping[str, FieldInfo]) -> str:
+    """The option that a bare word is a value of."""
+    options = [key for key, option in known.items() if word in choices(option)]
+    if len(options) > 1:
+        ways = " or ".join(f"{key}={word}" for key in options)
+        raise UsageError(f"pass {name!r}: {word!r} is a value of several options; write {ways}")
+    if options:
+        return options[0]
+    if word in known or not word:
+        raise _no_value(name, word or "option")
+    raise unknown(f"word of {name!r}", word, {*known, *(each for option in known.values() for each in choices(option))})
+
+
+def _no_value(name: str, key: str) -> UsageError:
+    return UsageError(f"pass {name!r}: option {key!r} has no value; write it like {key}=value")
+
+
+def _conflict(order: Sequence[WeightPass]) -> str | None:
+    """Why a pass in this order would meet a weight form that it doesn't accept, or None.
+
+    A pass may leave any matrix as it found it, so forms only add up along the way.
+    """
+    forms: list[type] = [Dense]
+    makers: dict[type, str] = {Dense: "the model"}
+    for before, item in zip([None, *order], order, strict=False):
+        if before is not None and before.whole():
+            return f"{before} works on the model as a whole, so nothing can come after it"
+        if odd := [form for form in forms if form not in item.accepts]:
+            made = ", ".join(form.__name__ for form in odd)
+            takes = ", ".join(form.__name__ for form in item.accepts)
+            return f"{item.name} works on {takes} weights, but {makers[odd[0]]} may leave {made}"
+        new = [form for form in item.makes() if form not in forms]
+        forms.extend(new)
+        makers |= dict.fromkeys(new, item.name)
+    return None

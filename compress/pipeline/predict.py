@@ -1,0 +1,137 @@
+"""How large a variant will be, from the architecture's config alone: no weight is read, nothing is solved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from compress.calibration.block import Role
+from compress.checkpoint.artifact import Kind
+from compress.checkpoint.manifest import StoredForm
+from compress.modeling.architecture import Architecture, HasArchitecture, any_architecture
+from compress.modeling.modules import stacks, table_names
+from compress.pipeline.contract import Capability, settled
+from compress.pipeline.parse import Pipeline
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Sketch(HasArchitecture):
+    """A model without its weights: an `Outline` of any architecture that transformers knows."""
+
+    built: Architecture
+
+    @classmethod
+    def read(cls, path: Path) -> Sketch:
+        """From the ``config.json`` in a directory; a ModelError where there is none, or transformers can't use it."""
+        return cls(any_architecture(path))
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The architecture."""
+        return self.built.config
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
+        return self.built.kind
+
+    @cached_property
+    def module(self) -> PreTrainedModel:
+        """The module, every tensor on torch's meta device."""
+        return self.built.meta_module()
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embedding, used twice."""
+        return self.built.tied
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name, tied ones once, on the meta device."""
+        tied = set(self.module.all_tied_weights_keys)
+        left = ((name, tensor) for name, tensor in self.module.state_dict().items() if name not in tied)
+        return {name: tensor for name, tensor in left if not self.built.unsaved(name)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the module's order."""
+        return tuple(self.tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape; a linear's is ``[out, in]``."""
+        return tuple(self.built.oriented(name, self.tensors[name]).shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a float number in the checkpoint, as its config has it; float32 where it doesn't say."""
+        dtype = self.config.dtype
+        return dtype.itemsize if isinstance(dtype, torch.dtype) else torch.float32.itemsize
+
+    @cached_property
+    def _layers(self) -> tuple[str, ...]:
+        return tuple(f"{path}." for path, _ in stacks(self.module))
+
+    def role(self, name: str) -> Role:
+        """The kind of block that a tensor is in; ``rest`` has no matrices that passes work on."""
+        if name not in self.matrices:
+            return "rest"
+        if name.startswith(self._layers):
+            return "layer"
+        if name in table_names(self.module, self.module.get_input_embeddings()):
+            return "tied" if self.tied else "embedding"
+        return "head"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How every matrix will be stored, and the bytes of what is no matrix."""
+
+    weights: dict[str, StoredForm]
+    vector_nbytes: int
+    parameters: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything that is stored, tied matrices once; as `Manifest.nbytes` has them."""
+        return self.vector_nbytes + sum(stored.nbytes for stored in self.weights.values())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits over the original's weights."""
+        return 8 * self.nbytes / self.parameters
+
+
+def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Prediction:
+    """What a pipeline will make of a model, on a target that ``holds`` so much; without one, the model as it is.
+
+    Raises UsageError where a pass can't work on the model, or only the weights tell.
+    """
+    parameters = sum(math.prod(sketch.shape(name)) for name in sketch.names)
+    passes = []
+    for item in pipeline.weight_passes if pipeline else ():
+        passes.append(one := settled(item, sketch, holds))
+        sketch = Sketch(sketch.built.resized(one.resize))
+    weights: dict[str, StoredForm] = {}
+    vectors = 0
+    size = sketch.itemsize
+    for item in passes:
+        size = item.vector_itemsize(size)
+    for name, tensor in sketch.tensors.items():
+        role, shape = sketch.role(name), sketch.shape(name)
+        if role == "rest":
+            vectors += math.prod(shape) * (size if tensor.is_floating_point() else tensor.element_size())
+            continue
+        stored = StoredForm.dense((shape[0], shape[1]), sketch.itemsize)
+        for item in passes:
+            stored = item.predict(name, role, stored)
+        weights[name] = stored
+    return Prediction(weights, vectors, parameters)

@@ -1,0 +1,1 @@
+"""Weight forms: how one matrix is stored, and what storing it costs."""

@@ -1,0 +1,29 @@
+"""Scales rounded to float16, for formats that store them so; and what the rounding moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from compress.errors import ExportError
+from compress.weights.forms import Quantized
+
+
+def with_half_scales(weight: Quantized, holder: str) -> Quantized:
+    """Integers with their scales rounded to the nearest float16.
+
+    A scale that is too small for it becomes 0, which moves a weight by less than 4e-6. One that is too large is an
+    ExportError in the name of ``holder``.
+    """
+    scale = weight.scale.to(torch.float16)
+    if not torch.isfinite(scale).all():
+        largest = float(weight.scale.abs().max())
+        raise ExportError(f"{holder} has float16 scales, and one of {largest:.3g} is too large for that; use ort-cpu")
+    return replace(weight, scale=scale)
+
+
+def moved(exact: Quantized, held: Quantized) -> float:
+    """How far a matrix's scales were moved: ‖held − exact‖ / ‖exact‖."""
+    before, after = exact.scale.float(), held.scale.float()
+    return float((after - before).norm() / before.norm().clamp_min(torch.finfo(torch.float32).tiny))

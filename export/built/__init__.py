@@ -1,0 +1,1 @@
+"""Graphs built by mobius, and the fixes that they need."""

@@ -1,0 +1,32 @@
+"""Attention with linear biases (ALiBi, Press et al., arXiv 2108.12409): a key counts less the further back it lies."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from compress.modeling.architecture import head_size
+
+
+def slopes(config: PretrainedConfig) -> Tensor | None:
+    """What each head takes off a score for every position that a key lies back, ``[heads]``; None without ALiBi.
+
+    From transformers' own functions. Falcon scales its biases as it does its scores.
+    """
+    heads, two = config.num_attention_heads, torch.ones(1, 2)
+    if config.model_type == "mpt":
+        from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+        made: Tensor = build_mpt_alibi_tensor(heads, 2, config.attn_config.alibi_bias_max)
+        return -made[:, 0, 0]
+    if config.model_type == "bloom":
+        from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
+        return build_alibi_tensor(two, heads, torch.float32)[:, 0, 1]
+    if config.model_type == "falcon" and config.alibi:
+        from transformers.models.falcon.modeling_falcon import build_alibi_tensor
+
+        scaled: Tensor = build_alibi_tensor(two, heads, torch.float32)[:, 0, 1] / head_size(config) ** 0.5
+        return scaled
+    return None

@@ -1,0 +1,146 @@
+"""Graph source *built*: mobius declares the float graph, and every weight gets its checkpoint's own name.
+
+The graph comes without weights: each is an initializer without a value, used through a Transpose (or a Concat and a
+Transpose where several are packed), which is where the lowering steps in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+import transformers
+from mobius import ArchitectureConfig, EpCapabilities, build_from_module, ep_registry, register_ep, registry
+from onnxscript import nn
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from compress.checkpoint.artifact import sees
+from compress.errors import ExportError
+from compress.export.built.classifier_head import append_head
+from compress.export.built.config_fixes import corrections, lacking, renamed
+from compress.export.built.graph_fixes import mend
+from compress.export.built.weight_rows import Rows, trace
+from compress.modeling.experts import open_experts
+from compress.modeling.families import FAMILIES
+from compress.modeling.modules import turned
+
+_FUSED = "cpu"
+_STANDARD = "standard"
+_ABSENT = (".bias", "token_type_embeddings.weight")
+
+if _STANDARD not in ep_registry:
+    register_ep(EpCapabilities(name=_STANDARD, supports_skip_layer_norm=False))
+
+
+Origin = Mapping[str, Rows]
+"""What each weight of a graph holds, by the graph's name of it."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A float graph, whose weights are initializers without values, and what of the checkpoint each of them holds."""
+
+    model: ir.Model
+    origin: Origin
+
+
+def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:
+    """The float graph of an architecture whose checkpoint has tensors ``names``.
+
+    ``fused`` takes the operators that onnxruntime fused for its CPU (GroupQueryAttention with rotary and packed q/k/v,
+    skip connections inside normalizations); otherwise every operator is a standard one, but for Gemma 2's attention. A
+    model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
+    """
+    declared = config.model_type in registry and not sees(FAMILIES[config.model_type].kind)
+    odd = lacking(config) if declared else f"{config.model_type} models"
+    if odd is not None:
+        raise ExportError(f"no ONNX graph of {odd} is known; --target hf needs none")
+    module, arch = _declare(config)
+    task = registry.get_task(config.model_type) or getattr(type(module), "default_task", "text-generation")
+    logging.getLogger("mobius").setLevel(logging.ERROR)
+    # Gemma 2: standard attention caps scores after masking them, which lets what is masked through again.
+    grouped = fused or config.model_type == "gemma2"
+    try:
+        package = build_from_module(module, arch, task, execution_provider=_FUSED if grouped else _STANDARD)
+    except Exception as error:
+        raise ExportError(f"mobius can't build a graph for {config.model_type!r}: {error}") from error
+    if list(package) != ["model"]:
+        raise ExportError(f"{config.model_type!r} takes several graphs ({', '.join(package)}); only one is supported")
+    model: ir.Model = package["model"]
+    origin = _name_weights(model, module, config, names)
+    mend(model, config)
+    append_head(model, config)
+    model.functions.clear()
+    return Built(model, origin)
+
+
+def _declare(config: PretrainedConfig) -> tuple[nn.Module, ArchitectureConfig]:
+    """mobius's module and configuration for a transformers configuration, in float32."""
+    module_class = registry.get(config.model_type)
+    config_class = registry.get_config_class(config.model_type)
+    if config_class in (None, ArchitectureConfig):
+        config_class = getattr(module_class, "config_class", ArchitectureConfig)
+    corrected = {"dtype": ir.DataType.FLOAT, **corrections(config)}
+    arch = dataclasses.replace(config_class.from_transformers(config), **corrected)
+    return module_class(arch), arch
+
+
+def _name_weights(model: ir.Model, module: nn.Module, config: PretrainedConfig, names: Sequence[str]) -> Origin:
+    """Give every initializer that stands for a weight the name of the checkpoint's tensor that belongs there.
+
+    mobius renames and cuts up tensors on their way in; where what comes out is from is returned by the graph's names.
+    """
+    tensors, turned = _meta_tensors(config, names)
+    preprocess = getattr(module, "preprocess_weights", dict)
+    arrived = trace(tensors, turned, lambda known: preprocess({renamed(config, n): t for n, t in known.items()}))
+    qualified = {id(value): name for name, value in module.named_parameters()}
+    graph, origin = model.graph, {}
+    weights = {name: value for name, value in graph.initializers.items() if value.const_value is None}
+    for name in weights:
+        del graph.initializers[name]
+    for name, value in weights.items():
+        if not value.uses():
+            continue
+        rows = arrived.get(name) or arrived.get(qualified.get(id(value), ""))
+        if rows is None:
+            _leave_out(graph, name, value)
+            continue
+        known = rows.source if rows.rows is None else f"{name}@{rows.source}"
+        if known in graph.initializers:
+            ir.convenience.replace_all_uses_with(value, graph.initializers[known])
+        else:
+            value.name = known
+            graph.initializers.add(value)
+            origin[known] = rows
+    return origin
+
+
+def _leave_out(graph: ir.Graph, name: str, value: ir.Value) -> None:
+    """Zeros for a bias or a kind of token that the checkpoint doesn't have; an ExportError for any other weight."""
+    if not name.endswith(_ABSENT) or value.shape is None or not value.shape.is_static():
+        raise ExportError(f"the graph's weight {name!r} can't be traced to rows of one tensor of the checkpoint")
+    zeros = np.zeros(value.shape.numpy(), np.float32)
+    value.const_value = ir.tensor(zeros, name=name)
+    graph.initializers.add(value)
+
+
+def _meta_tensors(config: PretrainedConfig, names: Sequence[str]) -> tuple[dict[str, Tensor], frozenset[str]]:
+    """The checkpoint's tensors without their numbers: shapes on torch's meta device, under the checkpoint's names.
+
+    With the names of those that are stored ``[in, out]``.
+    """
+    module_class = getattr(transformers, (config.architectures or ["?"])[0], None)
+    if module_class is None:
+        raise ExportError(f"transformers has no {config.architectures}, so its weights' shapes aren't known")
+    with torch.device("meta"):
+        module = module_class(config)
+    if (experts := FAMILIES[config.model_type].experts) is not None:
+        open_experts(module, experts)
+    wanted = set(names)
+    return {name: tensor for name, tensor in module.state_dict().items() if name in wanted}, turned(module)

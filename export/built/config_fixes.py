@@ -1,0 +1,97 @@
+"""What mobius 0.1.0 reads wrongly of transformers' configs and checkpoints, put right before it declares a graph.
+
+As with `compress.export.built.graph_fixes`, each is proved by the parity gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any
+
+from transformers import PretrainedConfig
+
+_DISTILBERT_EPSILON = 1e-12
+
+
+def corrections(config: PretrainedConfig) -> dict[str, Any]:
+    """Fields of mobius's configuration that are other than it takes them to be."""
+    correct = _CORRECTIONS.get(config.model_type)
+    return correct(config) if correct else {}
+
+
+def renamed(config: PretrainedConfig, name: str) -> str:
+    """The name by which mobius looks for a tensor of the checkpoint."""
+    for old, new in _RENAMED.get(config.model_type, {}).items():
+        name = name.replace(old, new)
+    return name
+
+
+def lacking(config: PretrainedConfig) -> str | None:
+    """What no graph is known of, where that is this model: its type, or a setting that mobius doesn't read."""
+    kind = config.model_type
+    if kind in _UNKNOWN or config.is_encoder_decoder:
+        return f"{kind} models"
+    for setting, assumed in _ASSUMED.get(kind, {}).items():
+        found = attrgetter(setting)(config)
+        wanted = config.hidden_size if assumed is _WIDTH else assumed
+        if found != wanted:
+            return f"{kind} models with {setting}={found}"
+    return None
+
+
+def _distilbert(config: PretrainedConfig) -> dict[str, Any]:
+    """It reads neither the MLP's width nor the norms' epsilon."""
+    return {"intermediate_size": config.hidden_dim, "rms_norm_eps": _DISTILBERT_EPSILON}
+
+
+def _cohere(config: PretrainedConfig) -> dict[str, Any]:
+    """Rotations turn neighbouring channels."""
+    return {"rope_interleave": True}
+
+
+def _mpnet(config: PretrainedConfig) -> dict[str, Any]:
+    """There is one kind of token; its embedding, which no checkpoint has, is zero."""
+    return {"type_vocab_size": 1}
+
+
+def _falcon(config: PretrainedConfig) -> dict[str, Any]:
+    """Heads have groups in the new architecture alone, and two norms there unless the config says one."""
+    new = config.new_decoder_architecture
+    shared = 1 if config.multi_query else config.num_attention_heads
+    return {
+        "num_key_value_heads": config.num_kv_heads if new else shared,
+        "parallel_attn": new or config.parallel_attn,
+        "dual_ln": new and config.num_ln_in_parallel_attn == 2,
+    }
+
+
+_CORRECTIONS: Mapping[str, Callable[[PretrainedConfig], dict[str, Any]]] = {
+    "distilbert": _distilbert,
+    "cohere": _cohere,
+    "falcon": _falcon,
+    "mpnet": _mpnet,
+}
+_UNKNOWN = ("deberta-v2",)
+"""Model types for which mobius declares a graph of another one."""
+_WIDTH = object()
+_ASSUMED: Mapping[str, Mapping[str, Any]] = {
+    "gpt2": {"scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
+    "gpt_neox": {"use_parallel_residual": True},
+    "opt": {"do_layer_norm_before": True, "word_embed_proj_dim": _WIDTH},
+    "bloom": {"apply_residual_connection_post_layernorm": False},
+    "qwen3_moe": {"mlp_only_layers": [], "decoder_sparse_step": 1},
+    "mpt": {"attn_config.clip_qkv": None, "attn_config.qk_ln": False},
+}
+"""What it takes for granted; ``_WIDTH`` stands for the hidden size."""
+_RENAMED: Mapping[str, Mapping[str, str]] = {
+    "falcon": {".input_layernorm.": ".ln_attn.", ".post_attention_layernorm.": ".ln_mlp."},
+    "gpt2": {".mlp.c_fc.": ".mlp.up_proj.", ".mlp.c_proj.": ".mlp.down_proj."},
+    "mpnet": {
+        ".attention.attn.q.": ".attention.self.query.",
+        ".attention.attn.k.": ".attention.self.key.",
+        ".attention.attn.v.": ".attention.self.value.",
+        ".attention.attn.o.": ".attention.output.dense.",
+        ".attention.LayerNorm.": ".attention.output.LayerNorm.",
+    },
+}

@@ -1,0 +1,150 @@
+"""Where a graph's weights come from: which rows of which tensor of the checkpoint each of them holds.
+
+A graph may keep apart what a checkpoint stores in one matrix: queries, keys and values, or a gate and an up projection,
+on top of each other or head by head. Whatever form a matrix is stored in, its rows can be taken by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from compress.export.lowering.lower import Weights
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight
+
+_NUMBER = 32  # bits that a row's number has in a probe; above them is the number of its tensor
+_LAYER = re.compile(r"\.(\d+)\.")
+Preprocess = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the tensor ``source``, by their numbers (int64); all of them, in order, where these are None."""
+
+    source: str
+    rows: Tensor | None = None
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Them."""
+        return tensor if self.rows is None else tensor[self.rows]
+
+
+def trace(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess: Preprocess) -> dict[str, Rows]:
+    """What ``preprocess`` makes of a checkpoint's ``tensors`` (on the meta device, as they are stored), by its names.
+
+    Probes are sent through it, layer by layer, in which every number tells its tensor and row. What comes out as
+    anything but rows of one tensor isn't listed. ``turned`` are stored ``[in, out]``.
+    """
+    found: dict[str, Rows] = {}
+    for group in _by_layer(tensors):
+        numbers = {2 * i + 1: name for i, name in enumerate(group)}  # odd ones: what is scaled is nobody's
+        probes = {name: _probe(number, group[name], name in turned) for number, name in numbers.items()}
+        for name, probe in preprocess(probes).items():
+            if name in found:  # outside the layers
+                continue
+            either_way = (probe, probe.T) if probe.ndim == 2 else (probe,)
+            for number, at in filter(None, map(_recognised, either_way)):
+                source = numbers.get(number)
+                count = 0 if source is None else group[source].shape[1 if source in turned else 0]
+                if source is not None and int(at.max()) < count:
+                    whole = len(at) == count and bool((at == torch.arange(count)).all())
+                    found[name] = Rows(source, None if whole else at)
+                    break
+    return found
+
+
+def _by_layer(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """The tensors of one layer at a time, so that few probes are in memory, each time with those outside the layers."""
+    layers: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number = _LAYER.search(name)
+        layers.setdefault(int(number[1]) if number else -1, {})[name] = tensor
+    outside = layers.pop(-1, {})
+    for layer in layers.values():
+        yield outside | layer
+
+
+def _probe(number: int, like: Tensor, turned: bool) -> Tensor:
+    """A tensor of the same shape in which a row's every number is its tensor's and its own.
+
+    One that is ``turned`` has a single input: by the longer side of attention's mobius tells which way round it is.
+    """
+    if like.ndim == 0:
+        return torch.tensor(number << _NUMBER)
+    rows = (number << _NUMBER) + torch.arange(like.shape[-1 if turned else 0])
+    if turned:
+        return rows.reshape(1, -1)
+    return rows.reshape(-1, *[1] * (like.ndim - 1)).expand(like.shape)
+
+
+def _recognised(probe: Tensor) -> tuple[int, Tensor] | None:
+    """The number of the tensor that a probe's rows are all from, and theirs; None where it holds something else."""
+    if probe.ndim not in (1, 2) or probe.dtype != torch.int64 or probe.numel() == 0:
+        return None
+    rows = probe.reshape(len(probe), -1)
+    first = rows[:, 0]
+    numbers = first >> _NUMBER
+    mixed = rows.stride(1) > 0 and bool((rows != first[:, None]).any())  # what has no stride is one number still
+    if mixed or int(numbers[0]) < 1 or bool((numbers != numbers[0]).any()):
+        return None
+    return int(numbers[0]), first & ((1 << _NUMBER) - 1)
+
+
+class Pieces(Weights):
+    """A checkpoint's tensors and rows of them, by a graph's names: ``origin`` says which is which.
+
+    ``checkpoint`` gives tensors and matrices by its own names; other names of a graph are those.
+    """
+
+    def __init__(self, checkpoint: Weights, origin: Mapping[str, Rows]) -> None:
+        self.checkpoint = checkpoint
+        self.origin = origin
+        self._last: tuple[str, Weight] | None = None
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that is no matrix."""
+        rows = self.origin.get(name, Rows(name))
+        return rows.of(self.checkpoint.tensor(rows.source))
+
+    def weight(self, name: str) -> Weight:
+        """A matrix; that which pieces are taken of is kept until another is read."""
+        rows = self.origin.get(name, Rows(name))
+        if rows.rows is None:
+            return self.checkpoint.weight(rows.source)
+        if self._last is None or self._last[0] != rows.source:
+            self._last = rows.source, self.checkpoint.weight(rows.source)
+        return taken(self._last[1], rows)
+
+
+def taken(weight: Weight, rows: Rows) -> Weight:
+    """Rows of a matrix, in its form; a product's are those of its left factor."""
+    match weight:
+        case Factored(left=left):
+            return replace(weight, left=_leaf(left, rows))
+        case Residual(base=base, repair=repair):
+            left = _leaf(repair.left, rows)
+            return replace(weight, base=_integers(base, rows), repair=replace(repair, left=left))
+    return _leaf(weight, rows)
+
+
+def _leaf(weight: Dense | Quantized, rows: Rows) -> Dense | Quantized:
+    if isinstance(weight, Quantized):
+        return _integers(weight, rows)
+    if isinstance(weight, Masked):
+        return Masked(rows.of(weight.tensor), rows.of(weight.mask))
+    return Dense(rows.of(weight.tensor))
+
+
+def _integers(weight: Quantized, rows: Rows) -> Quantized:
+    zero, mask = weight.zero_point, weight.mask
+    return replace(
+        weight,
+        codes=rows.of(weight.codes),
+        scale=rows.of(weight.scale),
+        zero_point=None if zero is None else rows.of(zero),
+        mask=None if mask is None else rows.of(mask),
+    )

@@ -1,0 +1,1 @@
+"""Files next to an exported graph."""

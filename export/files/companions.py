@@ -1,0 +1,49 @@
+"""What goes along with a graph: where it came from, and the files of what reads text or images for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+
+from compress import __version__
+from compress.calibration.images import PROCESSOR
+from compress.checkpoint.base import Checkpoint
+from compress.pipeline.contract import GraphPass
+
+GRAPH = "model.onnx"
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "source.spm",
+    "target.spm",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+    PROCESSOR,
+)
+
+
+def describe(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], target: str) -> None:
+    """Say in the graph where it came from."""
+    manifest = getattr(checkpoint, "manifest", None)
+    recipe = [*getattr(manifest, "recipe", []), *map(str, graph_passes)]
+    model.producer_name, model.producer_version = "compress", __version__
+    model.metadata_props.update(
+        {"source": checkpoint.path.name, "recipe": ",".join(dict.fromkeys(recipe)), "target": target}
+    )
+
+
+def copy_tokenizer(source: Path, out: Path) -> None:
+    """Copy whichever of a tokenizer's or an image processor's files there are."""
+    for name in _TOKENIZER:
+        if (source / name).is_file():
+            shutil.copy(source / name, out / name)

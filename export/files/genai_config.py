@@ -1,0 +1,98 @@
+"""``genai_config.json``: what onnxruntime-genai needs to generate from an exported decoder's directory as it is.
+
+Source: onnxruntime-genai's ``models/builders/base.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from transformers import GenerationConfig, PretrainedConfig
+
+from compress.modeling.architecture import head_size, longest_input
+
+CONFIG = "genai_config.json"
+_NAMED = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text")
+_PLAIN = "decoder"
+"""What onnxruntime-genai calls a decoder of a type that it doesn't name."""
+_LONGEST = 2048
+"""Tokens of text that room is made for when nobody says how many: a cache that is shared is allocated whole."""
+
+
+def write_genai_config(
+    model: ir.Model, config: PretrainedConfig, source: Path, out: Path, provider: str = "cpu"
+) -> None:
+    """Write the file for a decoder graph into ``out``; ``source`` may hold a ``generation_config.json``."""
+    shares = any(node.op_type == "GroupQueryAttention" for node in model.graph)
+    ids = _token_ids(config, source)
+    context = longest_input(config)
+    facts = {
+        "model": {
+            "type": config.model_type if config.model_type in _NAMED else _PLAIN,
+            **ids,
+            "context_length": context,
+            "vocab_size": config.vocab_size,
+            "decoder": _decoder(model, config, provider),
+        },
+        "search": {
+            "diversity_penalty": 0.0,
+            "do_sample": False,
+            "early_stopping": True,
+            "length_penalty": 1.0,
+            "max_length": min(context, _LONGEST),
+            "min_length": 0,
+            "no_repeat_ngram_size": 0,
+            "num_beams": 1,
+            "num_return_sequences": 1,
+            "past_present_share_buffer": shares,
+            "repetition_penalty": 1.0,
+            "temperature": 1.0,
+            "top_k": 50,
+            "top_p": 1.0,
+        },
+    }
+    (out / CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[str, Any]:
+    """The decoder's shape and the names of its graph's inputs and outputs."""
+    names = [value.name for value in model.graph.inputs]
+    inputs = {name: name for name in ("input_ids", "attention_mask", "position_ids") if name in names}
+    heads = config.num_attention_heads
+    options: list[dict[str, Any]] = [] if provider == "cpu" else [{provider: {}}]
+    return {
+        "session_options": {"log_id": "onnxruntime-genai", "provider_options": options},
+        "filename": "model.onnx",
+        "head_size": head_size(config),
+        "hidden_size": config.hidden_size,
+        "num_attention_heads": heads,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_key_value_heads": getattr(config, "num_key_value_heads", None) or heads,
+        "inputs": {
+            **inputs,
+            "past_key_names": "past_key_values.%d.key",
+            "past_value_names": "past_key_values.%d.value",
+        },
+        "outputs": {
+            "logits": "logits",
+            "present_key_names": "present.%d.key",
+            "present_value_names": "present.%d.value",
+        },
+    }
+
+
+def _token_ids(config: PretrainedConfig, source: Path) -> dict[str, int | list[int]]:
+    """Where text begins, ends and is padded; what generation says counts more than what the architecture says."""
+    spoken: Any = GenerationConfig.from_pretrained(source) if (source / "generation_config.json").exists() else None
+    ids: dict[str, int | list[int]] = {}
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        found = getattr(spoken, key, None)
+        found = getattr(config, key, None) if found is None else found
+        if found is not None:
+            ids[key] = found
+    end = ids.get("eos_token_id", config.vocab_size - 1)
+    first = end[0] if isinstance(end, list) else end
+    return {"bos_token_id": first, "eos_token_id": end, "pad_token_id": first, **ids}

@@ -1,0 +1,1 @@
+"""GGUF files: blocks, metadata, tokenizer."""

@@ -1,0 +1,85 @@
+"""How weight forms become the bytes of GGUF tensors.
+
+A block is 32 inputs of a row, d and m are float16. Q4_0: d and codes q in 0…15, the weight is d · (q − 8).
+Q4_1: d, m and codes, the weight is d · q + m. Q8_0: d and signed bytes q, the weight is d · q.
+A byte of 4-bit codes holds number i of a block in its lower and number i + 16 in its upper half.
+Source: ggml's ``ggml-common.h`` and ``ggml-quants.c``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
+from compress.weights.forms import Dense, Quantized
+from compress.weights.half_scales import moved, with_half_scales
+
+BLOCK = 32
+Kind = Literal["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0"]
+_FLOATS: dict[torch.dtype, Kind] = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A matrix in GGUF: ``data`` ``[out, bytes of a row]`` uint8, its ``kind``, and the ``numbers`` that readers make
+    of it, float32 ``[out, in]``; ``moved`` is how far rounding to float16 moved its scales."""
+
+    kind: Kind
+    data: NDArray[np.uint8]
+    numbers: Tensor
+    moved: float = 0.0
+
+
+def blocks(weight: Dense | Quantized) -> Blocks:
+    """A matrix in the kind of blocks whose grid is its own; `oddity` tells which have none.
+
+    Scales are rounded to float16, and so is m, which stands for −d · zero point.
+    """
+    if isinstance(weight, Dense):
+        return Blocks(_FLOATS[weight.tensor.dtype], _rows(weight.tensor), weight.dequantize())
+    held = with_half_scales(weight, "gguf")
+    off = moved(weight, held)
+    d = held.scale.repeat_interleave(weight.group // BLOCK, 1)
+    if weight.bits == 8:
+        return Blocks("Q8_0", _joined([d, weight.codes.unflatten(1, (-1, BLOCK))]), held.dequantize(), off)
+    q = (weight.codes + 8).unflatten(1, (-1, BLOCK))
+    packed = (q[..., : BLOCK // 2] | (q[..., BLOCK // 2 :] << 4)).view(torch.uint8)
+    if held.zero_point is None:
+        return Blocks("Q4_0", _joined([d, packed]), held.dequantize(), off)
+    zero = held.zero_point.repeat_interleave(weight.group // BLOCK, 1).float() + 8
+    m = (-d.float() * zero).half()
+    numbers = (d.float().unsqueeze(-1) * q.float() + m.float().unsqueeze(-1)).flatten(1)
+    return Blocks("Q4_1", _joined([d, m, packed]), numbers, off)
+
+
+def oddity(form: StoredForm) -> tuple[str, str] | None:
+    """What no kind of blocks holds of a matrix, and what to do about it; None where one does."""
+    if form.form == "dense":
+        return None
+    group = form.shape[1] if form.group == PER_CHANNEL else form.group
+    assert form.bits is not None and group is not None
+    if form.bits not in (4, 8):
+        return f"{form.bits} bits", "use int4 or int8"
+    if group % BLOCK:
+        return f"groups of {group}, which {BLOCK} doesn't divide", f"give group={BLOCK}"
+    if form.bits == 8 and not form.symmetric:
+        return "8 bits with zero points", "give symmetry=sym"
+    return None
+
+
+def _rows(tensor: Tensor) -> NDArray[np.uint8]:
+    data: NDArray[Any] = tensor.contiguous().view(torch.uint8).numpy()
+    return data
+
+
+def _joined(parts: list[Tensor]) -> NDArray[np.uint8]:
+    """The bytes of every block's parts one after another, block after block; scales ``[out, blocks]``, the rest
+    ``[out, blocks, …]``."""
+    split = [part.unsqueeze(-1) if part.dim() == 2 else part for part in parts]
+    return _rows(torch.cat([part.contiguous().view(torch.uint8) for part in split], -1).flatten(1))

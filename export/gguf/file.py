@@ -1,0 +1,149 @@
+"""A decoder's checkpoint as a GGUF file: names, figures and layouts are those of llama.cpp's own ``conversion/``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from compress.checkpoint.base import Checkpoint
+from compress.errors import ExportError
+from compress.export.gguf.blocks import Blocks, blocks
+from compress.export.gguf.tokenizer import add_tokenizer
+from compress.modeling.architecture import head_size
+from compress.weights.forms import Dense, Quantized, Weight
+
+if TYPE_CHECKING:
+    import gguf
+
+
+@dataclass(frozen=True)
+class Family:
+    """What llama.cpp calls a model type, and whether it rotates neighbouring channels there."""
+
+    architecture: str
+    neighbours: bool
+
+
+FAMILIES = {
+    "llama": Family("llama", True),
+    "mistral": Family("llama", True),
+    "qwen2": Family("qwen2", False),
+    "qwen3": Family("qwen3", False),
+}
+"""By transformers' model type."""
+
+
+def unfit(config: PretrainedConfig) -> str | None:
+    """Why an architecture has no place in GGUF here, or None where it has one."""
+    if config.model_type not in FAMILIES:
+        return f"{config.model_type} models; llama.cpp's {', '.join(FAMILIES)} are written here"
+    if (kind := config.rope_parameters["rope_type"]) != "default":
+        return f"rotary embeddings of the type {kind}; plain ones are written here"
+    return None
+
+
+def write_gguf(checkpoint: Checkpoint, file: Path, tokenizer: bool = True) -> str | None:
+    """Write a checkpoint's tensors in the kind that each has, with a ``tokenizer`` or to be fed token ids.
+
+    Why there is no tokenizer in it is returned, where one was wanted. Raises ExportError where an architecture has no
+    place in GGUF, or a tensor no name.
+    """
+    import gguf
+
+    config = checkpoint.config
+    if why := unfit(config):
+        raise ExportError(f"{checkpoint.path}: gguf can't hold {why}")
+    # what was added so far waits in a file, not in memory
+    writer = gguf.GGUFWriter(file, FAMILIES[config.model_type].architecture, use_temp_file=True)
+    try:
+        _add_figures(writer, checkpoint)
+        lacks = add_tokenizer(writer, checkpoint.path, config.vocab_size) if tokenizer else None
+        if not tokenizer or lacks:
+            writer.add_tokenizer_model("none")
+        kinds: Counter[str] = Counter()
+        for name, made in tensors(checkpoint):
+            kinds[made.kind] += made.numbers.numel()
+            writer.add_tensor(name, made.data, raw_dtype=gguf.GGMLQuantizationType[made.kind])
+        most = kinds.most_common(1)[0][0]
+        writer.add_file_type(gguf.LlamaFileType["ALL_F32" if most == "F32" else f"MOSTLY_{most}"])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
+    return lacks
+
+
+def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
+    """Every tensor under llama.cpp's name, one at a time; rows in the order in which it rotates them."""
+    import gguf
+
+    config = checkpoint.config
+    family = FAMILIES[config.model_type]
+    architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family.architecture)
+    names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads} if family.neighbours else {}
+    for name in checkpoint.names:
+        known = names.get_name(name, (".weight", ".bias"))
+        if known is None:
+            raise ExportError(f"{checkpoint.path}: llama.cpp has no name for {name}")
+        made = _made(checkpoint, name)
+        if count := heads.get(name.split(".")[-2]):
+            made = _permuted(made, count)
+        yield known, made
+
+
+def interleaved(weight: Tensor, heads: int) -> Tensor:
+    """Rows ``[heads · size, …]`` in the order that llama.cpp rotates: channel i beside channel i + size/2.
+
+    transformers rotates the halves of a head against each other, llama.cpp neighbours.
+    """
+    return weight.reshape(heads, 2, -1, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+
+
+def _made(checkpoint: Checkpoint, name: str) -> Blocks:
+    """A tensor as it is stored; vectors always as float32, since llama.cpp adds and multiplies with nothing else."""
+    weight: Weight | None = checkpoint.weight(name) if name.endswith("weight") else None
+    if weight is None or (isinstance(weight, Dense) and weight.tensor.dim() == 1):
+        vector = checkpoint.tensor(name).float()
+        return Blocks("F32", vector.numpy(), vector)
+    assert isinstance(weight, Dense | Quantized)
+    return blocks(weight)
+
+
+def _permuted(made: Blocks, heads: int) -> Blocks:
+    data: NDArray[np.uint8] = interleaved(torch.from_numpy(made.data), heads).numpy()
+    return replace(made, data=data, numbers=interleaved(made.numbers, heads))
+
+
+def _add_figures(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
+    """The architecture's sizes. llama.cpp has no sliding window in these families: contexts end where one would begin
+    to slide."""
+    import gguf
+
+    config = checkpoint.config
+    size = head_size(config)
+    window = getattr(config, "sliding_window", None) or config.max_position_embeddings
+    writer.add_name(checkpoint.path.name)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_context_length(min(config.max_position_embeddings, window))
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(size)
+    writer.add_value_length(size)
+    writer.add_rope_dimension_count(size)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)

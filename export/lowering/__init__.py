@@ -1,0 +1,1 @@
+"""Lowering: weight forms become nodes and bytes."""

@@ -1,0 +1,81 @@
+"""How the integers of a `Quantized` weight become the bytes that onnxruntime's operators read.
+
+Source: onnxruntime's ContribOperators, MatMulNBits and GatherBlockQuantized: codes are unsigned, blocks lie along the
+inputs, several codes of a byte start at its lowest bits, and without zero points the middle 2^(bits-1) means zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from compress.errors import ExportError
+from compress.weights.forms import Quantized
+
+_BLOCKS = (128, 64, 32, 16)
+_RAGGED = 32
+_BITS = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """``codes`` uint8 ``[out, blocks, block * bits / 8]``, ``scales`` float32 ``[out, blocks]``, and ``zero_points``
+    uint8 ``[out, ceil(blocks * bits / 8)]`` or None."""
+
+    codes: Tensor
+    scales: Tensor
+    zero_points: Tensor | None
+    block: int
+
+
+def block_of(weight: Quantized) -> int:
+    """The inputs that share a scale in the runtime: the largest power of two up to 128 that divides the group.
+
+    Larger groups repeat their scale. A per-channel scale of inputs that none divides gets a ragged last block.
+    """
+    for block in _BLOCKS:
+        if weight.group % block == 0:
+            return block
+    if weight.per_channel:
+        return _RAGGED
+    raise ExportError(f"onnxruntime needs groups that 16 divides, not {weight.group}; use group=32 or group=channel")
+
+
+def blocked(weight: Quantized) -> Blocked:
+    """A weight in MatMulNBits' layout; where the last block is ragged it is filled with zeros."""
+    if weight.bits not in _BITS:
+        raise ExportError(f"onnxruntime holds weights of 2, 4 or 8 bits, not {weight.bits}; --target hf holds these")
+    rows, inputs = weight.shape
+    block, middle = block_of(weight), 1 << (weight.bits - 1)
+    blocks = -(-inputs // block)
+    codes = pad(weight.codes, (0, blocks * block - inputs))
+    repeats = -(-blocks // weight.scale.shape[1])
+    zeros = weight.zero_point
+    return Blocked(
+        codes=_packed(_unsigned(codes, middle), weight.bits).reshape(rows, blocks, -1),
+        scales=weight.scale.float().repeat_interleave(repeats, 1),
+        zero_points=None
+        if zeros is None
+        else _packed(_unsigned(zeros, middle).repeat_interleave(repeats, 1), weight.bits),
+        block=block,
+    )
+
+
+def _unsigned(codes: Tensor, middle: int) -> Tensor:
+    """Signed codes as unsigned ones, ``codes + middle``: a wrapping byte add, so that nothing wider is allocated."""
+    return codes.view(torch.uint8) + middle
+
+
+def _packed(codes: Tensor, bits: int) -> Tensor:
+    """Unsigned codes ``[rows, n]`` packed along the rows, ``8 / bits`` a byte, the lowest bits first."""
+    if bits == 8:
+        return codes
+    each = 8 // bits
+    lanes = pad(codes, (0, -codes.shape[1] % each)).unflatten(1, (-1, each))
+    packed: Tensor = lanes[..., 0].clone()
+    for lane in range(1, each):
+        packed |= lanes[..., lane] << (lane * bits)
+    return packed

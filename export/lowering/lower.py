@@ -1,0 +1,221 @@
+"""The one walk over a float graph that lowers every weight in it, each read once, used, and dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, Protocol
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from torch import Tensor
+
+from compress.export.lowering import onnxruntime as lowering
+from compress.export.lowering.emitter import Emitter
+from compress.export.lowering.external_data import Sidecar
+from compress.export.lowering.packed import hand_on, join, stacked_name
+from compress.progress import Progress
+from compress.weights.forms import Dense, Factored, Residual, Weight, leaves, mask_of
+
+_INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
+
+
+Rounding = Literal["never", "prepacked", "always"]
+
+
+class Weights(Protocol):
+    """Where lowering takes tensors from, by the checkpoint's names."""
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that is no matrix."""
+
+    def weight(self, name: str) -> Weight:
+        """A matrix."""
+
+
+class Floats(Weights):
+    """A graph's weights, dequantized."""
+
+    def __init__(self, stored: Weights) -> None:
+        self.stored = stored
+
+    def tensor(self, name: str) -> Tensor:
+        return self.stored.tensor(name)
+
+    def weight(self, name: str) -> Weight:
+        return Dense(self.stored.weight(name).dequantize())
+
+
+class Nodes(Protocol):
+    """How a runtime wants each weight form: the module `compress.export.lowering.onnxruntime`, or another like it."""
+
+    def linear(
+        self, emit: Emitter, name: str, weight: Weight, x: ir.Value, bias: ir.Value | None, shared: bool
+    ) -> ir.Value:
+        """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
+
+    def embedding(self, emit: Emitter, name: str, weight: Weight, ids: ir.Value) -> ir.Value:
+        """Rows of a table."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What a lowered graph holds: its bytes, and those that decoding one token reads.
+
+    ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed, or
+    always. ``zeros`` and ``products`` as in `Artifact`.
+    """
+
+    stored_bytes: int
+    read_bytes: int
+    rounding: Rounding
+    zeros: bool
+    products: bool
+
+
+def lower(
+    model: ir.Model,
+    weights: Weights,
+    sidecar: Sidecar,
+    progress: Progress,
+    nodes: Nodes = lowering,
+    dtype: torch.dtype = torch.float32,
+) -> Lowered:
+    """Replace every weight of a float graph by ``nodes`` and tensors for the form that ``weights`` has it in.
+
+    The graph is to be computed in ``dtype``, which vectors, large constants and scales are stored in.
+    """
+    RemoveUnusedNodesPass()(model)
+    walk = _Walk(model.graph, weights, sidecar, nodes, dtype)
+    for node in progress.track(list(model.graph), "writing the graph", unit="node"):
+        walk.visit(node)
+    RemoveUnusedNodesPass()(model)
+    walk.finish()
+    RemoveUnusedNodesPass()(model)
+    if any(node.domain == lowering.CONTRIB for node in model.graph):
+        model.opset_imports[lowering.CONTRIB] = 1
+    tables = sum(walk.tables[name] for name in walk.gathered - walk.multiplied)
+    operators = {node.op_type for node in model.graph}
+    rounding: Rounding = "never"
+    if "MatMulNBits" in operators:
+        rounding = "prepacked"
+    if "DynamicQuantizeMatMul" in operators:
+        rounding = "always"
+    return Lowered(
+        stored_bytes=sidecar.written,
+        read_bytes=sidecar.written - tables,
+        rounding=rounding,
+        zeros=walk.zeros,
+        products=walk.products,
+    )
+
+
+class _Walk:
+    """One graph on its way down."""
+
+    def __init__(self, graph: ir.Graph, weights: Weights, sidecar: Sidecar, nodes: Nodes, dtype: torch.dtype) -> None:
+        self.graph = graph
+        self.nodes = nodes
+        self.weights = weights
+        self.sidecar = sidecar
+        self.emit = Emitter(graph, sidecar, dtype)
+        self.open = {name for name, value in graph.initializers.items() if value.const_value is None}
+        self.gathered = {
+            name for node in graph if node.op_type == "Gather" for name in [self.weight_name(node.inputs[0])] if name
+        }
+        self.multiplied: set[str] = set()
+        self.tables: dict[str, int] = {}
+        self.zeros = self.products = False
+
+    def weight_name(self, value: ir.Value | None) -> str | None:
+        """The checkpoint's name for a value that stands for one of its tensors."""
+        return value.name if value is not None and value.is_initializer() and value.name in self.open else None
+
+    def visit(self, node: ir.Node) -> None:
+        """Lower a node that looks rows up in a weight or multiplies with one."""
+        if node.op_type == "Gather" and (name := self.weight_name(node.inputs[0])):
+            before = self.sidecar.written
+            assert node.inputs[1] is not None
+            rows = self.nodes.embedding(self.emit, name, self.read(name), node.inputs[1])
+            self.tables[name] = self.sidecar.written - before
+            self.emit.replace(node, rows)
+        elif node.op_type == "MatMul" and (names := self.factors(node.inputs[1])):
+            self.multiplied.update(names)
+            self.multiply(node, names)
+
+    def factors(self, value: ir.Value | None) -> tuple[str, ...]:
+        """The weights, stacked along the outputs, that a transposed value stands for; none if it is something else."""
+        turned = value.producer() if value is not None else None
+        if turned is None or turned.op_type != "Transpose" or turned.inputs[0] is None:
+            return ()
+        return self.stacked(turned.inputs[0])
+
+    def stacked(self, value: ir.Value) -> tuple[str, ...]:
+        """The checkpoint's tensors that a value is, or is a Concat of along its first axis."""
+        if name := self.weight_name(value):
+            return (name,)
+        concat = value.producer()
+        if concat is None or concat.op_type != "Concat" or concat.attributes.get_int("axis") != 0:
+            return ()
+        names = [self.weight_name(part) for part in concat.inputs]
+        return tuple(name for name in names if name) if all(names) else ()
+
+    def multiply(self, node: ir.Node, names: tuple[str, ...]) -> None:
+        """Lower ``x @ stack(names).T`` together with a bias that is added to it."""
+        last, biases = self.bias(node, len(names))
+        x = node.inputs[0]
+        assert x is not None
+        forms = [self.read(name) for name in names]
+        joined = join(forms)
+        if joined is not None:
+            bias = self.vector(biases) if biases else None
+            shared = len(names) == 1 and names[0] in self.gathered
+            self.emit.replace(last, self.nodes.linear(self.emit, stacked_name(names), joined, x, bias, shared))
+            return
+        parts = []
+        for i, (name, form) in enumerate(zip(names, forms, strict=True)):
+            bias = self.vector((biases[i],)) if biases else None
+            parts.append(self.nodes.linear(self.emit, name, form, x, bias, False))
+        whole = self.emit.node("Concat", parts, f"{stacked_name(names)}.out", {"axis": -1})
+        self.emit.replace(last, whole)
+        hand_on(whole, parts, [form.shape[0] for form in forms])
+
+    def bias(self, node: ir.Node, count: int) -> tuple[ir.Node, tuple[str, ...]]:
+        """The Add behind a product of ``count`` weights and the vectors that it adds, one a weight; else itself, ()."""
+        uses = tuple(node.outputs[0].uses())
+        if len(uses) != 1 or node.outputs[0].is_graph_output():
+            return node, ()
+        (add, index) = uses[0]
+        other = add.inputs[1 - index] if add.op_type == "Add" else None
+        names = self.stacked(other) if other is not None else ()
+        if len(names) != count or other is None or (other.shape is not None and len(other.shape) != 1):
+            return node, ()
+        return add, names
+
+    def vector(self, names: tuple[str, ...]) -> ir.Value:
+        """One initializer for tensors laid end to end; in the type that the graph is computed in."""
+        tensors = [self.weights.tensor(name) for name in names]
+        return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).to(self.emit.dtype))
+
+    def read(self, name: str) -> Weight:
+        """A matrix in its form."""
+        weight = self.weights.weight(name)
+        self.zeros |= any(mask_of(leaf) is not None for leaf in leaves(weight))
+        self.products |= isinstance(weight, Factored | Residual)
+        return weight
+
+    def finish(self) -> None:
+        """Store what is neither multiplied nor looked up in: vectors, and constants too large to stay in the graph."""
+        for node in self.graph:
+            if node.op_type == "Concat" and (names := self.stacked(node.outputs[0])) and node.outputs[0].uses():
+                ir.convenience.replace_all_uses_with(node.outputs[0], self.vector(names))
+        for name, value in list(self.graph.initializers.items()):
+            if not value.uses():
+                continue
+            if value.const_value is None:
+                self.vector((name,))
+            elif value.const_value.nbytes > _INLINE and not isinstance(value.const_value, ir.ExternalTensor):
+                constant = torch.from_numpy(value.const_value.numpy().copy())
+                kind = self.emit.dtype if constant.is_floating_point() else constant.dtype
+                self.emit.initializer(name, partial(constant.to, kind))

@@ -1,0 +1,1 @@
+"""Encoder-decoder graphs, built node by node."""

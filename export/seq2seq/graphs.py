@@ -1,0 +1,66 @@
+"""The graphs of encoder-decoders: an encoder, and a decoder with a cache for what it wrote and one for what it reads.
+
+Files, inputs and outputs have the names that optimum gives them and transformers.js looks for. One decoder serves the
+first step and all that follow: where its cache of cross-attention comes in empty, it is made of the encoder's states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import onnx_ir as ir
+from transformers import PretrainedConfig
+
+from compress.export.seq2seq import bart as bart_graph
+from compress.export.seq2seq import t5 as t5_graph
+from compress.export.seq2seq.caches import Memory
+from compress.export.seq2seq.graph_builder import ACTIVATIONS, Draft
+
+ENCODER, DECODER = "encoder_model.onnx", "decoder_model_merged.onnx"
+
+
+class Declared(Protocol):
+    """What a module says of a family."""
+
+    ACTIVATION: str
+    """the setting that names the activation of its MLPs"""
+
+    def encode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
+        """The last hidden states of tokens ``[b, s]`` that see what is ``visible``, bool ``[b, 1, s, s]``."""
+
+    def decode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, memory: Memory) -> ir.Value:
+        """The logits of tokens ``[b, s]`` that follow on those in ``memory``."""
+
+
+_DECLARED: Mapping[str, Declared] = {"t5": t5_graph, "bart": bart_graph, "marian": bart_graph}
+
+
+def lacking_half(config: PretrainedConfig) -> str | None:
+    """What no graph is declared of, where that is this encoder-decoder: its type, or its activation."""
+    declared = _DECLARED.get(config.model_type)
+    if declared is None:
+        return f"{config.model_type} models"
+    activation = getattr(config, declared.ACTIVATION)
+    return None if activation in ACTIVATIONS else f"{config.model_type} models with {declared.ACTIVATION}={activation}"
+
+
+def build_halves(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], fused: bool) -> dict[str, ir.Model]:
+    """Both float graphs of a checkpoint whose tensors have those ``shapes`` (linears ``[out, in]``), by their files.
+
+    ``fused`` takes operators that add and normalize at once.
+    """
+    declared = _DECLARED[config.model_type]
+    draft = Draft(shapes, fused)
+    ids = draft.input("input_ids", ["batch_size", "encoder_sequence_length"], ir.DataType.INT64)
+    mask = draft.input("attention_mask", ["batch_size", "encoder_sequence_length"], ir.DataType.INT64)
+    hidden = declared.encode(draft, config, ids, draft.visible(mask, ids))
+    draft.output("last_hidden_state", hidden, ["batch_size", "encoder_sequence_length", config.hidden_size])
+    encoder = draft.model("encoder")
+    draft = Draft(shapes, fused)
+    ids = draft.input("input_ids", ["batch_size", "decoder_sequence_length"], ir.DataType.INT64)
+    memory = Memory(draft, config, ids)
+    logits = declared.decode(draft, config, ids, memory)
+    draft.output("logits", logits, ["batch_size", "decoder_sequence_length", config.vocab_size])
+    memory.give_back()
+    return {ENCODER: encoder, DECODER: draft.model("decoder")}

@@ -1,0 +1,79 @@
+"""Target ``gguf``: one file for llama.cpp and what is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.manifest import StoredForm
+from compress.errors import ExportError, MissingComponentError, UsageError
+from compress.export.gguf.blocks import oddity
+from compress.export.gguf.file import tensors, unfit, write_gguf
+from compress.export.target import Target
+from compress.modeling.architecture import Architecture
+from compress.pipeline.contract import Capability, GraphPass
+from compress.progress import Progress
+from compress.weights.forms import Dense, Masked, Quantized
+
+FILE = "model.gguf"
+
+
+class Gguf(Target):
+    """Holds floats, and integers of 4 bits (Q4_0, with zero points Q4_1) and 8 bits (Q8_0) in groups of 32s."""
+
+    name = "gguf"
+    folder = "gguf"
+    instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
+    holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset({4, 8}), graphs=False)
+    selective = True
+
+    def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
+        """Refuse architectures and matrices that have no place in the file, and a missing library."""
+        if why := unfit(built.config):
+            raise UsageError(f"gguf can't hold {why}; choose another target")
+        super().check_weights(built, weights)
+        for name, form in weights.items():
+            if odd := oddity(form):
+                what, fix = odd
+                raise UsageError(f"gguf can't hold {what} ({name}); {fix}")
+        if find_spec("gguf") is None:
+            raise MissingComponentError("gguf is not installed: pip install 'compress-models[gguf]'")
+
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Write the file, and read it back with the format's own library to the same numbers, else ExportError."""
+        file = out / FILE
+        if lacks := write_gguf(checkpoint, file):
+            progress.notice(f"gguf holds no tokenizer, since {lacks}: it has to be fed token ids")
+        sizes, off = _prove(checkpoint, file)
+        if off:
+            progress.notice(
+                f"gguf has float16 scales: the variant's are rounded, by up to {100 * off:.2g} % of a matrix's"
+            )
+        looked_up = sizes["token_embd.weight"] if "output.weight" in sizes else 0
+        every = sum(sizes.values())
+        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.parameters, every, every - looked_up)
+        artifact.save()
+        return artifact
+
+
+def _prove(checkpoint: Checkpoint, file: Path) -> tuple[dict[str, int], float]:
+    """The bytes of every tensor by name, each read back by the library ``gguf`` to exactly what was meant; and how far
+    scales were moved at most."""
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    stored = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
+    off = 0.0
+    for name, made in tensors(checkpoint):
+        off = max(off, made.moved)
+        found = dequantize(stored[name].data, stored[name].tensor_type)
+        if not np.array_equal(found, made.numbers.numpy()):
+            raise ExportError(f"gguf reads other numbers than the variant holds in {name}; nothing was written")
+    return {name: int(tensor.n_bytes) for name, tensor in stored.items()}, off

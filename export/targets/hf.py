@@ -1,0 +1,155 @@
+"""Target ``hf``: the variant's own directory, a checkpoint that transformers loads as it is, in a format to choose."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import compressed_tensors
+import torch
+import transformers
+from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.quantization import QuantizationScheme
+from torch import Tensor
+
+from compress.calibration.model_inputs import called
+from compress.checkpoint.artifact import Artifact, classifies, sees
+from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.variant import Variant
+from compress.errors import ExportError, UsageError
+from compress.export.parity.sample import sample
+from compress.export.target import Target
+from compress.formats.base import Format, find_format
+from compress.formats.compressed_tensors import CompressedTensors
+from compress.formats.packing import quantization_config
+from compress.modeling.architecture import first_line, quiet_transformers
+from compress.modeling.classifier import loader
+from compress.modeling.seq2seq import decoder_inputs, written_with
+from compress.pipeline.contract import Capability, GraphPass
+from compress.progress import Progress
+from compress.weights.forms import Dense, Masked, Quantized
+
+_TOLERANCE = 1e-4
+"""Largest relative error allowed: both sides compute in float32 from the same integers and scales."""
+_HALVED = 0.01
+"""The same where transformers leaves the products to kernels that compute in 16 bits. Measured: 0.001."""
+_ROUNDED = 0.25
+"""The same where transformers rounds the inputs too, as the scheme asks it to."""
+
+
+class Hf(Target):
+    """Holds floats and integers of 2 to 8 bits; there is no graph, so no graph pass applies."""
+
+    name = "hf"
+    folder = ""
+    instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
+    holds = Capability(
+        name, (Dense, Masked, Quantized), frozenset(range(2, 9)), graphs=False, any_linear=False, any_table=False
+    )
+
+    def __init__(self, format: Format | None = None) -> None:
+        self.format = format or CompressedTensors()
+        self.selective = self.format.selective
+
+    def with_format(self, name: str) -> Self:
+        """This target with checkpoints in that format."""
+        return type(self)(find_format(name))
+
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Prove that others read the variant in ``out`` to the same numbers, and write its sizes beside it."""
+        if not isinstance(checkpoint, Variant) or out.resolve() != checkpoint.path.resolve():
+            raise UsageError(f"{self.name}: a variant is its own artifact, and nothing else is; leave out -o")
+        _prove(checkpoint, progress)
+        zeros = any(form.masked for form in checkpoint.manifest.weights.values())
+        sizes = checkpoint.parameters, *_sizes(checkpoint)
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros)
+        artifact.save()
+        return artifact
+
+
+def _prove(variant: Variant, progress: Progress) -> None:
+    """Hold what others read against what the variant holds, as far as the readers are here; a notice says how far."""
+    if absent := [module for module in variant.format.reader if find_spec(module) is None]:
+        progress.notice(
+            f"not loaded for proof: transformers reads {variant.format.name} with {' and '.join(absent)}, which "
+            "pip install 'compress-models[gptq]' brings"
+        )
+        return
+    odd = [name for name, form in variant.manifest.weights.items() if not form.symmetric]
+    if odd and isinstance(variant.format, CompressedTensors):
+        _prove_matrices(variant, odd)
+        progress.notice(
+            f"transformers {transformers.__version__} does not load packed zero points as they are stored: "
+            f"asymmetric weights were checked with compressed-tensors {compressed_tensors.__version__} alone"
+        )
+    else:
+        _prove_loads(variant)
+
+
+def _prove_loads(variant: Variant) -> None:
+    """Load a variant as its user will, and compare what it says to a text; an ExportError where it differs."""
+    whole = variant.torch_module()
+    module = whole.base_model if variant.kind == "encoder" else whole
+    auto = getattr(transformers, loader(variant.kind, variant.built.cls.__name__))
+    seen = sample(variant)
+    given = called(seen if sees(variant.kind) else seen[None])
+    if variant.kind == "encoder-decoder":
+        given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])
+    try:
+        # compressed-tensors draws bars of its own, on standard error
+        with quiet_transformers(), redirect_stderr(io.StringIO()), torch.inference_mode():
+            theirs = auto.from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
+            said = theirs(**given)[0]
+    except Exception as error:  # transformers raises whatever its loaders raise
+        raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error
+    with torch.inference_mode():
+        expected = module(**given)[0]
+    dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
+    exact = _HALVED if variant.format.reader else _TOLERANCE
+    # An undecided classifier's logits are near 0: what is off is measured in nats then.
+    least = math.sqrt(expected.numel()) if classifies(variant.kind) else 0.0
+    off, allowed = float((said - expected).norm()) / max(float(expected.norm()), least), _ROUNDED if dynamic else exact
+    if not off <= allowed:
+        raise ExportError(
+            f"transformers loads other numbers than the variant holds: its output's relative error is {off:.3g}, "
+            f"allowed {allowed}; nothing was written"
+        )
+
+
+def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
+    """Hold what compressed-tensors makes of each matrix against ``dequantize()``; an ExportError where it differs."""
+    for name in names:
+        packed = f"{name}_packed" in variant.shards.where
+        config = quantization_config({name: variant.manifest.weights[name]}, [name] if packed else [], "")
+        assert config is not None
+        scheme = QuantizationScheme.model_validate(config["config_groups"]["group_0"])
+        stem = name.removesuffix("weight")
+        stored = {
+            key.removeprefix(stem): variant.shards.raw(key) for key in variant.shards.where if key.startswith(name)
+        }
+        stored["weight_scale"] = stored["weight_scale"].float()  # its arithmetic is the scale's
+        theirs: Tensor = BaseCompressor.get_value_from_registry(config["format"]).decompress(stored, scheme)["weight"]
+        if not torch.equal(theirs, variant.weight(name).dequantize()):
+            raise ExportError(
+                f"compressed-tensors reads other numbers than the variant holds in {name}; nothing written"
+            )
+
+
+def _sizes(variant: Variant) -> tuple[int, int]:
+    """Bytes of all stored weights, and of those that decoding a token reads: no encoder, no table only looked up in."""
+    every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
+    module = variant.built.meta_module()
+    tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
+    if variant.kind == "encoder-decoder":
+        return sum(every.values()), sum(size for name, size in every.items() if written_with(module, name))
+    head = next(iter(module.all_tied_weights_keys), "").removesuffix("weight")
+    alone = not variant.tied or any(name.startswith(head) for name in every)
+    looked_up = sum(size for name, size in every.items() if alone and name.rpartition(".")[0] in tables)
+    return sum(every.values()), sum(every.values()) - looked_up

@@ -1,0 +1,95 @@
+"""Target ``ort-cpu``: an ONNX graph with its sidecar for onnxruntime's CPU provider."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import onnx_ir as ir
+from transformers import PretrainedConfig
+
+from compress.checkpoint.artifact import FOLDER, Artifact
+from compress.checkpoint.base import Checkpoint
+from compress.export.built.build import Built
+from compress.export.built.weight_rows import Pieces
+from compress.export.files.companions import GRAPH, copy_tokenizer, describe
+from compress.export.files.genai_config import write_genai_config
+from compress.export.lowering.external_data import Sidecar
+from compress.export.lowering.kv_scales import fill_scales, float_cache
+from compress.export.lowering.lower import Floats, Lowered, lower
+from compress.export.parity.compare import compare, compare_rounded, references, shaken
+from compress.export.parity.sample import sample
+from compress.export.seq2seq.graphs import lacking_half
+from compress.export.seq2seq.ort_cpu import export_halves
+from compress.export.source import lacking, proven
+from compress.export.target import Target
+from compress.pipeline.contract import Capability, GraphPass
+from compress.progress import Progress, Silent
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
+
+
+def _lacking(config: PretrainedConfig) -> str | None:
+    return lacking_half(config) if config.is_encoder_decoder else lacking(config)
+
+
+class OrtCpu(Target):
+    """Holds floats (32 or 16 bits) and integers (2, 4, 8 bits) with one scale a channel or a group."""
+
+    name = "ort-cpu"
+    folder = FOLDER
+    graph = "auto"
+    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=_lacking)
+
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Build or trace, fuse, lower, write and prove; the artifact loads from ``out``."""
+        if checkpoint.kind == "encoder-decoder":
+            return export_halves(checkpoint, graph_passes, out, progress, self.name)
+
+        def write(built: Built) -> tuple[ir.Model, Lowered]:
+            for one in graph_passes:
+                one.rewrite(built.model)
+            describe(built.model, checkpoint, graph_passes, self.name)
+            return built.model, _prove(built, checkpoint, out, progress)
+
+        model, lowered = proven(checkpoint, self.graph, bool(graph_passes), write, progress)
+        copy_tokenizer(checkpoint.path, out)
+        if checkpoint.kind == "decoder":
+            write_genai_config(model, checkpoint.config, checkpoint.path, out)
+        sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=lowered.zeros, products=lowered.products)
+        artifact.save()
+        return artifact
+
+
+def _prove(built: Built, checkpoint: Checkpoint, out: Path, progress: Progress) -> Lowered:
+    """Lower a graph into ``out`` and hold it against torch, computed in float.
+
+    Weight-only integers are proved as they lie in the file. Where operators can't but round, their inputs or the cache,
+    the same graph with dequantized weights or a float cache is proved in their place, and the file must come close.
+    """
+    model, weights = built.model, Pieces(checkpoint, built.origin)
+    module, ids = checkpoint.torch_module(), sample(checkpoint)
+    scales = fill_scales(model, module, ids)
+    said = references(module, checkpoint.kind, ids)
+    del module  # the whole model, which writing the graph has no use for
+    twin = model.clone()
+    with Sidecar(out) as sidecar:
+        lowered = lower(model, weights, sidecar, progress)
+    ir.save(model, out / GRAPH)
+    if scales or lowered.rounding == "always":
+        float_cache(twin)
+        with tempfile.TemporaryDirectory() as scratch:
+            with Sidecar(Path(scratch)) as sidecar:
+                lower(twin, Floats(weights) if lowered.rounding == "always" else weights, sidecar, Silent())
+            ir.save(twin, Path(scratch) / GRAPH)
+            compare(Path(scratch) / GRAPH, said)
+    else:
+        compare(out / GRAPH, said)
+    if scales or lowered.rounding != "never":
+        rounded = cache(lambda: shaken(checkpoint.torch_module(), checkpoint.kind, ids)[0])
+        compare_rounded(out / GRAPH, said[0], rounded, scales)
+    return lowered

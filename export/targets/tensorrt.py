@@ -1,0 +1,114 @@
+"""Target ``tensorrt``: a strongly typed graph of standard operators, checked here, and the engine made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from onnx_ir.tensor_adapters import from_torch_dtype
+from transformers import PretrainedConfig
+
+from compress.checkpoint.artifact import Artifact, sees
+from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.manifest import StoredForm
+from compress.errors import UsageError
+from compress.export.built.build import Built
+from compress.export.files.companions import GRAPH, copy_tokenizer, describe
+from compress.export.lowering import qdq
+from compress.export.lowering.decompose import spell_out
+from compress.export.lowering.lower import Lowered
+from compress.export.lowering.qdq import oddity
+from compress.export.parity.prove import computed_in, write_typed
+from compress.export.source import lacking, proven
+from compress.export.target import Target
+from compress.export.trt.build import build_engine, profiles, write_script
+from compress.export.trt.lint import lint
+from compress.modeling.architecture import Architecture, longest_input
+from compress.modeling.families import FAMILIES
+from compress.pipeline.contract import Capability, GraphPass
+from compress.progress import Progress
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, leaves, mask_of
+
+_OPSET, _IR_VERSION = 21, 10
+"""The first with blocks of integers; every TensorRT 11 reads it."""
+_LONGEST = 2048
+"""Tokens of a text that the engine makes room for."""
+
+
+def _lacking(config: PretrainedConfig) -> str | None:
+    """As for any graph; and models that see, whose shapes an engine's profiles don't tell yet."""
+    return f"{config.model_type} models" if sees(FAMILIES[config.model_type].kind) else lacking(config)
+
+
+class TensorRt(Target):
+    """Holds floats, 8-bit integers with one scale a channel and 4-bit ones in blocks, without zero points.
+
+    The graph is computed in the type of the checkpoint's vectors: the passes ``fp16`` and ``bf16`` choose it.
+    """
+
+    name = "tensorrt"
+    folder = "tensorrt"
+    graph = "auto"
+    holds = Capability(
+        name,
+        (Dense, Masked, Quantized, Factored, Residual),
+        bits=frozenset({4, 8}),
+        graphs=False,
+        any_inputs=False,
+        lacks=_lacking,
+    )
+    selective = True
+
+    def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
+        """Refuse integers that explicit dequantization doesn't hold there."""
+        super().check_weights(built, weights)
+        module = built.meta_module()
+        tables = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, torch.nn.Embedding)}
+        for name, form in weights.items():
+            if odd := oddity(form, name in tables):
+                what, fix = odd
+                raise UsageError(f"tensorrt can't hold {what} ({name}); {fix}")
+
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Write the graph, prove its numbers on ort-cpu, check what TensorRT would refuse, and write ``build.sh``."""
+
+        def write(built: Built) -> tuple[ir.Model, Lowered]:
+            spell_out(built.model)
+            built.model.opset_imports[""], built.model.ir_version = _OPSET, _IR_VERSION
+            describe(built.model, checkpoint, graph_passes, self.name)
+            dtype = computed_in(checkpoint)
+            check = partial(lint, dtype=from_torch_dtype(dtype))
+            return built.model, write_typed(built, checkpoint, qdq, dtype, out, progress, check)
+
+        model, lowered = proven(checkpoint, self.graph, False, write, progress)
+        copy_tokenizer(checkpoint.path, out)
+        sparse = _is_sparse(checkpoint)
+        write_script(out, profiles(model, _room(checkpoint)), sparse)
+        sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
+        zeros = lowered.zeros and not sparse
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros, products=lowered.products)
+        artifact.save()
+        return artifact
+
+    def complete(self, checkpoint: Checkpoint, folder: Path) -> None:
+        """Build the engine of the graph in ``folder``; a MissingComponentError where that can't be done."""
+        wanted = profiles(ir.load(folder / GRAPH), _room(checkpoint))
+        build_engine(folder, wanted, _is_sparse(checkpoint))
+
+
+def _room(checkpoint: Checkpoint) -> int:
+    return min(longest_input(checkpoint.config), _LONGEST)
+
+
+def _is_sparse(checkpoint: Checkpoint) -> bool:
+    """Whether zeros are kept on purpose, and lie two in every four inputs wherever they are."""
+    manifest = getattr(checkpoint, "manifest", None)
+    masked = [name for name, form in getattr(manifest, "weights", {}).items() if any(f.masked for f in form.leaves)]
+    masks = [mask for name in masked for leaf in leaves(checkpoint.weight(name)) if (mask := mask_of(leaf)) is not None]
+    fours = [mask.unflatten(1, (-1, 4)).sum(2) if mask.shape[1] % 4 == 0 else None for mask in masks]
+    return bool(masks) and all(four is not None and bool((four <= 2).all()) for four in fours)

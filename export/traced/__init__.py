@@ -1,0 +1,1 @@
+"""Graphs traced by torch's exporter, layer by layer."""

@@ -1,0 +1,105 @@
+"""One torch module as one ONNX graph, by torch's exporter."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
+from onnx_ir.tensor_adapters import from_torch_dtype
+from onnxscript import optimizer
+from torch import Tensor, nn
+
+from compress.errors import ExportError
+from compress.modeling.architecture import first_line
+
+OPSET = 23
+"""The first with attention and rotary embeddings."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a module is traced with: a tensor of those sizes, of which some vary."""
+
+    example: tuple[int, ...]
+    varies: tuple[bool, ...]
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def like(cls, traced: Tensor) -> Input:
+        """One for a tensor that is being traced: a size that varies there varies here."""
+        sizes: list[Any] = list(traced.shape)
+        varies = tuple(not isinstance(size, int) for size in sizes)
+        return cls(tuple(size if isinstance(size, int) else size.node.hint for size in sizes), varies, traced.dtype)
+
+    def tensor(self, device: str = "cpu") -> Tensor:
+        """The tensor."""
+        return torch.ones(self.example, dtype=self.dtype, device=device)
+
+    @property
+    def sizes(self) -> dict[int, Any]:
+        """What torch calls the sizes that vary."""
+        return {i: torch.export.Dim.AUTO for i, varies in enumerate(self.varies) if varies}
+
+
+def trace(
+    module: nn.Module, inputs: Sequence[Input], names: Sequence[str], outputs: Sequence[str], what: str
+) -> ir.Model:
+    """The graph of a module that is called with a list of ``inputs``; constants are folded, weights are not.
+
+    Initializers have the names that tensors have in the module; those of its ``state_dict`` come without values.
+    ``what`` says in an ExportError which module it was that torch can't trace.
+    """
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                args=([each.tensor() for each in inputs],),
+                input_names=list(names),
+                output_names=list(outputs),
+                dynamic_shapes=([each.sizes for each in inputs],),
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+            )
+    except ExportError:
+        raise
+    except Exception as error:  # a module's own code may raise anything, and torch's exporter has classes of its own
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ExportError(f"torch can't trace {what}: {first_line(cause)}") from error
+    assert program is not None
+    model = program.model
+    weights = module.state_dict()
+    for name, value in model.graph.initializers.items():
+        if name in weights:
+            value.shape = ir.Shape(weights[name].shape)
+            value.type = ir.TensorType(from_torch_dtype(weights[name].dtype))
+            value.const_value = None
+    with _quiet():
+        optimizer.optimize(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    RemoveUnusedNodesPass()(model)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch's exporter logs and warns of off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,215 @@
+"""Graph source *traced*: torch's exporter runs over transformers' own code, once for each kind of layer.
+
+Tracing takes time for every operator that it meets, and nearly all of a model is one layer again and again. So the
+model is traced without its layers, each of which leaves one node behind; one layer of each kind is traced by itself;
+and its graph is put in the place of every such node, with the names of that layer's weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
+from torch import nn
+from transformers import PreTrainedModel
+
+from compress.calibration.images import image_shape
+from compress.calibration.load_state import compute_buffers
+from compress.checkpoint.artifact import sees
+from compress.errors import ExportError
+from compress.export.built.build import Built
+from compress.export.traced.assemble import place, rename_weights, say_sizes, turn
+from compress.export.traced.attention import Past, Probe, Probed, traced_attention
+from compress.export.traced.fuse import fuse_operators
+from compress.export.traced.patterns import recognise
+from compress.export.traced.rotary_tables import tabulate
+from compress.export.traced.torch_export import Input, trace
+from compress.export.traced.wrappers import DOMAIN, Call, Layer, Shell, StandIn
+from compress.modeling.architecture import Architecture, longest_input, quiet_transformers
+from compress.modeling.families import FAMILIES
+from compress.modeling.modules import layer_list
+
+_BATCH, _NEW, _TOTAL = 2, 5, 12
+"""Sizes of what is traced; no two alike, and none that torch takes for fixed (0 and 1)."""
+_OF_NO_ACCOUNT = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
+"""What a config says that makes no other graph."""
+_PLACE = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
+"""What a module calls its own place among the layers."""
+
+
+def trace_graph(built: Architecture, names: Sequence[str], fused: bool) -> Built:
+    """The float graph of an architecture whose checkpoint has tensors ``names``, as `built.build.build` says.
+
+    It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
+    layers don't keep keys and values in transformers' cache.
+    """
+    config = {key: value for key, value in built.config.to_dict().items() if key not in _OF_NO_ACCOUNT}
+    model = _traced(_Key(f"{built.cls.__name__} {config}", tuple(names), built)).clone()
+    if fused:
+        fuse_operators(model)
+    return Built(model, {})
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A model, alike where its class, its config and its tensors are."""
+
+    text: str
+    names: tuple[str, ...]
+    built: Architecture = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _traced(key: _Key) -> ir.Model:
+    with quiet_transformers():
+        return _Tracer(key.built, key.names).model()
+
+
+class _Tracer:
+    """One model on its way."""
+
+    def __init__(self, built: Architecture, names: Sequence[str]) -> None:
+        self.built = built
+        self.names = set(names)
+        self.decoder = built.kind == "decoder"
+        self.module = built.meta_module().eval()
+        self.path, self.layers = layer_list(self.module)
+        self.calls: dict[int, Call] = {}
+
+    def model(self) -> ir.Model:
+        """The whole graph."""
+        shell = self.shell()
+        known: dict[str, ir.Graph] = {}
+        nodes = [node for node in shell.graph if node.domain == DOMAIN]
+        for node in nodes:
+            index = node.attributes["index"].as_int()
+            kind = self.kind(index)
+            if kind not in known:
+                known[kind] = self.layer(index)
+            place(shell.graph, node, known[kind], self.path, list(known).index(kind))
+        self.name_weights(shell.graph)
+        shell.opset_imports.pop(DOMAIN, None)
+        CommonSubexpressionEliminationPass()(shell)
+        tabulate(shell.graph, longest_input(self.built.config))
+        RemoveUnusedNodesPass()(shell)
+        say_sizes(shell.graph)
+        return shell
+
+    def shell(self) -> ir.Model:
+        """The model's graph with a node for each layer."""
+        parent, attribute = self.module.get_submodule(self.path.rpartition(".")[0]), self.path.rpartition(".")[2]
+        pairs = self.pairs()
+        setattr(parent, attribute, nn.ModuleList(StandIn(i, pairs, self.calls) for i in range(len(self.layers))))
+        _fill(self.module, self.module)
+        inputs = self.inputs()
+        bare = self.built.kind == "encoder"
+        target, out = (self.module.base_model, "last_hidden_state") if bare else (self.module, "logits")
+        shell = Shell(target, list(inputs), self.decoder, out)
+        with traced_attention(self.module, None):
+            model = trace(shell, list(inputs.values()), list(inputs), [out], f"a {self.built.cls.__name__}")
+        inner = next(name for name, child in [("", self.module), *self.module.named_modules()] if child is target)
+        rename_weights(model.graph, "inner.", f"{inner}." if inner else "", shell.state_dict())
+        recognise(model)
+        return model
+
+    def inputs(self) -> dict[str, Input]:
+        """What the model is called with, by name: images of the one size that it takes, or tokens."""
+        if sees(self.built.kind):
+            shape = image_shape(self.built.config)
+            return {"pixel_values": Input((_BATCH, *shape), (True, False, False, False))}
+        sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}
+        names = ["input_ids", "attention_mask", *self.further_inputs()]
+        return {name: Input((_BATCH, sizes.get(name, _NEW)), (True, True), torch.long) for name in names}
+
+    def further_inputs(self) -> list[str]:
+        """A decoder's positions; an encoder's kinds of tokens, where there are several."""
+        if self.decoder:
+            return ["position_ids"]
+        return ["token_type_ids"] if getattr(self.built.config, "type_vocab_size", 0) > 1 else []
+
+    def pairs(self) -> bool:
+        """Whether layers return their hidden states as the first of a tuple."""
+        return FAMILIES[self.built.config.model_type].pairs
+
+    def kind(self, index: int) -> str:
+        """What is the same of two layers that the same graph does for: modules, settings, shapes, their calls."""
+        layer = self.layers[index]
+        modules = [
+            (name, type(child).__name__, {k: v for k, v in vars(child).items() if _is_setting(k, v)})
+            for name, child in layer.named_modules()
+        ]
+        shapes = {name: tuple(tensor.shape) for name, tensor in layer.state_dict().items()}
+        types = getattr(self.built.config, "layer_types", None)
+        return repr((modules, shapes, types and types[index], self.calls[index].kind))
+
+    def layer(self, index: int) -> ir.Graph:
+        """One layer's graph: the tensors of its call and its cache in, its hidden states and cache out."""
+        call = self.calls[index]
+        inputs, outputs = list(call.inputs), ["hidden"]
+        past = Past(_TOTAL - _NEW) if self.decoder else None
+        layer = Layer(self.layers[index], call, past)
+        what = f"a layer of a {self.built.cls.__name__}"
+        with traced_attention(self.module, past):
+            if past is not None:
+                inputs += self.cache(index, what)
+                outputs += ["present_key", "present_value"]
+            _fill(self.module, self.layers[index])
+            model = trace(layer, inputs, [f"input.{i}" for i in range(len(inputs))], outputs, what)
+        self.layers[index].to("meta")
+        rename_weights(model.graph, "layer.", "", layer.state_dict())
+        recognise(model)
+        return model.graph
+
+    def cache(self, index: int, what: str) -> list[Input]:
+        """The keys and values so far that a layer takes, as a run without numbers tells."""
+        probe = Probe(_TOTAL - _NEW)
+        call = self.calls[index]
+        with suppress(Probed):
+            Layer(self.layers[index], call, probe)([each.tensor("meta") for each in call.inputs])
+        if probe.given is None:
+            raise ExportError(f"{what} keeps no keys and values in transformers' cache")
+        sizes = [(_BATCH, each.shape[1], _TOTAL - _NEW, each.shape[3]) for each in probe.given]
+        return [Input(each, (True, False, True, False)) for each in sizes]
+
+    def name_weights(self, graph: ir.Graph) -> None:
+        """Hold weights against the checkpoint: tied ones are one, and those stored ``[in, out]`` are turned."""
+        tied = self.module.all_tied_weights_keys
+        for name, value in list(graph.initializers.items()):
+            if value.const_value is not None or not value.uses():
+                continue
+            source = tied.get(name, name) if name not in self.names else name
+            if source not in self.names:
+                raise ExportError(f"the traced graph's weight {name!r} isn't among the checkpoint's tensors")
+            if source != name:
+                if source in graph.initializers:
+                    value.replace_all_uses_with(graph.initializers[source])
+                    del graph.initializers[name]
+                else:
+                    del graph.initializers[name]
+                    value.name = source
+                    graph.initializers.add(value)
+            elif name in self.built.turned:
+                turn(graph, value)
+
+
+def _is_setting(name: str, value: object) -> bool:
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return plain and not name.startswith("_") and _PLACE.search(name) is None
+
+
+def _fill(module: PreTrainedModel, part: nn.Module) -> None:
+    """Bring a part of a module off the meta device: what it computes for itself, and weights without numbers.
+
+    These take no memory: nobody ever reads them.
+    """
+    compute_buffers(module, part)
+    for child in part.modules():
+        for name, tensor in list(child.named_parameters(recurse=False)):
+            empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+            setattr(child, name, nn.Parameter(empty, requires_grad=False))

@@ -1,0 +1,79 @@
+"""Half precision: the same numbers in 16 bits, all of a model's tensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from compress.calibration.block import Block, Role
+from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.statistics import InputStatistics
+from compress.checkpoint.manifest import StoredForm
+from compress.errors import PassError
+from compress.passes.solvers.by_factor import each_factor
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense, Factored, Masked, Weight
+
+
+class Half(WeightPass):
+    """What both 16-bit formats share."""
+
+    accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
+    produces: ClassVar[tuple[type, ...]] = ()
+    dtype: ClassVar[torch.dtype]
+
+    def run(self, block: Block, inputs: BlockInputs) -> None:
+        """Convert matrices and vectors."""
+        super().run(block, inputs)
+        block.vectors.update({name: self._convert(name, vector) for name, vector in block.vectors.items()})
+
+    def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
+        """One matrix in 16 bits, its mask kept; or both factors of one."""
+
+        def halved(leaf: Dense) -> Dense:
+            tensor = self._convert(name, leaf.tensor)
+            return leaf if tensor is leaf.tensor else replace(leaf, tensor=tensor)
+
+        return each_factor(type(self).__name__, name, weight, halved)
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """Two bytes a number."""
+
+        def halved(leaf: StoredForm) -> StoredForm:
+            nbytes = leaf.shape[0] * leaf.shape[1] * self.vector_itemsize(leaf.itemsize)
+            return leaf.model_copy(update={"nbytes": nbytes})
+
+        return stored.changed(halved)
+
+    def vector_itemsize(self, itemsize: int) -> int:
+        """Two bytes, or as before."""
+        return min(itemsize, 2)
+
+    def _convert(self, name: str, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or tensor.element_size() < 4:
+            return tensor
+        half = tensor.to(self.dtype)
+        if not torch.isfinite(half).all():
+            largest = float(tensor.abs().max())
+            raise PassError(f"{name} reaches {largest:.3g}, more than float16 holds (65504); use bf16")
+        return half
+
+
+@dataclass(frozen=True)
+class Fp16(Half):
+    """Every tensor in IEEE float16 (11 significant bits, magnitudes to 65504)."""
+
+    name: ClassVar[str] = "fp16"
+    dtype: ClassVar[torch.dtype] = torch.float16
+
+
+@dataclass(frozen=True)
+class Bf16(Half):
+    """Every tensor in bfloat16 (8 significant bits, float32's range)."""
+
+    name: ClassVar[str] = "bf16"
+    dtype: ClassVar[torch.dtype] = torch.bfloat16

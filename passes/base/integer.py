@@ -1,0 +1,242 @@
+"""What every integer pass shares: its options, and the order in which a layer's matrices are solved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from compress.calibration.block import Block, Role
+from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.statistics import InputStatistics, LinearInput
+from compress.checkpoint.manifest import StoredForm, WeightReport
+from compress.errors import UsageError
+from compress.modeling.families import FAMILIES
+from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.solvers.awq import Awq
+from compress.passes.solvers.bit_budget import allocate, survey
+from compress.passes.solvers.by_factor import by_factor, each_factor, rejoined
+from compress.passes.solvers.error_repair import predict_repair, repair
+from compress.passes.solvers.gptq import Order
+from compress.passes.solvers.grid import FITTING, Grid, fitting
+from compress.passes.solvers.learned import learn
+from compress.passes.solvers.smoothing import smooth
+from compress.passes.solvers.solver import Solved, Solver, report
+from compress.passes.solvers.widths import check_bits, check_budget
+from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
+
+if TYPE_CHECKING:
+    from compress.checkpoint.base import Outline
+
+Outside = Literal["float", "int8", "int4"]
+
+
+@dataclass(frozen=True)
+class Integer(WeightPass):
+    """Weights in integers, with a scale for every group of inputs."""
+
+    bits: ClassVar[int]
+    accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
+    produces: ClassVar[tuple[type, ...]] = (Quantized, Residual)
+
+    group: Literal["32", "64", "128", "channel"] = Field("32", description="inputs that share a scale")
+    symmetry: Literal["sym", "asym"] = Field("sym", description="asym: a zero point for every group as well")
+    solver: Literal["rtn", "gptq", "learned"] = Field(
+        "gptq",
+        description="rtn rounds to the nearest code and needs no calibration; gptq makes each column's error good in "
+        "those that follow; learned goes on from there and trains the layer against the original's output",
+    )
+    scale: Literal["absmax", "mse"] = Field(
+        "mse", description="absmax spans a group's range; mse searches the scale with the least error"
+    )
+    order: Order = Field(
+        "gar", description="in which gptq rounds: as they stand, or the most active first (groups stay whole)"
+    )
+    mismatch: Literal["on", "off"] = Field(
+        "on", description="gptq: aim at the original model's outputs, given what the compressed layers deliver"
+    )
+    smooth: Literal["awq", "off"] = Field(
+        "off", description="awq: scale the inputs' most active channels up in the weights, down in what makes them"
+    )
+    steps: int = Field(50, ge=1, description="learned: training steps a layer")
+    compensate: int = Field(
+        0,
+        ge=0,
+        description="rank of a float product beside each matrix of a layer that repairs its error; 0: none",
+    )
+    head: Outside = Field("int8", description="the output head; a tied one goes with the embedding")
+    embed: Outside = Field(
+        "int8",
+        description="the token embedding; with --target hf one that an encoder and a decoder share stays float, and so "
+        "does the head",
+    )
+    skip: str = Field("", description=SKIP)
+    mixed: float | None = Field(
+        None, ge=2, le=8, description="bits a weight on average: layers get 2, 3, 4 or 8, by measured loss a byte"
+    )
+    choices: tuple[int, ...] = Field((2, 3, 4, 8), exclude=True)
+    """The bits that ``mixed`` chooses from, once the target is known."""
+    widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
+    """Each matrix's bits, once they are planned."""
+
+    def makes(self) -> tuple[type, ...]:
+        """Repaired matrices only where that is asked for."""
+        return self.produces if self.compensate else (Quantized,)
+
+    def settle(self, model: Outline, holds: Capability) -> Self:
+        """Refuse what can't work on this model or target; leave a table float that two halves share, if need be."""
+        if model.kind == "encoder-decoder" and not holds.any_table:
+            return replace(self, head="float", embed="float")._settle(model, holds)
+        return self._settle(model, holds)
+
+    def _settle(self, model: Outline, holds: Capability) -> Self:
+        if self.compensate and self.solver == "learned":
+            raise UsageError(f"{self.name}: compensate repairs an error that solver=learned trains; use solver=gptq")
+        choices = tuple(bits for bits in self.choices if bits in holds.bits)
+        if self.mixed is not None:
+            check_budget(self.name, self.mixed, choices)
+        else:
+            wanted = {self.bits, *(int(kind[3:]) for kind in (self.head, self.embed) if kind != "float")}
+            check_bits(self.name, wanted, holds)
+        if model.tied and self.head != self.embed:
+            raise UsageError(
+                f"{self.name}: this model's head is its embedding, stored once; give head={self.head} and "
+                f"embed={self.head}"
+            )
+        self._skipped.check(self.name, model)
+        for name, features in ((name, model.shape(name)[1]) for name in model.matrices):
+            if self.group.isdigit() and features % int(self.group) and name not in self._skipped:
+                fits = next((str(group) for group in (128, *FITTING) if features % group == 0), "channel")
+                raise UsageError(
+                    f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
+                )
+        self._check_packed(model, holds)
+        if model.routed and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
+            given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
+            raise UsageError(
+                f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
+            )
+        return replace(self, choices=choices)
+
+    def _check_packed(self, model: Outline, holds: Capability) -> None:
+        """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
+        family = FAMILIES.get(model.config.model_type)
+        whole = self.bits == 8 and self.group == "channel" and self.mixed is None
+        if family is not None and not family.packs and not holds.any_linear and not whole:
+            raise UsageError(
+                f"{self.name}: transformers loads no packed integers of a {model.config.model_type}; use "
+                "int8:group=channel, or --target ort-cpu, which holds them"
+            )
+
+    def needs(self) -> Statistic:
+        """Nothing for plain rounding; else the inputs' Gram, and the original model's inputs beside them."""
+        if self.solver == "learned" or (self.solver == "gptq" and self.mismatch == "on"):
+            return Statistic.MISMATCH
+        if self.solver == "gptq" or self.smooth == "awq" or self.compensate:
+            return Statistic.GRAM
+        return Statistic.AMAX if self.mixed is not None else Statistic.NONE
+
+    def trains(self) -> bool:
+        """The learned solver does."""
+        return self.solver == "learned"
+
+    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+        """Integers on the grid that the options tell; a UsageError with ``mixed``, whose widths hang on the weights."""
+        if self.mixed is not None:
+            raise UsageError(
+                f"{self.name}: mixed shares bits out by the weights' losses; leave it out to predict sizes"
+            )
+        kind = self.head if role == "head" else self.embed
+        if name in self._skipped or (role != "layer" and kind == "float"):
+            return stored
+        if role != "layer":
+            return stored.changed(lambda leaf: self._outside_grid(kind, leaf.shape[1]).stored(leaf))
+        found = stored.changed(self._predict_leaf)
+        return predict_repair(stored, found, self.compensate) if self.compensate else found
+
+    def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
+        return self._grid(self.bits, leaf.shape[1]).stored(leaf)
+
+    def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
+        """Share a bit budget out over the matrices."""
+        if self.mixed is None:
+            return self
+        offers = survey(walk(), self.choices, self._grid, self._skipped.__contains__)
+        return replace(self, widths=allocate(offers, self.mixed))
+
+    def run(self, block: Block, inputs: BlockInputs) -> None:
+        """Solve a layer's matrices in the order in which they run, each stage on what the ones before it left."""
+        if block.role != "layer":
+            self._run_outside(block)
+            return
+        self._smooth(block, inputs)
+        open_ = {name: weight for name, weight in block.weights.items() if name not in self._skipped}
+        solved: dict[str, Solved] = {}
+        for names, seen in inputs.staged(self.needs(), open_):
+            here = {name: open_[name] for name in names}
+            solved |= by_factor(self.name, here, seen, self._solve)
+            block.weights |= {name: rejoined(name, weight, solved) for name, weight in here.items()}
+            if self.compensate:
+                aimed = self.solver == "gptq" and self.mismatch == "on"
+                block.weights |= repair(
+                    {name: open_[name] for name in names}, block.weights, self.compensate, seen, aimed
+                )
+        if self.solver == "learned" and (learned := learn(block, inputs, solved, self.steps)):
+            solved |= learned
+            block.weights |= {name: rejoined(name, weight, solved) for name, weight in open_.items()}
+        block.reports |= {name: report(name, weight, block.weights[name], solved) for name, weight in open_.items()}
+
+    def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
+        """One matrix by itself, solved with its inputs' statistics."""
+        return rejoined(name, weight, by_factor(self.name, {name: weight}, stats.get(name), self._solve))
+
+    def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Solved]:
+        """Solve matrices that read the same inputs."""
+        widths = {name: self.widths.get(whole_name(name), self.bits) for name in weights}
+        grids = {name: self._grid(widths[name], weight.shape[1]) for name, weight in weights.items()}
+        return self._solver.solve(weights, grids, inputs)
+
+    @property
+    def _solver(self) -> Solver:
+        kind: Literal["rtn", "gptq"] = "rtn" if self.solver == "rtn" else "gptq"
+        return Solver(kind, self.scale == "mse", self.order, self.mismatch == "on")
+
+    def _grid(self, bits: int, features: int) -> Grid:
+        """The grid of a matrix with so many inputs.
+
+        Only a left factor's inputs can be more or fewer than whole groups (`settle`): then these are smaller, or one.
+        """
+        group = int(self.group) if self.group.isdigit() else features
+        return Grid(bits, group if features % group == 0 else fitting(features), self.symmetry == "sym")
+
+    def _smooth(self, block: Block, inputs: BlockInputs) -> None:
+        if self.smooth == "awq":
+            smooth(block, inputs, Awq(lambda features: self._grid(self.bits, features)))
+
+    def _run_outside(self, block: Block) -> None:
+        """Round the embedding and the head: nothing is known of their inputs."""
+        kind = self.head if block.role == "head" else self.embed
+        for name, weight in block.weights.items():
+            if kind == "float" or name in self._skipped:
+                continue
+            block.weights[name] = stored = each_factor(self.name, name, weight, partial(self._rounded, kind))
+            block.reports[name] = WeightReport.of("rtn", weight.dequantize(), stored.dequantize())
+
+    def _rounded(self, kind: Outside, leaf: Dense) -> Quantized:
+        return self._solver.by_rows(leaf, self._outside_grid(kind, leaf.shape[1]))
+
+    def _outside_grid(self, kind: Outside, features: int) -> Grid:
+        bits = int(kind.removeprefix("int"))
+        if bits == self.bits or bits < 8:
+            return self._grid(bits, features)
+        group = min(FITTING)  # the runtime rounds the head's inputs in these groups too: 64 cost SmolLM2 twice as much
+        return Grid(bits, group if features % group == 0 else features)
+
+    @property
+    def _skipped(self) -> Skipped:
+        return Skipped(self.skip)

@@ -1,0 +1,36 @@
+"""Which matrices a pass leaves alone: the option ``skip`` of passes that have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from compress.errors import UsageError
+
+if TYPE_CHECKING:
+    from compress.checkpoint.base import Outline
+
+SKIP = "matrices to leave float: patterns of names, joined by +, like *.down_proj.weight"
+"""The option's description."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The matrices that patterns name, as written: joined by ``+``; none where the text is empty."""
+
+    text: str
+
+    def __contains__(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._patterns)
+
+    def check(self, item: str, model: Outline) -> None:
+        """Refuse, with a UsageError in the name of the pass ``item``, a pattern that matches no matrix of a model."""
+        for pattern in self._patterns:
+            if not any(fnmatchcase(name, pattern) for name in model.matrices):
+                example = next(iter(model.matrices), "")
+                raise UsageError(f"{item}: skip={pattern} matches no matrix; their names are like {example}")
+
+    @property
+    def _patterns(self) -> list[str]:
+        return self.text.split("+") if self.text else []

@@ -1,0 +1,1 @@
+"""Solvers: how a pass finds a matrix's numbers."""

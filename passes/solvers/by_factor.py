@@ -1,0 +1,68 @@
+"""Factor by factor: how a solver of dense matrices works on products.
+
+Of a product ``left @ right`` the right factor reads the inputs x, the left one what the right one makes of them. So the
+right factor is solved first, together with whatever else reads x, and the left one on the statistics of its outputs as
+they are by then: it makes the right one's error good as well as its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+from compress.calibration.statistics import LinearInput
+from compress.errors import PassError
+from compress.weights.forms import Dense, Factored, Quantized, Weight, part_name
+
+
+class Found(Protocol):
+    """What a solver makes of one dense matrix."""
+
+    @property
+    def weight(self) -> Dense | Quantized:
+        """The matrix as it is stored from now on."""
+
+
+F = TypeVar("F", bound=Found)
+
+
+def by_factor(
+    item: str, weights: Mapping[str, Weight], inputs: LinearInput | None, solve: Callable[..., Mapping[str, F]]
+) -> dict[str, F]:
+    """Solve matrices that read the same inputs, products among them; what is found goes by `leaf_names`.
+
+    ``item`` is the pass, for the PassError where a matrix is neither dense nor a product of dense ones.
+    """
+    first = {leaf_names(name, weight)[-1]: _dense(item, name, weight, -1) for name, weight in weights.items()}
+    found = dict(solve(first, inputs))
+    for name, weight in weights.items():
+        if isinstance(weight, Factored):
+            left, right = leaf_names(name, weight)
+            seen = inputs and inputs.behind(weight.right.dequantize(), found[right].weight.dequantize())
+            found |= solve({left: _dense(item, name, weight, 0)}, seen)
+    return found
+
+
+def leaf_names(name: str, weight: Weight) -> list[str]:
+    """A matrix's own name, or those of a product's factors: the left one's, then the right one's."""
+    return [part_name(name, "left"), part_name(name, "right")] if isinstance(weight, Factored) else [name]
+
+
+def rejoined(name: str, weight: Weight, found: Mapping[str, Found]) -> Weight:
+    """The matrix ``name``, a product where ``weight`` is one, of what was found for its leaves."""
+    leaves = [found[leaf].weight for leaf in leaf_names(name, weight)]
+    return Factored(*leaves) if isinstance(weight, Factored) else leaves[0]
+
+
+def each_factor(item: str, name: str, weight: Weight, change: Callable[[Dense], Dense | Quantized]) -> Weight:
+    """A dense matrix changed, or both factors of a product; a PassError in the name of ``item`` for other forms."""
+    if isinstance(weight, Factored):
+        return Factored(change(_dense(item, name, weight, 0)), change(_dense(item, name, weight, 1)))
+    return change(_dense(item, name, weight, 0))
+
+
+def _dense(item: str, name: str, weight: Weight, which: int) -> Dense:
+    leaf = (weight.left, weight.right)[which] if isinstance(weight, Factored) else weight
+    if not isinstance(leaf, Dense):
+        raise PassError(f"{item} works on dense weights and products of them; {name} is {type(leaf).__name__}")
+    return leaf

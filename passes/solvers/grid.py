@@ -1,0 +1,128 @@
+"""The grid that a weight's values are brought to: integer codes, with a scale (and a zero point) for every group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
+from compress.weights.forms import Act, Quantized
+
+_NARROWEST = {2: 0.40, 3: 0.55, 4: 0.70, 8: 0.92}
+"""How far a search shrinks the range, by bits: the fewer codes there are, the more a clipped extreme can gain."""
+_WIDEST = 1.05
+_SEARCHED = 15
+
+
+FITTING = (64, 32)
+"""Groups tried in this order where the group is left open: as accurate as finer ones, and faster than they are."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Codes ``low`` … ``high`` of ``bits`` bits; ``group`` inputs share a scale.
+
+    Symmetric, the largest magnitude of a group maps to ``low``: where that reaches one further than ``high``, scales
+    are signed, so that it does whichever sign it has. Asymmetric, the group's range (zero always in it) maps to all
+    codes and a zero point of the codes' own type says which of them means zero.
+    """
+
+    bits: int
+    group: int
+    symmetric: bool = True
+    levels: int | None = None
+    """The largest magnitude of a code where it must lie below what the bits can hold."""
+
+    @property
+    def low(self) -> int:
+        """The smallest code. Eight bits keep to ±127, as runtimes expect."""
+        if self.levels is not None:
+            return -self.levels
+        return -127 if self.bits == 8 and self.symmetric else -(1 << (self.bits - 1))
+
+    @property
+    def high(self) -> int:
+        """The largest code."""
+        return self.levels if self.levels is not None else (1 << (self.bits - 1)) - 1
+
+    @cached_property
+    def factors(self) -> Tensor:
+        """What a search multiplies the plain range by; the plain range itself comes first."""
+        narrowest = next(value for bits, value in _NARROWEST.items() if self.bits <= bits)
+        shrunk = torch.linspace(narrowest, _WIDEST, _SEARCHED)
+        both = torch.cat([shrunk, -shrunk]) if self.symmetric and -self.low > self.high else shrunk
+        return torch.cat([torch.ones(1), both])
+
+    def steps(self, x: Tensor, search: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Candidates for the scale and the zero point of groups ``x`` ``[group, out]``: two tensors ``[count, out]``.
+
+        The first maps the whole range; without ``search`` it is the only one. Scales are rounded to ``dtype``, in which
+        they are stored. A group of zeros gets the scale 1. No zero points where the grid is symmetric.
+        """
+        factors = (self.factors if search else self.factors[:1])[:, None]
+        if self.symmetric:
+            extreme = x.gather(0, x.abs().argmax(0, keepdim=True))
+            span = extreme / self.low if -self.low > self.high else extreme.abs() / self.high
+        else:
+            smallest, largest = x.amin(0, keepdim=True).clamp(max=0), x.amax(0, keepdim=True).clamp(min=0)
+            span = (largest - smallest) / (self.high - self.low)
+        scale = (span * factors).to(dtype).float()
+        scale = torch.where(scale.abs() > 0, scale, torch.ones_like(scale))
+        if self.symmetric:
+            return scale, None
+        return scale, (self.low - smallest * factors / scale).round_().clamp_(self.low, self.high)
+
+    def stored(self, exact: StoredForm, act: Act | None = None) -> StoredForm:
+        """How a dense matrix is stored on this grid: codes, scales in its dtype, zero points."""
+        size = exact.shape[0] * exact.shape[1]
+        groups = size // self.group
+        zeros = 0 if self.symmetric else -(-groups * self.bits // 8)
+        return StoredForm(
+            form="quantized",
+            shape=exact.shape,
+            nbytes=-(-size * self.bits // 8) + groups * exact.itemsize + zeros,
+            bits=self.bits,
+            group=PER_CHANNEL if self.group == exact.shape[1] else self.group,
+            symmetric=self.symmetric,
+            act=act,
+            masked=exact.masked,
+        )
+
+    def codes(self, proposal: Tensor) -> Tensor:
+        """The codes nearest to ``proposal``, which is a weight over its scale, plus the zero point. As floats."""
+        return proposal.round().clamp_(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Codes before they are rounded: ``values`` ``[out, in]``, for a ``scale`` and ``zero`` ``[out, in / group]``."""
+
+    grid: Grid
+    values: Tensor
+    scale: Tensor
+    zero: Tensor | None
+
+    def quantized(self, dtype: torch.dtype, act: Act | None = None) -> Quantized:
+        """Round to codes; the scale is stored in ``dtype``."""
+        return Quantized(
+            codes=self.grid.codes(self.values).to(torch.int8),
+            scale=self.scale.to(dtype),
+            bits=self.grid.bits,
+            group=self.grid.group,
+            zero_point=None if self.zero is None else self.zero.to(torch.int8),
+            act=act,
+        )
+
+    def split(self, rows: list[int]) -> list[Proposal]:
+        """The parts for matrices of so many outputs each."""
+        zeros = [None] * len(rows) if self.zero is None else self.zero.split(rows)
+        parts = zip(self.values.split(rows), self.scale.split(rows), zeros, strict=True)
+        return [Proposal(self.grid, values, scale, zero) for values, scale, zero in parts]
+
+
+def fitting(features: int) -> int:
+    """The group where it is left open: 64, where that doesn't divide the inputs 32, else all of them."""
+    return next((group for group in FITTING if features % group == 0), features)

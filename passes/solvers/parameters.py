@@ -1,0 +1,189 @@
+"""Weight forms in training: each matrix as a differentiable function of the numbers that it is stored as.
+
+Codes go through the rounding (straight-through), their scales beside them; float matrices and factors as they are.
+Zeros that a mask promises stay.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from compress.passes.solvers.grid import Grid, Proposal
+from compress.weights.forms import Dense, Factored, Quantized, Residual, Weight, mask_of
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Step sizes: of codes, in codes; of scales and vectors, and of float matrices, relative to themselves.
+
+    In a ``whole`` model those of float matrices are divided by the root of their inputs: Adam's steps agree over them,
+    weights don't, so that what a step adds to an output, relative to it, grows with that root (Yang et al., arXiv
+    2203.03466).
+    """
+
+    codes: float
+    scales: float
+    floats: float = 0.0
+    whole: bool = False
+
+
+class Trained(Protocol):
+    """One matrix in training."""
+
+    def matrix(self) -> Tensor:
+        """The dequantized matrix ``[out, in]``, differentiable."""
+
+    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+        """What is trained, in groups with a step size each."""
+
+
+class Form(Trained, Protocol):
+    """A weight form in training."""
+
+    def weight(self) -> Weight:
+        """What training made of it, in the form that it was."""
+
+
+class _Round(torch.autograd.Function):
+    """Rounding that lets gradients through (straight-through estimator, Bengio et al., arXiv 1308.3432)."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class Codes:
+    """Proposed codes and their scales."""
+
+    def __init__(self, proposal: Proposal, mask: Tensor | None) -> None:
+        self.start = proposal
+        self.mask = mask
+        self.values = proposal.values.clone().requires_grad_()
+        self.gain = torch.ones_like(proposal.scale).requires_grad_()
+
+    def matrix(self) -> Tensor:
+        """The dequantized matrix ``[out, in]``, differentiable."""
+        grid = self.start.grid
+        rounded: Tensor = _Round.apply(self.values)  # type: ignore[no-untyped-call]
+        codes: Tensor = rounded.clamp(grid.low, grid.high).unflatten(1, (-1, grid.group))
+        if self.start.zero is not None:
+            codes = codes - self.start.zero.unsqueeze(-1)
+        matrix: Tensor = (codes * (self.start.scale * self.gain).unsqueeze(-1)).flatten(1)
+        return matrix if self.mask is None else matrix * self.mask  # so that no gradient moves a frozen zero
+
+    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+        """The codes, and the scales' factors."""
+        return [{"params": [self.values], "lr": rates.codes}, {"params": [self.gain], "lr": rates.scales}]
+
+    def proposal(self) -> Proposal:
+        """What training made of it."""
+        return replace(self.start, values=self.values.detach(), scale=self.start.scale * self.gain.detach())
+
+
+class Integers(Codes):
+    """A quantized matrix, whose codes start where they are. Inputs that are rounded too bear no larger codes."""
+
+    def __init__(self, start: Quantized) -> None:
+        zero = start.zero_point
+        largest = int(start.codes.abs().max()) if start.act == "dynamic" else None
+        grid = Grid(start.bits, start.group, zero is None, largest)
+        proposal = Proposal(grid, start.codes.float(), start.scale.float(), None if zero is None else zero.float())
+        super().__init__(proposal, mask_of(start))
+        self.exact = start
+
+    def weight(self) -> Quantized:
+        """The trained codes and scales."""
+        made = self.proposal().quantized(self.exact.scale.dtype)
+        return replace(self.exact, codes=made.codes, scale=made.scale)
+
+
+class Floats:
+    """A float matrix."""
+
+    def __init__(self, start: Dense) -> None:
+        self.start = start
+        self.values = start.dequantize().clone().requires_grad_()
+
+    def matrix(self) -> Tensor:
+        """The matrix, its frozen zeros out of any gradient's reach."""
+        mask = mask_of(self.start)
+        return self.values if mask is None else self.values * mask
+
+    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+        """All of it."""
+        size = float(self.values.detach().abs().mean())
+        width = math.sqrt(self.values.shape[1]) if rates.whole else 1.0
+        return [{"params": [self.values], "lr": rates.floats * size / width}]
+
+    def weight(self) -> Dense:
+        """The trained matrix in its dtype."""
+        return replace(self.start, tensor=self.matrix().detach().to(self.start.tensor.dtype))
+
+
+class Product:
+    """Two factors, both in training."""
+
+    def __init__(self, left: Trained, right: Trained) -> None:
+        self.left, self.right = left, right
+
+    def matrix(self) -> Tensor:
+        """Their product."""
+        return self.left.matrix() @ self.right.matrix()
+
+    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+        """Those of both."""
+        return self.left.groups(rates) + self.right.groups(rates)
+
+
+class Factors(Product):
+    """A product as it is stored."""
+
+    def __init__(self, start: Factored) -> None:
+        self.parts = _factor(start.left), _factor(start.right)
+        super().__init__(*self.parts)
+
+    def weight(self) -> Factored:
+        """The trained factors, of the rank that they had."""
+        return Factored(*(part.weight() for part in self.parts))
+
+
+class Sum:
+    """Integers and the product that repairs them, both in training."""
+
+    def __init__(self, start: Residual) -> None:
+        self.base, self.repair = Integers(start.base), Factors(start.repair)
+
+    def matrix(self) -> Tensor:
+        """Their sum."""
+        return self.base.matrix() + self.repair.matrix()
+
+    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+        """Those of both."""
+        return self.base.groups(rates) + self.repair.groups(rates)
+
+    def weight(self) -> Residual:
+        """Both, trained."""
+        return Residual(self.base.weight(), self.repair.weight())
+
+
+def _factor(weight: Dense | Quantized) -> Floats | Integers:
+    return Integers(weight) if isinstance(weight, Quantized) else Floats(weight)
+
+
+def form(weight: Weight) -> Form:
+    """A weight of whatever form, ready to be trained in it."""
+    match weight:
+        case Factored():
+            return Factors(weight)
+        case Residual():
+            return Sum(weight)
+    return _factor(weight)

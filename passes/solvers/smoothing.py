@@ -1,0 +1,143 @@
+"""Smoothing: moving scales between the weights and what makes their inputs, so that rounding costs less.
+
+Input channel j is divided by s_j and the weight's column multiplied by it. The division is folded into whatever makes
+the input (see `block.Fold`), so that no operator is added. Scales are searched for each fold on the outputs'
+error, with "no smoothing" among the candidates; what is tried and what counts as an error is a `Search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from compress.calibration.block import Block, Fold
+from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.precision import per_token
+from compress.calibration.statistics import LinearInput
+from compress.pipeline.contract import Statistic
+from compress.weights.forms import Dense, Factored, Quantized, Weight
+
+ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class Search(Protocol):
+    """Which scales are tried for a fold, and what they cost."""
+
+    @property
+    def level(self) -> Statistic:
+        """The statistics that it reads."""
+
+    def candidates(self, inputs: LinearInput, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """Scales to try, each ``[in]``, for matrices ``[out, in]`` that read the same inputs."""
+
+    def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
+        """The relative squared output error of a matrix when its columns are scaled."""
+
+
+@dataclass(frozen=True)
+class SmoothQuant:
+    """Both inputs and weights are rounded to 8 bits (Xiao et al., arXiv 2211.10438): s_j = max|X_j|^α / max|W_j|^(1-α).
+
+    ``quantize`` makes of a matrix what it will be stored as, so that the search sees the real error.
+    """
+
+    quantize: Callable[[Tensor], Quantized]
+    level = Statistic.AMAX
+
+    def candidates(self, inputs: LinearInput, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """A scale for each α."""
+        columns = torch.stack([matrix.abs().amax(0) for matrix in matrices]).amax(0)
+        x, w = inputs.amax.clamp(min=1e-5), columns.clamp(min=1e-5)
+        return [x**alpha / w ** (1 - alpha) for alpha in ALPHAS]
+
+    def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
+        """On the sampled rows."""
+        exact = inputs.sample @ matrix.T  # a scale doesn't change the product
+        return output_error(exact, self.quantize(matrix * scale), inputs.sample / scale)
+
+
+def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
+    """Fold the best scales into a block, and into the original that it is compared with."""
+    stats = dict(inputs.statistics(search.level))
+    for fold in block.folds:
+        seen = stats[fold.consumers[0]]
+        scale = _best_scale(block, fold, seen, search)
+        if scale is None:
+            continue
+        for one in (block, inputs.original):
+            if one is not None:
+                _apply(one, fold, scale)
+        stats.update(dict.fromkeys(fold.consumers, _scaled(seen, _spread(scale, fold))))
+
+
+def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
+    """Relative squared error ‖Y - Q(X) Ŵᵀ‖² / ‖Y‖² of outputs ``[tokens, out]``, the inputs rounded."""
+    return float((exact - per_token(x) @ stored.dequantize().T).square().sum() / exact.square().sum().clamp(min=1e-30))
+
+
+def _best_scale(block: Block, fold: Fold, inputs: LinearInput, search: Search) -> Tensor | None:
+    """The scale per source channel that gives the least error over all consumers; None where smoothing doesn't help."""
+    matrices = [block.weights[name].dequantize() for name in fold.consumers]
+
+    def error(scale: Tensor) -> float:
+        return sum(search.error(matrix, inputs, _spread(scale, fold)) for matrix in matrices)
+
+    candidates = [_in_range(_shared(scale, fold)) for scale in search.candidates(inputs, matrices)]
+    errors = [error(candidate) for candidate in candidates]
+    best = min(range(len(candidates)), key=errors.__getitem__)
+    return candidates[best] if errors[best] < error(torch.ones_like(candidates[best])) else None
+
+
+def _in_range(scale: Tensor) -> Tensor:
+    """The same ratios around 1: only they matter."""
+    return (scale / scale.log().mean().exp()).clamp(1e-3, 1e3)
+
+
+def _shared(scale: Tensor, fold: Fold) -> Tensor:
+    """The largest scale over all consumer channels that one source channel feeds."""
+    return scale.view(-1, fold.repeat, fold.head).amax(1).flatten()
+
+
+def _spread(scale: Tensor, fold: Fold) -> Tensor:
+    """A scale per source channel as a scale per consumer channel."""
+    return scale.view(-1, 1, fold.head).expand(-1, fold.repeat, -1).flatten()
+
+
+def _apply(block: Block, fold: Fold, scale: Tensor) -> None:
+    wide = _spread(scale, fold)
+    for name in fold.consumers:
+        weight = block.weights[name]
+        block.weights[name] = (
+            replace(weight, right=_times(weight.right, wide)) if isinstance(weight, Factored) else _times(weight, wide)
+        )
+    bias = fold.source.removesuffix("weight") + "bias"
+    if fold.source in block.weights:
+        source, rows = block.weights[fold.source], 1 / scale[:, None]
+        block.weights[fold.source] = (
+            replace(source, left=_times(source.left, rows)) if isinstance(source, Factored) else _times(source, rows)
+        )
+    for name in {fold.source, bias} & block.vectors.keys():
+        vector = block.vectors[name]
+        block.vectors[name] = (vector.float() / scale).to(vector.dtype)
+
+
+def _times(weight: Weight, scale: Tensor) -> Dense:
+    assert isinstance(weight, Dense)
+    return replace(weight, tensor=(weight.tensor.float() * scale).to(weight.tensor.dtype))
+
+
+def _scaled(inputs: LinearInput, scale: Tensor) -> LinearInput:
+    """The statistics of inputs that are divided by a scale."""
+    both = torch.outer(scale, scale) if inputs.level >= Statistic.GRAM else 1.0
+    squared = scale.square() if inputs.level >= Statistic.SQUARE else 1.0
+    return replace(
+        inputs,
+        amax=inputs.amax / scale,
+        sample=inputs.sample / scale,
+        square=inputs.square / squared,
+        gram=inputs.gram / both,
+    )

@@ -1,0 +1,155 @@
+"""From matrices and their inputs' statistics to integers: which solver runs, its fallbacks, what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from compress.calibration.statistics import LinearInput
+from compress.checkpoint.manifest import WeightReport
+from compress.passes.solvers.by_factor import leaf_names
+from compress.passes.solvers.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Order, gptq
+from compress.passes.solvers.grid import Grid, Proposal
+from compress.passes.solvers.rounding import round_to_nearest
+from compress.pipeline.contract import Statistic
+from compress.weights.forms import Act, Dense, Quantized, Residual, Weight, mask_of, masked, stacked, stacked_masks
+
+_ROWS = 8192
+"""Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
+_STARVED = 8
+"""Inputs of a linear for every calibration token, beyond which its Hessian tells nothing: an expert may be starved."""
+_ADVISED = 16
+"""Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A matrix, the codes proposed for it, how they were found, and E[x xᵀ] of its inputs where that is known."""
+
+    exact: Dense
+    proposal: Proposal
+    solver: str
+    gram: Tensor | None
+    act: Act | None = None
+
+    @cached_property
+    def weight(self) -> Quantized:
+        """The matrix as it is stored."""
+        return replace(self.proposal.quantized(self.exact.tensor.dtype, self.act), mask=mask_of(self.exact))
+
+    def report(self) -> WeightReport:
+        """What that cost."""
+        return WeightReport.of(self.solver, self.exact.dequantize(), self.weight.dequantize(), self.gram)
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How matrices are brought to a grid: the choices that all integer passes offer.
+
+    ``search`` looks for the scale with the least error, ``mismatch`` aims at the original model's outputs.
+    """
+
+    kind: Literal["rtn", "gptq"]
+    search: bool
+    order: Order
+    mismatch: bool
+
+    def solve(
+        self, weights: Mapping[str, Dense], grids: Mapping[str, Grid], inputs: LinearInput | None
+    ) -> dict[str, Solved]:
+        """Solve matrices that read the same ``inputs`` (None: unknown), each on its grid, all grids of one group.
+
+        Those that share a grid are solved as one, stacked along their outputs: the work is the same, and done in fewer
+        and larger steps.
+        """
+        gram = None if inputs is None else _gram(inputs)
+        hessian, name_of_solver = self._hessian(inputs, next(iter(grids.values())).group) if grids else (None, "")
+        solved: dict[str, Solved] = {}
+        for grid in dict.fromkeys(grids.values()):
+            names = [name for name in weights if grids[name] == grid]
+            parts = [weights[name] for name in names]
+            proposal = self._propose(stack(parts), grid, hessian)
+            cuts = proposal.split([part.shape[0] for part in parts])
+            for name, exact, cut in zip(names, parts, cuts, strict=True):
+                zeros = not bool(exact.tensor.any())
+                solved[name] = Solved(exact, cut, "exact (all zeros)" if zeros else name_of_solver, gram)
+        return solved
+
+    def plain(self, weight: Dense, grid: Grid) -> Proposal:
+        """Rounding to the nearest code."""
+        return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight))
+
+    def by_rows(self, weight: Dense, grid: Grid) -> Quantized:
+        """The same for a very large matrix, some rows at a time."""
+        mask = mask_of(weight)
+        masks = [None] * -(-weight.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
+        parts = [masked(rows, kept) for rows, kept in zip(weight.tensor.split(_ROWS), masks, strict=True)]
+        each = [self.plain(part, grid).quantized(part.tensor.dtype) for part in parts]
+        return replace(stacked(each), mask=mask)
+
+    def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
+        if hessian is None:
+            return self.plain(weight, grid)
+        mask = mask_of(weight)
+        # What chose the zeros aimed at the original already: corrected twice, weights overshoot, and are cut off there.
+        aim = hessian.corrected(weight.tensor) if mask is None else weight.tensor
+        return gptq(aim, hessian, grid, self.search, weight.tensor.dtype, mask)
+
+    def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
+        """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
+        if self.kind == "rtn":
+            return None, "rtn"
+        hessian, said = factored(inputs, self.mismatch, group, self.order)
+        if hessian is None:
+            return None, f"rtn (fallback: {said})"
+        return hessian, f"gptq ({said})" if said else "gptq"
+
+
+def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
+    """The Hessian of inputs, with what should be known of it, if anything; or None, with the reason why there is none.
+
+    ``mismatch`` takes in how the original model's inputs differ.
+    """
+    if inputs is None:
+        return None, "no calibration text reaches it"
+    if inputs.tokens * _STARVED < len(inputs.gram):
+        return None, f"only {inputs.tokens} calibration tokens reach it"
+    if not bool(inputs.gram.diagonal().any()):
+        return None, "its inputs are zero on all of the calibration text"
+    try:
+        hessian = Hessian(inputs.gram, inputs.mismatch if mismatch else None, group, order)
+    except NotPositiveDefiniteError:
+        return None, "its Hessian is not positive definite"
+    advised = _ADVISED * len(inputs.gram)
+    notes = [
+        *([f"damping {hessian.damping:g}"] if hessian.damping > DAMPING else []),
+        *([f"{inputs.tokens} calibration tokens, {advised} advised"] if inputs.tokens < advised else []),
+    ]
+    return hessian, "; ".join(notes)
+
+
+def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved]) -> WeightReport:
+    """What storing the matrix ``name`` cost, its factors together where it is a product."""
+    found = [solved[leaf] for leaf in leaf_names(name, exact)]
+    solver = "; ".join(dict.fromkeys(one.solver for one in found))
+    if isinstance(stored, Residual):
+        solver = f"{solver}, repaired with rank {stored.repair.right.shape[0]}"
+    # a product's right factor, the last, reads what the product reads
+    return WeightReport.of(solver, exact.dequantize(), stored.dequantize(), found[-1].gram)
+
+
+def stack(parts: Sequence[Dense]) -> Dense:
+    """Float matrices laid on top of each other along their outputs, with the zeros that any of them keeps."""
+    if len(parts) == 1:
+        return parts[0]
+    return masked(torch.cat([part.tensor for part in parts]), stacked_masks(parts))
+
+
+def _gram(inputs: LinearInput) -> Tensor:
+    """E[x xᵀ], from the sampled rows where no more was asked for."""
+    return inputs.gram if inputs.level >= Statistic.GRAM else inputs.sample.T @ inputs.sample / len(inputs.sample)

@@ -1,0 +1,77 @@
+"""Low rank under the inputs' metric: the product of a given rank that loses least of a linear's *outputs*.
+
+SVD-LLM (Wang et al., arXiv 2403.07378), with the symmetric root of the Gram in place of its Cholesky factor: of
+H = E[x xᵀ] = QΛQᵀ take S = QΛ^½; then ‖(W - Ŵ)X‖² = ‖(W - Ŵ)S‖², which the leading singular values of WS make least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from compress.calibration.statistics import LinearInput
+from compress.pipeline.contract import Statistic
+from compress.weights.forms import Dense, Factored
+
+_FLOOR = 1e-6
+"""Smallest eigenvalue of the Gram, as a share of the largest: what is smaller is noise, and S has to be inverted."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """``W S = left diag(sigma) right S`` with orthonormal ``left`` ``[out, n]``; ``right`` ``[n, in]``. In float64."""
+
+    left: Tensor
+    sigma: Tensor
+    right: Tensor
+
+    @property
+    def losses(self) -> Tensor:
+        """σ_i²: the outputs' squared error, a token, that leaving out each direction adds. Falling."""
+        return self.sigma.square()
+
+    def product(self, rank: int, dtype: torch.dtype) -> Factored:
+        """The leading directions, σ shared evenly between the factors."""
+        root = self.sigma[:rank].sqrt()
+        left, right = self.left[:, :rank] * root, root[:, None] * self.right[:rank]
+        return Factored(Dense(left.to(dtype).contiguous()), Dense(right.to(dtype).contiguous()))
+
+
+class Metric:
+    """What an error of a linear's matrix costs in its outputs; with no ``inputs`` known, every direction alike.
+
+    ``whiten`` off is the plain SVD.
+    """
+
+    def __init__(self, inputs: LinearInput | None, whiten: bool = True) -> None:
+        self.root: Tensor | None = None
+        self.mismatch: Tensor | None = None
+        if inputs is None or not whiten or inputs.level < Statistic.GRAM or not bool(inputs.gram.any()):
+            return
+        self.values, self.vectors = torch.linalg.eigh(inputs.gram.double())
+        self.values = self.values.clamp(min=_FLOOR * float(self.values[-1]))
+        self.root = self.vectors * self.values.sqrt()
+        if inputs.level >= Statistic.MISMATCH and len(inputs.mismatch):
+            self.mismatch = inputs.mismatch.double()
+
+    def target(self, weight: Tensor, damping: float) -> Tensor:
+        """W + W D (H + λI)⁻¹ in float64: the matrix ``[out, in]`` that makes up best for the inputs' mismatch D.
+
+        λ is ``damping`` times the mean of diag H. Without a mismatch it is W.
+        """
+        exact = weight.double()
+        if self.mismatch is None:
+            return exact
+        damped = self.values + damping * self.values.mean()
+        moved: Tensor = (exact @ self.mismatch @ self.vectors / damped) @ self.vectors.T
+        return exact + moved
+
+    def spectrum(self, matrix: Tensor) -> Spectrum:
+        """The singular values of a matrix ``[out, in]`` under this metric, and their directions."""
+        exact = matrix.double()
+        if self.root is None:
+            return Spectrum(*torch.linalg.svd(exact, full_matrices=False))
+        left, sigma, turned = torch.linalg.svd(exact @ self.root, full_matrices=False)
+        return Spectrum(left, sigma, (turned / self.values.sqrt()) @ self.vectors.T)

@@ -1,0 +1,194 @@
+"""Verdicts on made-up cards: what the noise can't hide fails, what it can is inconclusive."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from compress.benchmarks.gate.judge import compare, differences, judge
+from compress.benchmarks.gate.junit import write_junit
+from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
+from compress.benchmarks.results.table import table
+from compress.errors import UsageError
+
+BASE = {"decode_tps": [10.0, 10.2, 9.8, 10.1, 9.9], "disk_bytes": 100e6, "retention": (1.0, 1.0, 1.0, 1.0)}
+INT8 = {"decode_tps": [20.0, 20.6, 19.4, 20.3, 19.7], "disk_bytes": 30e6, "retention": (0.96, 0.97, 0.98, 0.99)}
+
+
+def verdicts(card, text, **rows):
+    made = card(torch=BASE, onnx=BASE, **(rows or {"int8": INT8}))
+    return [(each.variant, each.asked, each.outcome, each.why) for each in judge(made, parse_requirements([text]))]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "why"),
+    [
+        ("bytes<=0.3x", "passed", ""),
+        ("bytes<0.3x", "failed", "missed by 0.00%"),
+        ("disk_bytes<=25MB", "failed", "missed by 20.00%"),
+        ("decode_tps>=19.4", "passed", ""),
+        ("decode_tps>=19.5", "inconclusive", "met by 2.56%, which is inside the noise"),
+        ("decode_tps>=20.5", "inconclusive", "missed by 2.44%, which is inside the noise"),
+        ("decode_tps>=21", "failed", "missed by 4.76%"),
+        ("decode_tps<=21", "passed", ""),
+        ("retention>=0.94", "passed", ""),
+        ("retention>=0.96", "inconclusive", "met by 1.56%, which is inside the noise"),
+        ("retention>=0.999", "failed", "missed by 2.40%"),
+        ("kl<=0.1", "failed", "not measured"),
+    ],
+)
+def test_a_requirement(card, text, outcome, why):
+    rows = {"int8": INT8, "other": INT8 | {"kl": (0.01, 0.02)}}
+    assert verdicts(card, text, **rows)[0] == ("int8", text, outcome, why)
+
+
+def test_ratios_are_taken_round_by_round(card):
+    """Both halve in the third round: the speedup is 2 to the bit."""
+    slow, fast = {"decode_tps": [10.0, 10.0, 5.0]}, {"decode_tps": [20.0, 20.0, 10.0]}
+    made = card(torch=slow, onnx=slow, int8=fast)
+    (found,) = judge(made, parse_requirements(["decode_speedup>=2"]))
+    assert (found.outcome, found.measured) == ("passed", "2×")
+    (found,) = judge(made, parse_requirements(["decode_tps>=20"]))
+    assert (found.outcome, found.measured) == ("inconclusive", "20.0 ± 2.5 tokens/s")
+
+
+def test_only_variants_are_judged(card):
+    assert verdicts(card, "bytes<=0.9x") == [("int8", "bytes<=0.9x", "passed", "")]
+
+
+def test_some_variants_can_be_picked(card):
+    made = card(torch=BASE, onnx=BASE, int8=INT8, fuse=BASE)
+    (found,) = judge(made, parse_requirements(["bytes<=0.3x"]), ["int8"])
+    assert (found.variant, found.outcome) == ("int8", "passed")
+    (found,) = compare(made, made, parse_tolerances(["bytes=0%"]), ["fuse"])
+    assert (found.variant, found.outcome) == ("fuse", "passed")
+    with pytest.raises(UsageError, match="unknown variant 'int9'; did you mean 'int8'"):
+        judge(made, parse_requirements(["bytes<=0.3x"]), ["int9"])
+
+
+def test_what_no_variant_has_is_refused(card):
+    with pytest.raises(UsageError, match="no variant of tiny has kl; measured were decode_tps, disk_bytes, retention"):
+        verdicts(card, "kl<=1")
+    with pytest.raises(UsageError, match="no variants"):
+        judge(card(torch=BASE, onnx=BASE), parse_requirements(["bytes<=1x"]))
+
+
+def compared(card, now, then, tolerances, **options):
+    cards = [card(torch=BASE, onnx=BASE, int8=row, **options) for row in (now, then)]
+    return [(each.outcome, each.why) for each in compare(*cards, parse_tolerances([tolerances]))]
+
+
+def test_an_unchanged_variant_passes_any_tolerance_on_the_same_text(card):
+    assert compared(card, INT8, INT8, "retention=0%, disk_bytes=0%", text="abc") == [("passed", "")] * 2
+
+
+def test_the_same_text_is_compared_window_by_window(card):
+    """Windows differ by more than the change: only pairing them shows it."""
+    windows = (0.03, 0.04, 0.05, 0.06, 0.07)
+    then, now = {"kl": windows}, {"kl": tuple(each + 0.001 for each in windows)}
+    assert compared(card, now, then, "kl=1%", text="abc") == [("failed", "+2.00%")]
+    assert compared(card, now, then, "kl=5%", text="abc") == [("passed", "")]
+    assert compared(card, now, then, "kl=1%") == [("inconclusive", "+2.00%, which is inside the noise")]
+
+
+@pytest.mark.parametrize(
+    ("speeds", "expected"),
+    [
+        ([19.9, 20.0, 20.1, 20.2, 19.8], ("passed", "")),
+        ([18.9, 19.0, 19.1, 19.2, 18.8], ("inconclusive", "-5.00%, which is inside the noise")),
+        ([15.0, 15.1, 14.9, 15.2, 14.8], ("failed", "-25.00%")),
+    ],
+)
+def test_speeds_of_two_runs(card, speeds, expected):
+    then = {"decode_tps": [19.8, 20.0, 20.2, 20.1, 19.9]}
+    assert compared(card, {"decode_tps": speeds}, then, "decode_tps=5%") == [expected]
+    assert compared(card, {"decode_tps": [50.0] * 5}, then, "decode_tps=0%") == [("passed", "")]
+
+
+def test_a_real_drop_is_found_and_no_drop_isnt(card):
+    """A hundred pairs of runs of five noisy rounds: 5 % tolerated."""
+    draws = np.random.default_rng(0).normal(1.0, 0.02, (200, 5))
+    outcomes = {}
+    for speed in (20.0, 17.0):
+        pairs = [({"decode_tps": list(speed * a)}, {"decode_tps": list(20 * b)}) for a, b in draws.reshape(100, 2, 5)]
+        outcomes[speed] = [compared(card, *pair, "decode_tps=5%")[0][0] for pair in pairs]
+    assert outcomes[20.0].count("failed") == 0
+    assert outcomes[20.0].count("passed") >= 80
+    assert outcomes[17.0].count("passed") == 0
+    assert outcomes[17.0].count("failed") >= 95
+
+
+def test_what_makes_a_comparison_unsure_is_said(card):
+    now = card(torch=BASE, onnx=BASE, int8=INT8, fuse=BASE, text="abc")
+    then = card(torch=BASE, onnx=BASE, int8=INT8, int4=INT8, text="def", model="other", processor="another")
+    assert differences(now, now) == []
+    assert differences(now, then) == [
+        "the baseline is a report of other, not of tiny",
+        "the baseline was measured on another machine: compare ratios like decode_speedup, not speeds",
+        "the baseline was evaluated on another text: accuracy can't be compared window by window",
+        "the baseline also has int4, which this report lacks",
+        "the baseline lacks fuse, so nothing is compared there",
+    ]
+
+
+def test_nothing_to_compare_is_refused(card):
+    now, then = (card(torch=BASE, onnx=BASE, **{name: INT8}) for name in ("int8", "int4"))
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare(now, then, parse_tolerances(["bytes=1%"]))
+    with pytest.raises(UsageError, match="has kl"):
+        compare(now, now, parse_tolerances(["kl=1%"]))
+
+
+def test_junit(card, tmp_path):
+    found = judge(
+        card(torch=BASE, onnx=BASE, int8=INT8, **{'a"<b': INT8}),
+        parse_requirements(["bytes<=0.3x, retention>=0.96, decode_tps>=21"]),
+    )
+    write_junit(found, tmp_path / "gate.xml")
+    root = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    assert root.attrib == {"name": "compress gate", "tests": "6", "failures": "2", "errors": "0", "skipped": "2"}
+    assert [suite.get("name") for suite in root] == ["tiny int8", 'tiny a"<b']
+    cases = list(root[1])
+    assert [(case.get("classname"), case.get("name")) for case in cases] == [
+        ('a"<b', "bytes<=0.3x"), ('a"<b', "retention>=0.96"), ('a"<b', "decode_tps>=21")
+    ]  # fmt: skip
+    assert [[child.tag for child in case] for case in cases] == [[], ["skipped"], ["failure"]]
+    assert cases[2][0].get("message") == "20.0 ± 0.3 tokens/s: missed by 4.76%"
+    with pytest.raises(UsageError, match="can't write"):
+        write_junit(found, tmp_path / "no" / "gate.xml")
+
+
+def test_a_busy_machine_makes_verdicts_on_speed_inconclusive(card):
+    rows = {"torch": {"decode_tps": [10.0] * 5}, "onnx": {"decode_tps": [20.0] * 5}, "int8": {"decode_tps": [40.0] * 5}}
+    required = parse_requirements(["decode_tps>=30"])
+    verdicts = {others: judge(card(others=others, **rows), required)[0].outcome for others in (0.0, 0.2, 0.6)}
+    assert verdicts == {0.0: "passed", 0.2: "passed", 0.6: "inconclusive"}  # 0.6 of two threads: 28 to 52
+    busy, idle = (card(others=others, **rows) for others in (0.6, 0.0))
+    tolerated = parse_tolerances(["decode_tps=10%"])
+    assert compare(busy, idle, tolerated)[0].outcome == compare(idle, busy, tolerated)[0].outcome == "inconclusive"
+    assert compare(idle, idle, tolerated)[0].outcome == "passed"
+
+
+def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
+    """No lm-eval needed: a report with tasks is read anywhere."""
+    tasks = {"a.acc": "higher", "a.bits.strict-match": "lower"}
+    figures = {"a.acc": (0.5, 0.5, 0.5), "a.bits.strict-match": (2.0, 2.0, 2.0)}
+    worse = {"a.acc": (0.4, 0.4, 0.4), "a.bits.strict-match": (3.0, 3.0, 3.0)}
+    then = card(torch=figures, onnx=figures, int8=figures).model_copy(update={"tasks": tasks})
+    now = card(torch=figures, onnx=figures, int8=worse).model_copy(update={"tasks": tasks})
+    asked = parse_tolerances(["a.acc=10%, a.bits.strict-match=10%"])
+    assert [each.outcome for each in compare(now, then, asked)] == ["failed", "failed"]
+    assert [each.outcome for each in compare(then, now, asked)] == ["passed", "passed"]
+    required = parse_requirements(["a.acc>=0.45, a.bits.strict-match<=2.5"])
+    assert [each.outcome for each in judge(then, required)] == ["passed", "passed"]
+    assert [each.outcome for each in judge(now, required)] == ["failed", "failed"]
+    relative = parse_requirements(["a.acc>=0.9x"])
+    assert (relative[0].figure.relative, relative[0].bound) == (True, 0.9)
+    assert [each.outcome for each in judge(then, relative) + judge(now, relative)] == ["passed", "failed"]
+    assert judge(now, relative)[0].measured == "0.8×"
+    half = {"a.acc": (1.0, 0.0, 1.0, 0.0)}
+    noisy = card(torch=half, onnx=half, int8={"a.acc": (1.0, 0.0, 0.0, 1.0)}).model_copy(update={"tasks": tasks})
+    assert judge(noisy, relative)[0].outcome == "inconclusive"  # as many right, but others
+    with pytest.raises(UsageError, match="no variant of tiny has a.ac; measured were a.acc, a.bits.strict-match"):
+        judge(now, parse_requirements(["a.ac>=0.1"]))
+    assert [line[0] for line in table(now)[1]] == list(tasks)

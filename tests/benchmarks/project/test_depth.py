@@ -1,0 +1,59 @@
+"""Depth scaling: truncated copies, the line through their costs, one real cost."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from compress.benchmarks.project.cost import Cost, cost
+from compress.benchmarks.project.depth import DEPTHS, Line, figures, table, truncated
+from compress.checkpoint.model import Model
+from compress.errors import RunError
+
+
+def costs(seconds):
+    return {depth: Cost(seconds(depth), depth << 20) for depth in DEPTHS}
+
+
+def test_a_truncated_model_is_the_model_without_its_last_layers(tiny, tmp_path):
+    model = Model.open(str(tiny("LlamaForCausalLM", num_hidden_layers=3, tie_word_embeddings=True)))
+    short = Model.open(str(truncated(model, 2, tmp_path / "short")))
+    expected = copy.deepcopy(model.torch_module())
+    expected.model.layers = expected.model.layers[:2]
+    ids = torch.arange(3, 20)[None]
+    with torch.inference_mode():
+        assert torch.equal(short.torch_module()(ids).logits, expected(ids, use_cache=False).logits)
+    assert short.tokenizer()("fox").input_ids == model.tokenizer()("fox").input_ids
+
+
+def test_a_straight_line():
+    line = Line.fit(costs(lambda depth: 5 + 2.0 * depth))
+    assert (line.start, line.layer, line.r2, line.growth) == pytest.approx((5, 2, 1, 1))
+
+
+def test_a_curve_shows_in_growth_though_hardly_in_r2():
+    line = Line.fit(costs(lambda depth: 0.01 * depth**2 + depth))
+    assert line.r2 > 0.99
+    assert line.growth == pytest.approx(1.46 / 1.2)  # slope of a square between a and b: a + b
+
+
+def test_what_is_shown():
+    found = costs(lambda depth: 5 + 2.0 * depth)
+    assert figures(found) == pytest.approx({"wall_s": 65, "peak_gib": 30 / 1024, "r2": 1, "growth": 1})
+    lines = table(found)
+    assert lines[1].split() == ["4", "13.0", "0.00"]
+    assert lines[-1].startswith("seconds = 5.0 + 2.00 × layers, R² 1.0000; ")
+
+
+@pytest.mark.slow
+def test_the_cost_of_one_variant(tiny, tmp_path):
+    model = tiny("LlamaForCausalLM", tie_word_embeddings=True)
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over a lazy dog " * 50)
+    found = cost(model, "int8:act=dynamic", text, 2, 16)
+    assert found.seconds > 0.1
+    assert found.peak_rss > 50 << 20
+    with pytest.raises(RunError, match="nothing"):
+        cost(model, "nothing", text, 2, 16)

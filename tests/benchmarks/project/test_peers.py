@@ -1,0 +1,131 @@
+"""Other tools' builds of a model: written as those tools expect it, and absent without harm."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from compress.benchmarks.engines.base import opener
+from compress.benchmarks.project import peers
+from compress.benchmarks.project.goals import GENAI, GENAI_ORT, LLAMA
+from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.findings import findings
+from compress.checkpoint.model import Model
+from compress.errors import RunError
+from compress.export.gguf.file import write_gguf
+
+WINDOW = np.arange(3, 33, dtype=np.int64)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=True)))
+
+
+@pytest.fixture(scope="module")
+def untied_model(tiny):
+    return Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=False)))
+
+
+@pytest.fixture(scope="module")
+def genai(model, tmp_path_factory):
+    pytest.importorskip("onnxruntime_genai")
+    return {each.name: each for each in peers.build_genai(model, tmp_path_factory.mktemp("genai"))}
+
+
+def greedy(engine, steps):
+    tokens = [engine.start(WINDOW, steps)]
+    for _ in range(steps):
+        tokens.append(engine.step(tokens[-1]))
+    return tokens
+
+
+@pytest.mark.parametrize("kind", ["model", "untied_model"])
+def test_llama_cpp_computes_what_torch_does_from_the_float_file(kind, request, tmp_path):
+    pytest.importorskip("llama_cpp")
+    model = request.getfixturevalue(kind)
+    write_gguf(model, tmp_path / "model.gguf", tokenizer=False)
+    engine = opener("llama.cpp")(tmp_path, "decoder", 1)
+    with torch.inference_mode():
+        expected = model.torch_module()(torch.from_numpy(WINDOW)[None]).logits[0].numpy()
+    logits = engine.logits(WINDOW)
+    assert np.abs(logits - expected).max() < 5e-3 * np.abs(expected).max()  # its cache is float16
+    assert engine.start(WINDOW, 4) == int(logits[-1].argmax())
+    assert engine.step(int(WINDOW[0])) == int(engine.logits(np.append(WINDOW, WINDOW[0]))[-1].argmax())
+    assert engine.token_bytes == 2 * 2 * 2 * 16 * 2
+
+
+def test_q4_0_comes_from_its_own_quantizer(model, untied_model, tmp_path):
+    pytest.importorskip("llama_cpp")
+    gguf = pytest.importorskip("gguf")
+    for each in (model, untied_model):
+        out = tmp_path / str(each.tied)
+        out.mkdir()
+        (made,) = peers.build_llama(each, out)
+        assert [file.name for file in out.iterdir()] == ["model.gguf"]
+        tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(out / "model.gguf").tensors}
+        assert tensors["blk.0.ffn_down.weight"].tensor_type == gguf.GGMLQuantizationType.Q4_0
+        table = 0 if each.tied else int(tensors["token_embd.weight"].n_bytes)
+        assert made.read_bytes == sum(int(tensor.n_bytes) for tensor in tensors.values()) - table
+        assert (made.name, made.role, made.disk_bytes) == (LLAMA, "peer", (out / "model.gguf").stat().st_size)
+
+
+@pytest.mark.slow
+def test_genai_runs_in_its_own_loop_and_in_plain_onnx_runtime(genai):
+    own, plain = (opener(each.engine)(each.path, "decoder", 1) for each in (genai[GENAI], genai[GENAI_ORT]))
+    assert np.abs(own.logits(WINDOW) - plain.logits(WINDOW)).max() < 1e-4
+    assert greedy(own, 8) == greedy(plain, 8)
+    assert own.token_bytes == plain.token_bytes == 2 * 2 * 2 * 16 * 4
+
+
+@pytest.mark.slow
+def test_genai_reads_nearly_all_that_it_stores(genai):
+    assert genai[GENAI].read_bytes == genai[GENAI_ORT].read_bytes
+    stored = (genai[GENAI].path / "model.onnx.data").stat().st_size
+    assert 0.9 * stored < genai[GENAI].read_bytes <= stored
+
+
+def test_a_tool_that_is_missing_or_fails_is_named_and_left_out(model, tmp_path, monkeypatch):
+    def fail(model, out):
+        raise RunError("no such kernel")
+
+    monkeypatch.setattr(
+        peers,
+        "PEERS",
+        (peers.Peer(("absent",), "a_module_of_nobody", "peers", fail), peers.Peer(("broken",), "json", "peers", fail)),
+    )
+    assert peers.build_peers(model, tmp_path, 1) == (
+        [],
+        [
+            "absent: not measured, a_module_of_nobody is missing: pip install 'compress-models[peers]'",
+            "broken: not measured, it doesn't work here: no such kernel",
+        ],
+    )
+
+
+def test_a_tool_whose_process_dies_is_left_out(model, tmp_path, monkeypatch):
+    def broken(model, out):
+        (out / "model.onnx").write_bytes(b"no graph")
+        return [Contender.of_peer("broken", out, "ort-cpu", "", model, model.parameters, 1)]
+
+    monkeypatch.setattr(peers, "PEERS", (peers.Peer(("broken",), "json", "peers", broken),))
+    contenders, (line,) = peers.build_peers(model, tmp_path, 1)
+    assert contenders == []
+    assert line.startswith("broken: not measured, it doesn't work here: broken: open failed: ")
+
+
+def test_every_engine_of_a_peer_exists():
+    assert {name for peer in peers.PEERS for name in peer.names} == {GENAI, GENAI_ORT, LLAMA}
+    for peer in peers.PEERS:
+        if importlib.util.find_spec(peer.module) is not None:
+            assert opener({"onnxruntime_genai": "genai", "llama_cpp": "llama.cpp"}[peer.module])
+
+
+def test_a_peer_is_not_ours_to_complain_of(card):
+    made = card(torch={"decode_tps": [100.0]}, onnx={"decode_tps": [100.0]}, other={"decode_tps": [50.0]})
+    peer = made.rows[2].model_copy(update={"role": "peer"})
+    assert findings(made) == ["other is SLOWER than onnx at decoding: 0.50× its speed"]
+    assert findings(made.model_copy(update={"rows": (*made.rows[:2], peer)})) == []

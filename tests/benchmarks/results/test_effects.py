@@ -1,0 +1,113 @@
+"""What each pass brought, on made-up cards, and the stars by the rule of the docs."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.benchmarks.report.base import formats
+from compress.benchmarks.results.difficulty import applied
+from compress.benchmarks.results.effects import effect_table, effects, stars
+from compress.benchmarks.results.findings import findings
+from compress.benchmarks.statistics.estimators import mean, paired_ratio
+from compress.pipeline.parse import Pipeline
+
+BASE = {"decode_tps": [10.0] * 5, "disk_bytes": 100e6, "retention": (1.0, 1.0, 1.0)}
+INT8 = {"decode_tps": [20.0, 20.1, 19.9, 20.2, 19.8], "disk_bytes": 30e6, "retention": (0.985, 0.99, 1.0)}
+FUSE = {"decode_tps": [15.0] * 5, "disk_bytes": 100e6, "retention": (1.0, 1.0, 1.0)}
+BOTH = {"decode_tps": [45.0, 45.1, 44.9, 45.2, 44.8], "disk_bytes": 30e6, "retention": (0.985, 0.99, 1.0)}
+
+
+@pytest.fixture
+def ablated(card):
+    return card(torch=BASE, onnx=BASE, **{"int8,fuse": BOTH, "fuse": FUSE, "int8": INT8})
+
+
+def test_a_variant_is_held_against_those_that_lack_one_pass(ablated):
+    found = [(each.applied.text, each.row.name, each.without.name) for each in effects(ablated)]
+    assert found == [
+        ("int8", "int8,fuse", "fuse"),
+        ("fuse", "int8,fuse", "int8"),
+        ("fuse", "fuse", "onnx"),
+        ("int8", "int8", "onnx"),
+    ]
+    headers, rows = effect_table(ablated)
+    assert headers[3:] == [
+        "decode", "prefill", "peak RSS", "on disk", "accuracy retention",
+        "latency ★", "memory ★", "accuracy ★", "difficulty ★",
+    ]  # fmt: skip
+    assert rows[0] == [
+        "int8", "int8,fuse", "fuse", "3.00×", "–", "–", "0.30×", "0.9917× (noise)", "★★★★", "★★★★", "★★★★", "★★",
+    ]  # fmt: skip
+    assert rows[1][3:7] == ["2.25×", "–", "–", "1.00×"]
+
+
+def test_without_counterparts_nothing_is_said(card):
+    assert effects(card(torch=BASE, onnx=BASE, **{"int8,fuse": BOTH})) == []
+    assert "What helped" not in formats()["markdown"]().files([card(torch=BASE, onnx=BASE)])["report.md"]
+
+
+def test_reports_say_what_helped(ablated):
+    for name in ("markdown", "html"):
+        (text,) = formats()[name]().files([ablated]).values()
+        assert "What helped" in text
+        assert "0.9917× (noise)" in text
+
+
+def test_a_pass_that_helps_nothing_is_named(card):
+    made = card(torch=BASE, onnx=BASE, **{"int8": INT8, "int8,tune": INT8})
+    assert findings(made) == [
+        "tune helps NOTHING in int8,tune: as far as the noise lets tell, int8 is no slower, larger or less accurate"
+    ]
+    better = INT8 | {"retention": (0.99, 0.995, 1.005)}
+    assert findings(card(torch=BASE, onnx=BASE, **{"int8": INT8, "int8,tune": better})) == []
+
+
+@pytest.mark.parametrize(
+    ("gain", "count"), [(0.5, 1), (1.04, 1), (1.05, 2), (1.49, 2), (1.5, 3), (2.5, 4), (3.9, 4), (4.0, 5)]
+)
+def test_stars_for_gains(card, gain, count):
+    row = {"decode_tps": [10 * gain] * 5, "disk_bytes": 100e6 / gain, "retention": (1.0, 1.0, 1.0)}
+    (found,) = effects(card(torch=BASE, onnx=BASE, x=row))
+    assert stars(found, "decoder") == ["★" * count, "★" * count, "★★★★★", "★★"]
+
+
+@pytest.mark.parametrize(("kept", "count"), [(0.5, 1), (0.9, 2), (0.97, 3), (0.99, 4), (0.999, 5), (1.0, 5)])
+def test_stars_for_accuracy(card, kept, count):
+    (found,) = effects(card(torch=BASE, onnx=BASE, x=BASE | {"retention": (kept, kept)}))
+    assert stars(found, "decoder")[2] == "★" * count
+
+
+def test_latency_counts_downwards_for_encoders(card):
+    slow, fast = ({"latency_p50": [each] * 5} for each in (0.02, 0.01))
+    (found,) = effects(card("encoder", torch=slow, onnx=slow, x=fast))
+    assert found.gain("latency_p50") == 2.0
+    assert stars(found, "encoder") == ["★★★", "–", "–", "★★"]
+
+
+def test_difficulty_follows_from_what_a_pass_needs():
+    pipeline = Pipeline.parse("prune:what=blocks,lowrank:rank=0.5:mismatch=off,int4,tune,fuse")
+    assert [each.difficulty for each in applied(pipeline)] == [2, 3, 4, 5, 1]
+    assert [each.difficulty for each in applied(Pipeline.parse("fp16"))] == [1]
+    assert [each.difficulty for each in applied(Pipeline.parse("int4:solver=learned"))] == [5]
+
+
+def test_the_rule_in_the_docs_is_the_one_used():
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ★")]
+    assert [row[1:3] for row in rows[1:]] == [["1.05", "0.9"], ["1.5", "0.97"], ["2.5", "0.99"], ["4", "0.999"]]
+
+
+def test_paired_ratios_are_surer_than_their_parts():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(1, 0.2, 40)
+    one, other = mean((hard * 0.9 + rng.normal(0, 0.001, 40)).tolist()), mean(hard.tolist())
+    found = paired_ratio(one, other)
+    assert found.value == pytest.approx(one.value / other.value, rel=1e-12)
+    assert np.mean(found.windows) == pytest.approx(found.value, rel=1e-12)
+    both = np.array([one.windows, other.windows])
+    resampled = [np.divide(*both[:, rng.integers(0, 40, 40)].mean(1)) for _ in range(4000)]
+    assert found.spread == pytest.approx(np.std(resampled), rel=0.1)
+    assert found.spread < math.hypot(one.spread, other.spread) / 10
+    assert paired_ratio(one, mean([0.0, 0.0])) is None

@@ -1,0 +1,83 @@
+"""What didn't help is said, and only that."""
+
+import pytest
+
+from compress.benchmarks.results.findings import beyond_noise, findings
+from compress.benchmarks.results.scorecard import Measure, summarize
+
+GOOD = {"decode_tps": [10.0, 10.1, 9.9], "prefill_tps": [100.0, 101.0, 99.0], "disk_bytes": 1000, "peak_rss": 1000}
+
+
+def test_nothing_to_say(card):
+    better = GOOD | {"decode_tps": [20.0, 20.2, 19.8], "disk_bytes": 300, "perplexity_ratio": 1.01}
+    assert findings(card(torch=GOOD, onnx=GOOD, int8=better)) == []
+
+
+def test_slower_in_every_round(card):
+    slow = GOOD | {"prefill_tps": [66.0, 66.5, 65.0]}
+    assert findings(card(torch=GOOD, onnx=GOOD, int8=slow)) == ["int8 is SLOWER than onnx at prefill: 0.66× its speed"]
+
+
+def test_slower_in_most_rounds_is_noise(card):
+    unsure = GOOD | {"decode_tps": [9.5, 9.6, 9.95]}
+    assert findings(card(torch=GOOD, onnx=GOOD, int8=unsure)) == []
+
+
+def test_slower_encoders(card):
+    base, slow = {"latency_p50": [0.010, 0.011]}, {"latency_p50": [0.020, 0.022]}
+    assert findings(card("encoder", torch=base, onnx=base, int8=slow)) == [
+        "int8 is SLOWER than onnx at a single sentence or image: 0.50× its speed"
+    ]
+
+
+def test_larger(card):
+    large = GOOD | {"disk_bytes": 1300, "peak_rss": 1010}
+    assert findings(card(torch=GOOD, onnx=GOOD, low=large)) == ["low is LARGER than onnx on disk: 1.30×"]
+
+
+@pytest.mark.parametrize(
+    ("figures", "line"),
+    [
+        ({"perplexity_ratio": 1.06}, "x LOSES ACCURACY: perplexity is 1.060× the original's"),
+        ({"cosine": 0.98}, "x LOSES ACCURACY: cosine to the original's embeddings is 0.9800"),
+        ({"perplexity_ratio": 1.05}, None),
+        ({"cosine": 0.99}, None),
+    ],
+)
+def test_accuracy(card, figures, line):
+    assert findings(card(torch={}, onnx={}, x=figures)) == ([line] if line else [])
+
+
+def test_changed_nothing(card):
+    assert findings(card(unchanged="x", torch=GOOD, onnx=GOOD, x=GOOD)) == [
+        "x changed nothing: it is byte for byte the float export"
+    ]
+
+
+def test_noise_is_said(card):
+    (line,) = findings(card(torch=GOOD | {"decode_tps": [10.0, 20.0, 30.0]}, onnx=GOOD))
+    assert line == "NOISY run: torch: decoding varies by ±25% between rounds"
+    (line,) = findings(card(others=1.2, torch=GOOD, onnx=GOOD))
+    assert line.startswith("BUSY machine: other programs kept 1.2 cores busy")
+
+
+def test_beyond_noise():
+    assert beyond_noise(summarize([0.9, 0.95, 0.97]), worse=False)
+    assert not beyond_noise(summarize([0.9, 0.95, 1.01]), worse=False)
+    assert not beyond_noise(Measure(value=0.99), worse=False)
+    assert beyond_noise(summarize([1.1, 1.2]), worse=True)
+
+
+def test_zeros_gain_nothing_where_the_runtime_computes_with_them(card):
+    assert findings(card(zeros="sparse24", torch=GOOD, onnx=GOOD, sparse24=GOOD)) == [
+        "sparse24 gains NOTHING by its zeros: ort-cpu computes with them like with any other number, they save no time "
+        "and no bytes here"
+    ]
+
+
+def test_products_are_named_where_they_are_slower_or_larger(card):
+    slow = GOOD | {"prefill_tps": [66.0, 66.5, 65.0]}
+    why = "low multiplies part by part: two thin products, where the original has one matrix"
+    said = findings(card(products="low", torch=GOOD, onnx=GOOD, low=slow))
+    assert said == ["low is SLOWER than onnx at prefill: 0.66× its speed", why]
+    assert findings(card(products="low", torch=GOOD, onnx=GOOD, low=GOOD)) == []

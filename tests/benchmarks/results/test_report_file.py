@@ -1,0 +1,63 @@
+"""Reading reports back, one or several, and what is said of files that are none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compress.benchmarks.results.report_file import Merged, document, read_card, read_cards, schema
+from compress.errors import UsageError
+
+PUBLISHED = Path(__file__).parents[3] / "docs" / "report.schema.json"
+ROWS = {"torch": {"kl": (0.0, 0.0)}, "onnx": {"kl": (0.0, 0.0)}, "int8": {"kl": (0.1, 0.2)}}
+
+
+def test_cards_come_back_from_their_files(card, tmp_path):
+    one, other = card(**ROWS), card(model="other", **ROWS)
+    one.save(tmp_path / "report.json")
+    assert read_cards(tmp_path) == read_cards(tmp_path / "report.json") == [one]
+    both = tmp_path / "both.json"
+    both.write_text(document([one, other]).model_dump_json())
+    assert read_cards(both) == [one, other]
+    assert read_card(tmp_path) == one
+    with pytest.raises(UsageError, match="both.json holds the scorecards of 2 runs"):
+        read_card(both)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "can't read .*report.json \\(No such file or directory\\)"),
+        ("{", "is no JSON \\(Expecting property name"),
+        (b"\xff\xfe\x00", "is no JSON"),
+        ("[1, 2]", "is no report of compress: Input should be"),
+        ('{"model": "x"}', "is no report of compress: kind: Field required"),
+        ('{"cards": [{"model": "x"}]}', "is no report of compress: cards.0.kind: Field required"),
+        ('{"schema_version": 2, "model": "x"}', "has schema version 2, and this compress reads 1"),
+    ],
+)
+def test_other_files_are_told_in_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "report.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=message) as told:
+        read_cards(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_the_published_schema_is_current():
+    """Write it anew with: python -P tests/benchmarks/results/test_report_file.py"""
+    assert PUBLISHED.read_text() == schema()
+
+
+def test_the_published_schema_describes_what_is_written(card):
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema isn't installed")
+    validator = jsonschema.Draft202012Validator(json.loads(schema()))
+    validator.check_schema(json.loads(schema()))
+    single = json.loads(card(**ROWS).model_dump_json())
+    validator.validate(single)
+    validator.validate(json.loads(Merged(cards=(card(**ROWS),)).model_dump_json()))
+    assert not validator.is_valid(single | {"rows": [{"name": "x"}]})
+
+
+if __name__ == "__main__":
+    PUBLISHED.write_text(schema())

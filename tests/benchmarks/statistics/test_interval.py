@@ -1,0 +1,55 @@
+"""Intervals against published tables and against what repeating shows."""
+
+import math
+
+import numpy as np
+import pytest
+
+from compress.benchmarks.results.scorecard import Measure, summarize
+from compress.benchmarks.statistics.estimators import mean
+from compress.benchmarks.statistics.interval import interval, mean_interval, median_interval, student
+
+
+@pytest.mark.parametrize(("freedom", "value"), [(3, 3.182), (4, 2.776), (7, 2.365), (39, 2.023), (63, 1.998)])
+def test_students_t_is_that_of_the_tables(freedom, value):
+    assert student(freedom) == pytest.approx(value, rel=2e-3)
+    assert student(0) == pytest.approx(1.95996, abs=1e-5)
+
+
+@pytest.mark.parametrize(("count", "pair"), [(2, (1, 2)), (5, (1, 5)), (9, (2, 8)), (15, (4, 12)), (30, (10, 21))])
+def test_order_statistics_of_the_median(count, pair):
+    low, high = median_interval(list(range(count, 0, -1)))
+    assert (low, high) == pair
+    if count >= 5:
+        missed = 2 * sum(math.comb(count, i) for i in range(low)) / 2**count
+        assert missed <= 1 / 16
+
+
+def test_fifteen_rounds_hold_the_median_as_often_as_promised():
+    draws = np.random.default_rng(0).exponential(size=(2000, 15))
+    bounds = [median_interval(draw) for draw in draws]
+    assert np.mean([low <= math.log(2) <= high for low, high in bounds]) == pytest.approx(0.965, abs=0.01)
+
+
+def test_windows_take_students_t():
+    low, high = interval(mean([1.0, 2.0, 3.0, 4.0]))
+    half = student(3) * math.sqrt(5 / 3) / 2
+    assert (low, high) == (pytest.approx(2.5 - half), pytest.approx(2.5 + half))
+    assert mean_interval([1.0, 2.0, 3.0, 4.0]) == pytest.approx((low, high))
+
+
+def test_what_is_counted_is_exact_and_one_round_says_nothing():
+    assert interval(Measure(value=3.0)) == (3.0, 3.0)
+    assert interval(summarize([3.0])) == (-math.inf, math.inf)
+    assert interval(mean([3.0])) == (-math.inf, math.inf)
+    assert mean_interval([3.0]) == (-math.inf, math.inf)
+
+
+def test_a_pooled_figure_lies_in_its_own_interval():
+    assert interval(summarize([1.0, 2.0], value=9.0)) == (1.0, 9.0)
+
+
+def test_what_others_took_widens_rounds_and_nothing_else():
+    assert interval(summarize([10.0, 11.0, 12.0]), taken=0.5) == (5.0, 18.0)
+    assert interval(mean([1.0, 2.0, 3.0]), taken=0.5) == interval(mean([1.0, 2.0, 3.0]))
+    assert interval(Measure(value=3.0), taken=0.5) == (3.0, 3.0)

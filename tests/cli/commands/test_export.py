@@ -1,0 +1,199 @@
+"""Exports of a variant to other formats and targets, and what is refused before the work."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from compress.checkpoint.variant import Variant
+
+INT4 = "int4:solver=rtn:head=float:embed=float"
+
+
+@pytest.fixture
+def made(untied, tmp_path, inside):
+    """``made(pipeline, *options)``: a variant in ``tmp_path / "out"``."""
+
+    def make(pipeline, *options):
+        done = inside(untied, "-p", pipeline, "-o", tmp_path / "out", "--no-score", *options)
+        assert done.returncode == 0, done.stderr
+        return next((tmp_path / "out").iterdir())
+
+    return make
+
+
+def numbers(path):
+    variant = Variant.open(path)
+    return {name: variant.weight(name) for name in variant.manifest.weights}
+
+
+def test_a_run_writes_the_format_that_is_asked_for(made):
+    path = made(INT4, "--target", "hf", "--format", "gptq", "--max-shard-size", "30KB")
+    config = json.loads((path / "quantize_config.json").read_text())
+    assert (config["bits"], config["group_size"], config["checkpoint_format"]) == (4, 32, "gptq")
+    index = json.loads((path / "model.safetensors.index.json").read_text())["weight_map"]
+    assert index["model.layers.0.mlp.up_proj.qweight"] != index["model.layers.1.mlp.up_proj.qweight"]
+    assert json.loads((path / "compress.json").read_text())["format"] == "gptq"
+
+
+def test_where_a_graph_comes_from_is_for_targets_that_have_one(made, inside):
+    path = made(INT4, "--target", "hf")
+    done = inside("export", path, "--target", "hf", "--graph", "traced")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("--graph is for targets that have one, such as ort-cpu; hf has none")
+    done = inside("export", path, "--target", "ort-cpu", "--graph", "drawn")
+    assert done.returncode == 2
+    assert "'drawn' is not one of 'auto', 'built', 'traced'" in done.stderr
+
+
+def test_another_format_goes_beside_the_variant(made, inside):
+    path = made(f"{INT4},fuse")
+    done = inside("export", path, "--target", "hf", "--format", "awq")
+    assert done.returncode == 0, done.stderr
+    beside = path.parent / f"{path.name}-awq"
+    assert f"made {beside}" in done.stderr
+    for name, weight in numbers(path).items():
+        again = numbers(beside)[name]
+        if name.endswith("_proj.weight"):
+            assert torch.equal(again.codes, weight.codes)
+            assert torch.equal(again.scale, weight.scale.half())
+        else:
+            assert torch.equal(again.tensor, weight.tensor)
+    again = inside("export", path, "--target", "hf", "--format", "awq")
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
+    assert inside("export", path, "--target", "hf", "--format", "awq", "--overwrite").returncode == 0
+    done = inside("export", beside)
+    assert done.returncode == 0, done.stderr  # its own integers, on another target
+    assert (beside / "onnx" / "model.onnx").is_file()
+
+
+def test_products_are_multiplied_out_on_the_way(made, inside, tmp_path):
+    path = made("lowrank:rank=0.4:whiten=off")
+    done = inside("export", path, "--target", "hf")
+    assert done.returncode == 2
+    assert "hf can't hold a product (model.layers.0" in done.stderr
+    assert "--merge stores such a matrix multiplied out" in done.stderr
+    done = inside("export", path, "--target", "hf", "--merge")
+    assert done.returncode == 0, done.stderr
+    tensors = load_file(path.parent / f"{path.name}-merged" / "model.safetensors")
+    for name, weight in numbers(path).items():
+        assert torch.equal(tensors[name], weight.dequantize())
+    done = inside("export", path, "--merge", "-o", tmp_path / "onnx")
+    assert done.returncode == 0, done.stderr
+    assert not json.loads((tmp_path / "onnx" / "artifact.json").read_text())["products"]
+
+
+def test_other_files_of_the_same_checkpoint_need_a_place(made, inside, tmp_path):
+    path = made(INT4, "--target", "hf")
+    done = inside("export", path, "--target", "hf", "--max-shard-size", "30KB")
+    assert done.returncode == 2
+    assert "say with -o where it goes" in done.stderr
+    done = inside("export", path, "--target", "hf", "--max-shard-size", "30KB", "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "again").glob("model-*-of-*.safetensors"))) > 3
+    assert inside("export", path, "--target", "hf").returncode == 0
+    done = inside("export", path, "--max-shard-size", "30KB")
+    assert (done.returncode, "--max-shard-size is for checkpoints" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["-p", "int4", "--target", "hf", "--format", "gptq"], "format gptq can't hold embeddings in integers"),
+        (
+            ["-p", f"{INT4}:mixed=4.5", "--target", "hf", "--format", "gptq"],
+            "or make the variant for --target hf without --format and export it then",
+        ),
+        (["-p", INT4, "--target", "hf", "--format", "gpqt"], "unknown format 'gpqt'; did you mean 'gptq'?"),
+        (["-p", INT4, "--format", "gptq"], "--format is for --target hf; ort-cpu has one of its own"),
+        (["-p", INT4, "--max-shard-size", "2 parsec"], "'2 parsec' is no size; write it like 2GB or 500MiB"),
+        (["-p", INT4, "--max-shard-size", "0GB"], "'0GB' is no size"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(untied, inside, tmp_path, args, message):
+    done = inside(untied, *args, "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_bits_that_a_target_lacks_are_refused(made, inside):
+    path = made(INT4.replace("int4", "int3"), "--target", "hf")
+    done = inside("export", path)
+    assert done.returncode == 2
+    assert "ort-cpu can't hold 3 bits (model.layers.0" in done.stderr
+
+
+def test_a_file_for_llama_cpp(made, inside, untied, tmp_path):
+    gguf = pytest.importorskip("gguf")
+    path = made("int4:solver=rtn,fuse")
+    done = inside("export", path, "--target", "gguf")
+    assert done.returncode == 0, done.stderr
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path / "gguf" / "model.gguf").tensors}
+    assert (kinds["blk.0.attn_q.weight"], kinds["output.weight"], kinds["blk.0.attn_norm.weight"]) == (
+        "Q4_0", "Q8_0", "F32",
+    )  # fmt: skip
+    done = inside(untied, "-p", "int8:group=channel:act=none", "--target", "gguf", "-o", tmp_path / "b", "--no-score")
+    assert done.returncode == 0, done.stderr
+    done = inside(untied, "-p", "int8:asym", "--target", "gguf", "-o", tmp_path / "c", "--no-score")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "gguf can't hold 8 bits with zero points" in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_graph_for_tensorrt_ends_without_an_engine_where_there_is_no_gpu(made, inside, untied, tmp_path, monkeypatch):
+    monkeypatch.setattr("compress.export.trt.build.find_spec", lambda name: None)
+    path = made(f"{INT4},fuse")
+    done = inside("export", path, "--target", "tensorrt")
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith("compress: no engine was built: that takes an NVIDIA GPU")
+    folder = path / "tensorrt"
+    assert {file.name for file in folder.iterdir()} >= {"model.onnx", "model.onnx.data", "build.sh", "artifact.json"}
+    done = inside(untied, "-p", INT4, "--target", "tensorrt", "-o", tmp_path / "b", "--no-score")
+    assert done.returncode == 5
+    assert next((tmp_path / "b").rglob("model.onnx")).is_file()
+    done = inside(untied, "-p", "int4", "--target", "tensorrt", "-o", tmp_path / "c", "--no-score")
+    assert done.returncode == 2
+    assert "tensorrt can't hold embeddings in integers" in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("target", "writer"), [("ort-cpu", "sidecar.Sidecar.write"), ("hf", "save_file")])
+def test_a_full_disk_leaves_nothing(untied, inside, tmp_path, monkeypatch, target, writer):
+    def full(*args, **options):
+        if writer == "save_file":
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = "compress.checkpoint.shard_writer.save_file" if writer == "save_file" else f"compress.export.{writer}"
+    monkeypatch.setattr(place, full)
+    done = inside(untied, "-p", INT4, "--target", target, "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left on device" in done.stderr
+    assert "make room, or choose another output" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_differs_in_its_graph_alone_is_solved_once(untied, tmp_path, inside):
+    out = tmp_path / "out"
+    done = inside(untied, "-p", INT4, "-p", f"fuse,{INT4}", "-o", out, "--no-score")
+    assert done.returncode == 0, done.stderr
+    first, second = (
+        out / name for name in ("int4-solver-rtn-head-float-embed-float", "fuse-int4-solver-rtn-head-float-embed-float")
+    )
+    one, other = Variant.open(first).manifest, Variant.open(second).manifest
+    assert (other.pipeline, other.recipe) == (f"fuse,{INT4}", ["fuse", *one.recipe])
+    assert other.layers == one.layers
+    for name, weight in numbers(first).items():
+        assert torch.equal(numbers(second)[name].dequantize(), weight.dequantize())
+    assert f", fuse,{INT4}\n" in (second / "README.md").read_text()
+    assert (second / "onnx" / "model.onnx").is_file()

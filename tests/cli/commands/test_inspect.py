@@ -1,0 +1,163 @@
+"""``compress inspect`` on a variant that the main job made, and on what is none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from xml.etree import ElementTree
+
+import pytest
+
+from compress.checkpoint.manifest import LayerReport, Manifest, WeightReport
+
+
+@pytest.fixture
+def inspect(inside):
+    """Exit code, standard output and standard error of one call."""
+    return partial(inside, "inspect")
+
+
+@pytest.fixture(scope="module")
+def made(llama, tmp_path_factory):
+    """A tiny model in 8 bits."""
+    out = tmp_path_factory.mktemp("inspect")
+    command = [sys.executable, "-m", "compress", str(llama), "-p", "int8:group=32", "-o", str(out), "--no-score"]
+    subprocess.run(command, check=True, capture_output=True)
+    return out / "int8-group-32"
+
+
+@pytest.fixture
+def variant(made, tmp_path):
+    """The same with a report of what was lost: twice as much in every further matrix, and one that fell back."""
+    manifest = Manifest.read(made)
+    names = [name for name in manifest.weights if name.startswith("model.layers.")]
+    solvers = {names[3]: "rtn (fallback: singular Hessian)"}
+    reports = {
+        name: WeightReport(solver=solvers.get(name, "gptq"), error=1e-4 * 2**i, weight_error=1e-3)
+        for i, name in enumerate(names)
+    }
+    manifest.layers = {
+        layer: LayerReport(seconds=1.5, weights={k: v for k, v in reports.items() if k.startswith(f"{layer}.")})
+        for layer in ("model.layers.0", "model.layers.1")
+    }
+    embedding = WeightReport(solver="rtn", error=None, weight_error=1e-5)
+    manifest.layers["tied"] = LayerReport(seconds=0.25, weights={"model.embed_tokens.weight": embedding})
+    manifest.save(tmp_path)
+    return tmp_path
+
+
+def cells(text):
+    """The rows of a drawn table."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+
+
+def test_a_row_a_layer(variant, inspect, llama):
+    done = inspect(variant)
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = Manifest.read(variant)
+    before, after = manifest.source.nbytes, manifest.nbytes
+    assert done.stdout.splitlines()[:4] == [
+        f"{llama} (LlamaForCausalLM, 0.1 million parameters)",
+        "  recipe       int8:group=32:smooth=off:act=none",
+        "  calibration  none",
+        f"  weights      {before / 1e6:.1f} MB → {after / 1e6:.1f} MB ({after / before:.2f}×), "
+        f"{8 * after / manifest.source.parameters:.2f} bits a weight",
+    ]
+    # group=32: 8 bits and a float32 scale for 32 of them
+    assert cells(done.stdout) == [
+        ["tied embedding, head", "9.00", "0.02", "–", "0.001", "rtn ×1", "0.2"],
+        ["model.layers.0", "9.00", "0.04", "0.64 mlp.down_proj", "0.1", "gptq ×6, rtn (fallback) ×1", "1.5"],
+        ["model.layers.1", "9.00", "0.04", "81.9 mlp.down_proj", "0.1", "gptq ×7", "1.5"],
+        ["all matrices", "9.00", "0.11", "81.9 model.layers.1.mlp.down_proj", "0.1",
+         "rtn ×1, gptq ×13, rtn (fallback) ×1", "3.2"],
+    ]  # fmt: skip
+    assert "! 1 matrix fell back to rtn (singular Hessian): model.layers.0.self_attn." in done.stdout
+
+
+def test_a_row_a_matrix(variant, inspect):
+    rows = cells(inspect(variant, "--weights").stdout)
+    assert len(rows) == 15
+    assert rows[0] == ["model.embed_tokens", "quantized", "8", "32", "sym", "float", "23,184", "–", "0.001", "rtn"]
+    assert rows[-1] == ["model.layers.1.mlp.down_proj", "quantized", "8", "32", "sym", "float", "9,216", "81.9", "0.1",
+                        "gptq"]  # fmt: skip
+    assert rows[4][-1] == "rtn (fallback: singular Hessian)"
+
+
+def test_the_same_facts_as_json(variant, inspect):
+    facts = json.loads(inspect(variant, "--json").stdout)
+    manifest = Manifest.read(variant)
+    assert facts["source"]["sha256"] == manifest.source.sha256
+    assert facts["nbytes"] == manifest.nbytes
+    assert [layer["name"] for layer in facts["layers"]] == ["tied", "model.layers.0", "model.layers.1"]
+    assert facts["layers"][1]["worst"] == "model.layers.0.mlp.down_proj"
+    assert facts["layers"][2]["weights"][-1] == {
+        "name": "model.layers.1.mlp.down_proj", "form": "quantized", "shape": [64, 128], "nbytes": 9216, "bits": 8,
+        "group": 32, "symmetric": True, "act": None, "masked": False, "parts": {}, "solver": "gptq",
+        "error": 1e-4 * 2**13, "weight_error": 1e-3,
+    }  # fmt: skip
+    assert len(facts["fallbacks"]) == 1
+
+
+def test_every_parameter_is_counted(made):
+    manifest = Manifest.read(made)
+    matrices = sum(rows * columns for rows, columns in (each.shape for each in manifest.weights.values()))
+    assert matrices + manifest.vector_nbytes // 4 == manifest.source.parameters
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("SVG", b"<?xml")])
+def test_a_picture_is_drawn(variant, inspect, tmp_path, suffix, magic):
+    file = tmp_path / f"plot.{suffix}"
+    done = inspect(variant, "--plot", file)
+    assert (done.returncode, done.stderr) == (0, f"plot: {file}\n")
+    assert file.read_bytes().startswith(magic)
+    if suffix == "SVG":
+        assert ElementTree.parse(file).getroot().tag.endswith("svg")
+    assert inspect(variant, "--plot", file).returncode == 2
+    assert inspect(variant, "--plot", file, "--overwrite").returncode == 0
+
+
+def test_a_variant_that_reports_no_errors_says_so(made, tmp_path, inspect):
+    manifest = Manifest.read(made)
+    manifest.layers = {}
+    manifest.save(tmp_path)
+    done = inspect(tmp_path)
+    assert done.returncode == 0
+    assert cells(done.stdout)[1] == ["model.layers.0", "9.00", "0.04", "–", "–", "–", "–"]
+    assert done.stderr == "note: no error is known: no pass of this recipe measured outputs\n"
+    done = inspect(tmp_path, "--plot", tmp_path / "plot.png")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not (tmp_path / "plot.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["EMPTY"], 3, "empty is not a variant: it has no compress.json; `compress run` makes variants"),
+        (["nowhere"], 3, "nowhere is not a variant"),
+        (["VARIANT", "--plot", "plot.xyz"], 2, "plot.xyz: pictures are .png, .svg, .pdf"),
+        (["VARIANT", "--plot", "plot"], 2, "plot: pictures are .png, .svg, .pdf"),
+        (["VARIANT", "--plot", "nowhere/plot.png"], 2, "nowhere/plot.png: the directory nowhere doesn't exist"),
+        (["VARIANT", "--plot", "dir.png"], 2, "dir.png is a directory; name a file"),
+        ([], 2, "VARIANT"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(variant, inspect, tmp_path_factory, monkeypatch, args, code, message):
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    (here / "empty").mkdir()
+    (here / "dir.png").mkdir()
+    done = inspect(*({"VARIANT": variant, "EMPTY": here / "empty"}.get(arg, arg) for arg in args))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(path.name for path in here.iterdir()) == ["dir.png", "empty"]
+
+
+def test_neither_torch_nor_matplotlib_is_loaded(variant):
+    command = [sys.executable, "-X", "importtime", "-m", "compress", "inspect", str(variant)]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert " torch" not in loaded
+    assert " matplotlib" not in loaded
+    assert " compress.checkpoint.summary" in loaded

@@ -1,0 +1,43 @@
+from typing import ClassVar, Literal
+
+from click.testing import CliRunner
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from compress.cli.commands.passes import command
+from compress.pipeline import contract
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense, Quantized
+
+
+def test_options_and_schemes_are_listed_under_their_pass(monkeypatch):
+    monkeypatch.setattr(contract, "_registry", dict(contract._registry))
+
+    @dataclass(frozen=True)
+    class Squeeze(WeightPass):
+        """Does nothing."""
+
+        name: ClassVar[str] = "squeeze"
+        produces: ClassVar[tuple[type, ...]] = (Quantized, Dense)
+        schemes: ClassVar[dict[str, str]] = {"S4A16": "group=128", "S4A16_ASYM": "group=128:asym"}
+
+        group: Literal["32", "128"] = Field("32", description="inputs that share a scale")
+        mixed: float | None = Field(None, gt=0, le=8)
+        budget: float | Literal["none"] = "none"
+        skip: str = ""
+
+        def apply(self, name, weight, stats):
+            return weight
+
+    shown = CliRunner().invoke(command).output
+    assert shown[shown.index("squeeze") :].splitlines()[:9] == [
+        "squeeze  Does nothing.",
+        "    weights: Dense → Quantized or Dense",
+        "    group=32  (32 | 128)",
+        "        inputs that share a scale",
+        "    mixed=None  (float | none, > 0, ≤ 8)",
+        "    budget=none  (none | float)",
+        "    skip=  (str)",
+        "    S4A16 = squeeze:group=128",
+        "    S4A16_ASYM = squeeze:group=128:asym",
+    ]

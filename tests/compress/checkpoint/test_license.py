@@ -1,0 +1,56 @@
+"""Where a licence is found, and how it is passed on."""
+
+import json
+
+import pytest
+import yaml
+
+from compress.checkpoint.license import licence_of
+
+APACHE = "\n                                 Apache License\n                           Version 2.0, January 2004\n"
+
+
+def write(folder, readme=None, config=None, **files):
+    if readme is not None:
+        (folder / "README.md").write_text(readme)
+    if config is not None:
+        (folder / "config.json").write_text(config)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return licence_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "fields", "file"),
+    [
+        ({"readme": "---\nlicense: mit\ntags: [a]\n---\n# x\n", "LICENSE": APACHE}, {"license": "mit"}, "LICENSE"),
+        ({"config": '{"license": "apache-2.0"}'}, {"license": "apache-2.0"}, None),
+        ({"LICENSE": APACHE}, {"license": "apache-2.0"}, "LICENSE"),
+        ({"LICENCE": "MIT License\n\nCopyright"}, {"license": "mit"}, "LICENCE"),
+        ({"LICENSE": "Only on Sundays."}, {"license": "other"}, "LICENSE"),
+        ({"readme": "---\nlicense: [\n---\n", "config": "{"}, {}, None),
+        ({"readme": "---\n- a\n---\n", "config": "[]"}, {}, None),
+        ({"readme": "no front matter"}, {}, None),
+        ({}, {}, None),
+    ],
+)
+def test_where_a_licence_is_found(tmp_path, files, fields, file):
+    found = write(tmp_path, **files)
+    assert (found.fields, found.file) == (fields, file)
+
+
+def test_a_named_licence_keeps_its_name_and_link(tmp_path):
+    matter = {"license": "other", "license_name": "my: own", "license_link": "https://example.org/a#b"}
+    found = write(tmp_path, readme=f"---\n{yaml.safe_dump(matter)}---\n")
+    assert yaml.safe_load("\n".join(found.lines)) == matter
+    assert str(found) == "The base model's licence holds for this variant too: my: own, https://example.org/a#b."
+
+
+def test_no_value_breaks_out_of_the_front_matter(tmp_path):
+    found = write(tmp_path, config=json.dumps({"license": "mit\n---\n# hello"}))
+    assert yaml.safe_load("\n".join(found.lines)) == {"license": "mit\n---\n# hello"}
+    assert len(found.lines[0].splitlines()) == 1
+
+
+def test_a_checkpoint_without_a_licence_says_so(tmp_path):
+    assert str(write(tmp_path)).startswith("The base model doesn't name its licence")

@@ -1,0 +1,326 @@
+"""GPTQ and AWQ checkpoints: read by onnxruntime-genai's own loaders, by gptqmodel, and word by word."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from compress.checkpoint.manifest import StoredForm
+from compress.checkpoint.model import Model
+from compress.checkpoint.storage import Storage
+from compress.checkpoint.variant import Variant
+from compress.errors import ExportError, UsageError
+from compress.export.targets.hf import Hf
+from compress.formats.base import find_format, formats
+from compress.pipeline.contract import WeightPass
+from compress.pipeline.parse import Pipeline
+from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.rewrite import rewrite
+from compress.pipeline.run import compress_model
+from compress.progress import Silent
+from compress.weights.forms import Dense, Masked, Quantized, mask_of
+
+TOKENS = torch.randint(3, 300, (2, 12), generator=torch.Generator().manual_seed(1))
+AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+
+
+class Told(Silent):
+    """Keeps notices."""
+
+    def __init__(self):
+        self.notices = []
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+class Stored(WeightPass):
+    """Every matrix of a layer as ``form(tensor)`` has it."""
+
+    produces = (Quantized, Dense)
+
+    def __init__(self, form, head=False):
+        self.form, self.head = form, head
+
+    def __str__(self):
+        return "stored"
+
+    def apply(self, name, weight, stats):
+        return self.form(weight.tensor) if "_proj" in name or (self.head and "lm_head" in name) else weight
+
+
+Stored.name = "stored"
+
+
+def variant(path, out, form, storage, head=False, progress=None):
+    out.mkdir()
+    pipeline = Pipeline((Stored(form, head),))
+    told = progress or Silent()
+    return compress_model(Model.open(str(path)), pipeline, Hf.holds, out, lambda: None, 0, told, storage)
+
+
+def words(packed, bits):
+    """Unsigned integers of int32 words, ``[rows, n]`` from ``[rows, n · bits / 32]``, the lowest bits first."""
+    lanes = [(packed.long() >> (bits * i)) & (2**bits - 1) for i in range(32 // bits)]
+    return torch.stack(lanes, -1).flatten(1)
+
+
+def read_gptq(tensors, stem, bits):
+    """AutoGPTQ's dequantization: ``scales[g_idx] · (q − (qzeros + 1)[g_idx])``."""
+    codes, zeros = words(tensors[f"{stem}qweight"].T, bits).T, words(tensors[f"{stem}qzeros"], bits) + 1
+    group = tensors[f"{stem}g_idx"].long()
+    return (tensors[f"{stem}scales"].float()[group] * (codes - zeros[group])).T
+
+
+def read_awq(tensors, stem, bits):
+    """AutoAWQ's: lane i of a word is output ``AWQ_ORDER[i]``."""
+    codes, zeros = (
+        words(tensors[f"{stem}{part}"], bits).unflatten(1, (-1, 8))[..., torch.tensor(AWQ_ORDER).argsort()].flatten(1)
+        for part in ("qweight", "qzeros")
+    )
+    scales = tensors[f"{stem}scales"].float()
+    repeats = len(codes) // len(scales)
+    return (scales.repeat_interleave(repeats, 0) * (codes - zeros.repeat_interleave(repeats, 0))).T
+
+
+def read_by_genai(name, made):
+    """What onnxruntime-genai's builder makes of the checkpoint: its loaders unpack and pack again for MatMulNBits."""
+    loaders = pytest.importorskip("onnxruntime_genai.models.loaders.quant_model")
+    config = json.loads((made.path / "config.json").read_text())
+    settings = config["quantization_config"]
+    attributes = {
+        "config": settings,
+        "use_g_idx": False,
+        "bits": settings["bits"],
+        "group_size": settings["group_size"],
+    }
+    sizes = {"q_size": 64, "kv_size": 32, "intermediate_size": 128, "num_layers": 2}
+    loaded = loaders.QuantModel.from_pretrained(name, input_path=str(made.path), quant_attrs=attributes, **sizes)
+    found = {}
+    for i, layer in enumerate(loaded.layers):
+        for part in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"):
+            owner, last = part.split(".")
+            found[f"model.layers.{i}.{part}.weight"] = dequantized(getattr(getattr(layer, owner), last))
+    return found
+
+
+def dequantized(module):
+    """MatMulNBits' operands as a float matrix."""
+    rows, bits = module.out_features, module.bits
+    codes = unpacked_bytes(module.qweight.reshape(rows, -1), bits).reshape(rows, -1)
+    scales = module.scales.float().reshape(rows, -1)
+    zeros = unpacked_bytes(module.qzeros.reshape(rows, -1), bits)[:, : scales.shape[1]]
+    each = codes.shape[1] // scales.shape[1]
+    return (codes - zeros.repeat_interleave(each, 1)) * scales.repeat_interleave(each, 1)
+
+
+def unpacked_bytes(packed, bits):
+    lanes = [(packed.int() >> (bits * i)) & (2**bits - 1) for i in range(8 // bits)]
+    return torch.stack(lanes, -1).flatten(1)
+
+
+CASES = [("gptq", 4, False), ("gptq", 8, False), ("awq", 4, True), ("awq", 4, False)]
+
+
+@pytest.mark.parametrize("group", [32, None])
+@pytest.mark.parametrize(("name", "bits", "zero"), CASES)
+def test_the_words_are_those_of_the_formats_definition(llama, tmp_path, rounded, name, bits, zero, group):
+    made = variant(llama, tmp_path / "v", lambda t: rounded(t, group, bits, zero), Storage(format=find_format(name)))
+    tensors, reader = load_file(made.path / "model.safetensors"), {"gptq": read_gptq, "awq": read_awq}[name]
+    quantized = [each for each, form in made.manifest.weights.items() if form.form == "quantized"]
+    assert len(quantized) == 14
+    for each in quantized:
+        weight = made.weight(each)
+        exact = rounded(Model.open(str(llama)).tensor(each), group, bits, zero)
+        assert torch.equal(weight.codes, exact.codes)
+        assert torch.equal(weight.scale, exact.scale.half())
+        assert (weight.zero_point is None) != zero
+        assert torch.equal(reader(tensors, each.removesuffix("weight"), bits), weight.dequantize())
+    if name == "gptq":
+        word = {4: 0x77777777, 8: 0x7F7F7F7F}[bits]
+        assert {int(w) for n, t in tensors.items() if n.endswith("qzeros") for w in t.unique()} == {word}
+    assert {str(t.dtype) for n, t in tensors.items() if n.endswith("scales")} == {"torch.float16"}
+
+
+@pytest.mark.parametrize(("name", "bits", "zero"), CASES)
+def test_onnxruntime_genai_reads_the_same_numbers(untied, tmp_path, rounded, name, bits, zero):
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), Storage(format=find_format(name)))
+    found = read_by_genai(name, made)
+    assert len(found) == 10
+    for each, theirs in found.items():
+        assert torch.equal(theirs, made.weight(each).dequantize())
+
+
+@pytest.mark.parametrize(("name", "bits", "zero"), CASES)
+def test_transformers_reads_the_same_numbers(untied, tmp_path, rounded, name, bits, zero):
+    """By gptqmodel's own kernels for CPUs, some of which compute in 16 bits."""
+    pytest.importorskip("gptqmodel", reason="transformers reads GPTQ and AWQ with gptqmodel: extra gptq")
+    pytest.importorskip("optimum")
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), Storage(format=find_format(name)))
+    theirs = AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32)
+    with torch.inference_mode():
+        said, expected = theirs(TOKENS).logits, made.torch_module()(TOKENS).logits
+    assert float((said - expected).norm() / expected.norm()) < 1e-2
+
+
+def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
+    def form(tensor):
+        return rounded(tensor, 32, 4)
+
+    made = variant(untied, tmp_path / "gptq", form, Storage(format=find_format("gptq")), head=True)
+    config = json.loads((made.path / "config.json").read_text())
+    expected = {
+        "quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True, "lm_head": True,
+        "checkpoint_format": "gptq",
+    }  # fmt: skip
+    assert config["quantization_config"] == expected
+    assert json.loads((made.path / "quantize_config.json").read_text()) == expected
+    assert config["dtype"] == "float16"
+    assert made.manifest.format == "gptq"
+    made = variant(llama, tmp_path / "awq", form, Storage(format=find_format("awq")))
+    config = json.loads((made.path / "config.json").read_text())
+    assert config["quantization_config"] == {
+        "quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm",
+        "modules_to_not_convert": ["lm_head"],
+    }  # fmt: skip
+    card = (made.path / "README.md").read_text()
+    assert "The checkpoint is in format awq, for which transformers needs gptqmodel and optimum." in card
+    assert not (made.path / "quantize_config.json").exists()
+    made = variant(llama, tmp_path / "channel", lambda t: rounded(t, None, 4), Storage(format=find_format("gptq")))
+    config = json.loads((made.path / "config.json").read_text())["quantization_config"]
+    assert (config["group_size"], config["lm_head"]) == (-1, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline", "message"),
+    [
+        ("gptq", "int4", "can't hold embeddings in integers .*embed_tokens.*; give embed=float"),
+        (
+            "gptq",
+            "int4:embed=float",
+            "has one scheme for all, but .* has 4 bits, groups of 32 and lm_head.weight has 8 bits",
+        ),
+        ("gptq", "int4:embed=float:head=float:asym", "can't hold zero points .*; give symmetry=sym, or --format awq"),
+        ("gptq", "int3:embed=float:head=float", "can't hold 3 bits .*; use int4 or int8"),
+        ("gptq", "int8:embed=float:head=float:act=dynamic", "can't hold inputs in integers .*; give act=none"),
+        ("gptq", "int8:embed=float:head=float:group=64", None),
+        ("gptq", "int4:embed=float:head=int4", None),
+        ("gptq", "int4:embed=float:head=float:group=channel", None),
+        (
+            "gptq",
+            "int4:embed=float:head=float:skip=*.down_proj.weight",
+            "can't hold linears in float .*; use an integer pass, without skip",
+        ),
+        ("gptq", "fp16", "can't hold linears in float"),
+        ("gptq", "lowrank:rank=0.4", "can't hold products .*; leave out lowrank and compensate"),
+        ("awq", "int4:embed=float:head=int4", "can't hold heads in integers .*; give head=float"),
+        ("awq", "int8:embed=float:head=float", "can't hold 8 bits .*; use int4"),
+        ("awq", "int4:embed=float:head=float:skip=*.down_proj.weight", None),
+        ("awq", "int4:embed=float:head=float:asym", None),
+        ("compressed-tensors", "int3", None),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_with_the_fix(tiny, name, pipeline, message):
+    model = Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=False, vocab_size=336)))
+    passes = Pipeline.parse(pipeline)
+    weights = predict(Sketch(model.built), passes, Hf.holds).weights
+    refused = find_format(name).refusal(model.built, weights)
+    if message is None:
+        assert refused is None
+    else:
+        assert re.match(f"format {name} {message}", refused)
+
+
+def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
+    model = Model.open(str(bert))
+    assert find_format("gptq").refusal(model.built, {}) == "format gptq is for decoders; leave out --format"
+    odd = Model.open(str(tiny("LlamaForCausalLM", intermediate_size=100)))
+    weights = predict(Sketch(odd.built), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.holds).weights
+    assert re.search("100 × 64 codes, 8 a word .*; leave out --format", find_format("awq").refusal(odd.built, weights))
+    odd = Model.open(str(untied))
+    weights = predict(Sketch(odd.built), Pipeline.parse("int4:embed=float:head=int4"), Hf.holds).weights
+    refused = find_format("gptq").refusal(odd.built, weights)
+    assert refused == "format gptq can't hold 322 × 64 codes, 8 a word (lm_head.weight); give head=float"
+    with pytest.raises(UsageError, match="unknown format 'gpqt'; did you mean 'gptq'?"):
+        find_format("gpqt")
+    assert list(formats()) == ["awq", "compressed-tensors", "gptq"]
+
+
+def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
+    told = Told()
+    gptq = Storage(format=find_format("gptq"))
+    made = variant(untied, tmp_path / "a", lambda t: rounded(t, 32, 4), gptq, progress=told)
+    (notice,) = told.notices
+    assert notice.startswith("format gptq rounds scales, here by up to 0.0")
+    exact = Model.open(str(untied)).tensor("model.layers.0.mlp.up_proj.weight")
+    assert torch.equal(made.weight("model.layers.0.mlp.up_proj.weight").scale, rounded(exact, 32, 4).scale.half())
+
+    def half(tensor):
+        weight = rounded(tensor, 32, 4)
+        return Quantized(weight.codes, weight.scale.half(), 4, 32)
+
+    told = Told()
+    variant(untied, tmp_path / "b", half, gptq, progress=told)
+    assert told.notices == []
+
+    def huge(tensor):
+        return Quantized(rounded(tensor, 32, 4).codes, torch.full((len(tensor), tensor.shape[1] // 32), 7e4), 4, 32)
+
+    with pytest.raises(ExportError, match=r"format gptq has float16 scales, and one of 7e\+04 is too large for that"):
+        variant(untied, tmp_path / "c", huge, gptq)
+
+
+def test_a_variant_is_written_again_without_solving(untied, tmp_path, rounded):
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), Storage())
+    for name in ("gptq", "awq"):
+        out = tmp_path / name
+        out.mkdir()
+        again = rewrite(made, out, Storage(find_format(name), shard_bytes=30_000), Silent())
+        index = json.loads((out / "model.safetensors.index.json").read_text())
+        files = [load_file(out / name) for name in sorted(set(index["weight_map"].values()))]
+        assert len(files) > 3
+        assert all(len(held) == 1 or sum(t.nbytes for t in held.values()) <= 30_000 for held in files)
+        assert index["metadata"]["total_size"] == sum(again.shards.raw(n).nbytes for n in again.shards.where)
+        for each in made.names:
+            if each in made.manifest.weights and made.manifest.weights[each].form == "quantized":
+                assert torch.equal(again.weight(each).codes, made.weight(each).codes)
+                assert torch.equal(again.weight(each).scale, made.weight(each).scale.half())
+        assert again.manifest.recipe == made.manifest.recipe
+        assert Variant.open(out).manifest.format == name
+    back = tmp_path / "back"
+    back.mkdir()
+    plain = rewrite(Variant.open(tmp_path / "gptq"), back, Storage(), Silent())
+    name = "model.layers.1.mlp.down_proj.weight"
+    assert torch.equal(plain.weight(name).dequantize(), Variant.open(tmp_path / "gptq").weight(name).dequantize())
+
+
+def test_masks_are_kept(untied, tmp_path, rounded):
+    def form(tensor):
+        mask = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(2)) > 0.5
+        weight = rounded(tensor * mask, 32, 4)
+        return Quantized(weight.codes * mask, weight.scale, 4, 32, mask=mask & (weight.codes != 0))
+
+    made = variant(untied, tmp_path / "v", form, Storage(find_format("gptq")))
+    weight = made.weight("model.layers.0.mlp.up_proj.weight")
+    assert torch.equal(mask_of(weight), weight.codes != 0)
+    dense = Masked(torch.eye(4), torch.eye(4) > 0)
+    again = find_format("awq").decode("w.weight", StoredForm.of(dense), {"w.weight": dense.tensor})
+    assert torch.equal(again.mask, dense.mask)
+
+
+def test_the_hf_target_says_that_readers_are_missing(untied, tmp_path, rounded, monkeypatch):
+    monkeypatch.setattr("compress.export.targets.hf.find_spec", lambda name: None)
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), Storage(find_format("gptq")))
+    told = Told()
+    artifact = Hf(find_format("gptq")).export(made, (), Path(made.path), told)
+    assert artifact.stored_bytes == sum(made.shards.raw(name).nbytes for name in made.shards.where)
+    assert told.notices == [
+        "not loaded for proof: transformers reads gptq with gptqmodel and optimum, which pip install "
+        "'compress-models[gptq]' brings"
+    ]

@@ -1,0 +1,85 @@
+"""Predicted bytes against those of real runs, and of a model that nobody has the weights of here."""
+
+import json
+
+import pytest
+import torch
+import transformers
+
+from compress.checkpoint.model import Model
+from compress.errors import ModelError, UsageError
+from compress.export.targets.ort_cpu import OrtCpu
+from compress.pipeline.parse import Pipeline
+from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.run import Calibration, compress_model
+from compress.progress import Silent
+
+TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "BertModel"])
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        "fp16", "int8", "int8:act=none:asym", "int4:group=64:head=int4:embed=int4", "int4:skip=*.weight",
+        "int4:solver=rtn:compensate=8", "lowrank:rank=0.625:whiten=off", "sparse:solver=magnitude:refine=off",
+        "lowrank:rank=0.4:whiten=off,sparse24,fp16,int8",
+        "bf16,lowrank:rank=0.4:whiten=off:head=float,int4:solver=rtn:asym:compensate=2",
+    ],
+)  # fmt: skip
+def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipeline):
+    path, passes = tiny(name), Pipeline.parse(pipeline)
+    found = compress_model(
+        Model.open(str(path)), passes, OrtCpu.holds, tmp_path, lambda: Calibration(TOKENS, "test"), 0, Silent()
+    )
+    predicted = predict(Sketch.read(path), passes, OrtCpu.holds)
+    assert predicted.weights == found.manifest.weights
+    assert predicted.nbytes == found.manifest.nbytes
+    assert predicted.bits_per_weight == found.manifest.bits_per_weight
+
+
+def gpt_j(path):
+    """GPT-J's config, as it is published: 6 billion parameters."""
+    transformers.GPTJConfig(architectures=["GPTJForCausalLM"], dtype="float16").save_pretrained(path)
+    return Sketch.read(path)
+
+
+def test_low_rank_takes_a_seventh_off_a_6b_gpt(tmp_path):
+    sketch = gpt_j(tmp_path)
+    original = predict(sketch, None, OrtCpu.holds)
+    assert original.parameters == 6_050_882_784
+    assert original.nbytes == 2 * original.parameters
+    less = predict(sketch, Pipeline.parse("lowrank:rank=0.625"), OrtCpu.holds)
+    mlp, head = 28 * 2 * (4096 * 16384 - 2560 * 20480), 4096 * 50400 - 2560 * 54496
+    assert original.nbytes - less.nbytes == 2 * (mlp + head)
+    assert 0.14 < 1 - less.nbytes / original.nbytes < 0.16
+    assert {name.split(".")[-2] for name, form in less.weights.items() if form.form == "factored"} == {
+        "fc_in", "fc_out", "lm_head"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("lowrank:keep=0.8", "lowrank: ranks by keep and energy hang on the weights; give rank to predict sizes"),
+        ("int4:mixed=4.5", "int4: mixed shares bits out by the weights' losses; leave it out to predict sizes"),
+        ("int4:group=128", "int4: group=128 doesn't divide"),
+    ],
+)
+def test_what_only_the_weights_tell_is_refused(llama, pipeline, message):
+    with pytest.raises(UsageError, match=message):
+        predict(Sketch.read(llama), Pipeline.parse(pipeline), OrtCpu.holds)
+
+
+def test_a_config_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="it has no config.json"):
+        Sketch.read(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing"}))
+    with pytest.raises(ModelError, match="no config that transformers knows"):
+        Sketch.read(tmp_path)
+
+
+def test_a_base_model_has_no_head(tmp_path):
+    config = transformers.LongT5Config(d_model=64, num_layers=2, num_decoder_layers=2, vocab_size=100)
+    config.save_pretrained(tmp_path)
+    assert Sketch.read(tmp_path).kind == "encoder"

@@ -1,0 +1,126 @@
+"""The int8 cache: its scales, and the runtime's rounding against torch with a cache rounded by the same rule."""
+
+import json
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from transformers import DynamicCache
+
+from compress.checkpoint.model import Model
+from compress.errors import ExportError
+from compress.export.lowering import kv_scales as kv_cache
+from compress.export.lowering.kv_scales import measure
+from compress.export.target import find_target
+from compress.passes.fuse import Fuse
+from compress.progress import Silent
+
+TOKENS = torch.randint(3, 300, (1, 24), generator=torch.Generator().manual_seed(1))
+DECODERS = ["LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
+
+
+class RoundedCache(DynamicCache):
+    """A torch cache that rounds what it takes in."""
+
+    def __init__(self, config, scales):
+        super().__init__(config=config)
+        self.scales = scales
+
+    def update(self, keys, values, layer, *args, **kwargs):
+        scales = [self.scales[f"past_key_values.{layer}.{what}"] for what in ("key", "value")]
+        rounded = [(x / s).round().clamp(-128, 127) * s for x, s in zip((keys, values), scales, strict=True)]
+        return super().update(*rounded, layer, *args, **kwargs)
+
+
+def export(path, out):
+    out.mkdir()
+    return find_target("ort-cpu").export(Model.open(str(path)), [Fuse(kv="int8")], out, Silent())
+
+
+def run(artifact, parts):
+    """The logits of one part of a text after another, and the cache in the end."""
+    session = ort.InferenceSession(artifact.path / "model.onnx", providers=["CPUExecutionProvider"])
+    cache, past, logits = {}, 0, []
+    for ids in parts:
+        total = past + ids.shape[1]
+        feed = {"input_ids": ids.numpy(), "attention_mask": np.ones((1, total), np.int64)}
+        for node in session.get_inputs():
+            if node.name.startswith("past"):
+                empty = np.zeros((1, node.shape[1], 0, node.shape[3]), np.int8)
+                feed[node.name] = cache.get(node.name.replace("past_key_values", "present"), empty)
+        said = session.run(None, feed)
+        cache, past = dict(zip([o.name for o in session.get_outputs()], said, strict=True)), total
+        logits.append(cache.pop("logits"))
+    return np.concatenate(logits, 1), cache
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_runtime_rounds_as_torch_does_by_the_same_rule(tiny, tmp_path, name):
+    path = tiny(name)
+    artifact = export(path, tmp_path / "a")
+    module = Model.open(str(path)).torch_module()
+    cache = RoundedCache(module.config, scales := stored_scales(artifact))
+    with torch.no_grad():
+        expected = [module(part, past_key_values=cache).logits for part in (TOKENS[:, :20], TOKENS[:, 20:])]
+        floats = module(TOKENS).logits
+    actual, codes = run(artifact, [TOKENS[:, :20], *TOKENS[:, 20:].split(1, 1)])
+    rounded = torch.cat(expected, 1)
+    # a key between two codes goes either way, which moves the logits far less than the rounding itself
+    assert np.linalg.norm(actual - rounded.numpy()) < 0.25 * (rounded - floats).norm()
+    assert 0 < (rounded - floats).norm() / floats.norm() < 0.05
+    for layer, kept in enumerate(cache.layers):
+        theirs = (kept.keys / scales[f"past_key_values.{layer}.key"]).round().numpy()
+        assert codes[f"present.{layer}.key"].dtype == np.int8
+        assert np.abs(codes[f"present.{layer}.key"] - theirs).max() <= 1
+        assert (codes[f"present.{layer}.key"] != theirs).mean() < 0.02
+
+
+def stored_scales(artifact):
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(artifact.path / "model.onnx").graph
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    return {
+        name.removesuffix(".scale"): torch.from_numpy(array.copy())
+        for name, array in found.items()
+        if name.startswith("past_key_values")
+    }
+
+
+def test_a_range_is_the_norm_of_the_two_channels_that_a_rotation_mixes(llama):
+    module = Model.open(str(llama)).torch_module()
+    scales = measure(module, TOKENS[0])
+    cache = DynamicCache(config=module.config)
+    with torch.no_grad():
+        module(TOKENS, past_key_values=cache)
+    keys = cache.layers[0].keys
+    norms = (keys[..., :8] ** 2 + keys[..., 8:] ** 2).sqrt().amax((0, 2))
+    scale = scales["past_key_values.0.key"][0, :, 0]
+    assert torch.equal(scale[:, :8], scale[:, 8:])
+    assert (127 * scale[:, :8] >= 1.25 * norms - 1e-5).all()
+    assert {tuple(each.shape) for each in scales.values()} == {(1, 2, 1, 16)}
+
+
+def test_scales_that_cut_values_off_do_not_pass_the_gate(llama, tmp_path, monkeypatch):
+    def small(module, ids):
+        return {name: scale / 10 for name, scale in measure(module, ids).items()}
+
+    monkeypatch.setattr(kv_cache, "measure", small)
+    with pytest.raises(ExportError, match="not close to torch"):
+        export(llama, tmp_path / "a")
+
+
+def test_genai_generates_with_an_int8_cache(llama, tmp_path):
+    genai = pytest.importorskip("onnxruntime_genai")
+    artifact = export(llama, tmp_path / "a")
+    model = genai.Model(str(artifact.path))
+    params = genai.GeneratorParams(model)
+    params.set_search_options(max_length=20)
+    generator = genai.Generator(model, params)
+    generator.append_tokens(TOKENS[0, :8].tolist())
+    while not generator.is_done():
+        generator.generate_next_token()
+    assert len(generator.get_sequence(0)) == 20
+    assert json.loads((artifact.path / "genai_config.json").read_text())["search"]["past_present_share_buffer"]

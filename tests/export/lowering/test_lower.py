@@ -1,0 +1,197 @@
+"""Lowering where weights of one operator are stored in different ways, and what it refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from compress.checkpoint.model import Model
+from compress.errors import ExportError
+from compress.export.lowering import block_packing as packing
+from compress.export.target import find_target
+from compress.passes.fuse import Fuse
+from compress.progress import Silent
+from compress.weights.forms import Dense, Factored, Masked, Residual
+
+TOKENS = torch.randint(3, 300, (2, 16), generator=torch.Generator().manual_seed(1))
+
+
+class Stored:
+    """A model whose matrices are stored as ``form(name, tensor)``."""
+
+    def __init__(self, path, form):
+        self.model, self.form = Model.open(str(path)), form
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def weight(self, name):
+        return self.form(name, self.model.tensor(name))
+
+    def torch_module(self):
+        module = self.model.torch_module()
+        state = module.state_dict()
+        with torch.no_grad():
+            for name in self.names:
+                if state[name].dim() == 2:
+                    state[name].copy_(self.weight(name).dequantize())
+        return module
+
+
+def export(path, form, out):
+    out.mkdir()
+    return find_target("ort-cpu").export(Stored(path, form), [Fuse()], out, Silent())
+
+
+def operators(artifact):
+    graph = onnx.load(artifact.path / "model.onnx", load_external_data=False).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+def logits(artifact):
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_prepacking", "1")  # then MatMulNBits computes in float
+    session = ort.InferenceSession(artifact.path / "model.onnx", options, providers=["CPUExecutionProvider"])
+    feed = {"input_ids": TOKENS.numpy(), "attention_mask": np.ones_like(TOKENS.numpy())}
+    for node in session.get_inputs():
+        if node.name not in feed:
+            feed[node.name] = np.zeros((2, node.shape[1], 0, node.shape[3]), np.float32)
+    return session.run(["logits"], feed)[0]
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"])
+def test_parts_of_a_packed_product_that_are_stored_differently_stay_apart(tiny, tmp_path, rounded, name):
+    """Each feeds what took its part of the whole; none is laid beside the others only to be cut off again."""
+    widths = {"q_proj": 4, "k_proj": 8, "v_proj": 4, "gate_proj": 2, "up_proj": 8}
+
+    def form(name, tensor):
+        bits = widths.get(name.split(".")[-2])
+        return rounded(tensor, 32, bits, zero="v_proj" in name) if bits else Dense(tensor)
+
+    artifact = export(tiny(name), form, tmp_path / "a")
+    together = export(tiny(name), lambda name, tensor: Dense(tensor), tmp_path / "b")
+    found = operators(artifact)
+    assert found["MatMulNBits"] == 2 * 5
+    assert found["Split"] == 0
+    assert found["Concat"] == operators(together)["Concat"]
+    assert found["Add"] == operators(together)["Add"] - (2 if name == "Qwen2ForCausalLM" else 0)  # biases went inside
+    expected = Stored(tiny(name), form).torch_module()(TOKENS).logits.detach().numpy()
+    assert np.abs(logits(artifact) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_integers_of_every_width_and_group_are_multiplied_and_looked_up(tiny, tmp_path, rounded, bits, zero):
+    groups = {"q_proj": 32, "k_proj": 32, "v_proj": 32, "o_proj": 64, "gate_proj": 128, "up_proj": 128}
+
+    def form(name, tensor):
+        return rounded(tensor, 64 if "embed" in name else groups.get(name.split(".")[-2]), bits, zero)
+
+    path = tiny("LlamaForCausalLM", tie_word_embeddings=True, hidden_size=128, intermediate_size=192)
+    artifact = export(path, form, tmp_path / "a")
+    found = operators(artifact)
+    assert (found["MatMulNBits"], found["GatherBlockQuantized"]) == (2 * 4 + 1, 1)
+    assert found["MatMul"] == 0
+    expected = Stored(path, form).torch_module()(TOKENS).logits.detach().numpy()
+    assert np.abs(logits(artifact) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_tied_matrix_whose_width_no_block_divides_is_still_stored_once(tiny, tmp_path, rounded, bits):
+    path = tiny("LlamaForCausalLM", tie_word_embeddings=True, hidden_size=72, head_dim=16)
+    artifact = export(path, lambda name, tensor: rounded(tensor, None, bits, zero=bits == 4), tmp_path / "a")
+    graph = onnx.load(artifact.path / "model.onnx", load_external_data=False).graph
+    where = {
+        tensor.name: {entry.key: entry.value for entry in tensor.external_data}["offset"]
+        for tensor in graph.initializer
+        if tensor.name.startswith("model.embed_tokens.weight.codes")
+    }
+    assert len(where) == 2
+    assert len(set(where.values())) == 1
+    assert operators(artifact)["Slice"] == 1
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("part", ["_proj", "embed"])
+def test_a_wrong_layout_does_not_pass_the_gate(untied, tmp_path, rounded, monkeypatch, bits, part):
+    def form(name, tensor):
+        return rounded(tensor, 32, bits) if part in name else Dense(tensor)
+
+    export(untied, form, tmp_path / "right")
+    packed = packing._packed
+
+    def highest_bits_first(codes, bits):
+        return packed(codes.unflatten(1, (-1, 8 // bits)).flip(2).flatten(1), bits)
+
+    monkeypatch.setattr(packing, "_packed", highest_bits_first)
+    with pytest.raises(ExportError, match="differs from torch in logits"):
+        export(untied, form, tmp_path / "wrong")
+
+
+def test_inputs_are_rounded_token_by_token(llama, tmp_path, rounded):
+    """One token's large values, which here come from its embedding, must not cost the others their precision."""
+    artifact = export(llama, lambda name, tensor: rounded(tensor, None, act="dynamic"), tmp_path / "a")
+    found = operators(artifact)
+    assert found["DynamicQuantizeMatMul"] == found["ReduceMax"] == 2 * 4
+    assert found["MatMulNBits"] == 1  # the head, which shares its bytes with the embedding
+
+
+def halves(tensor):
+    """A product of half the rank."""
+    u, s, v = torch.linalg.svd(tensor, full_matrices=False)
+    rank = len(s) // 2
+    return (u[:, :rank] * s[:rank]).contiguous(), v[:rank].contiguous()
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM", "BertModel"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_products_and_repaired_matrices_are_multiplied_part_by_part(tiny, tmp_path, rounded, name, fused):
+    """Also where their neighbours in a packed product are stored in other ways, and where there are biases."""
+
+    def form(name, tensor):
+        kind, (left, right) = name.split(".")[-2], halves(tensor) if tensor.ndim == 2 else (None, None)
+        if kind in ("q_proj", "down_proj", "query"):
+            return Factored(Dense(left), Dense(right))
+        if kind in ("v_proj", "value"):
+            return Factored(rounded(left, None, 8), rounded(right, 32, 4, zero=True))
+        if kind in ("o_proj", "up_proj", "dense"):
+            return Residual(rounded(tensor, 32, 4), Factored(Dense(0.01 * left), Dense(right.half())))
+        return Masked(tensor, tensor != 0) if kind == "k_proj" else Dense(tensor)
+
+    path, out = tiny(name), tmp_path / "a"
+    out.mkdir()
+    artifact = find_target("ort-cpu").export(Stored(path, form), [Fuse()] if fused else [], out, Silent())
+    found = operators(artifact)
+    assert (artifact.zeros, artifact.products) == ("Bert" not in name, True)
+    assert found["MatMulNBits"] == 2 * (4 if "Bert" not in name else 5)
+    assert artifact.parameters == Stored(path, form).model.parameters
+
+
+"""A pooler's weights, which no graph has."""
+
+
+def beyond(weight):
+    """The same with codes to ±127."""
+    return replace(weight, codes=weight.codes * 2)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (lambda tensor, rounded: rounded(tensor, 16, act="dynamic"), "one scale a channel"),
+        (lambda tensor, rounded: beyond(rounded(tensor, None, act="dynamic")), "codes beyond ±64 would saturate"),
+        (lambda tensor, rounded: rounded(tensor, 32, 3), "weights of 2, 4 or 8 bits, not 3"),
+    ],
+)
+def test_what_would_be_wrong_or_is_not_written_is_refused(untied, tmp_path, rounded, form, message):
+    def linears(name, tensor):
+        return form(tensor, rounded) if "_proj" in name else Dense(tensor)
+
+    with pytest.raises(ExportError, match=message):
+        export(untied, linears, tmp_path / "a")

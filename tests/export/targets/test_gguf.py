@@ -1,0 +1,270 @@
+"""GGUF files: read by the format's own library, by transformers' reader, and by llama.cpp where it is installed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from compress.benchmarks.engines.base import opener
+from compress.benchmarks.results.contender import Contender
+from compress.checkpoint.model import Model
+from compress.errors import ExportError, MissingComponentError, UsageError
+from compress.export.gguf.blocks import blocks
+from compress.export.gguf.file import interleaved, write_gguf
+from compress.export.gguf.tokenizer import split_name
+from compress.export.targets.gguf import Gguf
+from compress.pipeline.contract import WeightPass
+from compress.pipeline.parse import Pipeline
+from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.run import compress_model
+from compress.progress import Silent
+from compress.weights.forms import Dense, Quantized
+
+gguf = pytest.importorskip("gguf")
+TOKENS = torch.randint(3, 300, (2, 12), generator=torch.Generator().manual_seed(1))
+FAMILIES = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
+SCHEMES = {"Q4_0": (4, False), "Q4_1": (4, True), "Q8_0": (8, False)}
+
+
+class Told(Silent):
+    """Keeps notices."""
+
+    def __init__(self):
+        self.notices = []
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+class Stored(WeightPass):
+    """Every matrix as ``form(name, tensor)`` has it."""
+
+    produces = (Quantized, Dense)
+
+    def __init__(self, form):
+        self.form = form
+
+    def __str__(self):
+        return "stored"
+
+    def apply(self, name, weight, stats):
+        return self.form(name, weight.tensor)
+
+
+Stored.name = "stored"
+
+
+def variant(path, out, form):
+    out.mkdir()
+    pipeline = Pipeline((Stored(form),))
+    return compress_model(Model.open(str(path)), pipeline, Gguf.holds, out, lambda: None, 0, Silent())
+
+
+def half(weight):
+    return replace(weight, scale=weight.scale.half())
+
+
+def assorted(rounded):
+    """Every kind of blocks in one model: groups of 32 and 64, whole channels, floats of 32 and 16 bits."""
+
+    def form(name, tensor):
+        if "embed" in name:
+            return half(rounded(tensor, 32, 8))
+        if "lm_head" in name:
+            return Dense(tensor.half())
+        kind = {"q": (64, 4, False), "k": (32, 4, False), "v": (32, 8, False), "o": (None, 8, False)}
+        if "self_attn" in name:
+            return half(rounded(tensor, *kind[name.split(".")[4][0]]))
+        return (
+            Dense(tensor.bfloat16())
+            if "gate" in name
+            else Dense(tensor)
+            if "up" in name
+            else half(rounded(tensor, 32, 4))
+        )
+
+    return form
+
+
+def said(module):
+    with torch.inference_mode():
+        return module(TOKENS).logits
+
+
+def test_rows_are_put_where_neighbours_rotate_together():
+    heads, size = 2, 6
+    weight = torch.arange(heads * size * 3).reshape(heads * size, 3)
+    expected = torch.empty_like(weight)
+    for head in range(heads):
+        for i in range(size // 2):
+            expected[head * size + 2 * i] = weight[head * size + i]
+            expected[head * size + 2 * i + 1] = weight[head * size + i + size // 2]
+    assert torch.equal(interleaved(weight, heads), expected)
+
+
+@pytest.mark.parametrize("group", [32, 64, None])
+@pytest.mark.parametrize("kind", SCHEMES)
+def test_the_library_reads_our_integers(rounded, kind, group):
+    bits, zero = SCHEMES[kind]
+    weight = rounded(torch.randn(24, 128, generator=torch.Generator().manual_seed(3)), group, bits, zero)
+    made = blocks(weight)
+    assert made.kind == kind
+    read = gguf.quants.dequantize(made.data, gguf.GGMLQuantizationType[kind])
+    assert np.array_equal(read, made.numbers.numpy())
+    held = half(weight)
+    if zero:  # the least weight of a group is rounded to float16 too
+        least = held.scale.float() * (held.zero_point.float() + 8)
+        off = (made.numbers - held.dequantize()).abs().unflatten(1, (-1, group or 128)).amax(2)
+        assert (off <= least.abs() * 2**-11 + 1e-7).all()
+    else:
+        assert torch.equal(made.numbers, held.dequantize())
+    assert made.data.nbytes == 24 * 4 * {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind]
+
+
+def test_signed_scales_and_the_lowest_code_are_kept():
+    codes = torch.arange(-8, 8, dtype=torch.int8).repeat(2, 4)
+    weight = Quantized(codes, torch.tensor([[0.5, -0.25], [-1.0, 2.0]]), 4, 32)
+    read = gguf.quants.dequantize(blocks(weight).data, gguf.GGMLQuantizationType.Q4_0)
+    assert np.array_equal(read, weight.dequantize().numpy())
+    wide = Quantized(torch.arange(-128, 128).to(torch.int8).reshape(8, 32), torch.full((8, 1), -0.5), 8, 32)
+    read = gguf.quants.dequantize(blocks(wide).data, gguf.GGMLQuantizationType.Q8_0)
+    assert np.array_equal(read, wide.dequantize().numpy())
+    with pytest.raises(ExportError, match=r"gguf has float16 scales, and one of 1e\+05 is too large"):
+        blocks(replace(wide, scale=wide.scale * -2e5))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_transformers_reads_the_file_to_the_same_numbers(tiny, tmp_path, rounded, name):
+    made = variant(tiny(name, tie_word_embeddings=name == "LlamaForCausalLM"), tmp_path / "v", assorted(rounded))
+    out = tmp_path / "gguf"
+    out.mkdir()
+    artifact = Gguf().export(made, (), out, Silent())
+    theirs = AutoModelForCausalLM.from_pretrained(out, gguf_file="model.gguf", dtype=torch.float32)
+    assert torch.allclose(said(theirs), said(made.torch_module()), atol=1e-5, rtol=1e-5)
+    sizes = {tensor.name: int(tensor.n_bytes) for tensor in gguf.GGUFReader(out / "model.gguf").tensors}
+    assert artifact.stored_bytes == sum(sizes.values())
+    assert artifact.stored_bytes - artifact.read_bytes == (0 if made.tied else sizes["token_embd.weight"])
+
+
+def test_transformers_reads_the_tokenizer(untied, tmp_path):
+    model = Model.open(str(untied))
+    told = Told()
+    Gguf().export(model, (), tmp_path, told)
+    assert told.notices == []
+    theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
+    text = "the quick brown fox, 1234 times"
+    assert theirs(text)["input_ids"] == model.tokenizer()(text)["input_ids"]
+    fields = gguf.GGUFReader(tmp_path / "model.gguf").fields
+    assert fields["tokenizer.ggml.pre"].contents() == "gpt-2"
+    assert fields["tokenizer.ggml.eos_token_id"].contents() == 1
+    types = fields["tokenizer.ggml.token_type"].contents()
+    assert len(types) == model.config.vocab_size
+    assert types[:4] == [3, 3, 3, 1]
+
+
+def test_what_llama_cpp_does_not_split_is_fed_token_ids(llama, tmp_path):
+    split = {"type": "Split", "behavior": "Isolated", "invert": False}
+    plain = {"type": "ByteLevel", "use_regex": False}
+    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    words += r"|\s+(?!\S)|\s+"
+    for pattern, name in ((words, "llama-bpe"), (words.replace("{1,3}", ""), "qwen2"), (".", None)):
+        steps = [{**split, "pattern": {"Regex": pattern}}, plain]
+        assert split_name({"type": "Sequence", "pretokenizers": steps}) == name
+    digits = [{"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "use_regex": True}]
+    assert split_name({"type": "Sequence", "pretokenizers": digits}) == "smollm"
+    assert split_name(None) is None
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in llama.iterdir():
+        (bare / file.name).write_bytes(file.read_bytes())
+    tokenizer = json.loads((bare / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"] = {"type": "Whitespace"}
+    (bare / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert write_gguf(Model.open(str(bare)), tmp_path / "a.gguf") == "it splits text in a way that has no name there"
+    (bare / "tokenizer.json").unlink()
+    (tmp_path / "out").mkdir()
+    told = Told()
+    Gguf().export(Model.open(str(bare)), (), tmp_path / "out", told)
+    assert told.notices == ["gguf holds no tokenizer, since there is no tokenizer.json: it has to be fed token ids"]
+
+
+def test_a_window_ends_the_context(tiny, tmp_path):
+    write_gguf(Model.open(str(tiny("MistralForCausalLM", sliding_window=8))), tmp_path / "a.gguf")
+    fields = gguf.GGUFReader(tmp_path / "a.gguf").fields
+    assert fields["llama.context_length"].contents() == 8
+    assert fields["general.file_type"].contents() == gguf.LlamaFileType.ALL_F32
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("int4", None),
+        ("int4:asym:embed=int4:head=int4", None),
+        ("int8:group=32", None),
+        ("int8:group=32:asym", r"8 bits with zero points \(.*\); give symmetry=sym"),
+        ("int3", "can't hold 3 bits"),
+    ],
+)
+def test_what_has_no_blocks_is_refused_with_the_fix(untied, pipeline, message):
+    model, every = Model.open(str(untied)), replace(Gguf.holds, bits=frozenset(range(2, 9)))
+    weights = predict(Sketch(model.built), Pipeline.parse(pipeline), every).weights
+    if message is None:
+        Gguf().check_weights(model.built, weights)
+        return
+    with pytest.raises(UsageError, match=message):
+        Gguf().check_weights(model.built, weights)
+
+
+def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path):
+    with pytest.raises(UsageError, match=r"gguf can't hold bert models; llama.cpp's llama, .* are written here"):
+        Gguf().check_weights(Model.open(str(bert)).built, {})
+    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
+    model = Model.open(str(tiny("LlamaForCausalLM", rope_parameters=scaled)))
+    with pytest.raises(UsageError, match="rotary embeddings of the type linear"):
+        Gguf().check_weights(model.built, {})
+    with pytest.raises(ExportError, match="rotary embeddings of the type linear"):
+        write_gguf(model, tmp_path / "a.gguf")
+    odd = Model.open(str(tiny("LlamaForCausalLM", hidden_size=48, head_dim=12)))
+    weights = predict(
+        Sketch(odd.built), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.holds
+    ).weights
+    with pytest.raises(UsageError, match=r"groups of 48, which 32 doesn't divide \(.*\); give group=32"):
+        Gguf().check_weights(odd.built, weights)
+    with pytest.raises(UsageError, match=r"gguf can't hold what lowrank produces \(Factored\); --merge"):
+        Gguf().check(Pipeline.parse("lowrank:rank=0.4").passes)
+    with pytest.raises(UsageError, match="gguf has no graph for fuse to change; leave fuse out"):
+        Gguf().check(Pipeline.parse("int4,fuse").passes)
+    monkeypatch.setattr("compress.export.targets.gguf.find_spec", lambda name: None)
+    with pytest.raises(MissingComponentError, match=r"gguf is not installed: pip install 'compress-models\[gguf\]'"):
+        Gguf().check_weights(Model.open(str(untied)).built, {})
+
+
+def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
+    pytest.importorskip("llama_cpp", reason="llama.cpp is compiled by `make peers`")
+    made = variant(untied, tmp_path / "v", lambda name, tensor: rounded(tensor, 32, 8))
+    out = tmp_path / "gguf"
+    out.mkdir()
+    contender = Contender.of_artifact(Gguf().export(made, (), out, Silent()), "int8", "int8")
+    assert contender.engine == "llama.cpp"
+    logits = opener(contender.engine)(out, "decoder", 1).logits(TOKENS[0].numpy())
+    expected = said(made.torch_module())[0].numpy()
+    assert np.linalg.norm(logits - expected) < 0.05 * np.linalg.norm(expected)  # it rounds inputs to 8 bits itself
+
+
+def test_rounded_scales_are_told_of(untied, tmp_path, rounded):
+    for place, form in {"exact": half, "rounded": lambda weight: weight}.items():
+        made = variant(untied, tmp_path / place, lambda name, tensor, form=form: form(rounded(tensor, 32, 4)))
+        out, told = tmp_path / f"{place}.gguf", Told()
+        out.mkdir()
+        Gguf().export(made, (), out, told)
+        assert [notice[:24] for notice in told.notices] == (["gguf has float16 scales:"] if place == "rounded" else [])
+
+
+def test_the_engine_of_a_file_is_llama_cpp(untied, tmp_path):
+    contender = Contender.of_artifact(Gguf().export(Model.open(str(untied)), (), tmp_path, Silent()), "float", "float")
+    assert (contender.engine, contender.disk_bytes) == ("llama.cpp", (tmp_path / "model.gguf").stat().st_size)

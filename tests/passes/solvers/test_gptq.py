@@ -1,0 +1,352 @@
+"""GPTQ against a plain column loop in float64 that eliminates each input from the inverse Hessian as it goes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from compress.calibration.statistics import LinearInput
+from compress.passes.solvers.gptq import Hessian, NotPositiveDefiniteError, gptq
+from compress.passes.solvers.grid import Grid
+from compress.passes.solvers.rounding import round_to_nearest
+from compress.passes.solvers.solver import Solver
+from compress.pipeline.contract import Statistic
+from compress.weights.forms import Dense, Masked
+
+F32 = torch.float32
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def correlated(features, tokens=2000, seed=1):
+    """Inputs as a transformer's are: a few directions carry most, and channels differ in size."""
+    mix = random(features // 4, features, seed=seed)
+    sizes = torch.linspace(0.2, 3, features)[torch.randperm(features, generator=torch.Generator().manual_seed(seed))]
+    x = random(tokens, features // 4, seed=seed + 1) @ mix / (features // 4) ** 0.5
+    return (x + 0.3 * random(tokens, features, seed=seed + 2)) * sizes
+
+
+def gram_of(x):
+    return x.T @ x / len(x)
+
+
+def loss(off, gram):
+    """E‖(Ŵ - W) x‖²"""
+    return float(((off @ gram) * off).sum())
+
+
+def group_aware(diagonal, group):
+    """The order, written out: the most active group first, in it the most active column."""
+    groups = [range(start, start + group) for start in range(0, len(diagonal), group)]
+    groups.sort(key=lambda columns: -max(float(diagonal[j]) for j in columns))
+    return [j for columns in groups for j in sorted(columns, key=lambda j: -float(diagonal[j]))]
+
+
+def span(x, grid):
+    """The plain scale and zero point of groups ``[out, group]``."""
+    none = torch.zeros(len(x), dtype=x.dtype)
+    if grid.symmetric and -grid.low == grid.high:
+        return x.abs().amax(1) / grid.high, none
+    if grid.symmetric:
+        return x.gather(1, x.abs().argmax(1, keepdim=True))[:, 0] / grid.low, none
+    low, high = x.amin(1).clamp(max=0), x.amax(1).clamp(min=0)
+    scale = (high - low) / (grid.high - grid.low)
+    return scale, grid.low - low / scale
+
+
+def sweep(x, inverse, count, scale, zero, grid):
+    """Round the first ``count`` columns of ``x`` ``[out, in]``: their values, what is left of the rest, the loss."""
+    values, total = [], torch.zeros(len(x), dtype=x.dtype)
+    for _ in range(count):
+        value = x[:, 0] / scale + zero
+        stored = (value.round().clamp(grid.low, grid.high) - zero) * scale
+        error = (x[:, 0] - stored) / inverse[0, 0]
+        total += error.square() * inverse[0, 0]
+        x = x[:, 1:] - error[:, None] * inverse[0, 1:]
+        inverse = inverse[1:, 1:] - torch.outer(inverse[1:, 0], inverse[0, 1:]) / inverse[0, 0]
+        values.append(value)
+    return torch.stack(values, 1), x, inverse, total
+
+
+def naive(weight, gram, grid, order, search=False):
+    """Values ``[out, in]`` before they are rounded, scales and zero points ``[out, in / group]``, and where a rounding
+    was close to a tie. All in float64."""
+    damped = gram.double() + 0.01 * gram.diagonal().double().mean() * torch.eye(len(gram), dtype=torch.float64)
+    x, inverse = weight.double()[:, order], torch.linalg.inv(damped[order][:, order])
+    values, scales, zeros = torch.empty_like(x), {}, {}
+    close = torch.zeros(len(x), dtype=torch.bool)
+    for start in range(0, len(order), grid.group):
+        candidates = []
+        for factor in grid.factors.tolist() if search else [1.0]:
+            scale, zero = span(x[:, : grid.group], grid)
+            scale = scale * factor
+            if not grid.symmetric:
+                low = x[:, : grid.group].amin(1).clamp(max=0)
+                zero = grid.low - low * factor / scale
+                close |= (zero - zero.floor() - 0.5).abs() < 1e-4
+                zero = zero.round().clamp(grid.low, grid.high)
+            candidates.append((scale, zero, *sweep(x, inverse, grid.group, scale, zero, grid)))
+        losses = torch.stack([candidate[-1] for candidate in candidates])
+        best = losses.argmin(0)
+        two = losses.sort(0).values[:2]
+        close |= (two[-1] - two[0] < 1e-4 * two[0]) if search else False
+        rows = torch.arange(len(x))
+        scale, zero, value, rest = (torch.stack([c[i] for c in candidates])[best, rows] for i in (0, 1, 2, 3))
+        columns = order[start : start + grid.group]
+        values[:, columns] = value
+        scales[columns[0] // grid.group], zeros[columns[0] // grid.group] = scale, zero
+        x, inverse = rest, candidates[0][4]
+    close |= ((values - values.floor() - 0.5).abs() < 1e-4).any(1)
+    grouped = [torch.stack([found[i] for i in range(len(found))], 1) for found in (scales, zeros)]
+    return values, *grouped, close
+
+
+def assert_equals_naive(weight, gram, grid, order, search):
+    natural = list(range(len(gram)))
+    expected, scale, zero, close = naive(
+        weight, gram, grid, natural if order == "natural" else group_aware(gram.diagonal(), grid.group), search
+    )
+    found = gptq(weight, Hessian(gram, None, grid.group, order), grid, search, F32)
+    clear = ~close
+    assert clear.float().mean() >= 0.75  # rows in which nothing hangs on the last digits
+    stored = found.quantized(F32)
+    assert torch.equal(stored.codes[clear].double(), expected[clear].round().clamp(grid.low, grid.high))
+    assert torch.allclose(stored.scale[clear].double(), scale[clear], rtol=1e-4)
+    if stored.zero_point is not None:
+        assert torch.equal(stored.zero_point[clear].double(), zero[clear])
+    assert found.values.shape == weight.shape
+    plain = round_to_nearest(weight, grid).quantized(F32).codes
+    assert not torch.equal(stored.codes, plain)
+
+
+@pytest.mark.parametrize("order", ["natural", "gar"])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(
+    ("inputs", "group"), [(64, 32), (96, 32), (128, 64), (192, 64), (192, 192), (320, 64), (256, 128)]
+)
+def test_equals_a_naive_column_loop(inputs, group, symmetric, order):
+    """Less than a block of 128 columns, more, and no multiple of it; groups, and whole channels longer than a block."""
+    gram = gram_of(correlated(inputs))
+    assert_equals_naive(random(16, inputs), gram, Grid(4, group, symmetric), order, search=False)
+
+
+@pytest.mark.parametrize("grid", [Grid(2, 32), Grid(3, 32, False), Grid(8, 32), Grid(8, 96, levels=63)])
+def test_other_widths_equal_it_too(grid):
+    assert_equals_naive(random(16, 96), gram_of(correlated(96)), grid, "gar", search=False)
+
+
+@pytest.mark.parametrize("order", ["natural", "gar"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_search_takes_the_scale_whose_sweep_loses_least(symmetric, order):
+    assert_equals_naive(random(16, 160), gram_of(correlated(160)), Grid(3, 32, symmetric), order, search=True)
+
+
+def test_columns_go_by_activity_and_groups_stay_whole():
+    diagonal = torch.tensor([1.0, 9, 3, 2, 7, 8, 6, 10, 4, 5, 0.5, 0.1])
+    hessian = Hessian(torch.diag(diagonal), None, 4, "gar")
+    assert hessian.order.tolist() == [7, 5, 4, 6, 1, 2, 3, 0, 9, 8, 10, 11]
+    assert hessian.order.tolist() == group_aware(diagonal, 4)
+
+
+def test_the_factor_is_that_of_the_inverse():
+    gram = gram_of(correlated(48))
+    hessian = Hessian(gram, None, 16, "natural")
+    damped = gram.double() + 0.01 * gram.diagonal().double().mean() * torch.eye(48, dtype=torch.float64)
+    upper = hessian.upper.double()
+    assert torch.equal(upper, upper.triu())
+    assert torch.allclose(upper.T @ upper, torch.linalg.inv(damped), rtol=1e-3, atol=1e-5)
+
+
+def test_correction_is_the_ridge_regression_onto_the_original_outputs():
+    """argmin ‖y Wᵀ - x Ŵᵀ‖² / tokens + λ ‖Ŵ - W‖², solved as one overdetermined system."""
+    x, weight = correlated(64).double(), random(10, 64).double()
+    y = x + 0.3 * x.roll(1, 1) + 0.2 * random(*x.shape, seed=9)
+    gram, mismatch = gram_of(x), (y - x).T @ x / len(x)
+    ridge = (0.01 * gram.diagonal().mean()) ** 0.5 * torch.eye(64, dtype=torch.float64)
+    tall = torch.cat([x / len(x) ** 0.5, ridge])
+    target = torch.cat([y @ weight.T / len(x) ** 0.5, ridge @ weight.T])
+    expected = torch.linalg.lstsq(tall, target).solution.T
+    moved = Hessian(gram.float(), mismatch.float(), 32, "gar").corrected(weight.float())
+    assert torch.allclose(moved.double(), expected, atol=1e-4)
+    assert (expected - weight).abs().max() > 0.3
+    same = Hessian(gram.float(), torch.zeros(64, 64), 32, "gar").corrected(weight.float())
+    assert torch.allclose(same, weight.float(), atol=1e-5)  # no mismatch, no move
+
+
+def test_correction_lowers_the_error_against_the_original_model():
+    x, weight = correlated(128), random(64, 128)
+    y = x + 0.15 * x.roll(1, 1)
+    grid, gram = Grid(4, 32), gram_of(x)
+
+    def error(mismatch):
+        hessian = Hessian(gram, mismatch, 32, "gar")
+        stored = gptq(hessian.corrected(weight), hessian, grid, True, F32).quantized(F32).dequantize()
+        return float((y @ weight.T - x @ stored.T).square().mean() / (y @ weight.T).square().mean())
+
+    assert error((y - x).T @ x / len(x)) < 0.5 * error(None)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(("bits", "ratio"), [(2, 0.5), (3, 0.5), (4, 0.5), (8, 0.6)])
+def test_on_correlated_inputs_the_error_is_half_of_roundings(bits, ratio, symmetric):
+    weight, gram, grid = random(64, 256), gram_of(correlated(256)), Grid(bits, 32, symmetric)
+    solved = gptq(weight, Hessian(gram, None, 32, "gar"), grid, True, F32).quantized(F32).dequantize()
+    rounded = round_to_nearest(weight, grid, True).quantized(F32).dequantize()
+    assert loss(solved - weight, gram) < ratio * loss(rounded - weight, gram)
+
+
+@pytest.mark.parametrize("group", [32, 256])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_a_search_gains_on_average(bits, group):
+    plain = searched = 0.0
+    for seed in range(3):
+        weight, gram, grid = random(32, 256, seed=seed), gram_of(correlated(256, seed=seed + 5)), Grid(bits, group)
+        hessian = Hessian(gram, None, group, "gar")
+        plain += loss(gptq(weight, hessian, grid, False, F32).quantized(F32).dequantize() - weight, gram)
+        searched += loss(gptq(weight, hessian, grid, True, F32).quantized(F32).dequantize() - weight, gram)
+    assert searched < 0.95 * plain
+
+
+@pytest.mark.parametrize("search", [True, False])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("group", [32, 64, 192])
+def test_frozen_zeros_stay_and_their_error_is_made_good(group, symmetric, search):
+    weight, gram = random(16, 192) + 0.3, gram_of(correlated(192))
+    mask = random(16, 192, seed=3) > 0
+    grid, hessian = Grid(4, group, symmetric), Hessian(gram, None, group, "gar")
+    stored = gptq(weight, hessian, grid, search, F32, mask).quantized(F32).dequantize()
+    assert not stored[~mask].any()
+    naively = round_to_nearest(weight, grid, search, mask).quantized(F32).dequantize()
+    assert loss(stored - weight, gram) < 0.6 * loss(naively - weight, gram)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_dead_inputs_get_zero_columns(symmetric):
+    x = correlated(64)
+    x[:, [3, 40, 41]] = 0
+    hessian = Hessian(gram_of(x), gram_of(x), 32, "gar")
+    grid = Grid(4, 32, symmetric)
+    stored = gptq(hessian.corrected(random(8, 64)), hessian, grid, True, F32).quantized(F32).dequantize()
+    assert not stored[:, [3, 40, 41]].any()
+    assert stored[:, :3].any()
+    assert hessian.dead.nonzero().flatten().tolist() == [3, 40, 41]
+
+
+@pytest.mark.parametrize("dead", [[], [5]])
+def test_the_inputs_unit_does_not_matter(dead):
+    """A dead input among small ones must not swell the damping."""
+    x, weight, grid = correlated(64), random(8, 64), Grid(4, 32)
+    x[:, dead] = 0
+    y = x + 0.1 * x.roll(1, 1)
+
+    def codes(unit):
+        hessian = Hessian(gram_of(x * unit), (y * unit).T @ (x * unit) / len(x), 32, "gar")
+        return gptq(hessian.corrected(weight), hessian, grid, True, F32).quantized(F32).codes
+
+    assert torch.equal(codes(2.0**-12), codes(1.0))
+
+
+def indefinite(pull):
+    gram = torch.eye(64)
+    gram[0, 1] = gram[1, 0] = pull
+    return gram
+
+
+@pytest.mark.parametrize(("pull", "damping"), [(0.5, 0.01), (1.05, 0.1), (1.5, 1.0), (8.0, 10.0)])
+def test_damping_rises_until_the_matrix_can_be_factored(pull, damping):
+    assert Hessian(indefinite(pull), None, 32, "natural").damping == pytest.approx(damping)
+
+
+@pytest.mark.parametrize("gram", [indefinite(50.0), torch.full((64, 64), float("nan"))])
+def test_what_cannot_be_factored_is_refused(gram):
+    with pytest.raises(NotPositiveDefiniteError):
+        Hessian(gram, None, 32, "natural")
+
+
+def reading(gram, tokens=1 << 20):
+    """Statistics as calibration would leave them."""
+    features = len(gram)
+    return LinearInput(
+        Statistic.GRAM, tokens, torch.ones(features), gram.diagonal(), gram, sample=torch.ones(1, features)
+    )
+
+
+def solver(kind="gptq"):
+    return Solver(kind, True, "gar", mismatch=False)
+
+
+def solved(weight, inputs, kind="gptq", grid=None):
+    return solver(kind).solve({"w": Dense(weight)}, {"w": grid or Grid(4, 32)}, inputs)["w"]
+
+
+@pytest.mark.parametrize(
+    ("gram", "tokens", "said"),
+    [
+        (torch.eye(64), 1024, "gptq"),
+        (torch.eye(64), 1023, "gptq (1023 calibration tokens, 1024 advised)"),
+        (indefinite(1.5), 1 << 20, "gptq (damping 1)"),
+        (indefinite(1.05), 64, "gptq (damping 0.1; 64 calibration tokens, 1024 advised)"),
+        (indefinite(50.0), 1 << 20, "rtn (fallback: its Hessian is not positive definite)"),
+        (torch.zeros(64, 64), 1 << 20, "rtn (fallback: its inputs are zero on all of the calibration text)"),
+        (None, 0, "rtn (fallback: no calibration text reaches it)"),
+    ],
+)
+def test_the_report_says_what_was_done(gram, tokens, said):
+    weight = random(8, 64)
+    found = solved(weight, None if gram is None else reading(gram, tokens))
+    assert found.report().solver == said
+    assert found.report().fell_back == said.startswith("rtn")
+    if found.report().fell_back:
+        assert torch.equal(found.weight.codes, round_to_nearest(weight, Grid(4, 32), True).quantized(F32).codes)
+
+
+def test_plain_rounding_and_zeros_are_reported_as_such():
+    assert solved(random(8, 64), None, "rtn").report().solver == "rtn"
+    nothing = solved(torch.zeros(8, 64), reading(gram_of(correlated(64))))
+    assert nothing.report().model_dump() == {"solver": "exact (all zeros)", "error": 0.0, "weight_error": 0.0}
+    assert not nothing.weight.dequantize().any()
+
+
+def test_the_reported_errors_are_relative_to_the_outputs_and_to_the_matrix():
+    x, weight = correlated(64), random(8, 64)
+    found = solved(weight, reading(gram_of(x)))
+    off = found.weight.dequantize() - weight
+    report = found.report()
+    assert report.error == pytest.approx(float((x @ off.T).square().sum() / (x @ weight.T).square().sum()), rel=1e-3)
+    assert report.weight_error == pytest.approx(float(off.square().sum() / weight.square().sum()), rel=1e-3)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("kind", ["rtn", "gptq"])
+def test_matrices_solved_together_equal_each_alone(kind, symmetric):
+    """Of several heights, one of them with frozen zeros, one on a grid of its own."""
+    inputs = reading(gram_of(correlated(192)))
+    weights = {name: Dense(random(rows, 192, seed=rows)) for name, rows in (("q", 16), ("k", 8), ("v", 12))}
+    weights["k"] = Masked(weights["k"].tensor, random(8, 192, seed=4) > 0)
+    grids = {name: Grid(3 if name == "v" else 4, 64, symmetric) for name in weights}
+    together = solver(kind).solve(weights, grids, inputs)
+    assert set(together) == set(weights)
+    for name, weight in weights.items():
+        alone = solver(kind).solve({name: weight}, {name: grids[name]}, inputs)[name]
+        assert torch.equal(together[name].weight.codes, alone.weight.codes)
+        assert torch.allclose(together[name].weight.scale, alone.weight.scale, rtol=1e-5)  # other sizes, other sums
+        assert together[name].weight.bits == grids[name].bits
+        if name == "k":
+            assert together[name].weight.mask is weight.mask
+            assert not together[name].weight.dequantize()[~weight.mask].any()
+
+
+def test_zeros_that_were_aimed_at_the_original_are_not_corrected_again():
+    x, weight = correlated(64), random(16, 64)
+    inputs = replace(reading(gram_of(x)), mismatch=0.1 * random(64, 64, seed=2))
+    mask = random(16, 64, seed=3) > 0
+
+    def dequantized(given, mismatch):
+        found = Solver("gptq", True, "gar", mismatch).solve({"w": given}, {"w": Grid(4, 32)}, inputs)["w"]
+        return found.proposal.quantized(torch.float32).dequantize()
+
+    zeros = Masked(weight * mask, mask)
+    assert torch.equal(dequantized(zeros, True), dequantized(zeros, False))
+    assert not torch.equal(dequantized(Dense(weight), True), dequantized(Dense(weight), False))

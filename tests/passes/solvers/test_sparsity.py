@@ -1,0 +1,167 @@
+"""Sparsity solvers against plain loops, dense least squares and exact counts."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from compress.calibration.statistics import Tally
+from compress.passes.solvers.gptq import Hessian
+from compress.passes.solvers.sparsity import chosen, refined, smallest_go, sparsegpt, two_of_four_stay
+from compress.passes.sparse import Sparse, Sparse24
+from compress.pipeline.contract import Statistic
+from compress.weights.forms import Dense, Masked
+
+F64 = torch.float64
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def correlated(features, tokens=2000, seed=1):
+    """Inputs as a transformer's are: a few directions carry most, and channels differ in size."""
+    mix = random(features // 4, features, seed=seed)
+    sizes = torch.linspace(0.2, 3, features)[torch.randperm(features, generator=torch.Generator().manual_seed(seed))]
+    x = random(tokens, features // 4, seed=seed + 1) @ mix / (features // 4) ** 0.5
+    return (x + 0.3 * random(tokens, features, seed=seed + 2)) * sizes
+
+
+def hessian_of(features):
+    x = correlated(features)
+    return Hessian(x.T @ x / len(x), None, 1, "natural")
+
+
+def loss(off, gram):
+    return float(((off @ gram) * off).sum())
+
+
+def naive_sparsegpt(weight, damped, choose, width):
+    """Columns one after another; every error is spread by the inverse Hessian of the columns that are still to come."""
+    x, mask = weight.to(F64).clone(), torch.ones_like(weight, dtype=torch.bool)
+    for j in range(x.shape[1]):
+        inverse = torch.linalg.inv(damped[j:, j:])
+        if j % width == 0:
+            end = min(j + width, x.shape[1])
+            diagonal = [float(torch.linalg.inv(damped[k:, k:])[0, 0]) for k in range(j, end)]
+            scores = x[:, j:end].square() / torch.tensor(diagonal, dtype=F64)
+            mask[:, j:end] = choose(scores.T).T
+        gone = torch.where(mask[:, j], 0.0, x[:, j])
+        x[:, j:] -= torch.outer(gone / inverse[0, 0], inverse[0])
+        x[:, j] *= mask[:, j]
+    return x, mask
+
+
+@pytest.mark.parametrize(("choose", "width"), [(two_of_four_stay, 4), (smallest_go(0.5), 128), (smallest_go(0.3), 128)])
+@pytest.mark.parametrize("features", [48, 160])
+def test_sparsegpt_is_the_plain_column_loop(choose, width, features):
+    hessian, weight = hessian_of(features), random(8, features)
+    found, mask = sparsegpt(weight, hessian, choose, width)
+    expected, where = naive_sparsegpt(weight, hessian.sorted.to(F64), choose, width)
+    assert torch.equal(mask, where)
+    assert torch.allclose(found.to(F64), expected, atol=1e-4)
+    assert not found[~mask].any()
+
+
+def test_sparsegpt_loses_less_than_wanda_than_magnitude():
+    hessian, weight = hessian_of(128), random(32, 128)
+    gram = hessian.sorted
+    found, _ = sparsegpt(weight, hessian, two_of_four_stay, 4)
+    wanda = weight * chosen(weight, gram.diagonal().sqrt(), two_of_four_stay)
+    magnitude = weight * chosen(weight, None, two_of_four_stay)
+    assert loss(found - weight, gram) < 0.75 * loss(wanda - weight, gram)
+    assert loss(wanda - weight, gram) < 0.75 * loss(magnitude - weight, gram)
+
+
+def test_masks_have_exact_counts():
+    scores = random(132, 8).abs()
+    assert (smallest_go(0.5)(scores).sum(0) == 66).all()
+    assert (smallest_go(0.3)(scores).sum(0) == 132 - 39).all()
+    assert (smallest_go(0.29)(random(100, 2)).sum(0) == 71).all()  # not 72: 0.29 * 100 is a little less than 29
+    assert (two_of_four_stay(scores).unflatten(0, (-1, 4)).sum(1) == 2).all()
+
+
+def test_the_smallest_go_with_regard_to_their_inputs():
+    weight = torch.tensor([[1.0, -2.0, 3.0, -4.0], [4.0, 3.0, -2.0, 1.0]])
+    assert chosen(weight, None, two_of_four_stay).tolist() == [[False, False, True, True], [True, True, False, False]]
+    activity = torch.tensor([10.0, 1.0, 1.0, 1.0])
+    assert chosen(weight, activity, two_of_four_stay).tolist() == [
+        [True, False, False, True],
+        [True, True, False, False],
+    ]
+
+
+@pytest.mark.parametrize("steps", [1, 12])
+def test_zeros_that_are_there_already_count_among_those_that_go(steps):
+    weight = torch.tensor([[5.0, -2.0, 3.0, -4.0]])
+    kept = torch.tensor([[False, True, True, True]])
+    assert chosen(weight, None, two_of_four_stay, kept).tolist() == [[False, False, True, True]]
+    hessian = hessian_of(64)
+    old = random(8, 64) > -0.3
+    _, mask = sparsegpt(random(8, 64) * old, hessian, smallest_go(0.6), kept=old)
+    assert not (mask & ~old).any()
+    assert (mask.sum(1) == 64 - 38).all()
+
+
+def test_the_refinement_reaches_the_least_squares_solution():
+    gram, target = hessian_of(24).sorted, random(6, 24)
+    mask = chosen(target, None, two_of_four_stay)
+    found = refined(target, mask, target, gram, steps=60)
+    for row, kept, aim in zip(found.to(F64), mask, target.to(F64), strict=True):
+        inner = gram.to(F64)[kept][:, kept]
+        best = torch.linalg.solve(inner, gram.to(F64)[kept] @ aim)
+        assert torch.allclose(row[kept], best, atol=1e-4)
+        assert not row[~kept].any()
+
+
+def test_every_step_of_the_refinement_lowers_the_loss():
+    gram, target = hessian_of(128).sorted, random(16, 128)
+    mask = chosen(target, gram.diagonal().sqrt(), two_of_four_stay)
+    losses = [loss(refined(target, mask, target, gram, steps) - target, gram) for steps in range(13)]
+    assert losses[0] == pytest.approx(loss(target * mask - target, gram))
+    assert all(after < before for before, after in pairwise(losses))
+    assert losses[12] < 0.5 * losses[0]
+
+
+def test_a_finished_refinement_stays_where_it_is():
+    target = random(4, 16)
+    everywhere = torch.ones_like(target, dtype=torch.bool)
+    assert torch.equal(refined(target, everywhere, target, torch.eye(16)), target)
+
+
+def reading(x, y=None, level=Statistic.MISMATCH):
+    inputs = Tally(level, x.shape[-1])
+    inputs.update(x, 16, x if y is None else y)
+    return {"w": inputs.means()}
+
+
+@pytest.mark.parametrize("item", [Sparse(), Sparse24()])
+@pytest.mark.parametrize("solver", ["magnitude", "wanda", "sparsegpt"])
+def test_refining_helps_every_solver(item, solver):
+    x, weight = correlated(128), Dense(random(32, 128))
+    gram, losses = x.T @ x / len(x), {}
+    for refine in ("on", "off"):
+        found = type(item)(solver=solver, refine=refine).apply("w", weight, reading(x))
+        assert isinstance(found, Masked)
+        assert torch.equal(found.tensor != 0, found.mask)
+        assert (found.mask.sum(1) == 64).all()
+        losses[refine] = loss(found.tensor - weight.tensor, gram)
+    assert losses["on"] < (0.97 if solver == "sparsegpt" else 0.6) * losses["off"]
+
+
+def test_what_stays_aims_at_the_original_models_outputs():
+    y = correlated(64)
+    x = y + 0.3 * random(2000, 64, seed=9)
+    weight = Dense(random(16, 64))
+    exact = y @ weight.tensor.T
+    off = {
+        mismatch: float((x @ Sparse24(mismatch=mismatch).apply("w", weight, reading(x, y)).tensor.T - exact).norm())
+        for mismatch in ("on", "off")
+    }
+    assert off["on"] < 0.95 * off["off"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_dtype_stays(dtype):
+    found = Sparse24().apply("w", Dense(random(8, 64).to(dtype)), reading(correlated(64)))
+    assert found.tensor.dtype == dtype

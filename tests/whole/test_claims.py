@@ -1,0 +1,135 @@
+"""What the README claims of accuracy and size, on the demo checkpoints. Speed is `make bench`'s business."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from compress.benchmarks.engines.ort import OrtEngine
+from compress.calibration.text import windows
+from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.demo import calibration_text, demo_text, evaluation_text
+from compress.checkpoint.model import Model
+from compress.checkpoint.summary import fallback_notice
+from compress.checkpoint.variant import Variant
+
+pytestmark = pytest.mark.slow
+WINDOWS = 4
+
+
+def make(tmp_path_factory, name, *pipelines, options=()):
+    out = tmp_path_factory.mktemp(name) / "out"
+    command = [sys.executable, "-m", "compress", f"demo:{name}", "-o", str(out), "--no-score", *options]
+    for pipeline in pipelines:
+        command += ["-p", pipeline]
+    subprocess.run(command, check=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory):
+    return make(tmp_path_factory, "smollm2", "int8,fuse", "fuse", "int8:act=dynamic,fuse")
+
+
+@pytest.fixture(scope="module")
+def offgrid(tmp_path_factory):
+    text = tmp_path_factory.mktemp("text") / "calibration.txt"
+    text.write_text(calibration_text())
+    options = ["--calibration", str(text), "--samples", "16"]
+    return make(tmp_path_factory, "smollm2-offgrid", "int4,fuse", "int4:rtn,fuse", options=options)
+
+
+@pytest.fixture(scope="module")
+def minilm(tmp_path_factory):
+    return make(tmp_path_factory, "minilm", "int8,fuse")
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    model = Model.open("demo:smollm2")
+    return windows(model.tokenizer(), evaluation_text(), 512, WINDOWS)
+
+
+@pytest.fixture(scope="module")
+def original(held_out):
+    module = Model.open("demo:smollm2").torch_module()
+    with torch.inference_mode():
+        return loss([module(row[None]).logits[0] for row in held_out], held_out)
+
+
+def loss(logits, ids):
+    losses = [torch.nn.functional.cross_entropy(x[:-1].float(), row[1:]) for x, row in zip(logits, ids, strict=True)]
+    return float(torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize(("slug", "most"), [("int8-fuse", 1.01), ("int8-act-dynamic-fuse", 1.05), ("fuse", 1.0001)])
+def test_perplexity_of_the_artifact_on_held_out_text(smollm2, held_out, original, slug, most):
+    engine = OrtEngine(smollm2 / slug / "onnx", "decoder", 2)
+    ratio = np.exp(loss([torch.from_numpy(engine.logits(row.numpy())) for row in held_out], held_out) - original)
+    assert 0.99 < ratio < most
+
+
+def test_four_bits_solved_on_an_eighth_of_the_usual_text_beat_rounding(offgrid, held_out, original):
+    def ratio(slug):
+        engine = OrtEngine(offgrid / slug / "onnx", "decoder", 2)
+        return np.exp(loss([torch.from_numpy(engine.logits(row.numpy())) for row in held_out], held_out) - original)
+
+    solved, rounded = ratio("int4-fuse"), ratio("int4-solver-rtn-fuse")
+    assert solved < 1.25
+    assert solved - 1 < 0.8 * (rounded - 1)
+    manifest = Variant.open(offgrid / "int4-fuse").manifest
+    assert manifest.bits_per_weight < 6
+    assert not fallback_notice(manifest)
+
+
+def test_bytes_on_disk(smollm2):
+    source = sum(file.stat().st_size for file in Model.open("demo:smollm2").shards.files)
+    artifact = smollm2 / "int8-fuse" / "onnx"
+    loaded = (artifact / "model.onnx").stat().st_size + (artifact / "model.onnx.data").stat().st_size
+    assert loaded < 0.30 * source
+    assert 8 * Artifact.open(artifact).stored_bytes / Artifact.open(artifact).parameters < 8.7
+    assert (smollm2 / "int8-fuse" / "model.safetensors").stat().st_size < 0.33 * source
+
+
+def test_operators_of_the_fused_graph(smollm2):
+    graph = onnx.load(smollm2 / "fuse" / "onnx" / "model.onnx", load_external_data=False).graph
+    assert len(graph.node) < 320
+
+
+def test_transformers_loads_the_variant_and_writes(smollm2):
+    path = smollm2 / "int8-fuse"
+    module = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    ids = tokenizer("The capital of France is", return_tensors="pt")
+    with torch.no_grad():
+        assert torch.equal(module(**ids).logits, Variant.open(path).torch_module()(**ids).logits)
+    assert "Paris" in tokenizer.decode(module.generate(**ids, max_new_tokens=4, do_sample=False)[0])
+
+
+def test_the_variant_writes_on_its_runtime(smollm2):
+    prompt = "The capital of France is"
+    command = [sys.executable, "-m", "compress", "generate", smollm2 / "int8-fuse", prompt, "-n", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Paris" in done.stdout
+
+
+def test_calibration_and_evaluation_text_share_nothing():
+    seen, held_out = calibration_text(), evaluation_text()
+    assert len(held_out) > 1_000_000
+    assert seen + held_out == demo_text()
+
+
+def test_sentence_embeddings_stay_near_the_originals(minilm):
+    model = Model.open("demo:minilm")
+    rows = windows(model.tokenizer(), evaluation_text(), 128, 32)
+    mask = torch.ones_like(rows)
+    with torch.inference_mode():
+        expected = model.torch_module()(input_ids=rows, attention_mask=mask).last_hidden_state.mean(1)
+    actual = OrtEngine(minilm / "int8-fuse" / "onnx", "encoder", 2).embed(rows.numpy(), mask.numpy())
+    assert torch.nn.functional.cosine_similarity(expected, torch.from_numpy(actual)).mean() > 0.995
