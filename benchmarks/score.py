@@ -16,18 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from compress.benchmarks.data.labels import Labelled
 from compress.benchmarks.data.tasks import Tasks
-from compress.benchmarks.engines.base import Ids
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.bandwidth import read_bandwidth
 from compress.benchmarks.measure.cores import available_cores
 from compress.benchmarks.measure.speed import READ_RATE, Measures, measure_speed
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.results.contender import Contender
-from compress.benchmarks.results.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.results.scorecard import Cell, Row, Scorecard, Settings
+from compress.benchmarks.runtime.engine import Ids
+from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
-from compress.checkpoint.artifact import sees
 from compress.errors import UsageError
+from compress.modeling.kinds import sees
 from compress.progress import Progress, Silent
 from compress.system.machine import conditions, machine, versions
 

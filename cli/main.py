@@ -15,9 +15,9 @@ from typing import NoReturn
 
 import click
 
-import compress
 from compress.errors import CompressError
 from compress.system import interrupt
+from compress.version import __version__
 
 INTERRUPTED = 130
 _INTERRUPTED = "interrupted; nothing half-written was left behind"
@@ -71,7 +71,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(compress.__version__, prog_name="compress")
+@click.version_option(__version__, prog_name="compress")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def cli(debug: bool) -> None:
     """Compress Hugging Face checkpoints, export them, and score what was gained and lost.

@@ -11,3 +11,5 @@ SCALE = ".scale"
 """What the name of a scale adds to that of the input that it scales."""
 LENGTHS = 5
 """The input that says where each text's last token lies, counted from 0."""
+ENCODER, DECODER = "encoder_model.onnx", "decoder_model_merged.onnx"
+"""The files of an encoder-decoder's two graphs, as optimum names them."""

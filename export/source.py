@@ -8,14 +8,14 @@ from typing import TypeVar
 import transformers
 from transformers import PretrainedConfig
 
-from compress.checkpoint.artifact import sees
 from compress.checkpoint.base import Checkpoint
 from compress.errors import ExportError
 from compress.export.built import config_fixes as corrections
-from compress.export.built.build import Built, build
+from compress.export.built.build import build
+from compress.export.lowering.float_graph import Built, GraphSource
 from compress.export.parity.compare import DiffersError
-from compress.export.target import GraphSource
 from compress.modeling.families import FAMILIES
+from compress.modeling.kinds import sees
 from compress.progress import Progress
 
 T = TypeVar("T")

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from compress.calibration.block import Block
 from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import LinearInput
-from compress.checkpoint.artifact import writes
-from compress.checkpoint.manifest import StoredForm
+from compress.calibration.statistics import LinearInput, Statistic
 from compress.errors import UsageError
+from compress.modeling.kinds import writes
 from compress.passes.base.integer import Integer
 from compress.passes.solvers.grid import Grid, fitting
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
 from compress.passes.solvers.solver import Solved
-from compress.pipeline.contract import Capability, Statistic
+from compress.pipeline.contract import Capability
 from compress.weights.forms import Dense, Quantized
+from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
     from compress.checkpoint.base import Outline

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from compress.calibration.block import Block, Role
 from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import InputStatistics
-from compress.checkpoint.manifest import LEFT_DENSE, StoredForm, WeightReport
+from compress.calibration.statistics import InputStatistics, Statistic
 from compress.errors import PassError, UsageError
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
 from compress.passes.solvers.whitened_svd import Metric, Spectrum
-from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.pipeline.contract import Capability, WeightPass
 from compress.weights.forms import Dense, Factored, Weight
+from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
 
 if TYPE_CHECKING:
     from compress.checkpoint.base import Outline

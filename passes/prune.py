@@ -13,11 +13,12 @@ from pydantic.dataclasses import dataclass
 
 from compress.calibration.block import Block
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
-from compress.calibration.statistics import InputStatistics
+from compress.calibration.statistics import InputStatistics, Statistic
 from compress.errors import PassError, UsageError
-from compress.modeling.architecture import first_line, head_size
+from compress.modeling.architecture import head_size
+from compress.modeling.quiet import first_line
 from compress.passes.solvers.channels import HEADS, MLP, Solver, drop_channels, find_channels
-from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.pipeline.contract import Capability, WeightPass
 from compress.weights.forms import Dense, Weight
 
 if TYPE_CHECKING:

@@ -1,144 +1,14 @@
-"""Passes ``sparse`` and ``sparse24``: zeros where they cost least, kept by every pass that follows."""
+"""Pass ``sparse``: zeros anywhere, where they cost least."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass as plain_dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from compress.calibration.block import Block, Role
-from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import InputStatistics, LinearInput
-from compress.checkpoint.manifest import StoredForm, WeightReport
-from compress.errors import UsageError
-from compress.passes.base.skip import SKIP, Skipped
-from compress.passes.solvers.by_factor import by_factor, leaf_names, rejoined
-from compress.passes.solvers.gptq import Hessian
-from compress.passes.solvers.solver import factored, stack
-from compress.passes.solvers.sparsity import (
-    BLOCK,
-    Choose,
-    How,
-    chosen,
-    refined,
-    smallest_go,
-    sparsegpt,
-    two_of_four_stay,
-)
-from compress.pipeline.contract import Capability, Statistic, WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Weight, mask_of
-
-if TYPE_CHECKING:
-    from compress.checkpoint.base import Outline
-
-
-@dataclass(frozen=True)
-class Sparsity(WeightPass):
-    """Zeros in the layers' matrices; the embedding and the head are left alone."""
-
-    accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
-    produces: ClassVar[tuple[type, ...]] = (Masked,)
-    width: ClassVar[int] = BLOCK
-    """Columns from which sparsegpt chooses at one time."""
-
-    solver: How = Field(
-        "sparsegpt",
-        description="magnitude zeroes the smallest weights; wanda the smallest with regard to their inputs; sparsegpt "
-        "makes each column's error good in those that follow",
-    )
-    refine: Literal["on", "off"] = Field(
-        "on", description="then move what stays to where the outputs' error is least (conjugate gradients)"
-    )
-    mismatch: Literal["on", "off"] = Field(
-        "on", description="sparsegpt and refine: aim at the original model's outputs, given what the compressed layers "
-        "deliver"
-    )  # fmt: skip
-    skip: str = Field("", description=SKIP.replace("float", "as they are"))
-
-    @property
-    @abstractmethod
-    def choose(self) -> Choose:
-        """What stays, by scores."""
-
-    def settle(self, model: Outline, holds: Capability) -> Self:
-        """Refuse patterns that match nothing."""
-        Skipped(self.skip).check(self.name, model)
-        return self
-
-    def needs(self) -> Statistic:
-        """The inputs' Gram, and the original model's inputs, where weights are moved; for wanda alone their sizes."""
-        if self.solver == "sparsegpt" or self.refine == "on":
-            return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
-        return Statistic.SQUARE if self.solver == "wanda" else Statistic.NONE
-
-    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
-        """As large as it is, with zeros."""
-        if role != "layer" or name in Skipped(self.skip):
-            return stored
-        return stored.changed(lambda leaf: leaf.model_copy(update={"masked": True}))
-
-    def run(self, block: Block, inputs: BlockInputs) -> None:
-        """Thin a layer's matrices out in the order in which they run, each stage on what the ones before it left."""
-        if block.role != "layer":
-            return
-        open_ = {name: weight for name, weight in block.weights.items() if name not in Skipped(self.skip)}
-        for names, seen in inputs.staged(self.needs(), open_):
-            found = by_factor(self.name, {name: open_[name] for name in names}, seen, self._solve)
-            gram = seen.gram if seen is not None and seen.level >= Statistic.GRAM else None
-            for name in names:
-                old = open_[name]
-                block.weights[name] = new = rejoined(name, old, found)
-                solver = "; ".join(dict.fromkeys(found[leaf].solver for leaf in leaf_names(name, old)))
-                block.reports[name] = WeightReport.of(solver, old.dequantize(), new.dequantize(), gram)
-
-    def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """One matrix by itself, with its inputs' statistics."""
-        return rejoined(name, weight, by_factor(self.name, {name: weight}, stats.get(name), self._solve))
-
-    def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Thinned]:
-        """Thin out matrices that read the same inputs, stacked: every output row is a problem of its own."""
-        whole = stack(list(weights.values()))
-        hessian, said = None, ""
-        if self.needs() >= Statistic.GRAM:
-            hessian, said = factored(inputs, self.mismatch == "on", 1, "natural")
-            said = said if hessian is not None else f"fallback: {said}"
-        elif self.needs() > Statistic.NONE and inputs is None:
-            said = "fallback: no calibration text reaches it"
-        found, mask, solver = self._thin(whole, inputs, hessian)
-        solver = f"{solver} ({said})" if said else solver
-        sizes = [weight.shape[0] for weight in weights.values()]
-        cuts = zip(weights, found.to(whole.tensor.dtype).split(sizes), mask.split(sizes), strict=True)
-        return {name: Thinned(Masked(tensor, kept), solver) for name, tensor, kept in cuts}
-
-    def _thin(self, weight: Dense, inputs: LinearInput | None, hessian: Hessian | None) -> tuple[Tensor, Tensor, str]:
-        """The matrix with its zeros, their mask, and the solver that found them."""
-        exact, kept = weight.tensor.float(), mask_of(weight)
-        target = exact if hessian is None else hessian.corrected(exact)
-        solver: str = self.solver
-        if solver == "sparsegpt" and hessian is not None:
-            found, mask = sparsegpt(target, hessian, self.choose, self.width, kept)
-        else:
-            activity = inputs.square.sqrt() if self.solver != "magnitude" and inputs is not None else None
-            mask = chosen(exact, activity, self.choose, kept)
-            found, solver = exact * mask, "magnitude" if activity is None else "wanda"
-        if kept is not None:
-            mask &= kept
-        if self.refine == "on" and hessian is not None:
-            found = refined(found, mask, target, hessian.sorted)
-        return found * mask, mask, solver
-
-
-@plain_dataclass(frozen=True)
-class Thinned:
-    """A matrix with its zeros, and how they were found."""
-
-    weight: Masked
-    solver: str
+from compress.passes.base.sparsity import Sparsity
+from compress.passes.solvers.sparsity import Choose, smallest_go
 
 
 @dataclass(frozen=True)
@@ -153,26 +23,3 @@ class Sparse(Sparsity):
     def choose(self) -> Choose:
         """The smallest of the share go."""
         return smallest_go(self.ratio)
-
-
-@dataclass(frozen=True)
-class Sparse24(Sparsity):
-    """Two zeros in every four inputs, aligned: the pattern that sparse tensor cores read."""
-
-    name: ClassVar[str] = "sparse24"
-    width: ClassVar[int] = 4
-
-    @property
-    def choose(self) -> Choose:
-        """Two of four stay."""
-        return two_of_four_stay
-
-    def settle(self, model: Outline, holds: Capability) -> Self:
-        """Refuse matrices whose inputs don't come in fours."""
-        for name in model.matrices:
-            inputs = model.shape(name)[1]
-            if inputs % 4 and name not in Skipped(self.skip):
-                raise UsageError(
-                    f"sparse24: 4 doesn't divide the {inputs} inputs of {name}; leave it out with skip={name}"
-                )
-        return super().settle(model, holds)

@@ -11,15 +11,15 @@ from pydantic.dataclasses import dataclass
 
 from compress.calibration.block import Block
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
-from compress.calibration.statistics import InputStatistics
+from compress.calibration.statistics import InputStatistics, Statistic
 from compress.calibration.whole_model import WholeInputs
-from compress.checkpoint.manifest import WeightReport
 from compress.errors import UsageError
 from compress.passes.solvers.parameters import Rates, form
 from compress.passes.solvers.reconstruct import reconstruct
-from compress.pipeline.contract import Capability, Statistic, WeightPass
-from compress.system.machine import free_memory
+from compress.pipeline.contract import Capability, WeightPass
+from compress.system.memory import free_memory
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight
+from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
     from compress.checkpoint.base import Outline

@@ -13,9 +13,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from compress.benchmarks.results.contender import Applied, Role
-from compress.benchmarks.results.scorecard import Cell, Measure, Row, Scorecard, Settings, summarize
+from compress.benchmarks.results.scorecard import Cell, Row, Scorecard, Settings
 from compress.benchmarks.statistics.estimators import mean
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.statistics.measure import Measure, summarize
+from compress.modeling.kinds import Kind
 
 CORPUS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor " * 40
 SIZES = {

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.benchmarks.data.label_file import Entry, read_entries
-from compress.checkpoint.artifact import sees, writes
 from compress.errors import UsageError
 from compress.modeling.architecture import longest_input
 from compress.modeling.classifier import by_token, labels_of, separate_labels
+from compress.modeling.kinds import sees, writes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-    from compress.benchmarks.engines.base import Ids
+    from compress.benchmarks.runtime.engine import Ids
     from compress.checkpoint.model import Model
 
 ACCURACY: tuple[str, ...] = ("accuracy", "accuracy_ratio")

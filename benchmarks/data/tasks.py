@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from compress.benchmarks.results.scorecard import Direction
 from compress.errors import MissingComponentError, UsageError
-from compress.modeling.architecture import first_line, longest_input
+from compress.modeling.architecture import longest_input
+from compress.modeling.quiet import first_line
 
 if TYPE_CHECKING:
     from compress.checkpoint.model import Model

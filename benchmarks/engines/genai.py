@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime_genai as og
 
-from compress.benchmarks.engines.base import Floats, Ids
+from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
 
 

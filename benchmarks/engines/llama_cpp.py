@@ -10,7 +10,7 @@ from typing import Any
 import llama_cpp as lib
 import numpy as np
 
-from compress.benchmarks.engines.base import Floats, Ids
+from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
 
 _ROUND = 256

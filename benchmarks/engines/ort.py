@@ -13,7 +13,7 @@ import onnxruntime as ort
 from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
-from compress.benchmarks.engines.base import Floats, Ids, mean_pooled
+from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
 
 Dtype = np.dtype[Any]

@@ -15,8 +15,8 @@ import onnxruntime as ort
 from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
-from compress.benchmarks.engines.base import Floats, Ids
 from compress.benchmarks.engines.ort import DTYPES, Cache, Dtype, OrtEngine, SharedCache, empty, session
+from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import MissingComponentError
 
 PROVIDER = "CUDAExecutionProvider"

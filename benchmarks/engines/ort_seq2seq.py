@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from compress.benchmarks.engines.base import Floats, Ids
 from compress.benchmarks.engines.ort import session
+from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
 
 _READ, _WRITTEN = "encoder", "decoder"

@@ -11,9 +11,9 @@ import torch
 import transformers
 from transformers import AutoConfig, DynamicCache
 
-from compress.benchmarks.engines.base import Floats, Ids, mean_pooled
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
 from compress.modeling.classifier import loader
+from compress.modeling.kinds import Kind
 
 
 class TorchEngine:

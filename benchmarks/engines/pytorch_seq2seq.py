@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from compress.benchmarks.engines.base import Floats, Ids
 from compress.benchmarks.engines.pytorch import TorchEngine
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.runtime.engine import Floats, Ids
+from compress.modeling.kinds import Kind
 from compress.modeling.seq2seq import decoder_inputs, start_token, written_with
 
 

@@ -13,8 +13,8 @@ import tensorrt as trt
 from cuda.bindings import runtime
 from ml_dtypes import bfloat16
 
-from compress.benchmarks.engines.base import Floats, Ids, mean_pooled
 from compress.benchmarks.runtime.cuda import Buffer, Clock, called, fetch, fetch_last
+from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
 
 _ENGINE = "engine.plan"

@@ -12,8 +12,9 @@ from typing import Literal
 
 from compress.benchmarks.gate.requirement import Figure, Requirement, Tolerance, check_kind
 from compress.benchmarks.results.metrics import metrics_of, task_metric
-from compress.benchmarks.results.scorecard import Measure, Row, Scorecard
+from compress.benchmarks.results.scorecard import Row, Scorecard
 from compress.benchmarks.statistics.interval import interval, mean_interval
+from compress.benchmarks.statistics.measure import Measure
 from compress.errors import UsageError, unknown
 
 Outcome = Literal["passed", "failed", "inconclusive"]

@@ -9,10 +9,11 @@ from itertools import product
 from typing import Literal, cast
 
 from compress.benchmarks.results.metrics import METRICS, Metric, Unit, metric, metrics, task_metric
-from compress.benchmarks.results.scorecard import Measure, Row, ratio
+from compress.benchmarks.results.scorecard import Row, ratio
 from compress.benchmarks.statistics.estimators import paired_ratio
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.statistics.measure import Measure
 from compress.errors import UsageError, unknown
+from compress.modeling.kinds import Kind
 
 Operator = Literal[">=", "<=", ">", "<"]
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from compress.benchmarks.data.labels import Labelled
 from compress.benchmarks.data.tasks import Tasks
-from compress.benchmarks.engines.base import Ids
 from compress.benchmarks.measure.classification import class_measures, compare_sight, compare_workers
 from compress.benchmarks.measure.labels import measure_labelled
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.results.scorecard import Measure
+from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.estimators import exponential, mean, quantile
+from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
-from compress.checkpoint.artifact import Kind, writes
+from compress.modeling.kinds import Kind, writes
 from compress.progress import Progress
 
 Measures = dict[str, Measure]

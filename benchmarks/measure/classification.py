@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.benchmarks.engines.base import Ids
-from compress.benchmarks.results.scorecard import Measure
+from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.estimators import exponential, mean, share
 from compress.benchmarks.statistics.logits import log_softmax
+from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.benchmarks.data.labels import SPEARMAN, UNLABELLED, Labelled
-from compress.benchmarks.results.scorecard import Measure
 from compress.benchmarks.statistics.estimators import mean, paired_ratio, share
 from compress.benchmarks.statistics.logits import cosine
+from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.progress import Progress
 

@@ -14,8 +14,8 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import GenerationConfig
 
 from compress.benchmarks.data.tasks import WRITTEN, Tasks, figure, quiet
-from compress.benchmarks.results.scorecard import Measure
 from compress.benchmarks.statistics.estimators import share
+from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
 from compress.errors import RunError

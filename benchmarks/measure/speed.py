@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compress.benchmarks.engines.base import Ids
 from compress.benchmarks.measure.contention import Contention
 from compress.benchmarks.measure.speed_grid import measure_more
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.results.scorecard import Cell, Measure, Settings, quantile, summarize
+from compress.benchmarks.results.scorecard import Cell, Settings
+from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.interval import median_interval
+from compress.benchmarks.statistics.measure import Measure, quantile, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
-from compress.checkpoint.artifact import writes
+from compress.modeling.kinds import writes
 from compress.progress import Progress
 
 Measures = dict[str, Measure]

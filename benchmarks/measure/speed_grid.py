@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmarks.engines.base import Ids
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.results.scorecard import Cell, Measure, Settings, quantile, summarize
+from compress.benchmarks.results.scorecard import Cell, Settings
+from compress.benchmarks.runtime.engine import Ids
+from compress.benchmarks.statistics.measure import Measure, quantile, summarize
 from compress.benchmarks.worker.client import Worker
-from compress.checkpoint.artifact import writes
+from compress.modeling.kinds import writes
 from compress.progress import Progress
 
 _ENOUGH = 2

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-
-MEASURED = ("speed", "accuracy", "labels", "tasks")
-"""The phases in which contenders do what is measured; all others are overhead, loading them included."""
 
 
 class Stopwatch:
@@ -21,8 +17,3 @@ class Stopwatch:
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
-
-
-def overhead(seconds: Mapping[str, float]) -> float:
-    """Seconds that aren't measured work."""
-    return sum(spent for phase, spent in seconds.items() if phase not in MEASURED)

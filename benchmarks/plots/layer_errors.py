@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from compress.benchmarks.plots.figure import Suffix, few, picture
 from compress.benchmarks.plots.matrix_errors import percent_over_layers
-from compress.checkpoint.manifest import Manifest
-from compress.checkpoint.summary import Layer, layers_of
+from compress.benchmarks.results.layer_errors import LayerErrors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,37 +18,6 @@ NAME = "error-layer"
 _STYLES = {"outputs": "-", "weights": "--"}
 _NAMED = 12
 """variants that the legend has room for"""
-
-
-@dataclass(frozen=True)
-class LayerErrors:
-    """The relative squared error of each layer's worst matrix, by the layer's number.
-
-    It is that of its outputs on the calibration text, or of its ``weights`` where nothing else is known.
-    """
-
-    of: Literal["outputs", "weights"]
-    layers: tuple[int, ...]
-    errors: tuple[float, ...]
-
-
-def layer_errors(manifest: Manifest) -> LayerErrors | None:
-    """What a manifest knows of its layers' errors; None where no pass reported any but zero."""
-    layers = [layer for layer in layers_of(manifest) if layer.index is not None]
-    return _known(layers, "outputs") or _known(layers, "weights")
-
-
-def _known(layers: Sequence[Layer], of: Literal["outputs", "weights"]) -> LayerErrors | None:
-    found: list[tuple[int, float]] = []
-    for layer in layers:
-        reports = [matrix.report for matrix in layer.matrices if matrix.report is not None]
-        errors = [each.error if of == "outputs" else each.weight_error for each in reports]
-        if worst := max(filter(None, errors), default=None):
-            found.append((layer.index or 0, worst))
-    if not found:
-        return None
-    numbers, errors_found = zip(*found, strict=True)
-    return LayerErrors(of, numbers, errors_found)
 
 
 def draw_errors(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:

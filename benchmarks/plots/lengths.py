@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from compress.benchmarks.plots.figure import Suffix, picture
 from compress.benchmarks.results.fusion_gain import PACES, gains
 from compress.benchmarks.results.metrics import metric
-from compress.benchmarks.results.scorecard import Measure, Scorecard
+from compress.benchmarks.results.scorecard import Scorecard
+from compress.benchmarks.statistics.measure import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -34,15 +34,16 @@ from compress.benchmarks.project.peers import build_peers
 from compress.benchmarks.report import base as report
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
-from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS, Measure, Scorecard
+from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS, Scorecard
 from compress.benchmarks.results.table import table
 from compress.benchmarks.score import score
+from compress.benchmarks.statistics.measure import Measure
 from compress.calibration.text import read_text, windows
 from compress.checkpoint.artifact import FOLDER, Artifact
 from compress.checkpoint.demo import calibration_text, evaluation_text
 from compress.checkpoint.model import Model
 from compress.errors import CompressError, MissingComponentError, RequirementError, RunError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
 

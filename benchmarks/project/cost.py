@@ -41,11 +41,12 @@ def cost(model: Path, pipeline: str, calibration: Path, samples: int, length: in
 def main() -> None:
     """Make the variant, then print this process's peak memory."""
     from compress.benchmarks.worker.memory import peak_rss
+    from compress.calibration.data import Calibration
     from compress.calibration.text import read_text, windows
     from compress.checkpoint.model import Model
     from compress.pipeline.contract import Capability
     from compress.pipeline.parse import Pipeline
-    from compress.pipeline.run import Calibration, compress_model
+    from compress.pipeline.run import compress_model
     from compress.progress import Silent
     from compress.weights.forms import Dense, Quantized
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.benchmarks.measure.stopwatch import MEASURED
 from compress.benchmarks.results.metrics import metrics_of
+from compress.benchmarks.results.phases import MEASURED
 from compress.benchmarks.results.report_file import NAME, read_card
-from compress.benchmarks.results.scorecard import Measure, Scorecard, ratio
+from compress.benchmarks.results.scorecard import Scorecard, ratio
+from compress.benchmarks.statistics.measure import Measure
 from compress.errors import RunError
 
 TIMES = 10

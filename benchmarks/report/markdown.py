@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.measure.stopwatch import MEASURED, overhead
 from compress.benchmarks.report.base import Format
 from compress.benchmarks.results.effects import effect_table
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
 from compress.benchmarks.results.overview import overview
+from compress.benchmarks.results.phases import MEASURED, overhead
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.results.table import groups, legend, length_tables, table
-from compress.checkpoint.artifact import classifies, sees, writes
+from compress.modeling.kinds import classifies, sees, writes
 
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
 GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from compress.benchmarks.plots.layer_errors import LayerErrors
-from compress.checkpoint.artifact import Artifact, Kind, classifies
+from compress.benchmarks.results.layer_errors import LayerErrors
+from compress.checkpoint.artifact import Artifact
 from compress.errors import ModelError
 from compress.modeling.classifier import separate_labels
+from compress.modeling.kinds import Kind, classifies
 
 if TYPE_CHECKING:
     from compress.checkpoint.base import Checkpoint  # a report is read without torch

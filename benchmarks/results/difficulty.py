@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from compress.benchmarks.results.contender import Applied
-from compress.pipeline.contract import GraphPass, Pass, Statistic, WeightPass
+from compress.calibration.statistics import Statistic
+from compress.pipeline.contract import GraphPass, Pass, WeightPass
 from compress.pipeline.parse import Pipeline
 
 _STARS = {Statistic.NONE: 1, Statistic.AMAX: 2, Statistic.SQUARE: 2, Statistic.GRAM: 3, Statistic.MISMATCH: 4}

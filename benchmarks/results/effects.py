@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from compress.benchmarks.results.contender import Applied
 from compress.benchmarks.results.metrics import metric
-from compress.benchmarks.results.scorecard import Measure, Row, Scorecard, ratio
+from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.statistics.estimators import paired_ratio
 from compress.benchmarks.statistics.interval import interval
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.statistics.measure import Measure
+from compress.modeling.kinds import Kind
 
 SPEED: dict[Kind, str] = {
     "decoder": "decode_tps",

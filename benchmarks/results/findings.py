@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from compress.benchmarks.results.effects import effects
 from compress.benchmarks.results.fusion_gain import PACES
 from compress.benchmarks.results.metrics import metric
-from compress.benchmarks.results.scorecard import Measure, Row, Scorecard, ratio
+from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.results.table import setting
 from compress.benchmarks.statistics.interval import interval
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.statistics.measure import Measure
+from compress.modeling.kinds import Kind
 
 _SPEED = {
     "decode_tps": "decoding",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compress.benchmarks.results.effects import effects, times_shown
-from compress.benchmarks.results.scorecard import Measure, Scorecard
+from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import setting
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.statistics.measure import Measure
+from compress.modeling.kinds import Kind
 
 _WRITING = {"prefill_tps": "prefill", "decode_tps": "decoding"}
 _READING = {"sentences_ps": "sentences"}

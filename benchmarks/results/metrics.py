@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from compress.benchmarks.results.scorecard import Direction, Measure, Scorecard
-from compress.checkpoint.artifact import Kind
+from compress.benchmarks.results.scorecard import Direction, Scorecard
+from compress.benchmarks.statistics.measure import Measure
+from compress.modeling.kinds import Kind
 
 Unit = Literal["bytes", "seconds", "share", "number"]
 """How a figure is stored; a share is one between 0 and 1, a number anything else: a rate, a perplexity, nats."""

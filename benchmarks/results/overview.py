@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.benchmarks.results.metrics import METRICS, Metric, task_metric
-from compress.benchmarks.results.scorecard import Measure, Row, Scorecard, ratio
+from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
+from compress.benchmarks.statistics.measure import Measure
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, Field
 
-from compress.benchmarks.plots.layer_errors import LayerErrors
 from compress.benchmarks.results.contender import Applied, Role
+from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.benchmarks.runtime.decoding import Sampling
-from compress.checkpoint.artifact import Kind, sees, writes
+from compress.benchmarks.statistics.measure import Measure, summarize
+from compress.modeling.kinds import Kind, sees, writes
 
 SCHEMA = 1
 Direction = Literal["higher", "lower"]
@@ -96,21 +95,6 @@ class Settings(BaseModel, frozen=True):
                 "prefill": min(self.prefill, length),
             }
         )
-
-
-class Measure(BaseModel, frozen=True):
-    """A figure. ``spread``: half the interquartile range of ``rounds``, or the standard error of ``windows``' mean.
-
-    ``windows`` holds what each evaluation window contributes (for a figure that is no mean: to first order), so that
-    two runs over the same text can be compared window by window. ``bounds`` are those of 95 % where the windows'
-    spread doesn't tell them: of a share of few things, of a correlation.
-    """
-
-    value: float
-    spread: float | None = None
-    rounds: tuple[float, ...] = ()
-    windows: tuple[float, ...] = ()
-    bounds: tuple[float, float] | None = None
 
 
 class Cell(BaseModel, frozen=True):
@@ -212,20 +196,6 @@ class Scorecard(BaseModel, frozen=True):
     def save(self, file: Path) -> None:
         """Write the card as JSON."""
         file.write_text(self.model_dump_json(indent=2) + "\n")
-
-
-def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:
-    """The median of the rounds (or a pooled ``value``) with half their interquartile range."""
-    low, middle, high = np.percentile(np.asarray(rounds, dtype=np.float64), (25, 50, 75))
-    return Measure(
-        value=float(middle) if value is None else value, spread=float(high - low) / 2, rounds=tuple(map(float, rounds))
-    )
-
-
-def quantile(rounds: Sequence[Sequence[float]], q: int) -> Measure:
-    """The q-th percentile of all rounds' values together, with half the interquartile range of the rounds' own."""
-    pooled = np.concatenate([np.asarray(each) for each in rounds])
-    return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))
 
 
 def ratio(row: Row, base: Row, key: str) -> Measure | None:

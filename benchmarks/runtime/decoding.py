@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.benchmarks.engines.base import BatchedEngine, Floats, Ids
+from compress.benchmarks.runtime.engine import BatchedEngine, Floats, Ids
 
 
 @dataclass(frozen=True)

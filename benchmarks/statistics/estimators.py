@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.benchmarks.results.scorecard import Measure
+from compress.benchmarks.statistics.measure import Measure
 
 _LARGEST = 600.0
 """an exponent; what is beyond it is a broken model's, and a float couldn't hold its windows"""

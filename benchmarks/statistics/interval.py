@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean
 
-from compress.benchmarks.results.scorecard import Measure
 from compress.benchmarks.statistics.estimators import standard_error
+from compress.benchmarks.statistics.measure import Measure
 
 Interval = tuple[float, float]
 _CONFIDENCE = 0.95

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.benchmarks.engines.base import Floats, Ids
+from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.benchmarks.worker.client import Worker
 
 

@@ -19,8 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from compress.benchmarks.engines.base import BatchedEngine, DeviceEngine, Engine, Floats, Ids, TimedEngine, opener
 from compress.benchmarks.runtime.decoding import BeamSearch, Decoding, Greedy, Sampled, Sampling
+from compress.benchmarks.runtime.engine import BatchedEngine, DeviceEngine, Engine, Floats, Ids, TimedEngine, opener
 from compress.benchmarks.statistics.logits import compare_logits, cosine, log_softmax, window_nll
 from compress.benchmarks.worker.memory import Phases
 from compress.errors import MissingComponentError, RunError

@@ -13,7 +13,8 @@ from compress.checkpoint.variant import Variant
 from compress.cli.console import Console
 from compress.cli.shared.options import checkpoint_format, max_shard_size, merge, overwrite
 from compress.errors import UsageError
-from compress.export.target import GraphSource, find_target
+from compress.export.lowering.float_graph import GraphSource
+from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.rewrite import Merged, rewrite
 from compress.system.staging import staged

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from compress.checkpoint.manifest import PER_CHANNEL, Manifest, WeightReport
+from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import Layer, Matrix, layers_of, notices, total
 from compress.cli.console import Console
 from compress.cli.shared.options import overwrite
 from compress.errors import UsageError
+from compress.weights.stored import PER_CHANNEL, WeightReport
 
 NONE = "–"
 

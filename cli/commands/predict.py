@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from compress.cli.console import Console
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 

@@ -13,6 +13,7 @@ import click
 from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.gate.requirement import check_kind, parse_requirements
 from compress.benchmarks.results.scorecard import Settings
+from compress.calibration.statistics import Statistic
 from compress.checkpoint.model import Model
 from compress.checkpoint.storage import SHARD_BYTES, Storage
 from compress.checkpoint.summary import notices
@@ -38,8 +39,7 @@ from compress.cli.shared.options import (
 from compress.cli.shared.scoring import Entry, score_and_report
 from compress.cli.shared.texts import Texts
 from compress.errors import UsageError
-from compress.export.target import Target, find_target
-from compress.pipeline.contract import Statistic
+from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 from compress.pipeline.rewrite import rewrite

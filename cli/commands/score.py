@@ -29,7 +29,7 @@ from compress.cli.shared.options import (
 )
 from compress.cli.shared.scoring import Entry, score_and_report
 from compress.errors import ModelError, UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.profiles.loader import load_profile
 
 

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS
+from compress.calibration.data import Calibration
 from compress.calibration.images import made_images, read_images
-from compress.checkpoint.artifact import sees
 from compress.checkpoint.model import Model
 from compress.cli.shared.texts import Texts
 from compress.errors import UsageError
-from compress.pipeline.run import Calibration
+from compress.modeling.kinds import sees
 
 _SOLVED_ON, _RANGED_ON = 256, 32
 

@@ -12,10 +12,10 @@ import psutil
 
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.runtime.decoding import Sampling
-from compress.checkpoint.artifact import sees, writes
 from compress.checkpoint.model import Model
 from compress.errors import UsageError, unknown
 from compress.modeling.architecture import longest_input
+from compress.modeling.kinds import sees, writes
 
 _FLOAT32 = 4
 """bytes"""

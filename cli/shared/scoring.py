@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.plots.layer_errors import layer_errors
 from compress.benchmarks.report import base as report
 from compress.benchmarks.report.markdown import of_variant
 from compress.benchmarks.results.contender import Applied, Contender
 from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
+from compress.benchmarks.results.layer_errors import layer_errors
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.results.table import length_tables, table
 from compress.benchmarks.score import score
@@ -23,7 +23,7 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.model_card import write_scores
 from compress.cli.console import Console
 from compress.cli.shared.texts import Texts
-from compress.export.target import Target
+from compress.export.targets.base import Target
 from compress.pipeline.parse import Pipeline
 
 

@@ -13,12 +13,12 @@ from compress.benchmarks.data.labels import Labelled, read_labelled
 from compress.benchmarks.data.tasks import Tasks, read_tasks
 from compress.benchmarks.gate.requirement import Figure, check_labelled, check_tasks
 from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS
+from compress.calibration.data import Calibration
 from compress.calibration.text import read_text, self_written, vocabulary_text, windows
 from compress.checkpoint.demo import evaluation_text
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
 from compress.modeling.architecture import longest_input
-from compress.pipeline.run import Calibration
 from compress.progress import Progress
 
 _SOLVED_ON, _SOLVED_LENGTH = 128, 512

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from torch import Tensor
 
-from compress.checkpoint.manifest import WeightReport
 from compress.modeling.architecture import head_size
 from compress.modeling.families import FAMILIES
 from compress.weights.forms import Weight
+from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compress.errors import ModelError, UsageError
-from compress.modeling.architecture import first_line, quiet_transformers
+from compress.modeling.quiet import first_line, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -13,11 +13,10 @@ from compress.calibration.block import Block
 from compress.calibration.layer_runner import Calls, LayerRun, hidden
 from compress.calibration.load_state import local_tensors
 from compress.calibration.precision import waiting
-from compress.calibration.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Tally
+from compress.calibration.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Statistic, Tally
 from compress.modeling.experts import routed, waves
 from compress.modeling.modules import linears
-from compress.pipeline.contract import Statistic
-from compress.system.machine import release_memory
+from compress.system.memory import release_memory
 
 
 class BlockInputs:

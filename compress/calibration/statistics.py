@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 import torch
 from torch import Tensor
 
 from compress.calibration.precision import add_second_moment, fast_products, mirror
 from compress.errors import PassError
-from compress.pipeline.contract import Statistic
+
+pass
 
 SAMPLE_ROWS = 128
 """Input rows that are kept as they are, for solvers that search on real outputs."""
@@ -99,12 +101,19 @@ class Tally:
         return self._gram.diagonal() if self.level >= Statistic.GRAM else self._square
 
 
-def output_error(exact: Tensor, stored: Tensor, gram: Tensor) -> float:
-    """‖(W - Ŵ)X‖² / ‖WX‖² of two matrices ``[out, in]``, from E[x xᵀ] of their inputs; 0 where WX is."""
-    difference = stored - exact
-    whole = float(((exact @ gram) * exact).sum())
-    return max(float(((difference @ gram) * difference).sum()) / whole, 0.0) if whole > 0 else 0.0
-
-
 InputStatistics = Mapping[str, LinearInput]
 """Statistics by the name of the weight; weights that read the same tensor share them. Empty without calibration."""
+
+
+class Statistic(IntEnum):
+    """What a pass reads of a linear's inputs; each level holds what the ones before it hold."""
+
+    NONE = 0
+    AMAX = 1
+    """max |x_j| of every input channel"""
+    SQUARE = 2
+    """E[x_j²] of every input channel"""
+    GRAM = 3
+    """E[x xᵀ]"""
+    MISMATCH = 4
+    """E[(y - x) xᵀ], y being what the original model's linear reads for the same token"""

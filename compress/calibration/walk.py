@@ -6,32 +6,31 @@ the blocks before is in the inputs that the next block sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.calibration.block import Block, Role, folds_of
+from compress.calibration.block import Block
+from compress.calibration.blocks import last_blocks, layer_block, outer_block
+from compress.calibration.data import BATCH
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.layer_runner import Call, Calls
 from compress.calibration.load_state import compute_buffers, materialise
 from compress.calibration.model_inputs import called
 from compress.calibration.precision import waiting
-from compress.checkpoint.artifact import sees
 from compress.checkpoint.model import Model
 from compress.modeling.families import FAMILIES
-from compress.modeling.modules import Layers, layer_list, replaced, table_names
+from compress.modeling.kinds import sees
+from compress.modeling.modules import Layers, layer_list, replaced
 from compress.progress import Progress
-from compress.system.machine import release_memory
+from compress.system.memory import release_memory
 from compress.weights.forms import Weight
 
 Known = list[dict[int, Call]]
 """What each layer is called with besides its hidden states, by the number of windows in a batch."""
-
-BATCH = 2
-"""Calibration windows that go through a block together."""
 
 
 def walk_blocks(
@@ -80,35 +79,6 @@ def walk_blocks(
             layers[i].to("meta")
             release_memory()
     yield from last_blocks(model, module, [name for name in outside if name not in outer])
-
-
-def last_blocks(model: Model, module: PreTrainedModel, names: Sequence[str]) -> Iterator[tuple[Block, BlockInputs]]:
-    """What is left of a model behind its layers: the head, if it has one of its own, and the rest."""
-    head = outer_block(model, module, "head", names)
-    if head.weights:
-        yield head, BlockInputs()
-    vectors = {name: model.tensor(name) for name in names if name not in head.weights}
-    yield Block("rest", "rest", {}, vectors), BlockInputs()
-
-
-def outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
-    """The token embedding, or the head: empty where it is tied to the embedding, or absent."""
-    owner = module.get_output_embeddings() if role == "head" else module.get_input_embeddings()
-    found = table_names(module, owner)
-    return Block(role, role, {name: model.weight(name) for name in found if name in names}, {})
-
-
-def layer_block(model: Model, prefix: str) -> Block:
-    """The repeated layer of that name, its tensors read."""
-    names = [name for name in model.names if name.startswith(f"{prefix}.")]
-    matrices = set(model.matrices)
-    return Block(
-        name=prefix,
-        role="layer",
-        weights={name: model.weight(name) for name in names if name in matrices},
-        vectors={name: model.tensor(name) for name in names if name not in matrices},
-        folds=folds_of(model.config, prefix, frozenset(names)),
-    )
 
 
 def _state(model: Model, outside: list[str], embedding: Mapping[str, Weight]) -> dict[str, Tensor]:

@@ -15,17 +15,19 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.calibration.block import Block
+from compress.calibration.blocks import last_blocks, layer_block, outer_block
+from compress.calibration.data import BATCH
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.layer_runner import Call, Calls
 from compress.calibration.load_state import compute_buffers, fill, materialise
 from compress.calibration.precision import waiting
-from compress.calibration.walk import BATCH, Known, last_blocks, layer_block, outer_block
+from compress.calibration.walk import Known
 from compress.checkpoint.model import Model
 from compress.modeling.families import FAMILIES
 from compress.modeling.modules import Layers, replaced, stacks
 from compress.modeling.seq2seq import decoder_inputs
 from compress.progress import Progress
-from compress.system.machine import release_memory
+from compress.system.memory import release_memory
 
 _MEMORY = object()
 """Stands in a decoder layer's call for what the encoder made of the batch."""

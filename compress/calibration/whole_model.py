@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from compress.calibration.data import BATCH
 from compress.calibration.layer_inputs import BlockInputs, token_error
 from compress.calibration.load_state import compute_buffers
 from compress.calibration.model_inputs import called
-from compress.calibration.walk import BATCH
-from compress.checkpoint.artifact import writes
+from compress.modeling.kinds import writes
 from compress.modeling.seq2seq import decoder_inputs
-from compress.system.machine import held_memory
+from compress.system.memory import held_memory
 
 if TYPE_CHECKING:
     from compress.calibration.block import Block

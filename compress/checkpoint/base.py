@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from compress.checkpoint.artifact import Kind
+from compress.modeling.kinds import Kind
 from compress.weights.forms import Weight
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from compress.checkpoint.shards import SUMS, record_hashes
 from compress.errors import MissingComponentError, unknown
-from compress.modeling.architecture import quiet_transformers
+from compress.modeling.quiet import quiet_transformers
 from compress.progress import Progress, Silent
 from compress.system.staging import staged
 

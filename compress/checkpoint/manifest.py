@@ -7,23 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from compress.checkpoint.artifact import Kind
 from compress.errors import ModelError
+from compress.modeling.kinds import Kind
+from compress.weights.stored import DEFAULT_FORMAT, StoredForm, WeightReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from compress.weights.forms import Weight
+    pass
 
 FILE = "compress.json"
-LEFT_DENSE = "left dense"
-"""How a `WeightReport` begins for a matrix that a pass could have factored, but that would not have become smaller."""
-DEFAULT_FORMAT = "compressed-tensors"
-"""The format of a variant's checkpoint unless another is asked for."""
-PER_CHANNEL = -1
-"""The group that stands for one scale a whole output channel, as in compressed-tensors."""
 
 
 class Source(BaseModel):
@@ -48,119 +39,6 @@ class Source(BaseModel):
         """What to call it where this machine's paths mean nothing."""
         path = Path(self.name).expanduser()
         return path.resolve().name if path.is_dir() else self.name.removeprefix("demo:")
-
-
-class StoredForm(BaseModel):
-    """How one matrix ``[out, in]`` is stored. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`.
-
-    A product has the ``parts`` left and right, a repaired matrix base, left and right as well. ``masked``: zeros that
-    an earlier pass promised are kept.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    form: Literal["dense", "quantized", "factored", "residual"]
-    shape: tuple[int, int]
-    nbytes: int
-    bits: int | None = None
-    group: int | None = None
-    symmetric: bool = True
-    act: Literal["dynamic"] | None = None
-    masked: bool = False
-    parts: dict[str, StoredForm] = Field(default_factory=dict)
-
-    @classmethod
-    def of(cls, weight: Weight) -> StoredForm:
-        """What the manifest says of a weight."""
-        from compress.weights.forms import Dense, Factored, Quantized, mask_of  # here: a manifest is read without torch
-
-        masked = mask_of(weight) is not None
-        match weight:
-            case Dense():
-                return cls(form="dense", shape=weight.shape, nbytes=weight.nbytes(), masked=masked)
-            case Quantized():
-                return cls(
-                    form="quantized",
-                    shape=weight.shape,
-                    nbytes=weight.nbytes(),
-                    bits=weight.bits,
-                    group=PER_CHANNEL if weight.per_channel else weight.group,
-                    symmetric=weight.zero_point is None,
-                    act=weight.act,
-                    masked=masked,
-                )
-            case Factored(left=left, right=right):
-                return cls.product(cls.of(left), cls.of(right))
-        return cls.repaired(cls.of(weight.base), cls.of(weight.repair))
-
-    @classmethod
-    def product(cls, left: StoredForm, right: StoredForm) -> StoredForm:
-        """The form of ``left @ right``."""
-        shape, nbytes = (left.shape[0], right.shape[1]), left.nbytes + right.nbytes
-        return cls(form="factored", shape=shape, nbytes=nbytes, parts={"left": left, "right": right})
-
-    @classmethod
-    def repaired(cls, base: StoredForm, repair: StoredForm) -> StoredForm:
-        """The form of a matrix with a product beside it that repairs its error."""
-        nbytes, parts = base.nbytes + repair.nbytes, {"base": base, **repair.parts}
-        return cls(form="residual", shape=base.shape, nbytes=nbytes, parts=parts)
-
-    @classmethod
-    def dense(cls, shape: tuple[int, int], itemsize: int) -> StoredForm:
-        """The form of a float matrix with so many bytes a number."""
-        return cls(form="dense", shape=shape, nbytes=shape[0] * shape[1] * itemsize)
-
-    @property
-    def leaves(self) -> list[StoredForm]:
-        """The matrices that are stored: its parts, or itself."""
-        return list(self.parts.values()) or [self]
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of a number of a dense matrix."""
-        return self.nbytes // (self.shape[0] * self.shape[1])
-
-    @property
-    def merged(self) -> StoredForm:
-        """The form once a product is multiplied out, with the numbers of its last factor."""
-        last = self.leaves[-1]
-        if not self.parts:
-            return self
-        return self.dense(self.shape, last.itemsize if last.form == "dense" else 2)
-
-    def changed(self, change: Callable[[StoredForm], StoredForm]) -> StoredForm:
-        """A matrix as it is stored once ``change`` has been done to it, or to both factors of a product."""
-        if self.form == "factored":
-            return self.product(*map(change, self.leaves))
-        return change(self)
-
-
-class WeightReport(BaseModel):
-    """What storing one matrix W as Ŵ cost."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    solver: str
-    """how Ŵ was found: ``gptq``, ``rtn``, or ``rtn (fallback: Hessian not positive definite)``"""
-    error: float | None = Field(ge=0, allow_inf_nan=False)
-    """‖(W − Ŵ)X‖² / ‖WX‖² on the calibration inputs X; None where no statistics of them were taken"""
-    weight_error: float = Field(ge=0, allow_inf_nan=False)
-    """‖W − Ŵ‖² / ‖W‖²"""
-
-    @classmethod
-    def of(cls, solver: str, exact: Tensor, stored: Tensor, gram: Tensor | None = None) -> WeightReport:
-        """Compare two matrices ``[out, in]``; ``gram`` is E[x xᵀ] of their inputs, ``[in, in]``."""
-        from compress.calibration.statistics import output_error  # here, so that a manifest is read without torch
-
-        size = float(exact.square().sum())
-        error = None if gram is None else output_error(exact, stored, gram)
-        weight_error = float((stored - exact).square().sum()) / size if size > 0 else 0.0
-        return cls(solver=solver, error=error, weight_error=weight_error)
-
-    @property
-    def fell_back(self) -> bool:
-        """Whether the solver that was asked for gave way to a simpler one."""
-        return "(fallback" in self.solver
 
 
 class LayerReport(BaseModel):

@@ -12,20 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from compress.checkpoint.artifact import Kind
+from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
 from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
-from compress.modeling.architecture import (
-    Architecture,
-    HasArchitecture,
-    check_config,
-    first_line,
-    load_module,
-    quiet_transformers,
-    read_architecture,
-)
+from compress.modeling.architecture import Architecture, HasArchitecture, check_config, read_architecture
 from compress.modeling.families import FAMILIES
+from compress.modeling.kinds import Kind
+from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import head_name
 from compress.modeling.tensor_names import leftover, stored_names
 from compress.progress import Progress, Silent

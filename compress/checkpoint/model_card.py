@@ -6,10 +6,11 @@ from pathlib import Path
 from statistics import median
 
 from compress.checkpoint.license import Licence
-from compress.checkpoint.manifest import DEFAULT_FORMAT, Manifest
+from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of, notices, total
 from compress.formats.base import find_format
 from compress.modeling.classifier import loader
+from compress.weights.stored import DEFAULT_FORMAT
 
 _LOADER = "AutoModelFor…"
 _TRANSFORMERS = {

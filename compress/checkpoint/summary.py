@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.checkpoint.manifest import LEFT_DENSE, Manifest, StoredForm, WeightReport
+from compress.checkpoint.manifest import Manifest
+from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
 
 _LAYER = re.compile(r"(?P<layer>(?:.+?\.)?(?P<index>\d+))\.(?P<kind>.+)")
 _NAMED_IN_NOTICE = 3

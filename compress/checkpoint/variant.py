@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from compress.checkpoint.artifact import Kind
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.license import FILES, licence_of
-from compress.checkpoint.manifest import FILE, Manifest, StoredForm
+from compress.checkpoint.load import load_module
+from compress.checkpoint.manifest import FILE, Manifest
 from compress.checkpoint.model_card import write_card
 from compress.checkpoint.shard_writer import ShardWriter
 from compress.checkpoint.shards import Shards, find_shards, record_hashes
 from compress.checkpoint.storage import Storage
 from compress.formats.base import Format, find_format
-from compress.modeling.architecture import Architecture, HasArchitecture, load_module, read_architecture
+from compress.modeling.architecture import Architecture, HasArchitecture, read_architecture
+from compress.modeling.kinds import Kind
 from compress.modeling.modules import linears
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense, Quantized, Weight, merged
 from compress.weights.half_scales import moved
+from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

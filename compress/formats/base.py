@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 import compress.formats
-from compress.checkpoint.manifest import StoredForm
 from compress.modeling.architecture import Architecture
 from compress.registry import import_all, made
 from compress.weights.forms import Weight
+from compress.weights.stored import StoredForm
 
 _registry: dict[str, type[Format]] = {}
 

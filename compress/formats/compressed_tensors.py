@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import compressed_tensors
 from torch import Tensor
 
-from compress.checkpoint.manifest import DEFAULT_FORMAT, StoredForm
 from compress.formats.base import Format
 from compress.formats.packing import decode, encode, quantization_config
 from compress.weights.forms import Weight
+from compress.weights.stored import DEFAULT_FORMAT, StoredForm
 
 
 class CompressedTensors(Format):

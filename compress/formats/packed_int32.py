@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
 from compress.formats.base import Format
 from compress.modeling.architecture import Architecture
 from compress.weights.forms import Dense, Masked, Quantized, Weight
 from compress.weights.half_scales import with_half_scales
+from compress.weights.stored import PER_CHANNEL, StoredForm
 
 Place = Literal["layer", "head", "embedding"]
 

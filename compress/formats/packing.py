@@ -14,8 +14,8 @@ import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
-from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, part_name
+from compress.weights.stored import PER_CHANNEL, StoredForm
 
 _EXPERTS = "re:.*\\.experts\\..*"
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from compress.checkpoint.artifact import Kind, writes
-from compress.checkpoint.base import Checkpoint
 from compress.errors import ModelError
 from compress.modeling.classifier import headed
 from compress.modeling.experts import open_experts, routed
 from compress.modeling.families import FAMILIES, supported
+from compress.modeling.kinds import Kind, writes
 from compress.modeling.modules import linears, matrices, other_way, stacks, turned
+from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import check_shared, untie_head, untied
 
 if TYPE_CHECKING:
@@ -158,24 +156,6 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
         raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported()}")
 
 
-def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The module with a checkpoint's weights, dequantized, for inference: the whole model in memory."""
-    from transformers import GenerationConfig
-
-    def read(name: str) -> Tensor:
-        if len(shapes[name]) != 2:
-            return checkpoint.tensor(name)
-        return built.oriented(name, checkpoint.weight(name).dequantize())
-
-    shapes = built.shapes()
-    state = {name: read(name) for name in checkpoint.names}
-    with quiet_transformers():
-        module = built.cls.from_pretrained(None, config=built.config, state_dict=state, dtype=dtype, **built.options)
-    if (checkpoint.path / "generation_config.json").is_file():
-        module.generation_config = GenerationConfig.from_pretrained(checkpoint.path)
-    return module.eval()  # type: ignore[no-any-return]
-
-
 def head_size(config: PretrainedConfig) -> int:
     """How many channels an attention head has."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
@@ -251,25 +231,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ModelError(f"{file} is no config: a JSON object is needed")
     return raw
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' own bars and log lines off the terminal, and put its settings back afterwards."""
-    from transformers.utils import logging as settings
-
-    level, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
-    settings.set_verbosity(logging.ERROR)
-    settings.disable_progress_bar()
-    try:
-        yield
-    finally:
-        settings.set_verbosity(level)
-        if bars:
-            settings.enable_progress_bar()
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another library says, cut to one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

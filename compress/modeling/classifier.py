@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compress.checkpoint.artifact import Kind
+from compress.modeling.kinds import Kind
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

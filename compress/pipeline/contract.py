@@ -10,12 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from compress.calibration.statistics import Statistic
 from compress.errors import UsageError, unknown
 from compress.weights.forms import Dense, Quantized, Residual, Weight
 
@@ -27,25 +27,11 @@ if TYPE_CHECKING:
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import Outline
-    from compress.checkpoint.manifest import StoredForm
+    from compress.weights.stored import StoredForm
 
 PassType = TypeVar("PassType", bound="Pass")
 
 _registry: dict[str, type[Pass]] = {}
-
-
-class Statistic(IntEnum):
-    """What a pass reads of a linear's inputs; each level holds what the ones before it hold."""
-
-    NONE = 0
-    AMAX = 1
-    """max |x_j| of every input channel"""
-    SQUARE = 2
-    """E[x_j²] of every input channel"""
-    GRAM = 3
-    """E[x xᵀ]"""
-    MISMATCH = 4
-    """E[(y - x) xᵀ], y being what the original model's linear reads for the same token"""
 
 
 @dataclass(frozen=True)

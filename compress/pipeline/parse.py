@@ -11,8 +11,9 @@ from itertools import permutations
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from compress.calibration.statistics import Statistic
 from compress.errors import UsageError, unknown
-from compress.pipeline.contract import GraphPass, Pass, Statistic, WeightPass, choices, find
+from compress.pipeline.contract import GraphPass, Pass, WeightPass, choices, find
 from compress.weights.forms import Dense
 
 _PLAIN = re.compile(r"[\w.=:,]{1,120}", re.ASCII)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from compress.calibration.block import Role
-from compress.checkpoint.artifact import Kind
-from compress.checkpoint.manifest import StoredForm
 from compress.modeling.architecture import Architecture, HasArchitecture, any_architecture
+from compress.modeling.kinds import Kind
 from compress.modeling.modules import stacks, table_names
 from compress.pipeline.contract import Capability, settled
 from compress.pipeline.parse import Pipeline
+from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

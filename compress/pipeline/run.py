@@ -12,20 +12,23 @@ import torch
 from torch import Tensor
 
 from compress.calibration.block import Block
+from compress.calibration.data import Calibration
 from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import WholeInputs
-from compress.checkpoint.manifest import LayerReport, Manifest, Source, WeightReport
+from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model import Model
 from compress.checkpoint.storage import Storage
 from compress.checkpoint.variant import Variant, VariantWriter
 from compress.errors import PassError, UsageError
 from compress.modeling.architecture import Architecture
-from compress.pipeline.contract import Capability, Pass, Statistic, WeightPass, settled
+from compress.pipeline.contract import Capability, Pass, WeightPass, settled
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress
 from compress.system.machine import machine, versions
 from compress.weights.forms import Weight, is_finite, keeps_zeros
+from compress.weights.stored import WeightReport
 
 Shapes = Mapping[str, tuple[int, ...]]
 Step = tuple[WeightPass, Shapes]
@@ -33,24 +36,6 @@ Step = tuple[WeightPass, Shapes]
 
 _SURVEYED = 4
 """Calibration windows that a pass sees when it plans."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What statistics are taken on, and where it is from.
-
-    ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``.
-    """
-
-    inputs: Tensor
-    origin: str
-
-    def __str__(self) -> str:
-        if self.inputs.ndim == 4:
-            images, _, height, width = self.inputs.shape
-            return f"{self.origin}, {images} images of {width}×{height} pixels"
-        windows, length = self.inputs.shape
-        return f"{self.origin}, {windows} windows of {length} tokens"
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
-import compress
+from compress.version import __version__
 
 _LIBRARIES = ("torch", "transformers", "onnx", "onnx-ir", "mobius-onnx", "onnxruntime", "onnxruntime-gpu",
               "onnxruntime-genai", "compressed-tensors", "lm-eval")  # fmt: skip
@@ -54,11 +51,6 @@ def _gpu() -> str | None:
         return None
 
 
-def free_memory() -> int:
-    """Bytes of memory that can be had."""
-    return int(psutil.virtual_memory().available)
-
-
 def conditions() -> dict[str, str]:
     """What may differ from run to run on one machine: how fast the processor is clocked, and where this may run."""
     facts, clock = {}, psutil.cpu_freq()
@@ -74,42 +66,10 @@ def conditions() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this program and of the libraries that decide a result."""
-    found = {"python": platform.python_version(), "compress": compress.__version__}
+    found = {"python": platform.python_version(), "compress": __version__}
     for name in _LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
-
-
-_MMAP_MAX, _TRIM_THRESHOLD = -4, -1
-"""What glibc's mallopt calls its limits: of blocks that are mapped each by itself, and of free memory that is kept."""
-
-
-@contextmanager
-def held_memory() -> Iterator[None]:
-    """Within, memory that is freed is kept for what comes next, where the C library (glibc) can be told so.
-
-    It hands blocks of tens of megabytes back at once, and the system fills each with zeros when it is asked for again:
-    for work that does nothing but that, a fifth of its time.
-    """
-    settle = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if settle is None:
-        yield
-        return
-    settle(_MMAP_MAX, 0)
-    settle(_TRIM_THRESHOLD, 2**31 - 1)
-    try:
-        yield
-    finally:
-        settle(_MMAP_MAX, 65536)  # glibc's own
-        settle(_TRIM_THRESHOLD, 128 * 2**10)
-        release_memory()
-
-
-def release_memory() -> None:
-    """Hand freed memory back to the system where the C library keeps it (glibc); elsewhere nothing is needed."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)

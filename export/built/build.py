@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -20,14 +19,15 @@ from onnxscript import nn
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from compress.checkpoint.artifact import sees
 from compress.errors import ExportError
 from compress.export.built.classifier_head import append_head
 from compress.export.built.config_fixes import corrections, lacking, renamed
 from compress.export.built.graph_fixes import mend
-from compress.export.built.weight_rows import Rows, trace
+from compress.export.built.weight_rows import trace
+from compress.export.lowering.float_graph import Built, Origin
 from compress.modeling.experts import open_experts
 from compress.modeling.families import FAMILIES
+from compress.modeling.kinds import sees
 from compress.modeling.modules import turned
 
 _FUSED = "cpu"
@@ -36,18 +36,6 @@ _ABSENT = (".bias", "token_type_embeddings.weight")
 
 if _STANDARD not in ep_registry:
     register_ep(EpCapabilities(name=_STANDARD, supports_skip_layer_norm=False))
-
-
-Origin = Mapping[str, Rows]
-"""What each weight of a graph holds, by the graph's name of it."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """A float graph, whose weights are initializers without values, and what of the checkpoint each of them holds."""
-
-    model: ir.Model
-    origin: Origin
 
 
 def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:

@@ -8,29 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from compress.export.lowering.lower import Weights
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight
+from compress.export.lowering.weights import Rows
 
 _NUMBER = 32  # bits that a row's number has in a probe; above them is the number of its tensor
 _LAYER = re.compile(r"\.(\d+)\.")
 Preprocess = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of the tensor ``source``, by their numbers (int64); all of them, in order, where these are None."""
-
-    source: str
-    rows: Tensor | None = None
-
-    def of(self, tensor: Tensor) -> Tensor:
-        """Them."""
-        return tensor if self.rows is None else tensor[self.rows]
 
 
 def trace(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess: Preprocess) -> dict[str, Rows]:
@@ -92,59 +78,3 @@ def _recognised(probe: Tensor) -> tuple[int, Tensor] | None:
     if mixed or int(numbers[0]) < 1 or bool((numbers != numbers[0]).any()):
         return None
     return int(numbers[0]), first & ((1 << _NUMBER) - 1)
-
-
-class Pieces(Weights):
-    """A checkpoint's tensors and rows of them, by a graph's names: ``origin`` says which is which.
-
-    ``checkpoint`` gives tensors and matrices by its own names; other names of a graph are those.
-    """
-
-    def __init__(self, checkpoint: Weights, origin: Mapping[str, Rows]) -> None:
-        self.checkpoint = checkpoint
-        self.origin = origin
-        self._last: tuple[str, Weight] | None = None
-
-    def tensor(self, name: str) -> Tensor:
-        """A tensor that is no matrix."""
-        rows = self.origin.get(name, Rows(name))
-        return rows.of(self.checkpoint.tensor(rows.source))
-
-    def weight(self, name: str) -> Weight:
-        """A matrix; that which pieces are taken of is kept until another is read."""
-        rows = self.origin.get(name, Rows(name))
-        if rows.rows is None:
-            return self.checkpoint.weight(rows.source)
-        if self._last is None or self._last[0] != rows.source:
-            self._last = rows.source, self.checkpoint.weight(rows.source)
-        return taken(self._last[1], rows)
-
-
-def taken(weight: Weight, rows: Rows) -> Weight:
-    """Rows of a matrix, in its form; a product's are those of its left factor."""
-    match weight:
-        case Factored(left=left):
-            return replace(weight, left=_leaf(left, rows))
-        case Residual(base=base, repair=repair):
-            left = _leaf(repair.left, rows)
-            return replace(weight, base=_integers(base, rows), repair=replace(repair, left=left))
-    return _leaf(weight, rows)
-
-
-def _leaf(weight: Dense | Quantized, rows: Rows) -> Dense | Quantized:
-    if isinstance(weight, Quantized):
-        return _integers(weight, rows)
-    if isinstance(weight, Masked):
-        return Masked(rows.of(weight.tensor), rows.of(weight.mask))
-    return Dense(rows.of(weight.tensor))
-
-
-def _integers(weight: Quantized, rows: Rows) -> Quantized:
-    zero, mask = weight.zero_point, weight.mask
-    return replace(
-        weight,
-        codes=rows.of(weight.codes),
-        scale=rows.of(weight.scale),
-        zero_point=None if zero is None else rows.of(zero),
-        mask=None if mask is None else rows.of(mask),
-    )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from compress import __version__
 from compress.calibration.images import PROCESSOR
 from compress.checkpoint.base import Checkpoint
 from compress.pipeline.contract import GraphPass
+from compress.version import __version__
 
 GRAPH = "model.onnx"
 _TOKENIZER = (

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
 from compress.weights.forms import Dense, Quantized
 from compress.weights.half_scales import moved, with_half_scales
+from compress.weights.stored import PER_CHANNEL, StoredForm
 
 BLOCK = 32
 Kind = Literal["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0"]

@@ -9,42 +9,19 @@ from typing import Literal, Protocol
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from torch import Tensor
 
 from compress.export.lowering import onnxruntime as lowering
 from compress.export.lowering.emitter import Emitter
 from compress.export.lowering.external_data import Sidecar
 from compress.export.lowering.packed import hand_on, join, stacked_name
+from compress.export.lowering.weights import Weights
 from compress.progress import Progress
-from compress.weights.forms import Dense, Factored, Residual, Weight, leaves, mask_of
+from compress.weights.forms import Factored, Residual, Weight, leaves, mask_of
 
 _INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
 
 
 Rounding = Literal["never", "prepacked", "always"]
-
-
-class Weights(Protocol):
-    """Where lowering takes tensors from, by the checkpoint's names."""
-
-    def tensor(self, name: str) -> Tensor:
-        """A tensor that is no matrix."""
-
-    def weight(self, name: str) -> Weight:
-        """A matrix."""
-
-
-class Floats(Weights):
-    """A graph's weights, dequantized."""
-
-    def __init__(self, stored: Weights) -> None:
-        self.stored = stored
-
-    def tensor(self, name: str) -> Tensor:
-        return self.stored.tensor(name)
-
-    def weight(self, name: str) -> Weight:
-        return Dense(self.stored.weight(name).dequantize())
 
 
 class Nodes(Protocol):

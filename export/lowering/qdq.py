@@ -12,10 +12,10 @@ from onnx_ir import Value
 from torch import Tensor
 from torch.nn.functional import pad
 
-from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
 from compress.errors import ExportError
 from compress.export.lowering.emitter import Emitter
 from compress.weights.forms import Dense, Factored, Quantized, Residual, Weight, part_name
+from compress.weights.stored import PER_CHANNEL, StoredForm
 
 
 def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | None, shared: bool) -> Value:

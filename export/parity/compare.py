@@ -18,10 +18,10 @@ from transformers import PreTrainedModel
 
 from compress.calibration.model_inputs import called
 from compress.calibration.precision import per_token
-from compress.checkpoint.artifact import Kind, sees
 from compress.errors import ExportError
 from compress.export.lowering.kv_scales import Scales
-from compress.modeling.architecture import first_line
+from compress.modeling.kinds import Kind, sees
+from compress.modeling.quiet import first_line
 
 Arrays = dict[str, NDArray[Any]]
 _BY_TOKEN = ("logits", "last_hidden_state")

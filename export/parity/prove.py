@@ -11,13 +11,13 @@ import onnx_ir as ir
 import torch
 
 from compress.checkpoint.base import Checkpoint
-from compress.export.built.build import Built
-from compress.export.built.weight_rows import Pieces
 from compress.export.files.companions import GRAPH
 from compress.export.lowering.external_data import Sidecar
+from compress.export.lowering.float_graph import Built
 from compress.export.lowering.kv_scales import fill_scales, float_cache
 from compress.export.lowering.lower import Lowered, Nodes, lower
 from compress.export.lowering.retype import retype
+from compress.export.lowering.weights import Pieces
 from compress.export.parity.compare import compare, compare_rounded, references, shaken
 from compress.export.parity.sample import sample
 from compress.progress import Progress, Silent

@@ -7,10 +7,10 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from compress.calibration.images import made_images
-from compress.checkpoint.artifact import sees
 from compress.checkpoint.base import Checkpoint
 from compress.errors import CompressError
 from compress.modeling.architecture import longest_input
+from compress.modeling.kinds import sees
 
 _LENGTH = 24
 _LONGEST_WINDOW = 512

@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.export.parity.compare import Step, Talk, arrays, cases, rounded_inputs
-from compress.export.seq2seq.graphs import DECODER, ENCODER
 from compress.modeling.seq2seq import decoder_inputs
+from compress.onnx_names import DECODER, ENCODER
 
 Talks = Mapping[str, list[Talk]]
 """By the graphs' files."""

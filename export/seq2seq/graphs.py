@@ -16,8 +16,7 @@ from compress.export.seq2seq import bart as bart_graph
 from compress.export.seq2seq import t5 as t5_graph
 from compress.export.seq2seq.caches import Memory
 from compress.export.seq2seq.graph_builder import ACTIVATIONS, Draft
-
-ENCODER, DECODER = "encoder_model.onnx", "decoder_model_merged.onnx"
+from compress.onnx_names import DECODER, ENCODER
 
 
 class Declared(Protocol):

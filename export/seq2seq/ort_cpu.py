@@ -15,12 +15,14 @@ from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.export.files.companions import copy_tokenizer, describe
 from compress.export.lowering.external_data import Sidecar
-from compress.export.lowering.lower import Floats, Lowered, Weights, lower
+from compress.export.lowering.lower import Lowered, lower
+from compress.export.lowering.weights import Floats, Weights
 from compress.export.parity.compare import Talk, compare, compare_rounded
 from compress.export.parity.sample import sample
 from compress.export.parity.seq2seq_reference import Talks, said_by, shaken_halves
-from compress.export.seq2seq.graphs import DECODER, build_halves
+from compress.export.seq2seq.graphs import build_halves
 from compress.modeling.seq2seq import CROSS, start_token
+from compress.onnx_names import DECODER
 from compress.pipeline.contract import GraphPass
 from compress.progress import Progress, Silent
 

@@ -10,15 +10,15 @@ import numpy as np
 
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.manifest import StoredForm
 from compress.errors import ExportError, MissingComponentError, UsageError
 from compress.export.gguf.blocks import oddity
 from compress.export.gguf.file import tensors, unfit, write_gguf
-from compress.export.target import Target
+from compress.export.targets.base import Target
 from compress.modeling.architecture import Architecture
 from compress.pipeline.contract import Capability, GraphPass
 from compress.progress import Progress
 from compress.weights.forms import Dense, Masked, Quantized
+from compress.weights.stored import StoredForm
 
 FILE = "model.gguf"
 

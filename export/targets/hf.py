@@ -18,17 +18,18 @@ from compressed_tensors.quantization import QuantizationScheme
 from torch import Tensor
 
 from compress.calibration.model_inputs import called
-from compress.checkpoint.artifact import Artifact, classifies, sees
+from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.variant import Variant
 from compress.errors import ExportError, UsageError
 from compress.export.parity.sample import sample
-from compress.export.target import Target
+from compress.export.targets.base import Target
 from compress.formats.base import Format, find_format
 from compress.formats.compressed_tensors import CompressedTensors
 from compress.formats.packing import quantization_config
-from compress.modeling.architecture import first_line, quiet_transformers
 from compress.modeling.classifier import loader
+from compress.modeling.kinds import classifies, sees
+from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import decoder_inputs, written_with
 from compress.pipeline.contract import Capability, GraphPass
 from compress.progress import Progress

@@ -12,19 +12,19 @@ from transformers import PretrainedConfig
 
 from compress.checkpoint.artifact import FOLDER, Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.export.built.build import Built
-from compress.export.built.weight_rows import Pieces
 from compress.export.files.companions import GRAPH, copy_tokenizer, describe
 from compress.export.files.genai_config import write_genai_config
 from compress.export.lowering.external_data import Sidecar
+from compress.export.lowering.float_graph import Built
 from compress.export.lowering.kv_scales import fill_scales, float_cache
-from compress.export.lowering.lower import Floats, Lowered, lower
+from compress.export.lowering.lower import Lowered, lower
+from compress.export.lowering.weights import Floats, Pieces
 from compress.export.parity.compare import compare, compare_rounded, references, shaken
 from compress.export.parity.sample import sample
 from compress.export.seq2seq.graphs import lacking_half
 from compress.export.seq2seq.ort_cpu import export_halves
 from compress.export.source import lacking, proven
-from compress.export.target import Target
+from compress.export.targets.base import Target
 from compress.pipeline.contract import Capability, GraphPass
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual

@@ -15,14 +15,14 @@ from onnx_ir.tape import Tape
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.errors import MissingComponentError, UsageError
-from compress.export.built.build import Built
 from compress.export.files.companions import copy_tokenizer, describe
 from compress.export.files.genai_config import write_genai_config
 from compress.export.lowering import onnxruntime as lowering
+from compress.export.lowering.float_graph import Built
 from compress.export.lowering.lower import Lowered
 from compress.export.parity.prove import computed_in, write_typed
 from compress.export.source import lacking, proven
-from compress.export.target import Target
+from compress.export.targets.base import Target
 from compress.onnx_names import LENGTHS
 from compress.pipeline.contract import Capability, GraphPass, Pass
 from compress.progress import Progress

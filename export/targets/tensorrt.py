@@ -11,26 +11,27 @@ import torch
 from onnx_ir.tensor_adapters import from_torch_dtype
 from transformers import PretrainedConfig
 
-from compress.checkpoint.artifact import Artifact, sees
+from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.manifest import StoredForm
 from compress.errors import UsageError
-from compress.export.built.build import Built
 from compress.export.files.companions import GRAPH, copy_tokenizer, describe
 from compress.export.lowering import qdq
 from compress.export.lowering.decompose import spell_out
+from compress.export.lowering.float_graph import Built
 from compress.export.lowering.lower import Lowered
 from compress.export.lowering.qdq import oddity
 from compress.export.parity.prove import computed_in, write_typed
 from compress.export.source import lacking, proven
-from compress.export.target import Target
+from compress.export.targets.base import Target
 from compress.export.trt.build import build_engine, profiles, write_script
 from compress.export.trt.lint import lint
 from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
+from compress.modeling.kinds import sees
 from compress.pipeline.contract import Capability, GraphPass
 from compress.progress import Progress
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, leaves, mask_of
+from compress.weights.stored import StoredForm
 
 _OPSET, _IR_VERSION = 21, 10
 """The first with blocks of integers; every TensorRT 11 reads it."""

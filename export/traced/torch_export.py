@@ -17,7 +17,7 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 from compress.errors import ExportError
-from compress.modeling.architecture import first_line
+from compress.modeling.quiet import first_line
 
 OPSET = 23
 """The first with attention and rotary embeddings."""

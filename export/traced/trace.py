@@ -21,9 +21,8 @@ from transformers import PreTrainedModel
 
 from compress.calibration.images import image_shape
 from compress.calibration.load_state import compute_buffers
-from compress.checkpoint.artifact import sees
 from compress.errors import ExportError
-from compress.export.built.build import Built
+from compress.export.lowering.float_graph import Built
 from compress.export.traced.assemble import place, rename_weights, say_sizes, turn
 from compress.export.traced.attention import Past, Probe, Probed, traced_attention
 from compress.export.traced.fuse import fuse_operators
@@ -31,9 +30,11 @@ from compress.export.traced.patterns import recognise
 from compress.export.traced.rotary_tables import tabulate
 from compress.export.traced.torch_export import Input, trace
 from compress.export.traced.wrappers import DOMAIN, Call, Layer, Shell, StandIn
-from compress.modeling.architecture import Architecture, longest_input, quiet_transformers
+from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
+from compress.modeling.kinds import sees
 from compress.modeling.modules import layer_list
+from compress.modeling.quiet import quiet_transformers
 
 _BATCH, _NEW, _TOTAL = 2, 5, 12
 """Sizes of what is traced; no two alike, and none that torch takes for fixed (0 and 1)."""

@@ -6,17 +6,16 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.calibration.block import Block, Role
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics
-from compress.checkpoint.manifest import StoredForm
 from compress.errors import PassError
 from compress.passes.solvers.by_factor import each_factor
 from compress.pipeline.contract import WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Weight
+from compress.weights.stored import StoredForm
 
 
 class Half(WeightPass):
@@ -61,19 +60,3 @@ class Half(WeightPass):
             largest = float(tensor.abs().max())
             raise PassError(f"{name} reaches {largest:.3g}, more than float16 holds (65504); use bf16")
         return half
-
-
-@dataclass(frozen=True)
-class Fp16(Half):
-    """Every tensor in IEEE float16 (11 significant bits, magnitudes to 65504)."""
-
-    name: ClassVar[str] = "fp16"
-    dtype: ClassVar[torch.dtype] = torch.float16
-
-
-@dataclass(frozen=True)
-class Bf16(Half):
-    """Every tensor in bfloat16 (8 significant bits, float32's range)."""
-
-    name: ClassVar[str] = "bf16"
-    dtype: ClassVar[torch.dtype] = torch.bfloat16

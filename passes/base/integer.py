@@ -12,8 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.calibration.block import Block, Role
 from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import InputStatistics, LinearInput
-from compress.checkpoint.manifest import StoredForm, WeightReport
+from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
 from compress.passes.base.skip import SKIP, Skipped
@@ -27,8 +26,9 @@ from compress.passes.solvers.learned import learn
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solved, Solver, report
 from compress.passes.solvers.widths import check_bits, check_budget
-from compress.pipeline.contract import Capability, Statistic, WeightPass
+from compress.pipeline.contract import Capability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
+from compress.weights.stored import StoredForm, WeightReport
 
 if TYPE_CHECKING:
     from compress.checkpoint.base import Outline

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compress.calibration.statistics import LinearInput, output_error
+from compress.calibration.statistics import LinearInput, Statistic
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.pipeline.contract import Statistic
+from compress.weights.error import output_error
 
 ALPHAS = tuple(i / 10 for i in range(1, 11))
 

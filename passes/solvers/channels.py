@@ -11,9 +11,9 @@ from torch import Tensor
 
 from compress.calibration.block import Block
 from compress.calibration.statistics import LinearInput
-from compress.checkpoint.manifest import WeightReport
 from compress.passes.solvers.nystrom import eliminate, energy, ridge
 from compress.weights.forms import Dense, Weight
+from compress.weights.stored import WeightReport
 
 Solver = Literal["nystrom", "dropped"]
 

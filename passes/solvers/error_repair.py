@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.calibration.statistics import LinearInput
-from compress.checkpoint.manifest import StoredForm
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.whitened_svd import Metric
 from compress.weights.forms import Dense, Quantized, Residual, Weight
+from compress.weights.stored import StoredForm
 
 
 def repair(

@@ -8,8 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
 from compress.weights.forms import Act, Quantized
+from compress.weights.stored import PER_CHANNEL, StoredForm
 
 _NARROWEST = {2: 0.40, 3: 0.55, 4: 0.70, 8: 0.92}
 """How far a search shrinks the range, by bits: the fewer codes there are, the more a clipped extreme can gain."""

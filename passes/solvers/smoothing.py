@@ -17,8 +17,7 @@ from torch import Tensor
 from compress.calibration.block import Block, Fold
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.precision import per_token
-from compress.calibration.statistics import LinearInput
-from compress.pipeline.contract import Statistic
+from compress.calibration.statistics import LinearInput, Statistic
 from compress.weights.forms import Dense, Factored, Quantized, Weight
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)

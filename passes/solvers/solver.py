@@ -10,14 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from compress.calibration.statistics import LinearInput
-from compress.checkpoint.manifest import WeightReport
+from compress.calibration.statistics import LinearInput, Statistic
 from compress.passes.solvers.by_factor import leaf_names
 from compress.passes.solvers.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Order, gptq
 from compress.passes.solvers.grid import Grid, Proposal
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.pipeline.contract import Statistic
 from compress.weights.forms import Act, Dense, Quantized, Residual, Weight, mask_of, masked, stacked, stacked_masks
+from compress.weights.stored import WeightReport
 
 _ROWS = 8192
 """Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compress.calibration.statistics import LinearInput
-from compress.pipeline.contract import Statistic
+from compress.calibration.statistics import LinearInput, Statistic
 from compress.weights.forms import Dense, Factored
 
 _FLOOR = 1e-6

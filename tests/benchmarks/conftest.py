@@ -12,9 +12,10 @@ import torch
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from compress.benchmarks.results.contender import Contender, Role
-from compress.checkpoint.artifact import Artifact, Kind
+from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
+from compress.modeling.kinds import Kind
 from compress.progress import Silent
 
 VOCABULARY = 97

@@ -12,14 +12,15 @@ from transformers import AutoModelForCausalLM
 
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.speed import sure
-from compress.benchmarks.measure.stopwatch import overhead
 from compress.benchmarks.report.markdown import method
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.metrics import metrics
+from compress.benchmarks.results.phases import overhead
 from compress.benchmarks.results.report_file import read_card
-from compress.benchmarks.results.scorecard import Measure, Settings, ratio, summarize
+from compress.benchmarks.results.scorecard import Settings, ratio
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.score import score
+from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.errors import ModelError, UsageError
 from compress.progress import Silent

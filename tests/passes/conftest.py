@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.pipeline.contract import Capability
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 

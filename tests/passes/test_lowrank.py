@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from compress.calibration.statistics import Tally, output_error
+from compress.calibration.statistics import Statistic, Tally
 from compress.errors import PassError, UsageError
 from compress.passes.lowrank import Lowrank
 from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
 from compress.passes.solvers.whitened_svd import Metric
-from compress.pipeline.contract import Statistic
 from compress.pipeline.parse import Pipeline, parse_pass
+from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Masked
 
 F64 = torch.float64

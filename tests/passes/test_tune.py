@@ -10,7 +10,7 @@ from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import _Divergence
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.parameters import Rates, form
 from compress.passes.solvers.reconstruct import reconstruct

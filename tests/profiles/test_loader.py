@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compress.errors import UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.profiles.loader import load_profile, profiles
 

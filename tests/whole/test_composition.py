@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.errors import UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, leaves, mask_of
 

@@ -14,21 +14,22 @@ import pytest
 import torch
 import transformers
 
+from compress.calibration.data import Calibration
 from compress.calibration.layer_inputs import LayerInputs
 from compress.calibration.model_inputs import called
 from compress.calibration.walk import walk_blocks
-from compress.checkpoint.artifact import sees, writes
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.modeling.classifier import loader
+from compress.modeling.kinds import sees, writes
 from compress.modeling.modules import stacks
 from compress.modeling.seq2seq import decoder_inputs
 from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, smooth
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import Calibration, compress_model, settle
+from compress.pipeline.run import compress_model, settle
 from compress.progress import Silent
 
 DOCS = Path(__file__).parents[2] / "docs" / "families.md"

@@ -16,7 +16,7 @@ from compress.benchmarks.measure.lm_eval import TaskModel, measure_tasks
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.progress import Silent
 
 TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor"

@@ -20,7 +20,7 @@ from compress.benchmarks.statistics.estimators import share
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.progress import Silent
 
 QUICK = Settings(rounds=2, prompt=16, runs=2, batch=2, warmup=1, pause=0.0, threads=1)

@@ -6,13 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from compress.benchmarks.plots.layer_errors import LayerErrors, layer_errors
 from compress.benchmarks.report.base import write
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import Gain, gain_table, gains
+from compress.benchmarks.results.layer_errors import LayerErrors, layer_errors
 from compress.benchmarks.results.report_file import read_card
 from compress.benchmarks.results.table import length_tables
-from compress.checkpoint.manifest import LayerReport, Manifest, Source, StoredForm, WeightReport
+from compress.checkpoint.manifest import LayerReport, Manifest, Source
+from compress.weights.stored import StoredForm, WeightReport
 
 
 def cell(first, decode):

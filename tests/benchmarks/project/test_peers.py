@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from compress.benchmarks.engines.base import opener
 from compress.benchmarks.project import peers
 from compress.benchmarks.project.goals import GENAI, GENAI_ORT, LLAMA
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
+from compress.benchmarks.runtime.engine import opener
 from compress.checkpoint.model import Model
 from compress.errors import RunError
 from compress.export.gguf.file import write_gguf

@@ -3,7 +3,7 @@
 import pytest
 
 from compress.benchmarks.results.findings import beyond_noise, findings
-from compress.benchmarks.results.scorecard import Measure, summarize
+from compress.benchmarks.statistics.measure import Measure, summarize
 
 GOOD = {"decode_tps": [10.0, 10.1, 9.9], "prefill_tps": [100.0, 101.0, 99.0], "disk_bytes": 1000, "peak_rss": 1000}
 

@@ -6,13 +6,13 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from compress.benchmarks.engines.base import BatchedEngine
 from compress.benchmarks.engines.ort import OrtEngine
 from compress.benchmarks.engines.pytorch import TorchEngine
 from compress.benchmarks.runtime.decoding import BeamSearch, Greedy, Sampled, Sampling, candidates, draw, log_softmax
+from compress.benchmarks.runtime.engine import BatchedEngine
 from compress.checkpoint.model import Model
 from compress.errors import RunError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from compress.benchmarks.results.scorecard import Measure, summarize
 from compress.benchmarks.statistics.estimators import mean
 from compress.benchmarks.statistics.interval import interval, mean_interval, median_interval, student
+from compress.benchmarks.statistics.measure import Measure, summarize
 
 
 @pytest.mark.parametrize(("freedom", "value"), [(3, 3.182), (4, 2.776), (7, 2.365), (39, 2.023), (63, 1.998)])

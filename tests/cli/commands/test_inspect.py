@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from compress.checkpoint.manifest import LayerReport, Manifest, WeightReport
+from compress.checkpoint.manifest import LayerReport, Manifest
+from compress.weights.stored import WeightReport
 
 
 @pytest.fixture

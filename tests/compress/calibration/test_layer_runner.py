@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from compress.calibration.layer_runner import LayerRun, Spool
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
-from compress.pipeline.contract import Statistic
 from compress.progress import Silent
 from compress.weights.forms import Dense
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from compress.calibration.precision import native_bfloat16
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import PassError
 from compress.modeling.modules import layer_list
-from compress.pipeline.contract import Statistic
 from compress.progress import Silent
 from compress.weights.forms import Dense
 

@@ -7,8 +7,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from compress.checkpoint.manifest import LayerReport, Manifest, Source, StoredForm, WeightReport
+from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.errors import ModelError
+from compress.weights.stored import StoredForm, WeightReport
 
 SOURCE = Source(
     name="llama", sha256="0" * 64, architecture="Llama", kind="decoder", parameters=1000, nbytes=4000, tied=True

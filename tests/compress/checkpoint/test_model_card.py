@@ -7,7 +7,7 @@ import pytest
 
 from compress.checkpoint.model import Model
 from compress.checkpoint.model_card import write_scores
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.run import compress_model
 from compress.progress import Silent

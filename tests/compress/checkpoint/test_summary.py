@@ -6,10 +6,11 @@ import pytest
 
 from compress.benchmarks.plots.matrix_errors import plot_errors
 from compress.checkpoint.license import Licence
-from compress.checkpoint.manifest import LayerReport, Manifest, Source, StoredForm, WeightReport
+from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model_card import write_card
 from compress.checkpoint.summary import fallback_notice, layers_of, total
 from compress.errors import UsageError
+from compress.weights.stored import StoredForm, WeightReport
 
 SHAPE = (16, 32)
 

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from compress.checkpoint.manifest import StoredForm
 from compress.checkpoint.model import Model
 from compress.checkpoint.storage import Storage
 from compress.checkpoint.variant import Variant
@@ -25,6 +24,7 @@ from compress.pipeline.rewrite import rewrite
 from compress.pipeline.run import compress_model
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized, mask_of
+from compress.weights.stored import StoredForm
 
 TOKENS = torch.randint(3, 300, (2, 12), generator=torch.Generator().manual_seed(1))
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)

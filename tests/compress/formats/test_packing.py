@@ -7,9 +7,9 @@ import torch
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationScheme
 
-from compress.checkpoint.manifest import PER_CHANNEL, StoredForm
 from compress.formats.packing import decode, encode, quantization_config
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
+from compress.weights.stored import PER_CHANNEL, StoredForm
 
 NAME = "model.layers.0.mlp.up_proj.weight"
 

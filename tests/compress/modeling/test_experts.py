@@ -4,14 +4,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from compress.calibration.data import Calibration
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.modeling.experts import waves
-from compress.pipeline.contract import Capability, Statistic
+from compress.pipeline.contract import Capability
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import Calibration, compress_model, settle
+from compress.pipeline.run import compress_model, settle
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
 

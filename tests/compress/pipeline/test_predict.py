@@ -6,12 +6,13 @@ import pytest
 import torch
 import transformers
 
+from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))

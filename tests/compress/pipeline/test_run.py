@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from compress.calibration.data import Calibration
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
@@ -16,7 +17,7 @@ from compress.errors import ModelError, PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from compress.export.built.weight_rows import Pieces, Rows, taken, trace
+from compress.export.built.weight_rows import trace
+from compress.export.lowering.weights import Pieces, Rows, taken
 from compress.weights.forms import Dense, Factored, Masked, Residual
 
 ROWS = Rows("w", torch.tensor([6, 7, 0, 1]))

@@ -12,7 +12,7 @@ from compress.checkpoint.model import Model
 from compress.errors import ExportError
 from compress.export.lowering import kv_scales as kv_cache
 from compress.export.lowering.kv_scales import measure
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 

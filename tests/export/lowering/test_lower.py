@@ -14,7 +14,7 @@ import torch
 from compress.checkpoint.model import Model
 from compress.errors import ExportError
 from compress.export.lowering import block_packing as packing
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Residual

@@ -16,7 +16,7 @@ from compress.export.parity.compare import compare
 from compress.export.parity.sample import sample
 from compress.export.parity.seq2seq_reference import said_by
 from compress.export.seq2seq.graphs import DECODER, ENCODER
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.pipeline.contract import settled
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent

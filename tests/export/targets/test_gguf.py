@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from compress.benchmarks.engines.base import opener
 from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.runtime.engine import opener
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, MissingComponentError, UsageError
 from compress.export.gguf.blocks import blocks

@@ -12,8 +12,8 @@ from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationScheme
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 
-from compress.benchmarks.engines.base import opener
 from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.runtime.engine import opener
 from compress.checkpoint.model import Model
 from compress.checkpoint.storage import Storage
 from compress.checkpoint.variant import Variant

@@ -11,15 +11,16 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from compress.calibration.data import Calibration
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.fuse import Fuse
 from compress.pipeline.contract import GraphPass, WeightPass
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))

@@ -12,14 +12,15 @@ import torch
 from onnx import TensorProto
 
 from compress.benchmarks.engines.ort import OrtEngine
-from compress.checkpoint.manifest import StoredForm
+from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError, UsageError
 from compress.export.targets.ort_cuda import PROVIDER, OrtCuda
 from compress.passes.fuse import Fuse
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
+from compress.weights.stored import StoredForm
 
 TOKENS = torch.randint(3, 300, (2, 24), generator=torch.Generator().manual_seed(1))
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}

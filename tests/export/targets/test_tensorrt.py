@@ -13,6 +13,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, MissingComponentError, UsageError
 from compress.export.lowering.qdq import nibbles
@@ -20,7 +21,7 @@ from compress.export.targets.tensorrt import TensorRt
 from compress.export.trt.lint import OPERATORS, lint
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
 
 TOKENS = torch.randint(3, 300, (2, 24), generator=torch.Generator().manual_seed(1))

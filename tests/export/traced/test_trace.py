@@ -6,7 +6,7 @@ import pytest
 
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.export.traced import trace as traced
 from compress.passes.fuse import Fuse
 from compress.progress import Silent

@@ -4,7 +4,8 @@ import torch
 from compress.calibration.block import Block
 from compress.calibration.layer_inputs import BlockInputs
 from compress.errors import PassError
-from compress.passes.base.half import Bf16, Fp16
+from compress.passes.bf16 import Bf16
+from compress.passes.fp16 import Fp16
 from compress.weights.forms import Dense, Masked
 
 

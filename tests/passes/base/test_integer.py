@@ -4,12 +4,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import Capability, WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
-from compress.pipeline.run import Calibration, compress_model
+from compress.pipeline.run import compress_model
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from compress.calibration.statistics import LinearInput
+from compress.calibration.statistics import LinearInput, Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.passes.int4 import Int4
@@ -9,7 +9,6 @@ from compress.passes.solvers.awq import ALPHAS, Awq
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.smoothing import smooth
-from compress.pipeline.contract import Statistic
 from compress.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("exact_products")

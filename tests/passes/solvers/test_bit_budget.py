@@ -6,13 +6,14 @@ from itertools import product
 import pytest
 import torch
 
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.passes.int4 import Int4
 from compress.passes.solvers.bit_budget import Offer, allocate, survey
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.pipeline.contract import Capability, Statistic
+from compress.pipeline.contract import Capability
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
 

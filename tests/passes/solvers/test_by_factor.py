@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from compress.calibration.statistics import Tally, output_error
+from compress.calibration.statistics import Statistic, Tally
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import PassError
 from compress.passes.int4 import Int4
 from compress.passes.solvers.by_factor import by_factor, each_factor, leaf_names, rejoined
-from compress.pipeline.contract import Statistic
 from compress.progress import Silent
+from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Quantized
 
 TOKENS = torch.randint(3, 300, (16, 32), generator=torch.Generator().manual_seed(1))

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from compress.calibration.statistics import Tally, output_error
+from compress.calibration.statistics import Statistic, Tally
 from compress.errors import UsageError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.passes.int4 import Int4
 from compress.passes.solvers.error_repair import repair
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.pipeline.contract import Statistic
 from compress.pipeline.parse import Pipeline
+from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Masked, Residual, mask_of
 
 F64 = torch.float64

@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compress.calibration.statistics import LinearInput
+from compress.calibration.statistics import LinearInput, Statistic
 from compress.passes.solvers.gptq import Hessian, NotPositiveDefiniteError, gptq
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.solver import Solver
-from compress.pipeline.contract import Statistic
 from compress.weights.forms import Dense, Masked
 
 F32 = torch.float32

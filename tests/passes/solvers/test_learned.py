@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.learned import learn
 from compress.passes.solvers.solver import Solver
-from compress.pipeline.contract import Statistic
 from compress.progress import Silent
 from compress.weights.forms import Masked
 

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from compress.calibration.precision import per_token
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.int8 import HEADROOM_LEVELS, Int8, with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
-from compress.pipeline.contract import Statistic
 from compress.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("exact_products")

@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from compress.calibration.statistics import Tally
+from compress.calibration.statistics import Statistic, Tally
 from compress.passes.solvers.gptq import Hessian
 from compress.passes.solvers.sparsity import chosen, refined, smallest_go, sparsegpt, two_of_four_stay
-from compress.passes.sparse import Sparse, Sparse24
-from compress.pipeline.contract import Statistic
+from compress.passes.sparse import Sparse
+from compress.passes.sparse24 import Sparse24
 from compress.weights.forms import Dense, Masked
 
 F64 = torch.float64

@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import compress.export.targets
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.manifest import StoredForm
 from compress.errors import UsageError
+from compress.export.lowering.float_graph import GraphSource
 from compress.formats.base import Format
 from compress.formats.compressed_tensors import CompressedTensors
 from compress.modeling.architecture import Architecture
@@ -20,8 +20,8 @@ from compress.pipeline.contract import Capability, GraphPass, Pass, WeightPass
 from compress.progress import Progress
 from compress.registry import import_all, made
 from compress.weights.forms import Factored, Residual
+from compress.weights.stored import StoredForm
 
-GraphSource = Literal["auto", "built", "traced"]
 _registry: dict[str, type[Target]] = {}
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from compress.benchmarks.engines.base import mean_pooled, opener
 from compress.benchmarks.engines.ort import OrtEngine, session
 from compress.benchmarks.engines.ort_cuda import PROVIDER, OrtCudaEngine
 from compress.benchmarks.engines.pytorch import TorchEngine
+from compress.benchmarks.runtime.engine import mean_pooled, opener
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError, RunError
-from compress.export.target import find_target
+from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 

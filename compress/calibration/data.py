@@ -1,0 +1,29 @@
+"""Calibration data and its batch size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What statistics are taken on, and where it is from.
+
+    ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``.
+    """
+
+    inputs: Tensor
+    origin: str
+
+    def __str__(self) -> str:
+        if self.inputs.ndim == 4:
+            images, _, height, width = self.inputs.shape
+            return f"{self.origin}, {images} images of {width}×{height} pixels"
+        windows, length = self.inputs.shape
+        return f"{self.origin}, {windows} windows of {length} tokens"
+
+
+BATCH = 2
+"""Calibration windows that go through a block together."""

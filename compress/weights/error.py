@@ -1,0 +1,12 @@
+"""Output error of a stored matrix."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def output_error(exact: Tensor, stored: Tensor, gram: Tensor) -> float:
+    """‖(W - Ŵ)X‖² / ‖WX‖² of two matrices ``[out, in]``, from E[x xᵀ] of their inputs; 0 where WX is."""
+    difference = stored - exact
+    whole = float(((exact @ gram) * exact).sum())
+    return max(float(((difference @ gram) * difference).sum()) / whole, 0.0) if whole > 0 else 0.0

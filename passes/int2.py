@@ -1,0 +1,17 @@
+"""Pass ``int2``: 2 bits a weight, solved on calibration text."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from compress.passes.base.integer import Integer
+
+
+@dataclass(frozen=True)
+class Int2(Integer):
+    """Weights in 2 bits, with a scale for every group of inputs: small, and rarely accurate enough."""
+
+    name: ClassVar[str] = "int2"
+    bits: ClassVar[int] = 2

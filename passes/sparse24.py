@@ -1,0 +1,37 @@
+"""Pass ``sparse24``: two zeros in every four inputs, the pattern of sparse tensor cores."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic.dataclasses import dataclass
+
+from compress.checkpoint.base import Outline
+from compress.errors import UsageError
+from compress.passes.base.skip import Skipped
+from compress.passes.base.sparsity import Sparsity
+from compress.passes.solvers.sparsity import Choose, two_of_four_stay
+from compress.pipeline.contract import Capability
+
+
+@dataclass(frozen=True)
+class Sparse24(Sparsity):
+    """Two zeros in every four inputs, aligned: the pattern that sparse tensor cores read."""
+
+    name: ClassVar[str] = "sparse24"
+    width: ClassVar[int] = 4
+
+    @property
+    def choose(self) -> Choose:
+        """Two of four stay."""
+        return two_of_four_stay
+
+    def settle(self, model: Outline, holds: Capability) -> Self:
+        """Refuse matrices whose inputs don't come in fours."""
+        for name in model.matrices:
+            inputs = model.shape(name)[1]
+            if inputs % 4 and name not in Skipped(self.skip):
+                raise UsageError(
+                    f"sparse24: 4 doesn't divide the {inputs} inputs of {name}; leave it out with skip={name}"
+                )
+        return super().settle(model, holds)

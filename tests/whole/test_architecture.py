@@ -1,0 +1,118 @@
+"""Rooms: what each may import, no circles, and files named after the words that a user types."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from compress.benchmarks.report.base import formats
+from compress.cli.main import commands
+from compress.export.targets.base import targets
+from compress.pipeline.contract import passes
+
+Node = TypeVar("Node", bound=Hashable)
+ROOT = Path(__file__).parents[2]
+ROOMS = ("benchmarks", "cli", "compress", "export", "passes", "profiles")
+FACE = {"compress", "compress.__main__"}
+"""The package itself opens every room lazily, and ``python -m compress`` runs the command line."""
+MAY_IMPORT = {
+    "compress": {"compress"},
+    "passes": {"compress", "passes"},
+    "export": {"compress", "export"},
+    "profiles": {"compress", "profiles", "export"},
+    "benchmarks": {"compress", "export", "benchmarks"},
+    "cli": {"compress", "passes", "export", "profiles", "benchmarks", "cli"},
+}
+
+
+def module_name(file: Path) -> str:
+    """The dotted name that a file of the repository is imported by."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "compress" else ("compress", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of every room by its dotted name."""
+    return {module_name(file): file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))}
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Our own modules that a file imports anywhere: lazily and for type checkers as well."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules())
+        elif isinstance(node, ast.ImportFrom) and node.module in modules():
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in modules() else node.module for name in inside)
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """What each module imports, itself left out."""
+    return {name: set(imported(file)) - {name} for name, file in modules().items() if name not in FACE}
+
+
+def circles(graph: Mapping[Node, Iterable[Node]]) -> list[set[Node]]:
+    """Sets of nodes that reach each other: what is left once leaves are taken off, again and again, from both ends."""
+    left = {node: {other for other in others if other != node} for node, others in graph.items()}
+    while True:
+        reached = set().union(*left.values()) if left else set()
+        ends = {node for node, others in left.items() if not others & left.keys() or node not in reached}
+        if not ends:
+            return [set(left)] if left else []
+        left = {node: others & left.keys() for node, others in left.items() if node not in ends}
+
+
+def sub_room(name: str) -> Path:
+    """The folder that a module lies in."""
+    return modules()[name].parent.relative_to(ROOT)
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_files_import_each_other() -> None:
+    assert circles(imports()) == []
+
+
+def test_no_sub_rooms_import_each_other() -> None:
+    rooms: dict[Path, set[Path]] = {}
+    for name, others in imports().items():
+        rooms.setdefault(sub_room(name), set()).update(sub_room(other) for other in others - FACE)
+    assert circles(rooms) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_it_may(room: str) -> None:
+    reached = {
+        (name, other)
+        for name, others in imports().items()
+        for other in others - FACE
+        if sub_room(name).parts[0] == room and sub_room(other).parts[0] not in MAY_IMPORT[room]
+    }
+    assert reached == set()
+
+
+def test_nothing_imports_the_face() -> None:
+    assert {name for name, others in imports().items() if others & FACE} == set()
+
+
+def stems(folder: str) -> set[str]:
+    """The names of a folder's modules as a user types them; ``base`` holds what they derive from."""
+    return {file.stem for file in (ROOT / folder).glob("*.py")} - {"__init__", "base", "registry"}
+
+
+def test_files_are_named_after_the_words_that_a_user_types() -> None:
+    assert stems("passes") == set(passes())
+    assert {stem.replace("_", "-") for stem in stems("export/targets")} == set(targets())
+    assert stems("cli/commands") == set(commands())
+    assert stems("benchmarks/report") == set(formats())
