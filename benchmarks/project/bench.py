@@ -40,7 +40,7 @@ from compress.benchmarks.score import score
 from compress.benchmarks.statistics.measure import Measure
 from compress.calibration.text import read_text, windows
 from compress.checkpoint.artifact import FOLDER, Artifact
-from compress.checkpoint.demo import calibration_text, evaluation_text
+from compress.checkpoint.demo_text import calibration_text, evaluation_text
 from compress.checkpoint.model import Model
 from compress.errors import CompressError, MissingComponentError, RequirementError, RunError
 from compress.export.targets.base import find_target
@@ -107,7 +107,7 @@ def bench(
         ),
         *peers,
     ]
-    text = _needed(evaluation_text()) if evaluation is None else read_text(evaluation)
+    text = evaluation_text() if evaluation is None else read_text(evaluation)
     count, length = EVALUATION_WINDOWS[model.kind]
     tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
     card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv), notes=absent)
@@ -115,17 +115,9 @@ def bench(
     return _with_exports(card, {contender.name: node_count(contender.path) for contender in graphs}, seconds)
 
 
-def _needed(text: str | None) -> str:
-    if text is None:
-        raise MissingComponentError(
-            "there is no demo text: pip install 'compress-models[demo]', or name one with --eval"
-        )
-    return text
-
-
 def _write_calibration(folder: Path) -> Path:
     file = folder / "wikipedia-first-two-thirds.txt"
-    file.write_text(_needed(calibration_text()), encoding="utf-8")
+    file.write_text(calibration_text(), encoding="utf-8")
     return file
 
 

@@ -15,7 +15,7 @@ from compress.benchmarks.gate.requirement import Figure, check_labelled, check_t
 from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS
 from compress.calibration.data import Calibration
 from compress.calibration.text import read_text, self_written, vocabulary_text, windows
-from compress.checkpoint.demo import evaluation_text
+from compress.checkpoint.demo_text import evaluation_text
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
 from compress.modeling.architecture import longest_input
@@ -63,7 +63,7 @@ class Texts:
         """Read what was named, so that it is known to be usable."""
         if self.calibration_file is not None:
             _ = self.calibration
-        if scoring and self.evaluation_file is not None:
+        if scoring and (self.evaluation_file is not None or self._is_demo):
             _ = self.evaluation
         if scoring:
             _ = self.labelled, self.tasks
@@ -90,8 +90,8 @@ class Texts:
         if self.evaluation_file is not None:
             tokens = windows(self.model.tokenizer(), read_text(self.evaluation_file), length, count)
             return Calibration(tokens, self.evaluation_file.name)
-        held_out = evaluation_text() if self.model.source.startswith("demo:") else None
-        if held_out is not None:
+        if self._is_demo:
+            held_out = evaluation_text(self.progress)
             return Calibration(windows(self.model.tokenizer(), held_out, length, count), "Wikipedia sample, last third")
         return self._own(count, length, self.seed + 1)
 
@@ -104,6 +104,10 @@ class Texts:
     def tasks(self) -> Tasks | None:
         """lm-eval's of these names or files, for this model; None where there are none."""
         return read_tasks(self.specs, self.model) if self.specs else None
+
+    @property
+    def _is_demo(self) -> bool:
+        return self.model.source.startswith("demo:")
 
     @property
     def _window(self) -> int:

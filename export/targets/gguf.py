@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.errors import ExportError, MissingComponentError, UsageError
+from compress.errors import ExportError, UsageError
 from compress.export.gguf.blocks import oddity
 from compress.export.gguf.file import tensors, unfit, write_gguf
 from compress.export.targets.base import Target
@@ -33,7 +32,7 @@ class Gguf(Target):
     selective = True
 
     def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
-        """Refuse architectures and matrices that have no place in the file, and a missing library."""
+        """Refuse architectures and matrices that have no place in the file."""
         if why := unfit(built.config):
             raise UsageError(f"gguf can't hold {why}; choose another target")
         super().check_weights(built, weights)
@@ -41,8 +40,6 @@ class Gguf(Target):
             if odd := oddity(form):
                 what, fix = odd
                 raise UsageError(f"gguf can't hold {what} ({name}); {fix}")
-        if find_spec("gguf") is None:
-            raise MissingComponentError("gguf is not installed: pip install 'compress-models[gguf]'")
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress

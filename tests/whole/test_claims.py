@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from compress.benchmarks.engines.ort import OrtEngine
 from compress.calibration.text import windows
 from compress.checkpoint.artifact import Artifact
-from compress.checkpoint.demo import calibration_text, demo_text, evaluation_text
+from compress.checkpoint.demo_text import calibration_text, demo_text, evaluation_text
 from compress.checkpoint.model import Model
 from compress.checkpoint.summary import fallback_notice
 from compress.checkpoint.variant import Variant

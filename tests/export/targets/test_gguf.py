@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.runtime.engine import opener
 from compress.checkpoint.model import Model
-from compress.errors import ExportError, MissingComponentError, UsageError
+from compress.errors import ExportError, UsageError
 from compress.export.gguf.blocks import blocks
 from compress.export.gguf.file import interleaved, write_gguf
 from compress.export.gguf.tokenizer import split_name
@@ -239,9 +239,6 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
         Gguf().check(Pipeline.parse("lowrank:rank=0.4").passes)
     with pytest.raises(UsageError, match="gguf has no graph for fuse to change; leave fuse out"):
         Gguf().check(Pipeline.parse("int4,fuse").passes)
-    monkeypatch.setattr("compress.export.targets.gguf.find_spec", lambda name: None)
-    with pytest.raises(MissingComponentError, match=r"gguf is not installed: pip install 'compress-models\[gguf\]'"):
-        Gguf().check_weights(Model.open(str(untied)).built, {})
 
 
 def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
