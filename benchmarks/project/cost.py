@@ -46,7 +46,7 @@ def main() -> None:
     from compress.checkpoint.model import Model
     from compress.pipeline.contract import Capability
     from compress.pipeline.parse import Pipeline
-    from compress.pipeline.run import compress_model
+    from compress.pipeline.run import run_pipeline
     from compress.progress import Silent
     from compress.weights.forms import Dense, Quantized
 
@@ -58,7 +58,7 @@ def main() -> None:
 
     # What ort-cpu holds, without loading that runtime, which compressing has no use for.
     holds = Capability("ort-cpu", (Dense, Quantized), frozenset({2, 4, 8}))
-    compress_model(model, Pipeline.parse(passes), holds, Path(out), calibration, 0, Silent())
+    run_pipeline(model, Pipeline.parse(passes), holds, Path(out), calibration, 0, Silent())
     print(peak_rss())
 
 

@@ -43,7 +43,7 @@ from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 from compress.pipeline.rewrite import rewrite
-from compress.pipeline.run import compress_model, settle
+from compress.pipeline.run import run_pipeline, settle
 from compress.profiles.loader import load_profile
 from compress.system.staging import check_replaceable, staged
 
@@ -215,7 +215,7 @@ def _make(
         if solved is not None:
             variant = rewrite(Variant.open(solved), stage, storage, console, pipeline)
         else:
-            variant = compress_model(
+            variant = run_pipeline(
                 model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console, storage
             )
         artifact = stage / runtime.folder

@@ -67,7 +67,7 @@ def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
     return replace(pipeline, passes=tuple(decided))
 
 
-def compress_model(
+def run_pipeline(
     model: Model,
     pipeline: Pipeline,
     holds: Capability,

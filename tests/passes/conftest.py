@@ -13,7 +13,7 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.pipeline.contract import Capability
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 
@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     ) -> Variant:
         passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
         out = tmp_path_factory.mktemp("variant")
-        return compress_model(
+        return run_pipeline(
             Model.open(str(source)), passes, holds, out, lambda: Calibration(tokens, "test"), 0, Silent()
         )
 

@@ -20,7 +20,7 @@ from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, leaves, mask_of
 
@@ -123,7 +123,7 @@ def test_a_graph_pass_may_stand_anywhere(word):
 def test_what_works_is_stored_predicted_loaded_and_exported(tiny, tmp_path, family, words):
     path, pipeline, target = tiny(FAMILIES[family]), Pipeline.parse(text(words)), find_target("ort-cpu")
     target.check(pipeline.passes)
-    made = compress_model(
+    made = run_pipeline(
         Model.open(str(path)), pipeline, target.holds, tmp_path, lambda: Calibration(TOKENS, "test"), 0, Silent()
     )
     predicted = predict(Sketch.read(path), pipeline, target.holds)

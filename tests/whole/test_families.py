@@ -29,7 +29,7 @@ from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, smooth
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import compress_model, settle
+from compress.pipeline.run import run_pipeline, settle
 from compress.progress import Silent
 
 DOCS = Path(__file__).parents[2] / "docs" / "families.md"
@@ -268,7 +268,7 @@ def test_every_cell(path_of, tmp_path, family, word):
         target.check(pipeline.passes)
         assert settle(model, pipeline, target.holds)
         if made is None:  # one variant serves every target that holds it
-            made = compress_model(model, pipeline, target.holds, tmp_path, lambda: calibration(model), 0, Silent())
+            made = run_pipeline(model, pipeline, target.holds, tmp_path, lambda: calibration(model), 0, Silent())
             predicted = predict(Sketch.read(path_of(family)), pipeline, target.holds)
             assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
         if target.name == "hf":

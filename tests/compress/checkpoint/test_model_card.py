@@ -9,7 +9,7 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.model_card import write_scores
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 
 
@@ -24,7 +24,7 @@ def test_licence_and_notices_travel_with_the_variant(llama, tmp_path):
     out = tmp_path / "variant"
     out.mkdir()
     holds = find_target("hf").holds
-    compress_model(Model.open(str(source)), Pipeline.parse("fp16"), holds, out, lambda: None, 0, Silent())
+    run_pipeline(Model.open(str(source)), Pipeline.parse("fp16"), holds, out, lambda: None, 0, Silent())
     card = (out / "README.md").read_text()
     assert card.startswith(
         "---\nbase_model: source\nlibrary_name: transformers\nlicense: other\nlicense_name: mine\n---\n"
@@ -60,7 +60,7 @@ def test_a_card_that_is_gone_stays_away(tmp_path):
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
 def test_the_card_of_a_classifier_says_how_to_load_it(tiny, tmp_path, monkeypatch, capsys, name):
     model, target = Model.open(str(tiny(name, id2label={0: "good", 1: "bad"}))), find_target("ort-cpu")
-    made = compress_model(model, Pipeline.parse("fp16"), target.holds, tmp_path, lambda: None, 0, Silent())
+    made = run_pipeline(model, Pipeline.parse("fp16"), target.holds, tmp_path, lambda: None, 0, Silent())
     (tmp_path / "onnx").mkdir()
     target.export(made, (), tmp_path / "onnx", Silent())
     in_torch, in_onnx = re.findall(r"^```python\n(.*?)^```$", (tmp_path / "README.md").read_text(), re.M | re.S)

@@ -21,7 +21,7 @@ from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 from compress.pipeline.rewrite import rewrite
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized, mask_of
 from compress.weights.stored import StoredForm
@@ -62,7 +62,7 @@ def variant(path, out, form, storage, head=False, progress=None):
     out.mkdir()
     pipeline = Pipeline((Stored(form, head),))
     told = progress or Silent()
-    return compress_model(Model.open(str(path)), pipeline, Hf.holds, out, lambda: None, 0, told, storage)
+    return run_pipeline(Model.open(str(path)), pipeline, Hf.holds, out, lambda: None, 0, told, storage)
 
 
 def words(packed, bits):

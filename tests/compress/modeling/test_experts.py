@@ -13,7 +13,7 @@ from compress.export.targets.base import find_target
 from compress.modeling.experts import waves
 from compress.pipeline.contract import Capability
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import compress_model, settle
+from compress.pipeline.run import run_pipeline, settle
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
 
@@ -66,7 +66,7 @@ def test_starved_experts_are_rounded_and_reported(mixture, tmp_path):
     tokens = TOKENS[:1, :12]  # its 64 inputs want 8 tokens
     _, chosen = routed(path, tokens)
     pipeline = Pipeline.parse("int4:embed=float:head=float:skip=*self_attn*")
-    made = compress_model(
+    made = run_pipeline(
         Model.open(str(path)), pipeline, ANY, tmp_path, lambda: Calibration(tokens, "test"), 0, Silent()
     )
     told = made.manifest.layers["model.layers.0"].weights

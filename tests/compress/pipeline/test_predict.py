@@ -12,7 +12,7 @@ from compress.errors import ModelError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
@@ -30,7 +30,7 @@ TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(
 )  # fmt: skip
 def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipeline):
     path, passes = tiny(name), Pipeline.parse(pipeline)
-    found = compress_model(
+    found = run_pipeline(
         Model.open(str(path)), passes, OrtCpu.holds, tmp_path, lambda: Calibration(TOKENS, "test"), 0, Silent()
     )
     predicted = predict(Sketch.read(path), passes, OrtCpu.holds)

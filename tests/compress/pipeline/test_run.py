@@ -17,7 +17,7 @@ from compress.errors import ModelError, PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized
 
@@ -28,9 +28,7 @@ def make(source, pipeline, out, seed=0, storage=None):
     out.mkdir()
     passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
     model = Model.open(str(source))
-    return compress_model(
-        model, passes, OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), seed, Silent(), storage
-    )
+    return run_pipeline(model, passes, OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), seed, Silent(), storage)
 
 
 @pytest.mark.parametrize("pipeline", ["int8", "int8:group=32", "int8:group=channel", "fp16", "fp16,int8", "bf16"])
@@ -221,7 +219,7 @@ def test_a_pass_that_changed_nothing_says_so(llama, tmp_path):
         told, out = Silent(), tmp_path / name
         out.mkdir()
         model = Model.open(str(llama))
-        compress_model(model, Pipeline.parse(pipeline), OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), 0, told)
+        run_pipeline(model, Pipeline.parse(pipeline), OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), 0, told)
         return told.notices
 
     assert notices("lowrank:energy=0.9999:whiten=off,int8", "a") == ["lowrank:energy=0.9999:whiten=off changed nothing"]

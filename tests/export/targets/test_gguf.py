@@ -21,7 +21,7 @@ from compress.export.targets.gguf import Gguf
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
 
@@ -62,7 +62,7 @@ Stored.name = "stored"
 def variant(path, out, form):
     out.mkdir()
     pipeline = Pipeline((Stored(form),))
-    return compress_model(Model.open(str(path)), pipeline, Gguf.holds, out, lambda: None, 0, Silent())
+    return run_pipeline(Model.open(str(path)), pipeline, Gguf.holds, out, lambda: None, 0, Silent())
 
 
 def half(weight):

@@ -21,7 +21,7 @@ from compress.errors import ExportError, UsageError
 from compress.export.targets.hf import Hf
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
 
@@ -53,7 +53,7 @@ Stored.name = "stored"
 def variant(path, form, out):
     out.mkdir()
     pipeline = Pipeline((Stored(form),))
-    return compress_model(Model.open(str(path)), pipeline, Hf.holds, out, lambda: None, 0, Silent())
+    return run_pipeline(Model.open(str(path)), pipeline, Hf.holds, out, lambda: None, 0, Silent())
 
 
 def assorted(rounded, zero):
@@ -194,7 +194,7 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
         out = tmp_path / str(merge)
         out.mkdir()
         passes = Pipeline.parse(pipeline)
-        found = compress_model(
+        found = run_pipeline(
             Model.open(str(path)), passes, Hf.holds, out, lambda: None, 0, Silent(), Storage(merge=merge)
         )
         forms = {form.form for form in found.manifest.weights.values()}
@@ -211,7 +211,7 @@ def test_masked_integers_load_too(untied, tmp_path):
     out = tmp_path / "v"
     out.mkdir()
     passes = Pipeline.parse("sparse24:solver=magnitude:refine=off,int4:solver=rtn")
-    found = compress_model(Model.open(str(untied)), passes, Hf.holds, out, lambda: None, 0, Silent())
+    found = run_pipeline(Model.open(str(untied)), passes, Hf.holds, out, lambda: None, 0, Silent())
     Hf().export(found, (), out, Silent())
     config = json.loads((out / "config.json").read_text())["quantization_config"]
     assert config["sparsity_config"] == {}

@@ -20,7 +20,7 @@ from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.fuse import Fuse
 from compress.pipeline.contract import GraphPass, WeightPass
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 
 TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
@@ -38,7 +38,7 @@ def export(checkpoint, out, fused=True, passes=None):
 def variant(path, pipeline, out):
     out.mkdir()
     calibration = Calibration(TOKENS, "test")
-    return compress_model(
+    return run_pipeline(
         Model.open(str(path)), Pipeline.parse(pipeline), OrtCpu.holds, out, lambda: calibration, 0, Silent()
     )
 

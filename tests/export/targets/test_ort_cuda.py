@@ -18,7 +18,7 @@ from compress.errors import MissingComponentError, UsageError
 from compress.export.targets.ort_cuda import PROVIDER, OrtCuda
 from compress.passes.fuse import Fuse
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.stored import StoredForm
 
@@ -30,7 +30,7 @@ def made(path, pipeline, out):
     """A variant's graph, its directory beside it."""
     passes, text = Pipeline.parse(pipeline), Calibration(TOKENS, "test")
     (out / "variant").mkdir()
-    variant = compress_model(Model.open(str(path)), passes, OrtCuda.holds, out / "variant", lambda: text, 0, Silent())
+    variant = run_pipeline(Model.open(str(path)), passes, OrtCuda.holds, out / "variant", lambda: text, 0, Silent())
     (out / "graph").mkdir()
     artifact = OrtCuda().export(variant, passes.graph_passes, out / "graph", Silent())
     return artifact, onnx.load(artifact.path / "model.onnx")

@@ -21,7 +21,7 @@ from compress.export.targets.tensorrt import TensorRt
 from compress.export.trt.lint import OPERATORS, lint
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 
 TOKENS = torch.randint(3, 300, (2, 24), generator=torch.Generator().manual_seed(1))
@@ -47,7 +47,7 @@ def variant(path, pipeline, out):
     out.mkdir()
     text = Calibration(TOKENS, "test")
     passes = Pipeline.parse(pipeline)
-    return compress_model(Model.open(str(path)), passes, TensorRt.holds, out, lambda: text, 0, Silent())
+    return run_pipeline(Model.open(str(path)), passes, TensorRt.holds, out, lambda: text, 0, Silent())
 
 
 def export(checkpoint, out, told=None):

@@ -10,7 +10,7 @@ from compress.errors import PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import Capability, WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
-from compress.pipeline.run import compress_model
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
 
@@ -172,7 +172,7 @@ def test_what_cannot_work_is_refused_before_any_weight_is_read(
     monkeypatch.setattr(Model, "tensor", lambda self, name: pytest.fail(f"{name} was read"))
     holds = Capability("narrow", (Dense, Quantized), bits=frozenset({2, 4})) if "of 2 and 4" in message else ANY
     with pytest.raises(UsageError) as error:
-        compress_model(model, Pipeline.parse(pipeline), holds, tmp_path, lambda: pytest.fail("calibrated"), 0, Silent())
+        run_pipeline(model, Pipeline.parse(pipeline), holds, tmp_path, lambda: pytest.fail("calibrated"), 0, Silent())
     assert str(error.value) == message
 
 
@@ -278,7 +278,7 @@ def test_calibration_is_read_only_where_it_is_needed(untied, tmp_path):
 
     for i, text in enumerate(["int4:solver=rtn", "int8"]):
         (tmp_path / str(i)).mkdir()
-        compress_model(Model.open(str(untied)), Pipeline.parse(text), ANY, tmp_path / str(i), calibration, 0, Silent())
+        run_pipeline(Model.open(str(untied)), Pipeline.parse(text), ANY, tmp_path / str(i), calibration, 0, Silent())
     with pytest.raises(AssertionError, match="calibrated"):
-        compress_model(Model.open(str(untied)), Pipeline.parse("int4"), ANY, tmp_path / "0", calibration, 0, Silent())
+        run_pipeline(Model.open(str(untied)), Pipeline.parse("int4"), ANY, tmp_path / "0", calibration, 0, Silent())
     assert str(Calibration(torch.zeros(2, 3), "x")) == "x, 2 windows of 3 tokens"
