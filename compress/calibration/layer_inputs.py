@@ -10,13 +10,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from compress.calibration.block import Block
-from compress.calibration.layer_runner import Calls, LayerRun, hidden
+from compress.calibration.layer_arguments import LayerArguments
+from compress.calibration.layer_runner import LayerRun, hidden
 from compress.calibration.load_state import local_tensors
 from compress.calibration.precision import waiting
 from compress.calibration.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Statistic, Tally
 from compress.modeling.experts import routed, waves
 from compress.modeling.modules import linears
 from compress.system.memory import release_memory
+
+_CROSS_QUERIES = ("EncDecAttention.q.weight", "encoder_attn.q_proj.weight")
+"""Queries of cross-attention: they have the hidden states' width and read alone, but are added to nothing."""
 
 
 class BlockInputs:
@@ -64,34 +68,36 @@ class BlockInputs:
 class LayerInputs(BlockInputs):
     """The inputs of a repeated layer.
 
-    ``states`` are the hidden states ``[windows, length, width]`` that the compressed prefix hands it, batch by batch;
-    ``originals`` those of the original model, or None where nobody asks.
-    ``calls`` gives the rest of a call.
+    ``arguments`` are what the compressed prefix calls it with, batch by batch; ``original`` what the original model
+    does, or None where nobody asks.
     """
 
     def __init__(
-        self,
-        layer: nn.Module,
-        block: Block,
-        states: list[Tensor],
-        originals: list[Tensor] | None,
-        calls: Calls,
+        self, layer: nn.Module, block: Block, arguments: LayerArguments, original: LayerArguments | None = None
     ) -> None:
         self.layer = layer
         self.block = block
-        self.states = states
-        self.originals = originals
-        self.calls = calls
-        self.batches = len(states)
+        self.arguments = arguments
+        self.batches = len(arguments.states)
         self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
         self._routed = routed(layer, block.name)
         self._importance: dict[int, Tensor] = {}
         self._ahead: dict[int, Tensor] = {}
-        self._run = LayerRun(layer, block, states, calls)
+        self._run = LayerRun(layer, block, arguments)
         self._reference: LayerRun | None = None
-        if originals is not None:
+        if original is not None:
             held = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
-            self._reference = LayerRun(copy.deepcopy(layer), held, originals, calls, original=True)
+            self._reference = LayerRun(copy.deepcopy(layer), held, original)
+
+    @property
+    def states(self) -> list[Tensor]:
+        """The hidden states ``[windows, length, width]`` that the compressed prefix hands the layer, batch by batch."""
+        return self.arguments.states
+
+    @property
+    def original_states(self) -> list[Tensor]:
+        """The same of the original model, where they ride along."""
+        return [] if self._reference is None else self._reference.arguments.states
 
     @property
     def original(self) -> Block | None:
@@ -134,8 +140,7 @@ class LayerInputs(BlockInputs):
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
         local = local_tensors(self.layer, self.block, parameters)
-        args, kwargs = self.calls.call(batch, original=False)
-        return hidden(functional_call(self.layer, local, (self.states[batch].float(), *args), kwargs))
+        return hidden(functional_call(self.layer, local, *self.arguments.call(batch)))
 
     def refresh(self) -> None:
         """Bring `forward` and `target` up to what their blocks hold now."""
@@ -161,9 +166,10 @@ class LayerInputs(BlockInputs):
         if not self.block.dropped:
             for i in range(self.batches):
                 self.states[i] = waiting(self._run.output(i))
-        for i in range(len(self.originals or [])):
-            reference = self._original_run()
-            reference.states[i] = self._ahead[i] if i in self._ahead else waiting(reference.output(i))
+        if self._reference is not None:
+            for i in range(self.batches):
+                output = self._ahead[i] if i in self._ahead else waiting(self._reference.output(i))
+                self.original_states[i] = output
         for run in (self._run, self._reference):
             if run is not None:
                 run.close()
@@ -197,7 +203,7 @@ class LayerInputs(BlockInputs):
 
     def writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""
-        alone = (name,) in self.stages() and name not in self._routed
+        alone = (name,) in self.stages() and name not in self._routed and not name.endswith(_CROSS_QUERIES)
         return alone and self._outputs[name] == self.states[0].shape[-1]
 
 

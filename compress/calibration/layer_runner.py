@@ -8,33 +8,18 @@ are larger than the hidden states, and read faster than computed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from compress.calibration.block import Block
+from compress.calibration.layer_arguments import LayerArguments
 from compress.calibration.load_state import fill
 from compress.calibration.precision import fast_products
 from compress.modeling.modules import linears
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a layer is called with besides its hidden states: masks, positions."""
-
-
-@dataclass(frozen=True)
-class Calls:
-    """What a layer is called with besides each batch of hidden ``states``: ``known`` by the number of windows in it."""
-
-    known: Mapping[int, Call]
-    states: Sequence[Tensor]
-
-    def call(self, batch: int, original: bool) -> Call:
-        """That of a batch, or of the same batch of the original's."""
-        return self.known[len(self.states[batch])]
 
 
 class Spool:
@@ -76,19 +61,12 @@ class Part(NamedTuple):
 
 
 class LayerRun:
-    """A layer with a block's weights, run no further than is needed on the hidden states ``[windows, length, width]``.
+    """A layer with a block's weights, called with ``arguments`` and run no further than is needed."""
 
-    ``calls`` gives the rest of a call; ``original``: this is the original's layer.
-    """
-
-    def __init__(
-        self, layer: nn.Module, block: Block, states: list[Tensor], calls: Calls, original: bool = False
-    ) -> None:
+    def __init__(self, layer: nn.Module, block: Block, arguments: LayerArguments) -> None:
         self.layer = layer
         self.block = block
-        self.states = states
-        self._calls = calls
-        self._original = original
+        self.arguments = arguments
         self._linears = linears(layer, block.name)
         self._stages: list[tuple[str, ...]] = []
         self._parts: dict[str, Part] = {}
@@ -109,7 +87,7 @@ class LayerRun:
             self.refresh()
             found: dict[str, tuple[str, ...]] = {}
             missing = list(self._linears)
-            for batch in range(len(self.states)):  # which experts a text is sent to is its own affair
+            for batch in range(len(self.arguments.states)):  # which experts a text is sent to is its own affair
                 groups: dict[int, list[str]] = {}
                 with self._watching(self._parts):
                     seen, _ = self._run(batch, missing)
@@ -165,9 +143,9 @@ class LayerRun:
             for name in wanted:
                 handle = self._linears[name].register_forward_pre_hook(keep(name))
                 stack.callback(handle.remove)
-            args, kwargs = self._calls.call(batch, self._original)
+            args, kwargs = self.arguments.call(batch)
             try:
-                return seen, hidden(self.layer(self.states[batch].float(), *args, **kwargs)).float()
+                return seen, hidden(self.layer(*args, **kwargs)).float()
             except _SeenEnough:
                 return seen, torch.empty(0)
 

@@ -1,36 +1,26 @@
 """The walk: a model's blocks one after another, each with the statistics of its linears' inputs.
 
 Only the block at hand is in memory. Statistics are taken on the already compressed prefix: whatever a pass has done to
-the blocks before is in the inputs that the next block sees.
+the blocks before is in the inputs that the next block sees. An encoder-decoder's second stack of layers follows its
+first, and reads what that one computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.calibration.block import Block
-from compress.calibration.blocks import last_blocks, layer_block, outer_block
-from compress.calibration.data import BATCH
+from compress.calibration.block import Block, Role, folds_of
+from compress.calibration.flow import Flow
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
-from compress.calibration.layer_runner import Call, Calls
-from compress.calibration.load_state import compute_buffers, materialise
-from compress.calibration.model_inputs import called
-from compress.calibration.precision import waiting
+from compress.calibration.load_state import compute_buffers
 from compress.checkpoint.model import Model
-from compress.modeling.families import FAMILIES
-from compress.modeling.kinds import sees
-from compress.modeling.modules import Layers, layer_list, replaced
+from compress.modeling.modules import stacks, table_names
 from compress.progress import Progress
 from compress.system.memory import release_memory
 from compress.weights.forms import Weight
-
-Known = list[dict[int, Call]]
-"""What each layer is called with besides its hidden states, by the number of windows in a batch."""
 
 
 def walk_blocks(
@@ -42,78 +32,94 @@ def walk_blocks(
     calibration text, or images as `called` takes them; without them no forward pass is ever run. With ``originals`` the
     uncompressed model's hidden states ride along, for statistics that compare the two.
     """
-    if model.kind == "encoder-decoder":
-        from compress.calibration.walk_seq2seq import walk_halves  # here: it is made of parts of this module
-
-        yield from walk_halves(model, tokens, progress, originals, doing)
-        return
     module = model.meta_module()
-    path, layers = layer_list(module)
-    prefixes = [f"{path}.{i}" for i in range(len(layers))]
-    outside = [name for name in model.names if not name.startswith(f"{path}.")]
-    embedding = outer_block(model, module, "tied" if model.tied else "embedding", outside)
-    first = dict(embedding.weights)
-    outer = set(first)
+    inside = tuple(f"{path}." for path, _ in stacks(module))
+    outside = [name for name in model.names if not name.startswith(inside)]
+    embedding = _outer_block(model, module, "tied" if model.tied else "embedding", outside)
+    original_weights = dict(embedding.weights)
+    tables = {*original_weights, *table_names(module, module.get_output_embeddings())}
+
+    def outer_tensors() -> dict[str, Tensor]:
+        return {name: model.tensor(name).float() for name in outside if name not in tables}
 
     yield embedding, BlockInputs()
-    states: list[Tensor] = []
-    before: list[Tensor] | None = None
-    calls: Known = []
+    flows = []
     if tokens is not None:
+        flows.append(Flow(module, tokens, outer_tensors() | _dequantized(embedding.weights)))
         if originals:
-            before, _ = _layer_inputs(module, (path, layers), tokens, _state(model, outside, first))
-        states, calls = _layer_inputs(module, (path, layers), tokens, _state(model, outside, embedding.weights))
-        module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
-    # Nothing of the embedding stays behind: of a small model it is the largest part.
-    del embedding, first
+            flows.append(Flow(module, tokens, outer_tensors() | _dequantized(original_weights)))
+    behind = [name for name in outside if name not in original_weights]
+    # Nothing of the embedding stays in memory: of a small model it is the largest part.
+    del embedding, original_weights
     release_memory()
-    for i, prefix in enumerate(progress.track(prefixes, doing, unit="layer")):
-        block = layer_block(model, prefix)
-        if tokens is None:
+    places = [(stack, i) for stack, (_, layers) in enumerate(stacks(module)) for i in range(len(layers))]
+    yield from _walk_layers(model, module, progress.track(places, doing, unit="layer"), flows, outer_tensors)
+    yield from _last_blocks(model, module, behind)
+
+
+def _walk_layers(
+    model: Model,
+    module: PreTrainedModel,
+    places: Iterable[tuple[int, int]],
+    flows: Sequence[Flow],
+    outer_tensors: Callable[[], Mapping[str, Tensor]],
+) -> Iterator[tuple[Block, BlockInputs]]:
+    """Yield the layers at ``places``, each a stack's number and a layer's in it.
+
+    ``flows`` hold their inputs: of the compressed model, and of the original behind it. ``outer_tensors`` reads what
+    lies outside of the layers, the embedding and the head.
+    """
+    layer_stacks = stacks(module)
+    for stack, i in places:
+        path, layers = layer_stacks[stack]
+        layer, block = layers[i], _layer_block(model, f"{path}.{i}")
+        if not flows:
             yield block, BlockInputs()
-        else:
-            compute_buffers(module, layers[i])
-            inputs = LayerInputs(layers[i], block, states, before, Calls(calls[i], states))
-            yield block, inputs
-            inputs.advance()
-            layers[i].to("meta")
-            release_memory()
-    yield from last_blocks(model, module, [name for name in outside if name not in outer])
+            continue
+        if i == 0 and stack > 0:
+            for flow in flows:
+                flow.between_stacks(outer_tensors())
+        compute_buffers(module, layer)
+        if i == 0:
+            for original in flows[1:]:
+                original.after_first_layer(stack, layer, block)  # while the block is as the model has it
+        inputs = LayerInputs(layer, block, *(flow.arguments(stack, i) for flow in flows))
+        yield block, inputs
+        inputs.advance()
+        if i == 0:
+            flows[0].after_first_layer(stack, layer, block)
+        layer.to("meta")
+        release_memory()
 
 
-def _state(model: Model, outside: list[str], embedding: Mapping[str, Weight]) -> dict[str, Tensor]:
-    """Everything outside the layers in float32; the embedding as it is given."""
-    return {name: embedding[name].dequantize() if name in embedding else model.tensor(name).float() for name in outside}
+def _last_blocks(model: Model, module: PreTrainedModel, names: Sequence[str]) -> Iterator[tuple[Block, BlockInputs]]:
+    """What is left of a model behind its layers: the head, if it has one of its own, and the rest."""
+    head = _outer_block(model, module, "head", names)
+    if head.weights:
+        yield head, BlockInputs()
+    vectors = {name: model.tensor(name) for name in names if name not in head.weights}
+    yield Block("rest", "rest", {}, vectors), BlockInputs()
 
 
-class _Recorder(nn.Module):
-    """Stands in for a layer: remembers what it is called with and passes the hidden states on, ``pairs`` in a tuple."""
+def _layer_block(model: Model, prefix: str) -> Block:
+    """The repeated layer of that name, its tensors read."""
+    names = [name for name in model.names if name.startswith(f"{prefix}.")]
+    matrices = set(model.matrices)
+    return Block(
+        name=prefix,
+        role="layer",
+        weights={name: model.weight(name) for name in names if name in matrices},
+        vectors={name: model.tensor(name) for name in names if name not in matrices},
+        folds=folds_of(model.config, prefix, frozenset(names)),
+    )
 
-    def __init__(self, calls: list[Any], pairs: bool) -> None:
-        super().__init__()
-        self.calls = calls
-        self.pairs = pairs
 
-    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, None]:
-        self.calls.append((hidden, args, kwargs))
-        return (hidden, None) if self.pairs else hidden
+def _outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
+    """The token embedding, or the head: empty where it is tied to the embedding, or absent."""
+    owner = module.get_output_embeddings() if role == "head" else module.get_input_embeddings()
+    found = table_names(module, owner)
+    return Block(role, role, {name: model.weight(name) for name in found if name in names}, {})
 
 
-def _layer_inputs(
-    module: PreTrainedModel, stack: Layers, tokens: Tensor, state: Mapping[str, Tensor]
-) -> tuple[list[Tensor], Known]:
-    """The first layer's inputs, batch by batch, and what the layers are called with besides."""
-    materialise(module, state)
-    recorded: list[Any] = []
-    family = FAMILIES[module.config.model_type]
-    uncached = {} if sees(family.kind) else {"use_cache": False}
-    states: list[Tensor] = []
-    calls: Known = [{} for _ in stack[1]]
-    with replaced(module, stack, (_Recorder(recorded, family.pairs) for _ in stack[1])), torch.no_grad():
-        for batch in tokens.split(BATCH):
-            recorded.clear()
-            module.base_model(**called(batch), **uncached)
-            states.append(waiting(recorded[0][0]))
-            for known, (_, args, kwargs) in zip(calls, recorded, strict=True):
-                known.setdefault(len(batch), (args, kwargs))
-    return states, calls
+def _dequantized(weights: Mapping[str, Weight]) -> dict[str, Tensor]:
+    return {name: weight.dequantize() for name, weight in weights.items()}

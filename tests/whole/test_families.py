@@ -211,7 +211,7 @@ def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family)
         layers[-1].register_forward_hook(lambda *call: seen.append(call[2]))
     for block, inputs in walk_blocks(model, read_by(model.kind), Silent(), originals=True):
         if isinstance(inputs, LayerInputs):
-            walked[block.name.rpartition(".")[0]] = inputs.states, inputs.originals
+            walked[block.name.rpartition(".")[0]] = inputs.states, inputs.original_states
     with torch.inference_mode():
         module(**given(module))
     assert len(walked) == len(seen)

@@ -20,7 +20,7 @@ def first_layer(path):
 
 def fresh(block, inputs):
     """The same layer, of which nothing is known yet."""
-    return LayerRun(inputs.layer, block, inputs.states, inputs.calls)
+    return LayerRun(inputs.layer, block, inputs.arguments)
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "GPT2LMHeadModel", "BloomForCausalLM", "BertModel", "MPNetModel"])

@@ -300,7 +300,7 @@ def test_a_dropped_layer_hands_its_inputs_on_and_the_original_goes_through(tiny,
     for block, inputs in walk_blocks(Model.open(str(source)), TOKENS, Silent(), originals=True):
         if block.role == "layer":
             block.dropped = block.name == "model.layers.1"
-            states[block.name], originals[block.name] = inputs.states[0].clone(), inputs.originals[0].clone()
+            states[block.name], originals[block.name] = inputs.states[0].clone(), inputs.original_states[0].clone()
             inputs.refresh()
             outputs[block.name] = inputs.target(0)
     assert torch.equal(states["model.layers.2"], states["model.layers.1"])

@@ -1,0 +1,144 @@
+"""Calibration text or images on their way through a model's stacks of layers.
+
+An encoder-decoder has two stacks. Its text is what the encoder reads and what the decoder is to write: the decoder's
+own inputs are the same windows one token later (teacher forcing). Both are looked up at the start, so that no
+embedding stays in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.calibration.block import Block
+from compress.calibration.data import BATCH
+from compress.calibration.layer_arguments import Arguments, LayerArguments, Placeholder, put
+from compress.calibration.load_state import fill, materialise
+from compress.calibration.model_inputs import called
+from compress.calibration.precision import waiting
+from compress.modeling.families import FAMILIES, Family
+from compress.modeling.kinds import sees
+from compress.modeling.modules import replaced, stacks
+from compress.modeling.seq2seq import decoder_inputs
+
+
+class Flow:
+    """The hidden states that reach the next layer of each stack, and what all layers are called with besides.
+
+    ``inputs`` int64 ``[windows, length]`` or float32 ``[n, c, h, w]`` go through ``module`` up to its first layers,
+    with ``tensors`` for everything outside of the layers; the module is on torch's meta device before and after.
+    """
+
+    def __init__(self, module: PreTrainedModel, inputs: Tensor, tensors: Mapping[str, Tensor]) -> None:
+        self._module = module
+        self._stacks = stacks(module)
+        self._family = FAMILIES[module.config.model_type]
+        self._states: list[list[Tensor]] = [[] for _ in self._stacks]
+        self._others: list[list[dict[int, Arguments]]] = [[{} for _ in layers] for _, layers in self._stacks]
+        self._encoder_states: list[Tensor] = []
+        recorders = [[_Recorder(self._family) for _ in layers] for _, layers in self._stacks]
+        _materialize(module, tensors)
+        with ExitStack() as places, torch.no_grad():
+            for stack, layers in zip(self._stacks, recorders, strict=True):
+                places.enter_context(replaced(module, stack, layers))
+            for batch in inputs.split(BATCH):
+                encoder_states = _forward(module, batch)
+                for stack_index, layers in enumerate(recorders):
+                    self._record(stack_index, layers, encoder_states)
+        module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+
+    def arguments(self, stack: int, layer: int) -> LayerArguments:
+        """What the next layer is called with."""
+        encoder_states = self._encoder_states if stack > 0 else ()
+        return LayerArguments(self._states[stack], self._others[stack][layer], encoder_states)
+
+    def after_first_layer(self, stack: int, layer: nn.Module, block: Block) -> None:
+        """Give a stack's other layers the position bias that its first one computes with a block's weights.
+
+        Nothing is to be done in most families.
+        """
+        if self._family.biases is None:
+            return
+        fill(layer, block)
+        length = self._states[stack][0].shape[1]
+        with torch.no_grad():
+            bias: Tensor = layer.get_submodule(self._family.biases).compute_bias(length, length)  # type: ignore[operator]
+        for others in self._others[stack]:
+            for windows, (args, kwargs) in others.items():
+                others[windows] = put(Placeholder.POSITION_BIAS, bias, args), kwargs
+
+    def between_stacks(self, tensors: Mapping[str, Tensor]) -> None:
+        """End the encoder: what follows its layers turns their outputs into what the decoder reads.
+
+        ``tensors`` as for the class.
+        """
+        _materialize(self._module, tensors)
+        encoder, _ = self._stacks
+        for states in self._states[0]:
+            last = _Recorder(self._family, states.float())
+            with replaced(self._module, encoder, [last] * len(encoder[1])), torch.no_grad():
+                mask = torch.ones(states.shape[:2], dtype=torch.long)
+                encoded = self._module.get_encoder()(inputs_embeds=last.output, attention_mask=mask)[0]
+            self._encoder_states.append(waiting(encoded))
+        self._states[0] = []
+        self._module.to("meta")  # type: ignore[arg-type]  # as above
+
+    def _record(self, stack: int, recorders: list[_Recorder], encoder_states: Tensor | None) -> None:
+        """Take over what a stack's recorders were called with for one batch."""
+        for i, (recorder, others) in enumerate(zip(recorders, self._others[stack], strict=True)):
+            [(hidden, args, kwargs)] = recorder.calls
+            recorder.calls = []
+            if i == 0:
+                self._states[stack].append(waiting(hidden))
+            args = tuple(Placeholder.ENCODER_STATES if arg is encoder_states is not None else arg for arg in args)
+            others.setdefault(len(hidden), (args, kwargs))
+
+
+class _Recorder(nn.Module):
+    """Takes a layer's place: records its calls and returns the hidden states unchanged, or ``output``."""
+
+    def __init__(self, family: Family, output: Tensor | None = None) -> None:
+        super().__init__()
+        self.family = family
+        self.output = output
+        self.calls: list[tuple[Tensor, tuple[Any, ...], dict[str, Any]]] = []
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append((hidden, args, kwargs))
+        output = hidden if self.output is None else self.output
+        if self.family.biases is not None:
+            return output, Placeholder.POSITION_BIAS, None
+        return (output, None) if self.family.pairs else output
+
+
+def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
+    """Run a model without its head; returns what a decoder read of its encoder's, where there are both."""
+    if not module.config.is_encoder_decoder:
+        uncached = {} if sees(FAMILIES[module.config.model_type].kind) else {"use_cache": False}
+        module.base_model(**called(batch), **uncached)
+        return None
+    mask = torch.ones_like(batch)
+    encoder_states: Tensor = module.get_encoder()(input_ids=batch, attention_mask=mask)[0]
+    module.get_decoder()(
+        input_ids=decoder_inputs(module.config, batch),
+        encoder_hidden_states=encoder_states,
+        encoder_attention_mask=mask,
+        use_cache=False,
+    )
+    return encoder_states
+
+
+def _materialize(module: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
+    """Bring a module's tensors off the meta device, under all of their names, and what it computes for itself."""
+    tied = {name: tensors[source] for name, source in module.all_tied_weights_keys.items() if source in tensors}
+    materialise(module, {**tensors, **tied})
+    for path, _ in stacks(module):
+        for name, child in module.get_submodule(path.rpartition(".")[0]).named_children():
+            if isinstance(child, nn.Embedding) and child.weight.is_meta and name == "embed_positions":
+                child.to_empty(device="cpu")
+                module._init_weights(child)  # only the class knows what is in it
