@@ -28,7 +28,6 @@ from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
 from compress.errors import UsageError
-from compress.modeling.kinds import sees
 from compress.progress import Progress, Silent
 from compress.system.machine import conditions, machine, versions
 
@@ -56,7 +55,7 @@ def score(
     memory is read in between. Raises RunError when a contender can't be run.
     """
     settings, progress, clock = settings or Settings(), progress or Silent(), clock or Stopwatch()
-    seen = np.asarray(ids) if contenders and sees(contenders[0].kind) else None
+    seen = np.asarray(ids) if contenders and contenders[0].kind.is_vision else None
     windows: Ids = np.asarray(ids, dtype=np.int64) if seen is None else np.arange(len(seen))[:, None]
     marked: Ids = np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64)
     _check(contenders, windows, marked)
@@ -117,7 +116,7 @@ def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
     names = [contender.name for contender in contenders]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two contenders are called {twice!r}: a scorecard tells them apart by name")
-    least = 1 if sees(contenders[0].kind) else 2
+    least = 1 if contenders[0].kind.is_vision else 2
     if ids.ndim != 2 or ids.shape != mask.shape or len(ids) == 0 or ids.shape[1] < least:
         raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {ids.shape}")
 

@@ -15,7 +15,6 @@ from compress.export.built.build import build
 from compress.export.lowering.float_graph import Built, GraphSource
 from compress.export.parity.compare import DiffersError
 from compress.modeling.families import FAMILIES
-from compress.modeling.kinds import sees
 from compress.progress import Progress
 
 T = TypeVar("T")
@@ -29,11 +28,11 @@ def lacking(config: PretrainedConfig) -> str | None:
 def untraceable(config: PretrainedConfig) -> str | None:
     """Why a model can't be traced, where it can't."""
     family = FAMILIES[config.model_type]
-    if family.kind == "encoder-decoder":
+    if family.kind.is_seq2seq:
         return "it is two graphs"
     if family.experts is not None:
         return "which experts a token is sent to is decided as it runs"
-    if family.kind == "decoder" and not getattr(transformers, family.cls)._supports_attention_backend:
+    if family.kind.is_decoder_only and not getattr(transformers, family.cls)._supports_attention_backend:
         return "its attention isn't transformers' common one"
     return None
 
@@ -51,7 +50,7 @@ def proven(
         return write(build(checkpoint.config, checkpoint.names, fused))
     if refused:
         raise ExportError(f"no {checkpoint.config.model_type} model can be traced: {refused}; leave --graph out")
-    if source == "auto" and not sees(checkpoint.kind):
+    if source == "auto" and not checkpoint.kind.is_vision:
         try:
             built = build(checkpoint.config, checkpoint.names, fused)
         except ExportError as error:

@@ -33,12 +33,12 @@ class Fuse(GraphPass):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
-        if model.kind == "encoder-decoder" and self.kv != "float":
+        if model.kind.is_seq2seq and self.kv != "float":
             raise UsageError(f"fuse: an encoder-decoder's cache is float; leave out kv={self.kv}")
-        if model.kind != "decoder" and self.kv != "float":
+        if not model.kind.is_decoder_only and self.kv != "float":
             raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")
         size = head_size(model.config)
-        if model.kind == "decoder" and size % _HEAD_MULTIPLE:
+        if model.kind.is_decoder_only and size % _HEAD_MULTIPLE:
             raise UsageError(
                 f"fuse: heads of size {size} can't be fused, {_HEAD_MULTIPLE} must divide it; leave fuse out"
             )

@@ -14,7 +14,6 @@ from compress.calibration.block import Block
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import LinearInput, Statistic
 from compress.errors import UsageError
-from compress.modeling.kinds import writes
 from compress.passes.base.integer import Integer
 from compress.passes.solvers.grid import Grid, fitting
 from compress.passes.solvers.rounding import round_to_nearest
@@ -64,7 +63,7 @@ class Int8(Integer):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Decide ``act`` by the kind of model, and refuse what can't work on it."""
-        plain = writes(model.kind) or not holds.any_inputs
+        plain = model.kind.generates_text or not holds.any_inputs
         act = self.act if self.act != "auto" else ("none" if plain else "dynamic")
         if act == "dynamic" and not holds.any_inputs:
             raise UsageError(f"int8: {holds.target} has no products that round their inputs; give act=none")

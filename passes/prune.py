@@ -65,7 +65,7 @@ class Prune(WeightPass):
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse a model that can't do with fewer of these, and a ratio that drops none or all of them."""
         config = model.config
-        if model.kind == "encoder-decoder" and self.what == "blocks":
+        if model.kind.is_seq2seq and self.what == "blocks":
             raise UsageError("prune: an encoder-decoder's layers can't be dropped; use what=mlp")
         self._check_layout(model)
         if self.layers:
@@ -161,7 +161,7 @@ class Prune(WeightPass):
         if self.what == "heads" and not hasattr(config, "num_key_value_heads"):
             raise UsageError(
                 f"prune: the config of a {name} can't say fewer heads of the same size; use what=mlp"
-                + (" or what=blocks" if model.kind != "encoder-decoder" else "")
+                + (" or what=blocks" if not model.kind.is_seq2seq else "")
             )
         if self.what == "mlp" and not _widths(config):
             raise UsageError(f"prune: the config of a {name} can't say a narrower MLP; use what=blocks")

@@ -12,7 +12,6 @@ from compress.benchmarks.data.label_file import Entry, read_entries
 from compress.errors import UsageError
 from compress.modeling.architecture import longest_input
 from compress.modeling.classifier import by_token, labels_of, separate_labels
-from compress.modeling.kinds import sees, writes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -79,14 +78,14 @@ def read_labelled(path: Path, model: Model) -> Labelled:
 
     Raises UsageError for a decoder, for a file that can't be used, and for a label that the head doesn't have.
     """
-    if writes(model.kind):
+    if model.kind.generates_text:
         raise UsageError(
             f"--labels is for classifiers and sentence encoders, but {model.architecture} writes text; leave it out"
         )
-    if sees(model.kind):
+    if model.kind.is_vision:
         raise UsageError(f"--labels takes labelled text, and {model.source} reads images; leave it out")
     reading = _Reading(model.config, model.tokenizer())
-    if model.kind == "encoder":
+    if not model.kind.has_head:
         metrics, made = SPEARMAN, [reading.compared(each) for each in read_entries(path, ("text", "text2", "score"))]
     elif by_token(model.architecture):
         metrics, made = ACCURACY, [reading.tagged(each) for each in read_entries(path, ("tokens", "labels"))]

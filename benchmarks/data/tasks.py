@@ -80,7 +80,7 @@ def read_tasks(specs: Sequence[str], model: Model) -> Tasks:
 
     Raises UsageError for a model that is no decoder, an unknown name, and a task that can't be used with the model.
     """
-    if model.kind != "decoder":
+    if not model.kind.is_decoder_only:
         raise UsageError(f"--tasks is for decoders, and {model.source} is of the kind {model.kind}; leave it out")
     with quiet():
         from lm_eval.tasks import TaskManager  # here: it takes seconds, and may not be installed

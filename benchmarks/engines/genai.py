@@ -11,6 +11,7 @@ import onnxruntime_genai as og
 
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
+from compress.modeling.kinds import TaskKind
 
 
 class GenaiEngine:
@@ -18,7 +19,7 @@ class GenaiEngine:
 
     read_bytes: int | None = None
 
-    def __init__(self, path: Path, kind: str, threads: int) -> None:
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         options = {"session_options": {"intra_op_num_threads": threads}}
         config = og.Config(str(path))
         config.overlay(json.dumps({"model": {"decoder": options}}))

@@ -12,6 +12,7 @@ import numpy as np
 
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
+from compress.modeling.kinds import TaskKind
 
 _ROUND = 256
 """contexts are made for a multiple of so many tokens: the same one serves rounds of about the same length"""
@@ -27,7 +28,7 @@ class LlamaEngine:
 
     read_bytes: int | None = None
 
-    def __init__(self, path: Path, kind: str, threads: int) -> None:
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         quiet()
         (file,) = path.glob("*.gguf")
         self._model = lib.llama_model_load_from_file(str(file).encode(), lib.llama_model_default_params())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
+from compress.modeling.kinds import TaskKind
 
 Dtype = np.dtype[Any]
 
@@ -38,7 +39,7 @@ class OrtEngine:
     device = "cpu"
     _arena = "cpu:0"
 
-    def __init__(self, path: Path, kind: str, threads: int) -> None:
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         file = path / "model.onnx"
         self._session = self._open(file, threads)
         self._inputs = {each.name: each for each in self._session.get_inputs()}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from compress.benchmarks.engines.ort import DTYPES, Cache, Dtype, OrtEngine, SharedCache, empty, session
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import MissingComponentError
+from compress.modeling.kinds import TaskKind
 
 PROVIDER = "CUDAExecutionProvider"
 _GRAPH = "gpu_graph_id"
@@ -34,7 +35,7 @@ class OrtCudaEngine(OrtEngine):
     device = "cuda"
     _arena = "gpu:0"
 
-    def __init__(self, path: Path, kind: str, threads: int) -> None:
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         super().__init__(path, kind, threads)
         self._recorded: dict[tuple[int, ...], Recorded] = {}
         self._made = 0

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from compress.benchmarks.engines.ort import session
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
+from compress.modeling.kinds import TaskKind
 
 _READ, _WRITTEN = "encoder", "decoder"
 
@@ -23,7 +24,7 @@ class OrtHalvesEngine:
 
     read_bytes: int | None = None
 
-    def __init__(self, path: Path, kind: str, threads: int) -> None:
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         self._encoder = session(path / "encoder_model.onnx", threads)
         self._decoder = session(path / "decoder_model_merged.onnx", threads)
         self._start = int(json.loads((path / "config.json").read_text())["decoder_start_token_id"])

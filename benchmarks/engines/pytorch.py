@@ -12,14 +12,14 @@ import transformers
 from transformers import AutoConfig, DynamicCache
 
 from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
-from compress.modeling.classifier import loader
-from compress.modeling.kinds import Kind
+from compress.modeling.classifier import auto_class
+from compress.modeling.kinds import TaskKind
 
 
 class TorchEngine:
     """A checkpoint in transformers. Prompts are read as ``generate`` reads them: only the last logits are computed."""
 
-    def __init__(self, path: Path, kind: Kind, threads: int) -> None:
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         torch.set_num_threads(threads)
         self._module: Any = self.load(path, kind)
         keeps = "logits_to_keep" in inspect.signature(self._module.forward).parameters
@@ -27,10 +27,10 @@ class TorchEngine:
         self._cache: Any = None
 
     @staticmethod
-    def load(path: Path, kind: Kind) -> torch.nn.Module:
+    def load(path: Path, kind: TaskKind) -> torch.nn.Module:
         """The module that is run."""
         named = AutoConfig.from_pretrained(path, local_files_only=True).architectures or [""]
-        auto = getattr(transformers, loader(kind, named[0]))
+        auto = getattr(transformers, auto_class(kind, named[0]))
         module: torch.nn.Module = auto.from_pretrained(path, dtype=torch.float32, local_files_only=True)
         return module.eval()
 
@@ -112,11 +112,11 @@ class HfEngine(TorchEngine):
     """A variant in transformers with its integers dequantized to float32: its accuracy, not its possible speed."""
 
     @staticmethod
-    def load(path: Path, kind: Kind) -> torch.nn.Module:
+    def load(path: Path, kind: TaskKind) -> torch.nn.Module:
         """The module that is run."""
         from compress.checkpoint.variant import (
             Variant,  # here: the torch baseline's memory and start have no part in it
         )
 
         module = Variant.open(path).torch_module()
-        return module.base_model if kind == "encoder" else module
+        return module if kind.has_head else module.base_model

@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from compress.benchmarks.engines.pytorch import TorchEngine
 from compress.benchmarks.runtime.engine import Floats, Ids
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 from compress.modeling.seq2seq import decoder_inputs, start_token, written_with
 
 
@@ -18,7 +18,7 @@ class TorchHalvesEngine(TorchEngine):
     """A checkpoint in transformers. A prompt is what the encoder reads; the decoder starts behind it."""
 
     @staticmethod
-    def load(path: Path, kind: Kind) -> torch.nn.Module:
+    def load(path: Path, kind: TaskKind) -> torch.nn.Module:
         """The module that is run."""
         module = AutoModelForSeq2SeqLM.from_pretrained(path, dtype=torch.float32, local_files_only=True)
         return module.eval()  # type: ignore[no-any-return]
@@ -73,7 +73,7 @@ class HfHalvesEngine(TorchHalvesEngine):
     """A variant in transformers with its integers dequantized to float32: its accuracy, not its possible speed."""
 
     @staticmethod
-    def load(path: Path, kind: Kind) -> torch.nn.Module:
+    def load(path: Path, kind: TaskKind) -> torch.nn.Module:
         """The module that is run."""
         from compress.checkpoint.variant import (
             Variant,  # here: the torch baseline's memory and start have no part in it

@@ -16,6 +16,7 @@ from ml_dtypes import bfloat16
 from compress.benchmarks.runtime.cuda import Buffer, Clock, called, fetch, fetch_last
 from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
+from compress.modeling.kinds import TaskKind
 
 _ENGINE = "engine.plan"
 _PROMPT, _TOKEN = 0, 1
@@ -28,7 +29,7 @@ class TrtEngine:
     device = "cuda"
     read_bytes: int | None = None
 
-    def __init__(self, path: Path, kind: str, threads: int) -> None:
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         self._engine = self._runtime.deserialize_cuda_engine((path / _ENGINE).read_bytes())
         if self._engine is None:

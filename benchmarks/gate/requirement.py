@@ -13,7 +13,7 @@ from compress.benchmarks.results.scorecard import Row, ratio
 from compress.benchmarks.statistics.estimators import paired_ratio
 from compress.benchmarks.statistics.measure import Measure
 from compress.errors import UsageError, unknown
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 
 Operator = Literal[">=", "<=", ">", "<"]
 
@@ -140,7 +140,7 @@ def parse_tolerances(texts: Sequence[str]) -> tuple[Tolerance, ...]:
     return tuple(found.values())
 
 
-def check_kind(figures: Sequence[Figure], kind: Kind) -> None:
+def check_kind(figures: Sequence[Figure], kind: TaskKind) -> None:
     """Refuse, with a UsageError, metrics that a kind of model doesn't have."""
     for figure in figures:
         if kind not in figure.metric.kinds:

@@ -17,7 +17,7 @@ from compress.benchmarks.statistics.estimators import exponential, mean, quantil
 from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
-from compress.modeling.kinds import Kind, writes
+from compress.modeling.kinds import TaskKind
 from compress.progress import Progress
 
 Measures = dict[str, Measure]
@@ -44,7 +44,7 @@ def measure_accuracy(
     """
     kind, clock = workers[0].contender.kind, clock or Stopwatch()
     scores: list[list[dict[str, Any]]] = [[] for _ in workers]
-    step = 1 if writes(kind) else _SENTENCES
+    step = 1 if kind.generates_text else _SENTENCES
     starts = range(0, len(ids), step)
     with tempfile.TemporaryDirectory(prefix="compress-") as folder:
         for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
@@ -65,17 +65,17 @@ def measure_accuracy(
 
         judged = [a | b for a, b in zip(judged, measure_tasks(workers, tasks, progress), strict=True)]
         clock.lap("tasks")
-    summary = _SUMMARIES[kind]
+    summary = _SUMMARIES[kind.name]
     return [summary(found, scores[0]) | more for found, more in zip(scores, judged, strict=True)]
 
 
-def _window(workers: Sequence[Worker], kind: Kind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
+def _window(workers: Sequence[Worker], kind: TaskKind, ids: Ids, mask: Ids, file: Path) -> list[dict[str, Any]]:
     original, *others = workers
-    if writes(kind):
+    if kind.generates_text:
         request: dict[str, Any] = {"ids": ids[0].tolist()}
         first = original.ask("reference_logits", to=str(file), **request) | {"kl": 0.0, "kls": [0.0], "top1": 1.0}
         return [first, *(other.ask("compare_logits", reference=str(file), **request) for other in others)]
-    if kind == "classifier":
+    if kind.has_classes:
         return compare_workers(workers, ids, mask)
     request = {"ids": ids.tolist(), "mask": mask.tolist()}
     original.ask("reference_embeddings", to=str(file), **request)
@@ -105,7 +105,7 @@ def _encoder_measures(scores: list[dict[str, Any]], original: list[dict[str, Any
     }
 
 
-_SUMMARIES: Mapping[Kind, Callable[[list[dict[str, Any]], list[dict[str, Any]]], Measures]] = {
+_SUMMARIES: Mapping[str, Callable[[list[dict[str, Any]], list[dict[str, Any]]], Measures]] = {
     "decoder": _decoder_measures,
     "encoder": _encoder_measures,
     "classifier": class_measures,

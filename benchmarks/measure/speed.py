@@ -18,7 +18,6 @@ from compress.benchmarks.statistics.interval import median_interval
 from compress.benchmarks.statistics.measure import Measure, quantile, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
-from compress.modeling.kinds import writes
 from compress.progress import Progress
 
 Measures = dict[str, Measure]
@@ -162,7 +161,7 @@ def measure_speed(
     tokens = np.resize(tokens, max(needed, settings.batch * settings.prompt))
     order = random.Random(settings.seed)
     speeds = [
-        DecoderSpeed(settings) if writes(worker.contender.kind) else EncoderSpeed(settings, images)
+        DecoderSpeed(settings) if worker.contender.kind.generates_text else EncoderSpeed(settings, images)
         for worker in workers
     ]
     for worker, speed in zip(workers, speeds, strict=True):

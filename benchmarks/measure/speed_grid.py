@@ -18,7 +18,6 @@ from compress.benchmarks.results.scorecard import Cell, Settings
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.measure import Measure, quantile, summarize
 from compress.benchmarks.worker.client import Worker
-from compress.modeling.kinds import writes
 from compress.progress import Progress
 
 _ENOUGH = 2
@@ -43,7 +42,7 @@ class _Turns:
     @property
     def possible(self) -> bool:
         """Whether the engine can do it: all write greedily to one prompt, and read as many sentences as one likes."""
-        if not writes(self.worker.contender.kind):
+        if not self.worker.contender.kind.generates_text:
             return not self.way
         return self.worker.batches or (self.batch == 1 and not self.way)
 
@@ -61,7 +60,7 @@ class _Turns:
     def _run(self, tokens: Ids, steps: int, repeats: int) -> tuple[float, list[float]]:
         """Seconds to the first token and of each of the steps; of an encoder's batches, where nothing comes first."""
         ids = np.resize(tokens, (self.batch, self.length))
-        if not writes(self.worker.contender.kind):
+        if not self.worker.contender.kind.generates_text:
             mask = np.ones_like(ids).tolist()
             return 0.0, self.worker.ask("embed", ids=ids.tolist(), mask=mask, repeats=repeats)["seconds"]
         steps = min(steps, self.settings.steps_after(self.length))
@@ -73,7 +72,7 @@ class _Turns:
 
     def cell(self) -> Cell:
         """The rounds, summed up."""
-        measures = self._decoding() if writes(self.worker.contender.kind) else self._embedding()
+        measures = self._decoding() if self.worker.contender.kind.generates_text else self._embedding()
         return Cell(length=self.length, batch=self.batch, measures=measures)
 
     def _embedding(self) -> dict[str, Measure]:

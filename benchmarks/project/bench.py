@@ -108,7 +108,7 @@ def bench(
         *peers,
     ]
     text = evaluation_text() if evaluation is None else read_text(evaluation)
-    count, length = EVALUATION_WINDOWS[model.kind]
+    count, length = EVALUATION_WINDOWS[model.kind.name]
     tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
     card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv), notes=absent)
     graphs = [contender for contender in contenders if (contender.path / "model.onnx").is_file()]

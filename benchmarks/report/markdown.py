@@ -13,7 +13,6 @@ from compress.benchmarks.results.overview import overview
 from compress.benchmarks.results.phases import MEASURED, overhead
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.results.table import groups, legend, length_tables, table
-from compress.modeling.kinds import classifies, sees, writes
 
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
 GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."
@@ -115,19 +114,19 @@ def method(card: Scorecard) -> list[str]:
         "round. Accuracy: the mean ± its standard error over windows.",
         "- Peak RSS is that of the serving process; load is from starting that process until it can serve.",
     ]
-    if not writes(card.kind):
+    if not card.kind.generates_text:
         compared = "cosine of the mean-pooled embeddings to the original's"
-        if classifies(card.kind):
+        if card.kind.has_classes:
             compared = "the classes' probabilities against the original's"
         one, many = f"one sentence of {settings.prompt} tokens", "sentences/s"
-        if sees(card.kind):
+        if card.kind.is_vision:
             one, many = "one image", "images/s"
         own = [
             f"- Latency: {one}, {settings.runs} times a round; {many}: batches of {settings.batch}.",
             f"- Accuracy: {card.read}; {compared}.",
         ]
     else:
-        halves = card.kind == "encoder-decoder"
+        halves = card.kind.is_seq2seq
         own = [
             f"- Time to first token: a prompt of {settings.prompt} tokens; decoding: {settings.steps} greedy tokens "
             f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. "
@@ -157,7 +156,7 @@ def _asked(card: Scorecard) -> list[str]:
     """How what was asked for besides was measured."""
     settings, lines = card.settings, []
     if settings.cells:
-        what = "sentences" if card.kind == "encoder" else f"prompts, then {settings.steps} greedy tokens or what fits"
+        what = f"prompts, then {settings.steps} greedy tokens or what fits" if card.kind.has_head else "sentences"
         lines.append(f"- By length and batch: {what}, every row of a batch equally long; rounds and order as above.")
     if settings.beams is not None:
         lines.append(f"- Beam search: {settings.beams} beams; tokens/s are those of one text.")

@@ -10,7 +10,7 @@ from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.checkpoint.artifact import Artifact
 from compress.errors import ModelError
 from compress.modeling.classifier import separate_labels
-from compress.modeling.kinds import Kind, classifies
+from compress.modeling.kinds import TaskKind
 
 if TYPE_CHECKING:
     from compress.checkpoint.base import Checkpoint  # a report is read without torch
@@ -63,7 +63,7 @@ class Contender:
     name: str
     path: Path
     engine: str
-    kind: Kind
+    kind: TaskKind
     role: Role
     recipe: str
     parameters: int
@@ -91,7 +91,7 @@ class Contender:
             parameters=parameters,
             stored_bytes=disk,
             disk_bytes=disk,
-            separate=classifies(checkpoint.kind) and separate_labels(checkpoint.config),
+            separate=checkpoint.kind.has_classes and separate_labels(checkpoint.config),
         )
 
     @classmethod

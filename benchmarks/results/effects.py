@@ -11,9 +11,9 @@ from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.statistics.estimators import paired_ratio
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.statistics.measure import Measure
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 
-SPEED: dict[Kind, str] = {
+SPEED: dict[str, str] = {
     "decoder": "decode_tps",
     "encoder": "latency_p50",
     "classifier": "latency_p50",
@@ -22,7 +22,7 @@ SPEED: dict[Kind, str] = {
 }
 SIZE, ACCURACY = "disk_bytes", "retention"
 _BY_SENTENCE = ("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY)
-_COMPARED: dict[Kind, tuple[str, ...]] = {
+_COMPARED: dict[str, tuple[str, ...]] = {
     "decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
     "encoder": _BY_SENTENCE,
     "classifier": _BY_SENTENCE,
@@ -76,7 +76,7 @@ def effects(card: Scorecard) -> list[Effect]:
 
 def effect_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     """Headers and rows: how many times what it was without a pass each figure is, and stars (`docs/metrics.md`)."""
-    keys = _COMPARED[card.kind]
+    keys = _COMPARED[card.kind.name]
     names = [metric(key).heading.partition(",")[0] for key in keys]
     starred = [f"{what} ★" for what in ("latency", "memory", "accuracy", "difficulty")]
     rows = []
@@ -86,11 +86,11 @@ def effect_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     return ["pass", "in", "against", *names, *starred], rows
 
 
-def stars(effect: Effect, kind: Kind) -> list[str]:
+def stars(effect: Effect, kind: TaskKind) -> list[str]:
     """One to five each for latency reduction, memory reduction, accuracy retention and difficulty; a dash for none."""
     accuracy = effect.times.get(ACCURACY)
     counts = (
-        _count(effect.gain(SPEED[kind]), _GAINS),
+        _count(effect.gain(SPEED[kind.name]), _GAINS),
         _count(effect.gain(SIZE), _GAINS),
         _count(accuracy.value if accuracy is not None else None, _KEPT),
         effect.applied.difficulty,
@@ -104,8 +104,8 @@ def within_noise(times: Measure) -> bool:
     return low <= 1 <= high
 
 
-def _times(row: Row, without: Row, kind: Kind) -> dict[str, Measure]:
-    found = {key: ratio(row, without, key) for key in _COMPARED[kind] if key != ACCURACY}
+def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
+    found = {key: ratio(row, without, key) for key in _COMPARED[kind.name] if key != ACCURACY}
     if ACCURACY in row.measures and ACCURACY in without.measures:
         found[ACCURACY] = paired_ratio(row.measures[ACCURACY], without.measures[ACCURACY])
     return {key: times for key, times in found.items() if times is not None}

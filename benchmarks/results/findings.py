@@ -11,7 +11,7 @@ from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.results.table import setting
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.statistics.measure import Measure
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 
 _SPEED = {
     "decode_tps": "decoding",
@@ -94,10 +94,10 @@ def _slower_pace(row: Row, base: Row, key: str) -> float | None:
     return change.value if metric(key).better == "higher" else 1 / change.value
 
 
-def _slower_at(cards: Mapping[str, Scorecard], kind: Kind, row: Row, base: Row) -> list[str]:
+def _slower_at(cards: Mapping[str, Scorecard], kind: TaskKind, row: Row, base: Row) -> list[str]:
     """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
     lines = []
-    for key, what in PACES[kind].items():
+    for key, what in PACES[kind.name].items():
         found = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
         slower = {at: pace for at, pace in found.items() if pace is not None}
         if slower:

@@ -8,11 +8,10 @@ from compress.benchmarks.results.effects import effects, times_shown
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import setting
 from compress.benchmarks.statistics.measure import Measure
-from compress.modeling.kinds import Kind
 
 _WRITING = {"prefill_tps": "prefill", "decode_tps": "decoding"}
 _READING = {"sentences_ps": "sentences"}
-PACES: dict[Kind, dict[str, str]] = {
+PACES: dict[str, dict[str, str]] = {
     "decoder": _WRITING,
     "encoder-decoder": _WRITING,
     "encoder": _READING,
@@ -40,13 +39,14 @@ def gains(card: Scorecard) -> list[Gain]:
         Gain(each.applied.text, each.row.name, each.without.name, length, batch, times)
         for length, batch in card.settings.cells
         for each in effects(card.at(length, batch))
-        if each.applied.graph and (times := {key: each.times[key] for key in PACES[card.kind] if key in each.times})
+        if each.applied.graph
+        and (times := {key: each.times[key] for key in PACES[card.kind.name] if key in each.times})
     ]
 
 
 def gain_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     """Headers and rows, pass by pass: how many times as fast each pace is with it."""
-    paces = PACES[card.kind]
+    paces = PACES[card.kind.name]
     rows = [
         [each.applied, each.row, each.without, setting(each.length, each.batch),
          *(times_shown(each.times[key]) if key in each.times else "–" for key in paces)]

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from compress.benchmarks.results.scorecard import Direction, Scorecard
 from compress.benchmarks.statistics.measure import Measure
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, IMAGE_CLASSIFIER, KINDS, TaskKind
 
 Unit = Literal["bytes", "seconds", "share", "number"]
 """How a figure is stored; a share is one between 0 and 1, a number anything else: a rate, a perplexity, nats."""
@@ -30,7 +30,7 @@ class Metric:
     unit: Unit = "number"
     scale: float = 1.0
     compared: bool = True
-    kinds: tuple[Kind, ...] = get_args(Kind)
+    kinds: tuple[TaskKind, ...] = tuple(KINDS.values())
     labelled: bool = False
     device: bool = False
 
@@ -47,10 +47,10 @@ class Metric:
         return f"{value} ± {measure.spread * self.scale:,.{self.decimals}f}"
 
 
-_DECODER: tuple[Kind, ...] = ("decoder", "encoder-decoder")
-_ENCODER: tuple[Kind, ...] = ("encoder",)
-_CLASSIFIER: tuple[Kind, ...] = ("classifier",)
-_IMAGES: tuple[Kind, ...] = ("image-classifier",)
+_DECODER = tuple(kind for kind in KINDS.values() if kind.generates_text)
+_ENCODER = (ENCODER,)
+_CLASSIFIER = (CLASSIFIER,)
+_IMAGES = (IMAGE_CLASSIFIER,)
 _BY_SENTENCE = _ENCODER + _CLASSIFIER
 _BY_CLASS = _DECODER + _CLASSIFIER + _IMAGES
 
@@ -94,7 +94,7 @@ METRICS = (
 )
 
 
-def metrics(kind: Kind) -> tuple[Metric, ...]:
+def metrics(kind: TaskKind) -> tuple[Metric, ...]:
     """The metrics that a kind of model has, in the order shown."""
     return tuple(metric for metric in METRICS if kind in metric.kinds)
 
@@ -106,7 +106,7 @@ def metrics_of(card: Scorecard) -> tuple[Metric, ...]:
 
 def task_metric(key: str, better: Direction = "higher") -> Metric:
     """The metric of a task's figure: named as lm-eval does, whatever its range."""
-    return Metric(key, key, better, 4, compared=False, kinds=("decoder",))
+    return Metric(key, key, better, 4, compared=False, kinds=(DECODER,))
 
 
 def metric(key: str) -> Metric:

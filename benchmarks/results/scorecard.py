@@ -12,13 +12,13 @@ from compress.benchmarks.results.contender import Applied, Role
 from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.statistics.measure import Measure, summarize
-from compress.modeling.kinds import Kind, sees, writes
+from compress.modeling.kinds import TaskKind
 
 SCHEMA = 1
 Direction = Literal["higher", "lower"]
 BUSY = 0.2
 """cores that other programs may keep busy before it counts"""
-EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
+EVALUATION_WINDOWS: dict[str, tuple[int, int]] = {
     "decoder": (8, 512),
     "encoder": (64, 128),
     "classifier": (64, 128),
@@ -26,7 +26,7 @@ EVALUATION_WINDOWS: dict[Kind, tuple[int, int]] = {
     "image-classifier": (64, 1),
 }
 """How many windows of how many tokens, or of one image, a quick score reads."""
-_ROUNDS: dict[Kind, int] = {
+_ROUNDS: dict[str, int] = {
     "decoder": 5,
     "encoder": 15,
     "classifier": 15,
@@ -82,14 +82,14 @@ class Settings(BaseModel, frozen=True):
         """How many tokens are decoded after a prompt of that length: as many as the model still takes in."""
         return self.steps if self.longest is None else max(0, min(self.steps, self.longest - length))
 
-    def within(self, length: int, kind: Kind) -> Settings:
+    def within(self, length: int, kind: TaskKind) -> Settings:
         """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
-        decoded = min(self.steps, max(length - 1, 2)) if writes(kind) else 0
-        rounds = self.rounds or _ROUNDS[kind]
+        decoded = min(self.steps, max(length - 1, 2)) if kind.generates_text else 0
+        rounds = self.rounds or _ROUNDS[kind.name]
         return self.model_copy(
             update={
                 "rounds": rounds,
-                "extra": (2 if writes(kind) else 1) * rounds if self.extra is None else self.extra,
+                "extra": (2 if kind.generates_text else 1) * rounds if self.extra is None else self.extra,
                 "steps": decoded or self.steps,
                 "prompt": max(1, min(self.prompt, length - decoded)),
                 "prefill": min(self.prefill, length),
@@ -132,7 +132,7 @@ class Scorecard(BaseModel, frozen=True):
 
     schema_version: Literal[1] = 1
     model: str
-    kind: Kind
+    kind: TaskKind
     created: str
     command: str
     settings: Settings
@@ -175,7 +175,7 @@ class Scorecard(BaseModel, frozen=True):
     def read(self) -> str:
         """What accuracy was measured on, in words."""
         count, length = self.windows
-        return f"{count} images" if sees(self.kind) else f"{count} windows of {length} tokens"
+        return f"{count} images" if self.kind.is_vision else f"{count} windows of {length} tokens"
 
     def row(self, name: str) -> Row:
         """The row of that name."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import RunError
+from compress.modeling.kinds import DECODER, TaskKind
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -80,7 +81,7 @@ class TimedEngine(Protocol):
         """Seconds since some moment, by which all that was asked for is done."""
 
 
-Opener = Callable[[Path, str, int], Engine]
+Opener = Callable[[Path, TaskKind, int], Engine]
 
 
 _ENGINES = {
@@ -101,9 +102,9 @@ _OF_HALVES = {
 """Those of encoder-decoders."""
 
 
-def opener(name: str, kind: str = "decoder") -> Opener:
+def opener(name: str, kind: TaskKind = DECODER) -> Opener:
     """What opens a model ``(path, kind, threads)`` in the engine of that name; its libraries are imported here."""
-    engines = _OF_HALVES if kind == "encoder-decoder" else _ENGINES
+    engines = _OF_HALVES if kind.is_seq2seq else _ENGINES
     if name not in engines:
         raise RunError(f"no engine runs {name!r}; there are {', '.join(engines)}")
     module, cls = engines[name]

@@ -46,7 +46,7 @@ class Worker:
         )
         try:
             opened = self.ask(
-                "open", engine=contender.engine, path=str(contender.path), kind=contender.kind, threads=threads
+                "open", engine=contender.engine, path=str(contender.path), kind=contender.kind.name, threads=threads
             )
         except BaseException:
             self.close()

@@ -24,6 +24,7 @@ from compress.benchmarks.runtime.engine import BatchedEngine, DeviceEngine, Engi
 from compress.benchmarks.statistics.logits import compare_logits, cosine, log_softmax, window_nll
 from compress.benchmarks.worker.memory import Phases
 from compress.errors import MissingComponentError, RunError
+from compress.modeling.kinds import KINDS
 
 _WATCHED = ("numpy", "onnx", "onnxruntime", "torch", "transformers")
 
@@ -44,8 +45,9 @@ class Service:
 
     def open(self, engine: str, path: str, kind: str, threads: int) -> dict[str, Any]:
         """Load a model."""
-        self._engine = opener(engine, kind)(Path(path), kind, threads)
-        self._classifies = kind == "classifier"
+        task = KINDS[kind]
+        self._engine = opener(engine, task)(Path(path), task, threads)
+        self._classifies = task.has_classes and not task.is_vision
         on_device = isinstance(self._engine, DeviceEngine) and self._engine.device != "cpu"
         if on_device:
             self._phases.watch_device()

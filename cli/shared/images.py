@@ -12,7 +12,6 @@ from compress.calibration.images import made_images, read_images
 from compress.checkpoint.model import Model
 from compress.cli.shared.texts import Texts
 from compress.errors import UsageError
-from compress.modeling.kinds import sees
 
 _SOLVED_ON, _RANGED_ON = 256, 32
 
@@ -36,7 +35,7 @@ class Pictures(Texts):
     @cached_property
     def evaluation(self) -> Calibration:
         """The same, with another seed."""
-        return self._taken(self.evaluation_file, EVALUATION_WINDOWS[self.model.kind][0], self.seed + 1)
+        return self._taken(self.evaluation_file, EVALUATION_WINDOWS[self.model.kind.name][0], self.seed + 1)
 
     def _taken(self, source: Path | None, count: int, seed: int) -> Calibration:
         model = self.model
@@ -49,4 +48,4 @@ class Pictures(Texts):
 
 def reader(model: Model) -> type[Texts]:
     """What finds a model's inputs: images for one that sees, else texts."""
-    return Pictures if sees(model.kind) else Texts
+    return Pictures if model.kind.is_vision else Texts

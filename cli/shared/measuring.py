@@ -15,7 +15,6 @@ from compress.benchmarks.runtime.decoding import Sampling
 from compress.checkpoint.model import Model
 from compress.errors import UsageError, unknown
 from compress.modeling.architecture import longest_input
-from compress.modeling.kinds import sees, writes
 
 _FLOAT32 = 4
 """bytes"""
@@ -37,14 +36,14 @@ class More:
         """The settings for a model; a UsageError where it can't take that in, or this machine can't hold it."""
         if not self:
             return {}
-        if sees(model.kind):
+        if model.kind.is_vision:
             raise UsageError(f"{model.source} sees images: leave --seq, --batch, --beams and --sample out")
         longest = longest_input(model.config)
-        if not writes(model.kind) and (self.beams or self.sampling):
+        if not model.kind.generates_text and (self.beams or self.sampling):
             raise UsageError(f"{model.source} embeds and writes nothing: leave --beams and --sample out")
         if self.lengths and (most := max(self.lengths)) > longest:
             raise UsageError(f"--seq {most} is more than {model.source} takes in: {longest} tokens at most")
-        if model.kind == "decoder":
+        if model.kind.is_decoder_only:
             self._check_memory(model.config.vocab_size)
         return asdict(self) | {"longest": longest, "sampling": self.sampling}
 

@@ -85,7 +85,7 @@ class Texts:
     @cached_property
     def evaluation(self) -> Calibration:
         """The named file, else for a demo its held-out text, else what the model writes with another seed."""
-        count, length = EVALUATION_WINDOWS[self.model.kind]
+        count, length = EVALUATION_WINDOWS[self.model.kind.name]
         length = min(length, longest_input(self.model.config))
         if self.evaluation_file is not None:
             tokens = windows(self.model.tokenizer(), read_text(self.evaluation_file), length, count)
@@ -116,7 +116,7 @@ class Texts:
 
     def _own(self, count: int, length: int, seed: int) -> Calibration:
         tokenizer = self.model.tokenizer()
-        if self.model.kind != "decoder":
+        if not self.model.kind.is_decoder_only:
             tokens: Tensor = vocabulary_text(tokenizer, count, length, seed)
             return Calibration(tokens, f"random vocabulary words, seed {seed}")
         tokens = self_written(self.model.torch_module(), tokenizer, count, length, seed, self.progress)

@@ -22,7 +22,6 @@ from compress.calibration.load_state import fill, materialise
 from compress.calibration.model_inputs import called
 from compress.calibration.precision import waiting
 from compress.modeling.families import FAMILIES, Family
-from compress.modeling.kinds import sees
 from compress.modeling.modules import replaced, stacks
 from compress.modeling.seq2seq import decoder_inputs
 
@@ -119,7 +118,7 @@ class _Recorder(nn.Module):
 def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
     """Run a model without its head; returns what a decoder read of its encoder's, where there are both."""
     if not module.config.is_encoder_decoder:
-        uncached = {} if sees(FAMILIES[module.config.model_type].kind) else {"use_cache": False}
+        uncached = {} if FAMILIES[module.config.model_type].kind.is_vision else {"use_cache": False}
         module.base_model(**called(batch), **uncached)
         return None
     mask = torch.ones_like(batch)

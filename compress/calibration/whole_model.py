@@ -13,7 +13,6 @@ from compress.calibration.data import BATCH
 from compress.calibration.layer_inputs import BlockInputs, token_error
 from compress.calibration.load_state import compute_buffers
 from compress.calibration.model_inputs import called
-from compress.modeling.kinds import writes
 from compress.modeling.seq2seq import decoder_inputs
 from compress.system.memory import held_memory
 
@@ -88,7 +87,7 @@ class WholeInputs(BlockInputs):
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
         """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
-        if self._built.kind == "encoder":
+        if not self._built.kind.has_head:
             return token_error(output.float(), exact.float())
         found: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
         return found
@@ -101,10 +100,10 @@ class WholeInputs(BlockInputs):
     def _called(self, batch: int) -> dict[str, Tensor | bool]:
         given, kind = self._windows[batch], self._built.kind
         arguments: dict[str, Tensor | bool] = {**called(given)}
-        if kind == "encoder-decoder":
+        if kind.is_seq2seq:
             arguments["decoder_input_ids"] = decoder_inputs(self._built.config, given)
-        return arguments | ({"use_cache": False} if writes(kind) else {})
+        return arguments | ({"use_cache": False} if kind.generates_text else {})
 
     def _output(self, output: object) -> Tensor:
-        found: Tensor = getattr(output, "last_hidden_state" if self._built.kind == "encoder" else "logits")
+        found: Tensor = getattr(output, "logits" if self._built.kind.has_head else "last_hidden_state")
         return found

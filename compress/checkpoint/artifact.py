@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from compress.errors import ModelError
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import KINDS, TaskKind
 
 _FILE = "artifact.json"
 FOLDER = "onnx"
@@ -24,7 +24,7 @@ class Artifact:
 
     path: Path
     target: str
-    kind: Kind
+    kind: TaskKind
     parameters: int
     stored_bytes: int
     read_bytes: int
@@ -35,13 +35,14 @@ class Artifact:
 
     def save(self) -> None:
         """Write the facts beside the artifact."""
-        facts = {k: v for k, v in asdict(self).items() if k != "path"}
+        facts = {k: v for k, v in asdict(self).items() if k != "path"} | {"kind": self.kind.name}
         (self.path / _FILE).write_text(json.dumps(facts, indent=2) + "\n")
 
     @classmethod
     def open(cls, path: Path) -> Artifact:
         """Read an artifact's facts; a directory that holds none is a ModelError."""
         try:
-            return cls(path=path, **json.loads((path / _FILE).read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            facts = json.loads((path / _FILE).read_text())
+            return cls(path=path, **facts | {"kind": KINDS[facts["kind"]]})
+        except (OSError, ValueError, TypeError, LookupError) as error:
             raise ModelError(f"{path} is not an artifact: its {_FILE} can't be read ({error})") from error

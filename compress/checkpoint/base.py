@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 from compress.weights.forms import Weight
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Named(Protocol):
         """The architecture."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TaskKind:
         """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
 
     @property

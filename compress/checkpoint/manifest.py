@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compress.errors import ModelError
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 from compress.weights.stored import DEFAULT_FORMAT, StoredForm, WeightReport
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Source(BaseModel):
     sha256: str
     """over its weight files"""
     architecture: str
-    kind: Kind
+    kind: TaskKind
     parameters: int
     """tied ones once"""
     nbytes: int

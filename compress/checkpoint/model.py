@@ -18,7 +18,7 @@ from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, HasArchitecture, check_config, read_architecture
 from compress.modeling.families import FAMILIES
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import head_name
 from compress.modeling.tensor_names import leftover, stored_names
@@ -77,7 +77,7 @@ class Model(HasArchitecture):
         return self.built.cls.__name__
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TaskKind:
         """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
         return self.built.kind
 
@@ -165,7 +165,7 @@ def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> Arch
         found = _stored(built, [head, embedding], shards)
         if len(found) < 2 or torch.equal(*map(shards.read, found.values())):
             continue
-        if built.kind == "encoder-decoder":
+        if built.kind.is_seq2seq:
             return _with_own_head(built, head)
         built.config.tie_word_embeddings = False
         progress.notice("the config says that the head is tied to the embedding, but they differ: read as untied")

@@ -9,7 +9,7 @@ from compress.checkpoint.license import Licence
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of, notices, total
 from compress.formats.base import find_format
-from compress.modeling.classifier import loader
+from compress.modeling.classifier import auto_class
 from compress.weights.stored import DEFAULT_FORMAT
 
 _LOADER = "AutoModelFor…"
@@ -167,7 +167,7 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
     quantized = any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves)
     libraries = [f"{name} {manifest.versions[name]}" for name in _LIBRARIES if name in manifest.versions]
     products = any(form.parts for form in manifest.weights.values())
-    in_transformers = _TRANSFORMERS[source.kind]
+    in_transformers = _TRANSFORMERS[source.kind.name]
     lines = [
         "---",
         f"base_model: {base}",
@@ -200,11 +200,11 @@ def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
         if products
         else _SHARED
         if _shares_integers(manifest)
-        else in_transformers.replace(_LOADER, loader(source.kind, source.architecture)),
+        else in_transformers.replace(_LOADER, auto_class(source.kind, source.architecture)),
         *_format(manifest),
         "In ONNX Runtime (`compress export . --target ort-cpu` makes `onnx/` where it is missing):",
         "",
-        _ONNX[source.kind],
+        _ONNX[source.kind.name],
     ]
     (directory / _FILE).write_text("\n".join(lines), encoding="utf-8")
 
@@ -229,7 +229,7 @@ def write_scores(directory: Path, scores: str) -> None:
 def _shares_integers(manifest: Manifest) -> bool:
     """Whether an encoder-decoder's embedding is in integers."""
     tables = [form for name, form in manifest.weights.items() if name.endswith("shared.weight")]
-    return manifest.source.kind == "encoder-decoder" and any(form.form == "quantized" for form in tables)
+    return manifest.source.kind.is_seq2seq and any(form.form == "quantized" for form in tables)
 
 
 def _format(manifest: Manifest) -> list[str]:

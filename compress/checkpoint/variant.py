@@ -22,7 +22,7 @@ from compress.checkpoint.shards import Shards, find_shards, record_hashes
 from compress.checkpoint.storage import Storage
 from compress.formats.base import Format, find_format
 from compress.modeling.architecture import Architecture, HasArchitecture, read_architecture
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 from compress.modeling.modules import linears
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense, Quantized, Weight, merged
@@ -56,7 +56,7 @@ class VariantWriter:
         loaded = replace(built, options={}).meta_module()
         self._linears = list(linears(loaded))
         # An encoder-decoder's table has more than two names, and some of these classes tie whatever the config says.
-        twice = model.tied and built.kind == "decoder"
+        twice = model.tied and built.kind.is_decoder_only
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if twice else {}
         self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
         self._vector_bytes = 0
@@ -152,7 +152,7 @@ class Variant(HasArchitecture):
         shards = find_shards(path, trust_pickle=False, progress=Silent())
         built = read_architecture(path, shards.where)
         # What the integers stand for is a float model, with its head tied as it was.
-        if built.kind == "encoder-decoder":
+        if built.kind.is_seq2seq:
             built = replace(built, own_head=not manifest.source.tied)
         else:
             built.config.tie_word_embeddings = manifest.source.tied
@@ -171,7 +171,7 @@ class Variant(HasArchitecture):
         return find_format(self.manifest.format)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TaskKind:
         """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
         return self.manifest.source.kind
 

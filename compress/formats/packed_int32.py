@@ -35,7 +35,7 @@ class OneScheme(Format):
 
     def refusal(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
         """What is no decoder, the first matrix that doesn't fit in, or a second scheme."""
-        if built.kind != "decoder":
+        if not built.kind.is_decoder_only:
             return f"format {self.name} is for decoders; leave out --format"
         if built.odd_linear or built.routed:
             other = built.odd_linear or "experts"

@@ -18,7 +18,7 @@ from compress.errors import ModelError
 from compress.modeling.classifier import headed
 from compress.modeling.experts import open_experts, routed
 from compress.modeling.families import FAMILIES, supported
-from compress.modeling.kinds import Kind, writes
+from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
 from compress.modeling.modules import linears, matrices, other_way, stacks, turned
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import check_shared, untie_head, untied
@@ -40,7 +40,7 @@ class Architecture:
 
     cls: type[PreTrainedModel]
     config: PretrainedConfig
-    kind: Kind
+    kind: TaskKind
     options: Mapping[str, Any]
     """What the class is called with beside the config."""
     own_head: bool = False
@@ -49,7 +49,7 @@ class Architecture:
     @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
-        return writes(self.kind) and bool(self.config.tie_word_embeddings) and not self.own_head
+        return self.kind.generates_text and bool(self.config.tie_word_embeddings) and not self.own_head
 
     def meta_module(self) -> PreTrainedModel:
         """The module without weights: every tensor on torch's meta device, every expert by itself."""
@@ -64,7 +64,7 @@ class Architecture:
 
     def computes(self, name: str) -> bool:
         """Whether transformers makes a tensor of an encoder-decoder itself where a checkpoint lacks it."""
-        patterns = self.cls._keys_to_ignore_on_load_missing or () if self.kind == "encoder-decoder" else ()
+        patterns = self.cls._keys_to_ignore_on_load_missing or () if self.kind.is_seq2seq else ()
         return any(re.search(pattern, name) for pattern in patterns)
 
     def unsaved(self, name: str) -> bool:
@@ -152,7 +152,7 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
     model_type = str(raw.get("model_type"))
     wanted = (raw.get("architectures") or [None])[0]
     family = FAMILIES.get(model_type)
-    if family is None or (family.kind != "encoder" and wanted not in (family.cls, None)):
+    if family is None or (family.kind.has_head and wanted not in (family.cls, None)):
         raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported()}")
 
 
@@ -184,13 +184,13 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     family = FAMILIES[config.model_type]
     head = headed(family.cls, config.architectures)
     config.architectures = [head or family.cls]
-    if family.kind == "encoder-decoder":
+    if family.kind.is_seq2seq:
         check_shared(path, config)
     without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
     return Architecture(
         cls=getattr(transformers, head or family.cls),
         config=config,
-        kind=family.kind if head is None else "classifier",
+        kind=family.kind if head is None else CLASSIFIER,
         options={"add_pooling_layer": False} if without_pooler else {},
     )
 
@@ -206,7 +206,7 @@ def any_architecture(path: Path) -> Architecture:
     raw = _read_config(path)
     if raw.get("model_type") in FAMILIES:
         built = read_architecture(path, ["pooler."])
-        return replace(built, own_head=built.kind == "encoder-decoder" and untied(raw))
+        return replace(built, own_head=built.kind.is_seq2seq and untied(raw))
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -217,7 +217,7 @@ def any_architecture(path: Path) -> Architecture:
         raise ModelError(
             f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"
         ) from error
-    return Architecture(cls, config, "decoder" if cls is generates else "encoder", {})
+    return Architecture(cls, config, DECODER if cls is generates else ENCODER, {})
 
 
 def _read_config(path: Path) -> dict[str, Any]:

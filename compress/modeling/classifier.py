@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 _BASE = "Model"
-_LOADERS: dict[Kind, str] = {
-    "decoder": "AutoModelForCausalLM",
-    "encoder-decoder": "AutoModelForSeq2SeqLM",
-    "image-classifier": "AutoModelForImageClassification",
-}
 _SEQUENCE, _TOKEN = "ForSequenceClassification", "ForTokenClassification"
 
 
@@ -30,11 +25,9 @@ def by_token(cls: str) -> bool:
     return cls.endswith(_TOKEN)
 
 
-def loader(kind: Kind, cls: str) -> str:
-    """The name of what a user loads a checkpoint of that class with."""
-    if kind == "classifier":
-        return f"AutoModel{_TOKEN if by_token(cls) else _SEQUENCE}"
-    return _LOADERS.get(kind, "AutoModel")
+def auto_class(kind: TaskKind, cls: str) -> str:
+    """The name of the transformers class that a user loads a checkpoint of the class ``cls`` with."""
+    return f"AutoModel{_TOKEN}" if by_token(cls) else kind.auto_class
 
 
 def labels_of(config: PretrainedConfig) -> list[str]:

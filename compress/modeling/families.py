@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import DECODER, ENCODER, IMAGE_CLASSIFIER, SEQ2SEQ, TaskKind
 
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
@@ -41,7 +41,7 @@ class Family:
     """
 
     cls: str
-    kind: Kind = "decoder"
+    kind: TaskKind = DECODER
     gains: Gains = ()
     pairs: bool = False
     experts: tuple[str, str, str] | None = None
@@ -91,14 +91,14 @@ FAMILIES: Mapping[str, Family] = {
         gains=(("norm_1", ("attn.Wqkv",)), ("norm_2", ("ffn.up_proj",))),
         pairs=True,
     ),
-    "bert": Family("BertModel", "encoder"),
-    "roberta": Family("RobertaModel", "encoder"),
-    "distilbert": Family("DistilBertModel", "encoder"),
-    "mpnet": Family("MPNetModel", "encoder", pairs=True),
-    "deberta-v2": Family("DebertaV2Model", "encoder", pairs=True),
+    "bert": Family("BertModel", ENCODER),
+    "roberta": Family("RobertaModel", ENCODER),
+    "distilbert": Family("DistilBertModel", ENCODER),
+    "mpnet": Family("MPNetModel", ENCODER, pairs=True),
+    "deberta-v2": Family("DebertaV2Model", ENCODER, pairs=True),
     "t5": Family(
         "T5ForConditionalGeneration",
-        "encoder-decoder",
+        SEQ2SEQ,
         gains=(
             ("layer.0.layer_norm", ("layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v")),
             ("layer.1.layer_norm", ("layer.1.EncDecAttention.q",)),
@@ -111,16 +111,16 @@ FAMILIES: Mapping[str, Family] = {
         biases="layer.0.SelfAttention",
         packs=False,  # its initialization reads every linear's weight, which packed integers don't have
     ),
-    "vit": Family("ViTForImageClassification", "image-classifier", gains=_OF_PATCHES, renamed=_OLD_PATCHES),
-    "deit": Family("DeiTForImageClassification", "image-classifier", gains=_OF_PATCHES, renamed=_OLD_PATCHES),
-    "bart": Family("BartForConditionalGeneration", "encoder-decoder"),
-    "marian": Family("MarianMTModel", "encoder-decoder"),
+    "vit": Family("ViTForImageClassification", IMAGE_CLASSIFIER, gains=_OF_PATCHES, renamed=_OLD_PATCHES),
+    "deit": Family("DeiTForImageClassification", IMAGE_CLASSIFIER, gains=_OF_PATCHES, renamed=_OLD_PATCHES),
+    "bart": Family("BartForConditionalGeneration", SEQ2SEQ),
+    "marian": Family("MarianMTModel", SEQ2SEQ),
 }
 """By the ``model_type`` of their config."""
 
 
 def supported() -> str:
     """Every class that is supported, in words."""
-    writers = [family.cls for family in FAMILIES.values() if family.kind != "encoder"]
-    encoders = [f"{family.cls} (with any head)" for family in FAMILIES.values() if family.kind == "encoder"]
+    writers = [family.cls for family in FAMILIES.values() if family.kind.has_head]
+    encoders = [f"{family.cls} (with any head)" for family in FAMILIES.values() if not family.kind.has_head]
     return ", ".join([*writers, *encoders])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compress.calibration.block import Role
 from compress.modeling.architecture import Architecture, HasArchitecture, any_architecture
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 from compress.modeling.modules import stacks, table_names
 from compress.pipeline.contract import Capability, settled
 from compress.pipeline.parse import Pipeline
@@ -40,7 +40,7 @@ class Sketch(HasArchitecture):
         return self.built.config
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TaskKind:
         """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
         return self.built.kind
 

@@ -27,7 +27,6 @@ from compress.export.built.weight_rows import trace
 from compress.export.lowering.float_graph import Built, Origin
 from compress.modeling.experts import open_experts
 from compress.modeling.families import FAMILIES
-from compress.modeling.kinds import sees
 from compress.modeling.modules import turned
 
 _FUSED = "cpu"
@@ -45,7 +44,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:
     skip connections inside normalizations); otherwise every operator is a standard one, but for Gemma 2's attention. A
     model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
     """
-    declared = config.model_type in registry and not sees(FAMILIES[config.model_type].kind)
+    declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
     odd = lacking(config) if declared else f"{config.model_type} models"
     if odd is not None:
         raise ExportError(f"no ONNX graph of {odd} is known; --target hf needs none")

@@ -20,7 +20,7 @@ from compress.calibration.model_inputs import called
 from compress.calibration.precision import per_token
 from compress.errors import ExportError
 from compress.export.lowering.kv_scales import Scales
-from compress.modeling.kinds import Kind, sees
+from compress.modeling.kinds import TaskKind
 from compress.modeling.quiet import first_line
 
 Arrays = dict[str, NDArray[Any]]
@@ -60,16 +60,16 @@ Talk = list[Step]
 """Steps that follow each other, each on the cache that the one before it left."""
 
 
-def references(module: PreTrainedModel, kind: Kind, given: Tensor) -> list[Talk]:
+def references(module: PreTrainedModel, kind: TaskKind, given: Tensor) -> list[Talk]:
     """What the torch model says to a text ``[length]``: alone, and beside two others that are padded.
 
     Or to images ``[n, c, h, w]``: the first alone, and all together.
     """
     with torch.inference_mode():
-        if sees(kind):
+        if kind.is_vision:
             together = f"{len(given)} images"
             return [_image_talk(module, *case) for case in (("one image", given[:1]), (together, given))]
-        return [_TALKS[kind](module, *case) for case in cases(given, left=kind == "decoder")]
+        return [_TALKS[kind.name](module, *case) for case in cases(given, left=kind.is_decoder_only)]
 
 
 def cases(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
@@ -113,7 +113,7 @@ def _image_talk(module: PreTrainedModel, name: str, images: Tensor) -> Talk:
     return [Step(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, seen, least=1.0)]
 
 
-def shaken(module: PreTrainedModel, kind: Kind, given: Tensor) -> list[Talk]:
+def shaken(module: PreTrainedModel, kind: TaskKind, given: Tensor) -> list[Talk]:
     """What the torch model itself would say if every linear rounded its inputs to 8 bits.
 
     What a sound model hardly notices, one that is broken (as by rounding to 2 bits) may amplify a hundredfold.
@@ -160,7 +160,7 @@ def _decoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor)
     return steps
 
 
-_TALKS: Mapping[Kind, Callable[[PreTrainedModel, str, Tensor, Tensor], Talk]] = {
+_TALKS: Mapping[str, Callable[[PreTrainedModel, str, Tensor, Tensor], Talk]] = {
     "decoder": _decoder_talk,
     "encoder": _encoder_talk,
     "classifier": _classifier_talk,

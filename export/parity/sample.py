@@ -10,7 +10,6 @@ from compress.calibration.images import made_images
 from compress.checkpoint.base import Checkpoint
 from compress.errors import CompressError
 from compress.modeling.architecture import longest_input
-from compress.modeling.kinds import sees
 
 _LENGTH = 24
 _LONGEST_WINDOW = 512
@@ -29,7 +28,7 @@ def sample(checkpoint: Checkpoint) -> Tensor:
     images ``[n, c, h, w]``.
     """
     config = checkpoint.config
-    if sees(checkpoint.kind):
+    if checkpoint.kind.is_vision:
         return made_images(checkpoint.path, config, _IMAGES, seed=0)
     window = getattr(config, "sliding_window", None) or 0
     length = window + _LENGTH if window <= _LONGEST_WINDOW else _LENGTH

@@ -27,8 +27,7 @@ from compress.export.targets.base import Target
 from compress.formats.base import Format, find_format
 from compress.formats.compressed_tensors import CompressedTensors
 from compress.formats.packing import quantization_config
-from compress.modeling.classifier import loader
-from compress.modeling.kinds import classifies, sees
+from compress.modeling.classifier import auto_class
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import decoder_inputs, written_with
 from compress.pipeline.contract import Capability, GraphPass
@@ -97,11 +96,11 @@ def _prove(variant: Variant, progress: Progress) -> None:
 def _prove_loads(variant: Variant) -> None:
     """Load a variant as its user will, and compare what it says to a text; an ExportError where it differs."""
     whole = variant.torch_module()
-    module = whole.base_model if variant.kind == "encoder" else whole
-    auto = getattr(transformers, loader(variant.kind, variant.built.cls.__name__))
+    module = whole if variant.kind.has_head else whole.base_model
+    auto = getattr(transformers, auto_class(variant.kind, variant.built.cls.__name__))
     seen = sample(variant)
-    given = called(seen if sees(variant.kind) else seen[None])
-    if variant.kind == "encoder-decoder":
+    given = called(seen if variant.kind.is_vision else seen[None])
+    if variant.kind.is_seq2seq:
         given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])
     try:
         # compressed-tensors draws bars of its own, on standard error
@@ -115,7 +114,7 @@ def _prove_loads(variant: Variant) -> None:
     dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
     exact = _HALVED if variant.format.reader else _TOLERANCE
     # An undecided classifier's logits are near 0: what is off is measured in nats then.
-    least = math.sqrt(expected.numel()) if classifies(variant.kind) else 0.0
+    least = math.sqrt(expected.numel()) if variant.kind.has_classes else 0.0
     off, allowed = float((said - expected).norm()) / max(float(expected.norm()), least), _ROUNDED if dynamic else exact
     if not off <= allowed:
         raise ExportError(
@@ -148,7 +147,7 @@ def _sizes(variant: Variant) -> tuple[int, int]:
     every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
     module = variant.built.meta_module()
     tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
-    if variant.kind == "encoder-decoder":
+    if variant.kind.is_seq2seq:
         return sum(every.values()), sum(size for name, size in every.items() if written_with(module, name))
     head = next(iter(module.all_tied_weights_keys), "").removesuffix("weight")
     alone = not variant.tied or any(name.startswith(head) for name in every)

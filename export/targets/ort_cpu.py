@@ -46,7 +46,7 @@ class OrtCpu(Target):
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Build or trace, fuse, lower, write and prove; the artifact loads from ``out``."""
-        if checkpoint.kind == "encoder-decoder":
+        if checkpoint.kind.is_seq2seq:
             return export_halves(checkpoint, graph_passes, out, progress, self.name)
 
         def write(built: Built) -> tuple[ir.Model, Lowered]:
@@ -57,7 +57,7 @@ class OrtCpu(Target):
 
         model, lowered = proven(checkpoint, self.graph, bool(graph_passes), write, progress)
         copy_tokenizer(checkpoint.path, out)
-        if checkpoint.kind == "decoder":
+        if checkpoint.kind.is_decoder_only:
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
         sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
         artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=lowered.zeros, products=lowered.products)

@@ -65,7 +65,7 @@ class OrtCuda(Target):
 
         model, lowered = proven(checkpoint, self.graph, bool(graph_passes), write, progress)
         copy_tokenizer(checkpoint.path, out)
-        if checkpoint.kind == "decoder":
+        if checkpoint.kind.is_decoder_only:
             write_genai_config(model, checkpoint.config, checkpoint.path, out, provider="cuda")
         sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
         artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=lowered.zeros, products=lowered.products)

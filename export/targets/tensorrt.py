@@ -27,7 +27,6 @@ from compress.export.trt.build import build_engine, profiles, write_script
 from compress.export.trt.lint import lint
 from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
-from compress.modeling.kinds import sees
 from compress.pipeline.contract import Capability, GraphPass
 from compress.progress import Progress
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, leaves, mask_of
@@ -41,7 +40,7 @@ _LONGEST = 2048
 
 def _lacking(config: PretrainedConfig) -> str | None:
     """As for any graph; and models that see, whose shapes an engine's profiles don't tell yet."""
-    return f"{config.model_type} models" if sees(FAMILIES[config.model_type].kind) else lacking(config)
+    return f"{config.model_type} models" if FAMILIES[config.model_type].kind.is_vision else lacking(config)
 
 
 class TensorRt(Target):

@@ -32,7 +32,6 @@ from compress.export.traced.torch_export import Input, trace
 from compress.export.traced.wrappers import DOMAIN, Call, Layer, Shell, StandIn
 from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
-from compress.modeling.kinds import sees
 from compress.modeling.modules import layer_list
 from compress.modeling.quiet import quiet_transformers
 
@@ -78,7 +77,7 @@ class _Tracer:
     def __init__(self, built: Architecture, names: Sequence[str]) -> None:
         self.built = built
         self.names = set(names)
-        self.decoder = built.kind == "decoder"
+        self.decoder = built.kind.is_decoder_only
         self.module = built.meta_module().eval()
         self.path, self.layers = layer_list(self.module)
         self.calls: dict[int, Call] = {}
@@ -109,7 +108,7 @@ class _Tracer:
         setattr(parent, attribute, nn.ModuleList(StandIn(i, pairs, self.calls) for i in range(len(self.layers))))
         _fill(self.module, self.module)
         inputs = self.inputs()
-        bare = self.built.kind == "encoder"
+        bare = not self.built.kind.has_head
         target, out = (self.module.base_model, "last_hidden_state") if bare else (self.module, "logits")
         shell = Shell(target, list(inputs), self.decoder, out)
         with traced_attention(self.module, None):
@@ -121,7 +120,7 @@ class _Tracer:
 
     def inputs(self) -> dict[str, Input]:
         """What the model is called with, by name: images of the one size that it takes, or tokens."""
-        if sees(self.built.kind):
+        if self.built.kind.is_vision:
             shape = image_shape(self.built.config)
             return {"pixel_values": Input((_BATCH, *shape), (True, False, False, False))}
         sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}

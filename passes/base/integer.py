@@ -90,7 +90,7 @@ class Integer(WeightPass):
 
     def settle(self, model: Outline, holds: Capability) -> Self:
         """Refuse what can't work on this model or target; leave a table float that two halves share, if need be."""
-        if model.kind == "encoder-decoder" and not holds.any_table:
+        if model.kind.is_seq2seq and not holds.any_table:
             return replace(self, head="float", embed="float")._settle(model, holds)
         return self._settle(model, holds)
 

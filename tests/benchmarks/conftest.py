@@ -15,7 +15,7 @@ from compress.benchmarks.results.contender import Contender, Role
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.export.targets.base import find_target
-from compress.modeling.kinds import Kind
+from compress.modeling.kinds import TaskKind
 from compress.progress import Silent
 
 VOCABULARY = 97
@@ -90,8 +90,8 @@ def tokens() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def of_checkpoint() -> Callable[[Path, Kind], Contender]:
-    def make(path: Path, kind: Kind) -> Contender:
+def of_checkpoint() -> Callable[[Path, TaskKind], Contender]:
+    def make(path: Path, kind: TaskKind) -> Contender:
         size = (path / "model.safetensors").stat().st_size
         return Contender("torch", path, "torch", kind, "original", "", size // 4, size, size)
 

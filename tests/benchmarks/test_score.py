@@ -23,6 +23,7 @@ from compress.benchmarks.score import score
 from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.errors import ModelError, UsageError
+from compress.modeling.kinds import DECODER, ENCODER
 from compress.progress import Silent
 
 QUICK = Settings(
@@ -35,7 +36,7 @@ QUICK = Settings(
 @pytest.fixture(scope="module")
 def contenders(llama, llama_fused, llama_plain, of_checkpoint, of_artifact):
     return [
-        of_checkpoint(llama, "decoder"),
+        of_checkpoint(llama, DECODER),
         of_artifact(llama_plain, "onnx", "float"),
         of_artifact(llama_fused, "fuse"),
     ]
@@ -61,7 +62,7 @@ def scored(contenders, worse, llama_plain, of_artifact, tokens):
 def test_every_row_has_every_metric(scored, contenders):
     assert [row.role for row in scored.rows] == ["original", "float", "variant", "variant", "variant"]
     for row in scored.rows:
-        assert set(row.measures) == {metric.key for metric in metrics("decoder") if not metric.device}
+        assert set(row.measures) == {metric.key for metric in metrics(DECODER) if not metric.device}
         assert len(row.measures["prefill_tps"].rounds) == QUICK.rounds
         assert len(row.measures["decode_tps"].rounds) == QUICK.rounds + 1
         rates, costs = row.measures["decode_tps"].rounds, row.measures["cost"].rounds
@@ -157,11 +158,11 @@ def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
 def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
     mask = np.ones_like(tokens)
     mask[2, 30:] = 0
-    pair = [of_checkpoint(bert, "encoder"), of_artifact(bert_plain, "onnx", "float")]
+    pair = [of_checkpoint(bert, ENCODER), of_artifact(bert_plain, "onnx", "float")]
     card = score(pair, tokens, QUICK, mask=mask)
     for row in card.rows:
         assert set(row.measures) == {
-            metric.key for metric in metrics("encoder") if not (metric.labelled or metric.device)
+            metric.key for metric in metrics(ENCODER) if not (metric.labelled or metric.device)
         }
         assert [(cell.length, cell.batch) for cell in row.cells] == [(16, 1), (16, 3), (32, 1), (32, 3)]
         assert {key for cell in row.cells for key in cell.measures} == {"latency_p50", "latency_p95", "sentences_ps"}
@@ -185,12 +186,12 @@ def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
 
 
 def test_prompts_fit_the_windows():
-    assert Settings().within(512, "decoder") == Settings(rounds=5, extra=10)
-    assert Settings().within(128, "encoder").rounds == 15
-    assert QUICK.within(40, "decoder").rounds == QUICK.rounds
-    small = Settings().within(64, "decoder")
+    assert Settings().within(512, DECODER) == Settings(rounds=5, extra=10)
+    assert Settings().within(128, ENCODER).rounds == 15
+    assert QUICK.within(40, DECODER).rounds == QUICK.rounds
+    small = Settings().within(64, DECODER)
     assert (small.prompt, small.steps, small.prefill) == (32, 32, 64)
-    assert Settings().within(128, "encoder").prompt == 128
+    assert Settings().within(128, ENCODER).prompt == 128
 
 
 def test_nothing_to_load_is_told(tmp_path, llama_plain):

@@ -41,7 +41,7 @@ def off(path, variant):
 
 
 def reloaded(variant):
-    cls = AutoModelForCausalLM if variant.kind == "decoder" else AutoModel
+    cls = AutoModelForCausalLM if variant.kind.is_decoder_only else AutoModel
     return cls.from_pretrained(variant.path, dtype=torch.float32)
 
 
@@ -135,7 +135,7 @@ def test_kinds_of_pruning_compose_with_each_other_and_with_what_follows(tiny, ru
     assert {stored.bits for n, stored in variant.manifest.weights.items() if ".layer" in n} == {4}
     artifact = OrtCpu().export(variant, pipeline.graph_passes, tmp_path, Silent())
     assert artifact.parameters == variant.manifest.source.parameters > variant.manifest.parameters
-    if variant.kind == "decoder":
+    if variant.kind.is_decoder_only:
         config = json.loads((tmp_path / "genai_config.json").read_text())["model"]["decoder"]
         assert (config["num_hidden_layers"], config["num_attention_heads"], config["num_key_value_heads"]) == (2, 2, 1)
 

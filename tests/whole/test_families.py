@@ -21,8 +21,7 @@ from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
-from compress.modeling.classifier import loader
-from compress.modeling.kinds import sees, writes
+from compress.modeling.classifier import auto_class
 from compress.modeling.modules import stacks
 from compress.modeling.seq2seq import decoder_inputs
 from compress.passes.int8 import with_dynamic_inputs
@@ -186,13 +185,13 @@ def path_of(random_model):
 
 def loaded(path, model):
     """A checkpoint as its user loads it."""
-    auto = getattr(transformers, loader(model.kind, model.built.cls.__name__))
+    auto = getattr(transformers, auto_class(model.kind, model.built.cls.__name__))
     return auto.from_pretrained(path, dtype=torch.float32).eval()
 
 
 def read_by(kind):
     """Text, or images."""
-    return IMAGES if sees(kind) else TOKENS
+    return IMAGES if kind.is_vision else TOKENS
 
 
 def given(module):
@@ -276,7 +275,7 @@ def test_every_cell(path_of, tmp_path, family, word):
         artifact = tmp_path / target.folder
         artifact.mkdir(exist_ok=True)
         target.export(made, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
-        if word == "fuse" and made.kind == "decoder":
+        if word == "fuse" and made.kind.is_decoder_only:
             check_generating(made, artifact)
 
 
@@ -292,9 +291,9 @@ def check_reading(made, word):
     """transformers reads a variant to the very numbers that it holds, and to others than before."""
     module = made.torch_module()
     with torch.inference_mode():
-        ours = (module.base_model if made.kind == "encoder" else module)(**given(module))[0]
+        ours = (module if made.kind.has_head else module.base_model)(**given(module))[0]
         theirs = loaded(made.path, made)(**given(module))[0]
-    rounds_inputs = word == "int8" and not writes(made.kind)
+    rounds_inputs = word == "int8" and not made.kind.generates_text
     bound = 0.25 if rounds_inputs else 1e-4
     assert (ours - theirs).norm() <= bound * ours.norm()
     assert made.manifest.weights

@@ -7,6 +7,7 @@ import pytest
 
 from compress.benchmarks.gate.requirement import ALIASES, Figure, check_kind, parse_requirements, parse_tolerances
 from compress.errors import UsageError
+from compress.modeling.kinds import DECODER, ENCODER
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 
@@ -98,9 +99,9 @@ def test_what_is_wrong_with_a_tolerance_is_said(text, message):
 
 
 def test_a_metric_of_the_other_kind_is_refused():
-    check_kind([Figure.named("perplexity")], "decoder")
+    check_kind([Figure.named("perplexity")], DECODER)
     with pytest.raises(UsageError, match="perplexity is no metric of encoders; theirs are latency_p50"):
-        check_kind([Figure.named("perplexity")], "encoder")
+        check_kind([Figure.named("perplexity")], ENCODER)
 
 
 def test_every_alias_is_documented():

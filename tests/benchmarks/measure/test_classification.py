@@ -21,6 +21,7 @@ from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
 from compress.export.targets.base import find_target
+from compress.modeling.kinds import CLASSIFIER
 from compress.progress import Silent
 
 QUICK = Settings(rounds=2, prompt=16, runs=2, batch=2, warmup=1, pause=0.0, threads=1)
@@ -118,7 +119,7 @@ def test_a_classifier_is_scored_on_its_runtime(pair_of, tmp_path, tokens):
         right = [int(module(**each).logits.argmax()) == row["label"] for each, row in zip(read, rows, strict=True)]
     digest = hashlib.sha256(tokens.tobytes() + np.ones_like(tokens).tobytes() + labelled.tokens().tobytes())
     for row in card.rows:
-        keys = {metric.key for metric in metrics("classifier") if not metric.device} - {"spearman", "cost"}
+        keys = {metric.key for metric in metrics(CLASSIFIER) if not metric.device} - {"spearman", "cost"}
         assert set(row.measures) == keys
         assert row.measures["accuracy"].value == np.mean(right)
         assert row.measures["accuracy_ratio"].value == 1.0

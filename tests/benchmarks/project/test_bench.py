@@ -28,6 +28,7 @@ from compress.benchmarks.project.goals import (
 )
 from compress.benchmarks.results.metrics import metrics
 from compress.errors import MissingComponentError, RunError
+from compress.modeling.kinds import KINDS
 from compress.system.machine import conditions
 
 
@@ -44,7 +45,9 @@ def minilm(card, latency: float):
 
 def test_goals_name_metrics_that_exist():
     kinds = {"smollm2": "decoder", OFFGRID: "decoder", STRUCTURE: "decoder", RECOVERY: "decoder", "minilm": "encoder"}
-    known = {name: {metric.key for metric in metrics(kind)} | {"nodes", "export_s"} for name, kind in kinds.items()}
+    known = {
+        name: {metric.key for metric in metrics(KINDS[kind])} | {"nodes", "export_s"} for name, kind in kinds.items()
+    }
     known[REPEAT] = {"near", "same", "overhead_s"}
     known[DEPTH] = set(figures({depth: Cost(depth, 1) for depth in DEPTHS}))
     assert set(bench.SECTIONS) == set(kinds)

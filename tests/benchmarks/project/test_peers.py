@@ -16,6 +16,7 @@ from compress.benchmarks.runtime.engine import opener
 from compress.checkpoint.model import Model
 from compress.errors import RunError
 from compress.export.gguf.file import write_gguf
+from compress.modeling.kinds import DECODER
 
 WINDOW = np.arange(3, 33, dtype=np.int64)
 
@@ -48,7 +49,7 @@ def test_llama_cpp_computes_what_torch_does_from_the_float_file(kind, request, t
     pytest.importorskip("llama_cpp")
     model = request.getfixturevalue(kind)
     write_gguf(model, tmp_path / "model.gguf", tokenizer=False)
-    engine = opener("llama.cpp")(tmp_path, "decoder", 1)
+    engine = opener("llama.cpp")(tmp_path, DECODER, 1)
     with torch.inference_mode():
         expected = model.torch_module()(torch.from_numpy(WINDOW)[None]).logits[0].numpy()
     logits = engine.logits(WINDOW)
@@ -75,7 +76,7 @@ def test_q4_0_comes_from_its_own_quantizer(model, untied_model, tmp_path):
 
 @pytest.mark.slow
 def test_genai_runs_in_its_own_loop_and_in_plain_onnx_runtime(genai):
-    own, plain = (opener(each.engine)(each.path, "decoder", 1) for each in (genai[GENAI], genai[GENAI_ORT]))
+    own, plain = (opener(each.engine)(each.path, DECODER, 1) for each in (genai[GENAI], genai[GENAI_ORT]))
     assert np.abs(own.logits(WINDOW) - plain.logits(WINDOW)).max() < 1e-4
     assert greedy(own, 8) == greedy(plain, 8)
     assert own.token_bytes == plain.token_bytes == 2 * 2 * 2 * 16 * 4

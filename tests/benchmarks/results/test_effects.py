@@ -11,6 +11,7 @@ from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.effects import effect_table, effects, stars
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.statistics.estimators import mean, paired_ratio
+from compress.modeling.kinds import DECODER, ENCODER
 from compress.pipeline.parse import Pipeline
 
 BASE = {"decode_tps": [10.0] * 5, "disk_bytes": 100e6, "retention": (1.0, 1.0, 1.0)}
@@ -70,20 +71,20 @@ def test_a_pass_that_helps_nothing_is_named(card):
 def test_stars_for_gains(card, gain, count):
     row = {"decode_tps": [10 * gain] * 5, "disk_bytes": 100e6 / gain, "retention": (1.0, 1.0, 1.0)}
     (found,) = effects(card(torch=BASE, onnx=BASE, x=row))
-    assert stars(found, "decoder") == ["★" * count, "★" * count, "★★★★★", "★★"]
+    assert stars(found, DECODER) == ["★" * count, "★" * count, "★★★★★", "★★"]
 
 
 @pytest.mark.parametrize(("kept", "count"), [(0.5, 1), (0.9, 2), (0.97, 3), (0.99, 4), (0.999, 5), (1.0, 5)])
 def test_stars_for_accuracy(card, kept, count):
     (found,) = effects(card(torch=BASE, onnx=BASE, x=BASE | {"retention": (kept, kept)}))
-    assert stars(found, "decoder")[2] == "★" * count
+    assert stars(found, DECODER)[2] == "★" * count
 
 
 def test_latency_counts_downwards_for_encoders(card):
     slow, fast = ({"latency_p50": [each] * 5} for each in (0.02, 0.01))
     (found,) = effects(card("encoder", torch=slow, onnx=slow, x=fast))
     assert found.gain("latency_p50") == 2.0
-    assert stars(found, "encoder") == ["★★★", "–", "–", "★★"]
+    assert stars(found, ENCODER) == ["★★★", "–", "–", "★★"]
 
 
 def test_difficulty_follows_from_what_a_pass_needs():

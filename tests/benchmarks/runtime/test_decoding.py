@@ -13,6 +13,7 @@ from compress.benchmarks.runtime.engine import BatchedEngine
 from compress.checkpoint.model import Model
 from compress.errors import RunError
 from compress.export.targets.base import find_target
+from compress.modeling.kinds import DECODER
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 
@@ -28,8 +29,8 @@ def llama_int8_cache(llama, tmp_path_factory):
 @pytest.fixture(params=["torch", "fused", "plain"])
 def engine(request, llama, llama_fused, llama_plain):
     if request.param == "torch":
-        return TorchEngine(llama, "decoder", 1)
-    return OrtEngine((llama_fused if request.param == "fused" else llama_plain).path, "decoder", 1)
+        return TorchEngine(llama, DECODER, 1)
+    return OrtEngine((llama_fused if request.param == "fused" else llama_plain).path, DECODER, 1)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_beam_search_differs_from_greedy(engine, tokens):
 
 
 def test_an_int8_cache_is_reordered_too(llama_int8_cache, tokens):
-    engine = OrtEngine(llama_int8_cache.path, "decoder", 1)
+    engine = OrtEngine(llama_int8_cache.path, DECODER, 1)
     engine.begin(tokens[:2, :20], 4)
     engine.reorder(np.array([1, 0, 1]))
     again = engine.append(np.array([5, 6, 7]))
@@ -95,7 +96,7 @@ def test_every_runtime_here_runs_batches(engine):
 
 def test_nothing_is_reordered_before_a_prompt(llama_fused):
     with pytest.raises(RunError, match="before the prompt"):
-        OrtEngine(llama_fused.path, "decoder", 1).reorder(np.array([0]))
+        OrtEngine(llama_fused.path, DECODER, 1).reorder(np.array([0]))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from compress.benchmarks.runtime.engine import mean_pooled, opener
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError, RunError
 from compress.export.targets.base import find_target
+from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 
@@ -22,8 +23,8 @@ LAYERS, KV_HEADS, HEAD_SIZE = 2, 2, 16
 @pytest.fixture(params=["torch", "fused", "plain"])
 def decoder(request, llama, llama_fused, llama_plain):
     if request.param == "torch":
-        return TorchEngine(llama, "decoder", 1)
-    return OrtEngine((llama_fused if request.param == "fused" else llama_plain).path, "decoder", 1)
+        return TorchEngine(llama, DECODER, 1)
+    return OrtEngine((llama_fused if request.param == "fused" else llama_plain).path, DECODER, 1)
 
 
 def direct_logits(llama, ids):
@@ -52,13 +53,13 @@ def test_a_new_prompt_forgets_the_last_one(decoder, tokens):
 
 
 def test_the_attention_operator_decides_who_owns_the_cache(llama_fused, llama_plain):
-    assert OrtEngine(llama_fused.path, "decoder", 1)._shares
-    assert not OrtEngine(llama_plain.path, "decoder", 1)._shares
+    assert OrtEngine(llama_fused.path, DECODER, 1)._shares
+    assert not OrtEngine(llama_plain.path, DECODER, 1)._shares
 
 
 def test_an_int8_cache_takes_a_quarter_of_the_bytes_and_decodes_the_same(llama, tokens, tmp_path):
     artifact = find_target("ort-cpu").export(Model.open(str(llama)), [Fuse(kv="int8")], tmp_path, Silent())
-    engine = OrtEngine(artifact.path, "decoder", 1)
+    engine = OrtEngine(artifact.path, DECODER, 1)
     prompt = tokens[1][:20]
     chosen = [engine.start(prompt, 6)]
     for _ in range(6):
@@ -72,14 +73,14 @@ def test_an_int8_cache_takes_a_quarter_of_the_bytes_and_decodes_the_same(llama, 
 
 def test_a_step_needs_a_prompt(llama_fused):
     with pytest.raises(RunError, match="before the prompt"):
-        OrtEngine(llama_fused.path, "decoder", 1).step(1)
+        OrtEngine(llama_fused.path, DECODER, 1).step(1)
 
 
 def test_torch_reads_everything_but_the_embedding_table(llama):
     module = AutoModelForCausalLM.from_pretrained(llama)
     table = module.get_input_embeddings().weight.nbytes
     expected = sum(p.nbytes for p in module.parameters()) - table
-    assert TorchEngine(llama, "decoder", 1).read_bytes == expected
+    assert TorchEngine(llama, DECODER, 1).read_bytes == expected
 
 
 def test_embeddings_are_those_of_transformers(bert, bert_plain, tokens):
@@ -88,7 +89,7 @@ def test_embeddings_are_those_of_transformers(bert, bert_plain, tokens):
     with torch.inference_mode():
         output = AutoModel.from_pretrained(bert)(torch.from_numpy(tokens), torch.from_numpy(mask)).last_hidden_state
     expected = torch.stack([output[i, : mask[i].sum()].mean(0) for i in range(len(tokens))]).numpy()
-    for engine in (TorchEngine(bert, "encoder", 1), OrtEngine(bert_plain.path, "encoder", 1)):
+    for engine in (TorchEngine(bert, ENCODER, 1), OrtEngine(bert_plain.path, ENCODER, 1)):
         assert engine.embed(tokens, mask) == pytest.approx(expected, abs=1e-4)
 
 
@@ -112,7 +113,7 @@ def test_classes_of_a_pair_agree_with_transformers(tiny, tokens, tmp_path):
     with torch.inference_mode():
         read = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": kinds}
         expected = module(**{name: torch.from_numpy(each) for name, each in read.items()}).logits.numpy()
-    for engine in (TorchEngine(path, "classifier", 1), OrtEngine(tmp_path, "classifier", 1)):
+    for engine in (TorchEngine(path, CLASSIFIER, 1), OrtEngine(tmp_path, CLASSIFIER, 1)):
         assert engine.classify(tokens, mask, kinds) == pytest.approx(expected, abs=1e-4)
 
 
@@ -141,7 +142,7 @@ def halves(llama, tmp_path):
 
 
 def test_steps_that_are_recorded_write_the_same(halves, tokens):
-    plain, recording = OrtEngine(halves, "decoder", 1), Recording(halves, "decoder", 1)
+    plain, recording = OrtEngine(halves, DECODER, 1), Recording(halves, DECODER, 1)
     plain.begin(tokens[:2, :20], 7)
     recording.begin(tokens[:2, :20], 7)
     for step in (tokens[:2, 20], tokens[:2, 21], tokens[:2, 22]):
@@ -162,7 +163,7 @@ def test_steps_that_are_recorded_write_the_same(halves, tokens):
 
 
 def test_a_batch_is_recorded_when_its_shape_comes_twice(bert_plain, tokens):
-    plain, recording = OrtEngine(bert_plain.path, "encoder", 1), Recording(bert_plain.path, "encoder", 1)
+    plain, recording = OrtEngine(bert_plain.path, ENCODER, 1), Recording(bert_plain.path, ENCODER, 1)
     mask = np.ones_like(tokens)
     for rows in (slice(0, 2), slice(1, 3), slice(0, 1), slice(0, 2)):
         expected = plain.embed(tokens[rows], mask[rows])
@@ -173,4 +174,4 @@ def test_a_batch_is_recorded_when_its_shape_comes_twice(bert_plain, tokens):
 @pytest.mark.skipif(PROVIDER in ort.get_available_providers(), reason="there is one")
 def test_without_a_gpu_an_engine_for_one_is_a_missing_component(llama_fused):
     with pytest.raises(MissingComponentError, match=r"compress-models\[gpu\]"):
-        OrtCudaEngine(llama_fused.path, "decoder", 1)
+        OrtCudaEngine(llama_fused.path, DECODER, 1)

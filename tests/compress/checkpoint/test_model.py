@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
+from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
 from compress.progress import Silent
 
 Tensors = dict[str, torch.Tensor]
@@ -69,16 +70,16 @@ def configure(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("LlamaForCausalLM", "decoder"),
-        ("MistralForCausalLM", "decoder"),
-        ("Qwen2ForCausalLM", "decoder"),
-        ("Qwen3ForCausalLM", "decoder"),
-        ("BertModel", "encoder"),
-        ("RobertaModel", "encoder"),
-        ("DistilBertModel", "encoder"),
+        ("LlamaForCausalLM", DECODER),
+        ("MistralForCausalLM", DECODER),
+        ("Qwen2ForCausalLM", DECODER),
+        ("Qwen3ForCausalLM", DECODER),
+        ("BertModel", ENCODER),
+        ("RobertaModel", ENCODER),
+        ("DistilBertModel", ENCODER),
     ],
 )
-def test_every_supported_architecture_gives_what_transformers_gives(tmp_path: Path, name: str, kind: str) -> None:
+def test_every_supported_architecture_gives_what_transformers_gives(tmp_path: Path, name: str, kind: TaskKind) -> None:
     real = build(name)
     real.save_pretrained(tmp_path / "it")
     model = Model.open(str(tmp_path / "it"))
@@ -157,7 +158,7 @@ def test_an_encoder_with_another_head_is_its_base(tmp_path: Path, name: str) -> 
     real, told = build(name), Silent()
     real.save_pretrained(tmp_path)
     model = Model.open(str(tmp_path), progress=told)
-    assert model.kind == "encoder"
+    assert model.kind is ENCODER
     assert model.architecture == model.config.architectures[0] == type(real.base_model).__name__
     assert model.names == tuple(real.base_model.state_dict())
     assert "were left out" in told.notices[0]
@@ -171,7 +172,7 @@ def test_a_classifier_keeps_its_head(tmp_path: Path, name: str) -> None:
     real, told = build(name), Silent()
     real.save_pretrained(tmp_path)
     model = Model.open(str(tmp_path), progress=told)
-    assert (model.kind, model.architecture, model.config.architectures) == ("classifier", name, [name])
+    assert (model.kind, model.architecture, model.config.architectures) == (CLASSIFIER, name, [name])
     assert model.names == tuple(real.state_dict())
     assert not any("classifier" in matrix for matrix in model.matrices)
     assert told.notices == []

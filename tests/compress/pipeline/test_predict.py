@@ -10,6 +10,7 @@ from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
+from compress.modeling.kinds import ENCODER
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 from compress.pipeline.run import run_pipeline
@@ -83,4 +84,4 @@ def test_a_config_that_is_none_is_refused(tmp_path):
 def test_a_base_model_has_no_head(tmp_path):
     config = transformers.LongT5Config(d_model=64, num_layers=2, num_decoder_layers=2, vocab_size=100)
     config.save_pretrained(tmp_path)
-    assert Sketch.read(tmp_path).kind == "encoder"
+    assert Sketch.read(tmp_path).kind is ENCODER

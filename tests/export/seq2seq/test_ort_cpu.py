@@ -17,6 +17,7 @@ from compress.export.parity.sample import sample
 from compress.export.parity.seq2seq_reference import said_by
 from compress.export.seq2seq.graphs import DECODER, ENCODER
 from compress.export.targets.base import find_target
+from compress.modeling.kinds import SEQ2SEQ
 from compress.pipeline.contract import settled
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
@@ -82,7 +83,7 @@ def test_writing_a_token_reads_no_encoder_and_nothing_that_made_a_cache(exported
 
 def test_the_engines_write_what_transformers_writes(marian, exported):
     ids = torch.arange(5, 25)
-    engines = OrtHalvesEngine(exported, "encoder-decoder", 1), TorchHalvesEngine(marian, "encoder-decoder", 1)
+    engines = OrtHalvesEngine(exported, SEQ2SEQ, 1), TorchHalvesEngine(marian, SEQ2SEQ, 1)
     module = Model.open(str(marian)).torch_module()
     expected = module.generate(
         ids[None], max_new_tokens=8, do_sample=False, num_beams=1, eos_token_id=None, bad_words_ids=None

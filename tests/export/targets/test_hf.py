@@ -177,7 +177,7 @@ def test_the_engine_says_what_the_dequantized_variant_says(tiny, tmp_path, round
     assert contender.recipe == "int3, run as float32 in transformers"
     engine = opener("hf")(made.path, contender.kind, 1)
     module = made.torch_module()
-    if contender.kind == "decoder":
+    if contender.kind.is_decoder_only:
         assert torch.equal(torch.from_numpy(engine.logits(TOKENS[0].numpy())), said(module)[0])
         table = module.get_input_embeddings().weight.nbytes
         assert engine.read_bytes == sum(p.nbytes for p in module.parameters()) - table
