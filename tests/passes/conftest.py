@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.calibration.data import Calibration
-from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.pipeline.contract import Capability
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import run_pipeline
-from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (10, 32), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(10, 32)
 ANY = Capability("test", (Dense, Masked, Quantized, Factored, Residual), bits=frozenset(range(2, 9)))
 """A target that holds everything."""
 Run = Callable[..., Variant]
@@ -36,10 +34,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     def compress(
         source: Path, pipeline: str | Pipeline, holds: Capability = ANY, tokens: torch.Tensor = TOKENS
     ) -> Variant:
-        passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
-        out = tmp_path_factory.mktemp("variant")
-        return run_pipeline(
-            Model.open(str(source)), passes, holds, out, lambda: Calibration(tokens, "test"), 0, Silent()
-        )
+        return make_variant(source, pipeline, holds, tmp_path_factory.mktemp("variant"), tokens)
 
     return compress

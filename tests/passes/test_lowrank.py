@@ -13,19 +13,14 @@ from compress.passes.solvers.whitened_svd import Metric
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Masked
-
-F64 = torch.float64
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.support.tensors import F64, gaussian
 
 
 def seen(features, level=Statistic.GRAM, tokens=600):
-    x = random(tokens, features, seed=1) * torch.linspace(0.05, 3, features)
+    x = gaussian(tokens, features, seed=1) * torch.linspace(0.05, 3, features)
     x = x + x.roll(1, 1)
     inputs = Tally(level, features)
-    inputs.update(x, 16, x + 0.2 * random(tokens, features, seed=2))
+    inputs.update(x, 16, x + 0.2 * gaussian(tokens, features, seed=2))
     return inputs.means()
 
 
@@ -36,7 +31,7 @@ def squared(off, gram):
 @pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
 @pytest.mark.parametrize("rank", [1, 5, 12])
 def test_the_loss_is_that_of_the_directions_left_out(shape, rank):
-    inputs, weight = seen(shape[1]), random(*shape)
+    inputs, weight = seen(shape[1]), gaussian(*shape)
     spectrum = Metric(inputs).spectrum(weight)
     product = spectrum.product(rank, F64)
     assert product.left.shape == (shape[0], rank)
@@ -48,7 +43,7 @@ def test_the_loss_is_that_of_the_directions_left_out(shape, rank):
 
 def test_no_product_of_that_rank_loses_less():
     """Reduced-rank regression: project the outputs on their leading directions, with a dense eigendecomposition."""
-    inputs, weight = seen(16), random(24, 16)
+    inputs, weight = seen(16), gaussian(24, 16)
     gram, exact = inputs.gram.to(F64), weight.to(F64)
     _, vectors = torch.linalg.eigh(exact @ gram @ exact.T)
     leading = vectors[:, -6:]
@@ -60,7 +55,7 @@ def test_no_product_of_that_rank_loses_less():
 
 
 def test_without_inputs_it_is_the_plain_svd():
-    weight = random(24, 16)
+    weight = gaussian(24, 16)
     sigma = torch.linalg.svdvals(weight.to(F64))
     assert torch.allclose(Metric(None).spectrum(weight).sigma, sigma)
     assert torch.allclose(Metric(seen(16), whiten=False).spectrum(weight).sigma, sigma)
@@ -69,7 +64,7 @@ def test_without_inputs_it_is_the_plain_svd():
 def test_inputs_that_are_always_zero_do_no_harm():
     inputs = seen(16)
     inputs.gram[3], inputs.gram[:, 3] = 0, 0
-    product = Metric(inputs).spectrum(random(24, 16)).product(8, torch.float32)
+    product = Metric(inputs).spectrum(gaussian(24, 16)).product(8, torch.float32)
     assert torch.isfinite(product.dequantize()).all()
     nothing = Tally(Statistic.GRAM, 16)
     nothing.update(torch.zeros(8, 16), 8)
@@ -77,7 +72,7 @@ def test_inputs_that_are_always_zero_do_no_harm():
 
 
 def test_the_target_solves_the_normal_equations_of_the_mismatch():
-    inputs, weight = seen(16, Statistic.MISMATCH), random(4, 16)
+    inputs, weight = seen(16, Statistic.MISMATCH), gaussian(4, 16)
     gram, mismatch = inputs.gram.to(F64), inputs.mismatch.to(F64)
     damped = gram + 0.01 * gram.diagonal().mean() * torch.eye(16, dtype=F64)
     expected = weight.to(F64) + weight.to(F64) @ mismatch @ torch.linalg.inv(damped)
@@ -89,7 +84,7 @@ def test_the_target_solves_the_normal_equations_of_the_mismatch():
     ("shape", "rank"), [((128, 64), 40), ((64, 64), None), ((4096, 1024), 640), ((256, 160), 96), ((40, 16), 8)]
 )
 def test_a_share_of_the_smaller_side_where_that_shrinks(shape, rank):
-    found = Lowrank(rank=0.625, whiten="off").apply("w", Dense(random(*shape)), {})
+    found = Lowrank(rank=0.625, whiten="off").apply("w", Dense(gaussian(*shape)), {})
     assert (found.right.shape[0] if isinstance(found, Factored) else None) == rank
     if rank:
         assert found.nbytes() == 4 * rank * sum(shape) < 4 * math.prod(shape)
@@ -98,7 +93,7 @@ def test_a_share_of_the_smaller_side_where_that_shrinks(shape, rank):
 
 @pytest.mark.parametrize("energy", [0.5, 0.8, 0.95])
 def test_energy_is_kept_by_the_smallest_rank_that_does(energy):
-    inputs, weight = seen(64), Dense(random(128, 64))
+    inputs, weight = seen(64), Dense(gaussian(128, 64))
     found = Lowrank(energy=energy).apply("w", weight, {"w": inputs})
     losses = Metric(inputs).spectrum(weight.tensor).losses
     rank = found.right.shape[0]
@@ -107,7 +102,7 @@ def test_energy_is_kept_by_the_smallest_rank_that_does(energy):
 
 
 def test_more_energy_than_a_smaller_product_has_leaves_the_matrix():
-    weight = Dense(random(128, 64))
+    weight = Dense(gaussian(128, 64))
     assert Lowrank(energy=0.99999, whiten="off").apply("w", weight, {}) is weight
 
 

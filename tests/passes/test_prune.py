@@ -13,9 +13,10 @@ from compress.passes.prune import Prune
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
 from compress.weights.forms import Masked
+from tests.support.tensors import token_ids
 
 pytestmark = pytest.mark.usefixtures("exact_products")
-TOKENS = torch.randint(3, 300, (10, 32), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(10, 32)
 DECODERS = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
 ENCODERS = ["BertModel", "RobertaModel", "DistilBertModel"]
 LAYERS = {"DistilBertModel": "n_layers"}

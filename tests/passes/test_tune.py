@@ -19,9 +19,10 @@ from compress.passes.tune import Tune
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
+from tests.support.tensors import token_ids
 
 pytestmark = pytest.mark.usefixtures("exact_products")
-TOKENS = torch.randint(3, 300, (16, 32), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(16, 32)
 NAME = "model.layers.0.mlp.up_proj.weight"
 
 
@@ -136,7 +137,7 @@ def test_what_did_not_help_is_left_as_it_was(llama, monkeypatch):
 @pytest.mark.parametrize("damage", ["prune:ratio=0.5", "prune:what=heads:ratio=0.5", "prune:what=blocks:layers=1"])
 def test_recovery_after_damage(tiny, run, damage):
     path = tiny("LlamaForCausalLM", num_hidden_layers=3)
-    text = torch.randint(3, 300, (128, 32), generator=torch.Generator().manual_seed(1))
+    text = token_ids(128, 32)
     variants = [run(path, pipeline, tokens=text) for pipeline in (damage, f"{damage},tune")]
     with torch.no_grad():
         exact = Model.open(str(path)).torch_module()(TOKENS).logits
@@ -157,7 +158,7 @@ def test_forms_before_it_are_the_forms_after_it():
         Pipeline.parse("int4,tune,prune")
 
 
-MANY = torch.randint(3, 300, (66, 32), generator=torch.Generator().manual_seed(1))
+MANY = token_ids(66, 32)
 """Two windows are held out, the others trained on; a random model has nothing that fewer would tell of."""
 
 

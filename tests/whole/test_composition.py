@@ -1,7 +1,7 @@
 """Which passes go together, and what they leave: one table, from which ``docs/composition.md`` is written as well.
 
 A new pass is a new `Word`: its pairs with all others follow. After a change of the table, write the page again with
-``python -P tests/whole/test_composition.py``.
+``python -m tests.whole.test_composition``.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.calibration.data import Calibration
-from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, leaves, mask_of
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
 DOCS = Path(__file__).parents[2] / "docs" / "composition.md"
-TOKENS = torch.randint(3, 300, (6, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(6, 24)
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,7 @@ def test_a_graph_pass_may_stand_anywhere(word):
 def test_what_works_is_stored_predicted_loaded_and_exported(tiny, tmp_path, family, words):
     path, pipeline, target = tiny(FAMILIES[family]), Pipeline.parse(text(words)), find_target("ort-cpu")
     target.check(pipeline.passes)
-    made = run_pipeline(
-        Model.open(str(path)), pipeline, target.holds, tmp_path, lambda: Calibration(TOKENS, "test"), 0, Silent()
-    )
+    made = make_variant(path, pipeline, target.holds, tmp_path, TOKENS)
     predicted = predict(Sketch.read(path), pipeline, target.holds)
     assert made.manifest.weights == predicted.weights
     assert made.manifest.nbytes == predicted.nbytes
@@ -211,7 +208,7 @@ def cell(words):
 
 
 def test_the_docs_say_so():
-    assert DOCS.read_text() == page(), "write the page again: python -P tests/whole/test_composition.py"
+    assert DOCS.read_text() == page(), "write the page again: python -m tests.whole.test_composition"
 
 
 if __name__ == "__main__":

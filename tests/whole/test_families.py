@@ -1,7 +1,7 @@
 """Every family with every technique on every target: one table, from which ``docs/families.md`` is written as well.
 
 A new family is a row of `FAMILIES`. Each cell is run: it works, or is refused for the reason in `REFUSED`. After a
-change of the table, write the page again with ``python -P tests/whole/test_families.py``.
+change of the table, write the page again with ``python -m tests.whole.test_families``.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 from compress.pipeline.run import run_pipeline, settle
 from compress.progress import Silent
+from tests.support.tensors import token_ids
 
 DOCS = Path(__file__).parents[2] / "docs" / "families.md"
-TOKENS = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(4, 40)
 """Longer than the sliding windows below."""
 IMAGES = torch.randn(4, 3, 48, 64, generator=torch.Generator().manual_seed(1))
 
@@ -384,7 +385,7 @@ def page():
 
 
 def test_the_docs_say_so():
-    assert DOCS.read_text() == page(), "write the page again: python -P tests/whole/test_families.py"
+    assert DOCS.read_text() == page(), "write the page again: python -m tests.whole.test_families"
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_other_files_are_told_in_one_line(tmp_path, content, message):
 
 
 def test_the_published_schema_is_current():
-    """Write it anew with: python -P tests/benchmarks/results/test_report_file.py"""
+    """Write it anew with: python -m tests.benchmarks.results.test_report_file"""
     assert PUBLISHED.read_text() == schema()
 
 

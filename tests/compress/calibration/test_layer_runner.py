@@ -9,8 +9,9 @@ from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.progress import Silent
 from compress.weights.forms import Dense
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (4, 20), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(4, 20)
 
 
 def first_layer(path):

@@ -11,8 +11,9 @@ from compress.errors import PassError
 from compress.modeling.modules import layer_list
 from compress.progress import Silent
 from compress.weights.forms import Dense
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (6, 20), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(6, 20)
 FAMILIES = ["LlamaForCausalLM", "Qwen3ForCausalLM", "BertModel", "DistilBertModel"]
 RESIDUAL = ("o_proj.weight", "down_proj.weight", "output.dense.weight", "out_lin.weight", "lin2.weight")
 """The linears whose outputs are added to the hidden states."""

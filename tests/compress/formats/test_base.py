@@ -17,52 +17,26 @@ from compress.checkpoint.variant import Variant
 from compress.errors import ExportError, UsageError
 from compress.export.targets.hf import Hf
 from compress.formats.base import find_format, formats
-from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 from compress.pipeline.rewrite import rewrite
-from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
-from compress.weights.forms import Dense, Masked, Quantized, mask_of
+from compress.weights.forms import Masked, Quantized, mask_of
 from compress.weights.stored import StoredForm
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (2, 12), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(2, 12)
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
 
-class Told(Silent):
-    """Keeps notices."""
-
-    def __init__(self):
-        self.notices = []
-
-    def notice(self, text):
-        self.notices.append(text)
-
-
-class Stored(WeightPass):
-    """Every matrix of a layer as ``form(tensor)`` has it."""
-
-    produces = (Quantized, Dense)
-
-    def __init__(self, form, head=False):
-        self.form, self.head = form, head
-
-    def __str__(self):
-        return "stored"
-
-    def apply(self, name, weight, stats):
-        return self.form(weight.tensor) if "_proj" in name or (self.head and "lm_head" in name) else weight
-
-
-Stored.name = "stored"
-
-
 def variant(path, out, form, storage, head=False, progress=None):
-    out.mkdir()
-    pipeline = Pipeline((Stored(form, head),))
-    told = progress or Silent()
-    return run_pipeline(Model.open(str(path)), pipeline, Hf.holds, out, lambda: None, 0, told, storage)
+    """Every matrix of a layer, and the head where asked, as ``form(tensor)`` has it."""
+
+    def form_of(name, tensor):
+        return form(tensor) if "_proj" in name or (head and "lm_head" in name) else None
+
+    return make_variant(path, form_of, Hf.holds, out, progress=progress, storage=storage)
 
 
 def words(packed, bits):
@@ -253,7 +227,7 @@ def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
 
 
 def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
-    told = Told()
+    told = Silent()
     gptq = Storage(format=find_format("gptq"))
     made = variant(untied, tmp_path / "a", lambda t: rounded(t, 32, 4), gptq, progress=told)
     (notice,) = told.notices
@@ -265,7 +239,7 @@ def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
         weight = rounded(tensor, 32, 4)
         return Quantized(weight.codes, weight.scale.half(), 4, 32)
 
-    told = Told()
+    told = Silent()
     variant(untied, tmp_path / "b", half, gptq, progress=told)
     assert told.notices == []
 
@@ -317,7 +291,7 @@ def test_masks_are_kept(untied, tmp_path, rounded):
 def test_the_hf_target_says_that_readers_are_missing(untied, tmp_path, rounded, monkeypatch):
     monkeypatch.setattr("compress.export.targets.hf.find_spec", lambda name: None)
     made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), Storage(find_format("gptq")))
-    told = Told()
+    told = Silent()
     artifact = Hf(find_format("gptq")).export(made, (), Path(made.path), told)
     assert artifact.stored_bytes == sum(made.shards.raw(name).nbytes for name in made.shards.where)
     assert told.notices == [

@@ -16,8 +16,9 @@ from compress.pipeline.parse import Pipeline
 from compress.pipeline.run import run_pipeline, settle
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (3, 20), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(3, 20)
 ANY = Capability("test", (Dense, Masked, Quantized), bits=frozenset(range(2, 9)))
 CLASSES = {"MixtralForCausalLM": ("num_local_experts", "w1"), "Qwen3MoeForCausalLM": ("num_experts", "gate_proj")}
 

@@ -3,20 +3,17 @@
 import json
 
 import pytest
-import torch
 import transformers
 
-from compress.calibration.data import Calibration
-from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.modeling.kinds import ENCODER
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import run_pipeline
-from compress.progress import Silent
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(4, 24)
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "BertModel"])
@@ -31,9 +28,7 @@ TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(
 )  # fmt: skip
 def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipeline):
     path, passes = tiny(name), Pipeline.parse(pipeline)
-    found = run_pipeline(
-        Model.open(str(path)), passes, OrtCpu.holds, tmp_path, lambda: Calibration(TOKENS, "test"), 0, Silent()
-    )
+    found = make_variant(path, passes, OrtCpu.holds, tmp_path, TOKENS)
     predicted = predict(Sketch.read(path), passes, OrtCpu.holds)
     assert predicted.weights == found.manifest.weights
     assert predicted.nbytes == found.manifest.nbytes

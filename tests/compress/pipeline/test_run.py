@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from compress.calibration.data import Calibration
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
@@ -17,18 +16,16 @@ from compress.errors import ModelError, PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
-from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(4, 24)
 
 
 def make(source, pipeline, out, seed=0, storage=None):
-    out.mkdir()
-    passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
-    model = Model.open(str(source))
-    return run_pipeline(model, passes, OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), seed, Silent(), storage)
+    return make_variant(source, pipeline, OrtCpu.holds, out, TOKENS, seed, storage=storage)
 
 
 @pytest.mark.parametrize("pipeline", ["int8", "int8:group=32", "int8:group=channel", "fp16", "fp16,int8", "bf16"])
@@ -216,11 +213,9 @@ def test_a_mask_is_a_postcondition(llama, tmp_path):
 
 def test_a_pass_that_changed_nothing_says_so(llama, tmp_path):
     def notices(pipeline, name):
-        told, out = Silent(), tmp_path / name
-        out.mkdir()
-        model = Model.open(str(llama))
-        run_pipeline(model, Pipeline.parse(pipeline), OrtCpu.holds, out, lambda: Calibration(TOKENS, "test"), 0, told)
-        return told.notices
+        progress = Silent()
+        make_variant(llama, pipeline, OrtCpu.holds, tmp_path / name, TOKENS, progress=progress)
+        return progress.notices
 
     assert notices("lowrank:energy=0.9999:whiten=off,int8", "a") == ["lowrank:energy=0.9999:whiten=off changed nothing"]
     assert notices("fp16,bf16", "b") == ["bf16 changed nothing"]

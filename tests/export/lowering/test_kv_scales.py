@@ -15,8 +15,9 @@ from compress.export.lowering.kv_scales import measure
 from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (1, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(1, 24)
 DECODERS = ["LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
 
 

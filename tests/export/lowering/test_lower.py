@@ -18,8 +18,9 @@ from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Residual
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (2, 16), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(2, 16)
 
 
 class Stored:

@@ -18,51 +18,17 @@ from compress.export.gguf.blocks import blocks
 from compress.export.gguf.file import interleaved, write_gguf
 from compress.export.gguf.tokenizer import split_name
 from compress.export.targets.gguf import Gguf
-from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
 gguf = pytest.importorskip("gguf")
-TOKENS = torch.randint(3, 300, (2, 12), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(2, 12)
 FAMILIES = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
 SCHEMES = {"Q4_0": (4, False), "Q4_1": (4, True), "Q8_0": (8, False)}
-
-
-class Told(Silent):
-    """Keeps notices."""
-
-    def __init__(self):
-        self.notices = []
-
-    def notice(self, text):
-        self.notices.append(text)
-
-
-class Stored(WeightPass):
-    """Every matrix as ``form(name, tensor)`` has it."""
-
-    produces = (Quantized, Dense)
-
-    def __init__(self, form):
-        self.form = form
-
-    def __str__(self):
-        return "stored"
-
-    def apply(self, name, weight, stats):
-        return self.form(name, weight.tensor)
-
-
-Stored.name = "stored"
-
-
-def variant(path, out, form):
-    out.mkdir()
-    pipeline = Pipeline((Stored(form),))
-    return run_pipeline(Model.open(str(path)), pipeline, Gguf.holds, out, lambda: None, 0, Silent())
 
 
 def half(weight):
@@ -140,7 +106,9 @@ def test_signed_scales_and_the_lowest_code_are_kept():
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_transformers_reads_the_file_to_the_same_numbers(tiny, tmp_path, rounded, name):
-    made = variant(tiny(name, tie_word_embeddings=name == "LlamaForCausalLM"), tmp_path / "v", assorted(rounded))
+    made = make_variant(
+        tiny(name, tie_word_embeddings=name == "LlamaForCausalLM"), assorted(rounded), Gguf.holds, tmp_path / "v"
+    )
     out = tmp_path / "gguf"
     out.mkdir()
     artifact = Gguf().export(made, (), out, Silent())
@@ -153,7 +121,7 @@ def test_transformers_reads_the_file_to_the_same_numbers(tiny, tmp_path, rounded
 
 def test_transformers_reads_the_tokenizer(untied, tmp_path):
     model = Model.open(str(untied))
-    told = Told()
+    told = Silent()
     Gguf().export(model, (), tmp_path, told)
     assert told.notices == []
     theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
@@ -188,7 +156,7 @@ def test_what_llama_cpp_does_not_split_is_fed_token_ids(llama, tmp_path):
     assert write_gguf(Model.open(str(bare)), tmp_path / "a.gguf") == "it splits text in a way that has no name there"
     (bare / "tokenizer.json").unlink()
     (tmp_path / "out").mkdir()
-    told = Told()
+    told = Silent()
     Gguf().export(Model.open(str(bare)), (), tmp_path / "out", told)
     assert told.notices == ["gguf holds no tokenizer, since there is no tokenizer.json: it has to be fed token ids"]
 
@@ -243,7 +211,7 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
 
 def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
     pytest.importorskip("llama_cpp", reason="llama.cpp is compiled by `make peers`")
-    made = variant(untied, tmp_path / "v", lambda name, tensor: rounded(tensor, 32, 8))
+    made = make_variant(untied, lambda name, tensor: rounded(tensor, 32, 8), Gguf.holds, tmp_path / "v")
     out = tmp_path / "gguf"
     out.mkdir()
     contender = Contender.of_artifact(Gguf().export(made, (), out, Silent()), "int8", "int8")
@@ -255,8 +223,10 @@ def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
 
 def test_rounded_scales_are_told_of(untied, tmp_path, rounded):
     for place, form in {"exact": half, "rounded": lambda weight: weight}.items():
-        made = variant(untied, tmp_path / place, lambda name, tensor, form=form: form(rounded(tensor, 32, 4)))
-        out, told = tmp_path / f"{place}.gguf", Told()
+        made = make_variant(
+            untied, lambda name, tensor, form=form: form(rounded(tensor, 32, 4)), Gguf.holds, tmp_path / place
+        )
+        out, told = tmp_path / f"{place}.gguf", Silent()
         out.mkdir()
         Gguf().export(made, (), out, told)
         assert [notice[:24] for notice in told.notices] == (["gguf has float16 scales:"] if place == "rounded" else [])

@@ -11,7 +11,6 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from compress.calibration.data import Calibration
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, UsageError
@@ -20,10 +19,11 @@ from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.fuse import Fuse
 from compress.pipeline.contract import GraphPass, WeightPass
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(4, 24)
 DECODERS = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
 PIPELINES = ["int8:act=none", "int8:act=dynamic", "int8:act=none:group=channel", "fp16", "bf16,int8:act=none"]
 ENCODERS = ["BertModel", "RobertaModel", "DistilBertModel"]
@@ -33,14 +33,6 @@ def export(checkpoint, out, fused=True, passes=None):
     out.mkdir(parents=True)
     chosen = passes if passes is not None else ([Fuse()] if fused else [])
     return find_target("ort-cpu").export(checkpoint, chosen, out, Silent())
-
-
-def variant(path, pipeline, out):
-    out.mkdir()
-    calibration = Calibration(TOKENS, "test")
-    return run_pipeline(
-        Model.open(str(path)), Pipeline.parse(pipeline), OrtCpu.holds, out, lambda: calibration, 0, Silent()
-    )
 
 
 def operators(artifact):
@@ -120,7 +112,7 @@ def test_an_encoder_says_what_torch_says(tiny, tmp_path, name, fused):
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("fused", [True, False])
 def test_every_form_comes_close_to_its_dequantized_self(tiny, tmp_path, name, pipeline, fused):
-    made = variant(tiny(name), pipeline, tmp_path / "v")
+    made = make_variant(tiny(name), pipeline, OrtCpu.holds, tmp_path / "v", TOKENS)
     artifact = export(made, tmp_path / "a", fused)
     expected = said(made.torch_module(), TOKENS)
     actual = next(iter(run(artifact, TOKENS).values()))
@@ -144,7 +136,8 @@ def test_a_tied_matrix_is_stored_once(llama, untied, tmp_path):
     sizes = {}
     for name, path in (("tied", llama), ("untied", untied)):
         for pipeline in ("int8", "fp16"):
-            artifact = export(variant(path, pipeline, tmp_path / f"{name}{pipeline}"), tmp_path / f"{name}{pipeline}a")
+            made = make_variant(path, pipeline, OrtCpu.holds, tmp_path / f"{name}{pipeline}", TOKENS)
+            artifact = export(made, tmp_path / f"{name}{pipeline}a")
             sizes[name, pipeline] = artifact.stored_bytes
             assert artifact.stored_bytes <= (artifact.path / "model.onnx.data").stat().st_size
     head = Model.open(str(untied)).shape("lm_head.weight")
@@ -162,7 +155,7 @@ def test_decoding_does_not_read_an_untied_embedding(untied, llama, tmp_path):
 
 
 def test_the_artifact_tells_where_it_is_from(llama, tmp_path):
-    made = variant(llama, "int8,fuse", tmp_path / "v")
+    made = make_variant(llama, "int8,fuse", OrtCpu.holds, tmp_path / "v", TOKENS)
     artifact = export(made, tmp_path / "a")
     graph = onnx.load(artifact.path / "model.onnx", load_external_data=False)
     assert graph.producer_name == "compress"

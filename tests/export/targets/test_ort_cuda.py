@@ -12,26 +12,25 @@ import torch
 from onnx import TensorProto
 
 from compress.benchmarks.engines.ort import OrtEngine
-from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError, UsageError
 from compress.export.targets.ort_cuda import PROVIDER, OrtCuda
 from compress.modeling.kinds import DECODER, IMAGE_CLASSIFIER
 from compress.passes.fuse import Fuse
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.stored import StoredForm
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (2, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(2, 24)
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
 def made(path, pipeline, out):
     """A variant's graph, its directory beside it."""
-    passes, text = Pipeline.parse(pipeline), Calibration(TOKENS, "test")
-    (out / "variant").mkdir()
-    variant = run_pipeline(Model.open(str(path)), passes, OrtCuda.holds, out / "variant", lambda: text, 0, Silent())
+    passes = Pipeline.parse(pipeline)
+    variant = make_variant(path, passes, OrtCuda.holds, out / "variant", TOKENS)
     (out / "graph").mkdir()
     artifact = OrtCuda().export(variant, passes.graph_passes, out / "graph", Silent())
     return artifact, onnx.load(artifact.path / "model.onnx")

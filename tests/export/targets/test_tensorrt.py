@@ -13,7 +13,6 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, MissingComponentError, UsageError
 from compress.export.lowering.qdq import nibbles
@@ -21,33 +20,17 @@ from compress.export.targets.tensorrt import TensorRt
 from compress.export.trt.lint import OPERATORS, lint
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
-from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (2, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(2, 24)
 FAMILIES = [
     "LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
     "BertModel", "RobertaModel", "DistilBertModel",
 ]  # fmt: skip
 INT4 = "int4:solver=rtn:head=float:embed=float"
 INT8 = "int8:group=channel:act=none:head=float:embed=float"
-
-
-class Told(Silent):
-    """Keeps notices."""
-
-    def __init__(self):
-        self.notices = []
-
-    def notice(self, text):
-        self.notices.append(text)
-
-
-def variant(path, pipeline, out):
-    out.mkdir()
-    text = Calibration(TOKENS, "test")
-    passes = Pipeline.parse(pipeline)
-    return run_pipeline(Model.open(str(path)), passes, TensorRt.holds, out, lambda: text, 0, Silent())
 
 
 def export(checkpoint, out, told=None):
@@ -91,7 +74,7 @@ def test_every_family_is_spelled_out_in_operators_that_it_has(tiny, tmp_path, na
 
 @pytest.mark.parametrize(("pipeline", "bits"), [(INT4, 4), (f"{INT4}:group=channel", 4), (INT8, 8)])
 def test_integers_lie_in_the_graph_as_they_are(untied, tmp_path, pipeline, bits):
-    made = variant(untied, pipeline, tmp_path / "v")
+    made = make_variant(untied, pipeline, TensorRt.holds, tmp_path / "v", TOKENS)
     artifact, graph = export(made, tmp_path / "a")
     stored = {each.name: each for each in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type == "DequantizeLinear"]
@@ -124,8 +107,8 @@ def test_the_first_of_two_codes_is_the_lower_half():
 
 @pytest.mark.parametrize(("pipeline", "kind"), [(f"fp16,{INT4}", "FLOAT16"), ("bf16", "BFLOAT16")])
 def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, kind):
-    told = Told()
-    _, graph = export(variant(untied, pipeline, tmp_path / "v"), tmp_path / "a", told)
+    told = Silent()
+    _, graph = export(make_variant(untied, pipeline, TensorRt.holds, tmp_path / "v", TOKENS), tmp_path / "a", told)
     wanted, exact = getattr(onnx.TensorProto, kind), onnx.TensorProto.FLOAT
     integers = (onnx.TensorProto.INT64, onnx.TensorProto.INT4)
     for value in (*graph.graph.input, *graph.graph.output):
@@ -141,7 +124,8 @@ def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, kind):
 
 
 def test_products_stay_products(untied, tmp_path):
-    artifact, graph = export(variant(untied, "lowrank:rank=0.4:whiten=off", tmp_path / "v"), tmp_path / "a")
+    made = make_variant(untied, "lowrank:rank=0.4:whiten=off", TensorRt.holds, tmp_path / "v", TOKENS)
+    artifact, graph = export(made, tmp_path / "a")
     assert artifact.products
     plain = export(Model.open(str(untied)), tmp_path / "b")[1]
     counts = [Counter(node.op_type for node in each.graph.node)["MatMul"] for each in (graph, plain)]
@@ -158,7 +142,7 @@ def test_products_stay_products(untied, tmp_path):
     ],
 )
 def test_sparsity_is_enabled_where_the_zeros_are_two_in_four(untied, tmp_path, pipeline, sparse):
-    artifact, _ = export(variant(untied, pipeline, tmp_path / "v"), tmp_path / "a")
+    artifact, _ = export(make_variant(untied, pipeline, TensorRt.holds, tmp_path / "v", TOKENS), tmp_path / "a")
     script = (artifact.path / "build.sh").read_text()
     assert ("--sparsity=enable" in script) == sparse
     assert "force" not in script

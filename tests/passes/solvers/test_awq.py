@@ -10,9 +10,10 @@ from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.smoothing import smooth
 from compress.progress import Silent
+from tests.support.tensors import token_ids
 
 pytestmark = pytest.mark.usefixtures("exact_products")
-TOKENS = torch.randint(3, 300, (6, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(6, 24)
 SEARCH = Awq(lambda features: Grid(4, 32))
 
 

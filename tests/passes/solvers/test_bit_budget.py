@@ -16,8 +16,9 @@ from compress.passes.solvers.rounding import round_to_nearest
 from compress.pipeline.contract import Capability
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
+from tests.support.tensors import token_ids
 
-TOKENS = torch.randint(3, 300, (6, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(6, 24)
 
 
 def offers_with(losses, sizes):

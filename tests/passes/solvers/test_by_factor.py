@@ -12,12 +12,9 @@ from compress.passes.solvers.by_factor import by_factor, each_factor, leaf_names
 from compress.progress import Silent
 from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Quantized
+from tests.support.tensors import gaussian, token_ids
 
-TOKENS = torch.randint(3, 300, (16, 32), generator=torch.Generator().manual_seed(1))
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+TOKENS = token_ids(16, 32)
 
 
 def seen(x, y, level=Statistic.MISMATCH):
@@ -28,8 +25,8 @@ def seen(x, y, level=Statistic.MISMATCH):
 
 @pytest.mark.usefixtures("exact_products")
 def test_statistics_behind_a_factor_are_those_of_its_outputs():
-    x, right, stored = random(64, 12), random(5, 12, seed=1), random(5, 12, seed=2)
-    y = x + 0.1 * random(64, 12, seed=3)
+    x, right, stored = gaussian(64, 12), gaussian(5, 12, seed=1), gaussian(5, 12, seed=2)
+    y = x + 0.1 * gaussian(64, 12, seed=3)
     found, expected = seen(x, y).behind(right, stored), seen(x @ stored.T, y @ right.T)
     for key in ("amax", "square", "gram", "mismatch", "sample"):
         assert torch.allclose(getattr(found, key), getattr(expected, key), atol=1e-4), key
@@ -38,7 +35,7 @@ def test_statistics_behind_a_factor_are_those_of_its_outputs():
 
 @pytest.mark.parametrize("level", [Statistic.AMAX, Statistic.GRAM])
 def test_no_more_is_known_behind_a_factor_than_before_it(level):
-    found = seen(random(64, 12), None, level).behind(random(5, 12), random(5, 12))
+    found = seen(gaussian(64, 12), None, level).behind(gaussian(5, 12), gaussian(5, 12))
     assert found.amax.shape == found.square.shape == (5,)
     assert len(found.gram) == (5 if level is Statistic.GRAM else 0)
     assert len(found.mismatch) == 0
@@ -50,8 +47,8 @@ def test_the_right_factor_is_solved_first_and_the_left_on_what_that_leaves():
             self.weight = Dense(weight.tensor / 2)
 
     weights = {
-        "a.q.weight": Factored(Dense(random(6, 3)), Dense(random(3, 12, seed=1))),
-        "a.k.weight": Dense(random(4, 12)),
+        "a.q.weight": Factored(Dense(gaussian(6, 3)), Dense(gaussian(3, 12, seed=1))),
+        "a.k.weight": Dense(gaussian(4, 12)),
     }
     calls = []
 
@@ -59,7 +56,7 @@ def test_the_right_factor_is_solved_first_and_the_left_on_what_that_leaves():
         calls.append((list(leaves), inputs))
         return {name: Half(leaf) for name, leaf in leaves.items()}
 
-    inputs = seen(random(64, 12), random(64, 12))
+    inputs = seen(gaussian(64, 12), gaussian(64, 12))
     found = by_factor("half", weights, inputs, solve)
     assert [names for names, _ in calls] == [["a.q.right.weight", "a.k.weight"], ["a.q.left.weight"]]
     assert calls[0][1] is inputs

@@ -13,18 +13,13 @@ from compress.passes.solvers.rounding import round_to_nearest
 from compress.pipeline.parse import Pipeline
 from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Masked, Residual, mask_of
-
-F64 = torch.float64
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.support.tensors import F64, gaussian
 
 
 def seen(features, level=Statistic.MISMATCH):
-    x = random(500, features, seed=1) * torch.linspace(0.05, 3, features)
+    x = gaussian(500, features, seed=1) * torch.linspace(0.05, 3, features)
     inputs = Tally(level, features)
-    inputs.update(x + x.roll(1, 1), 16, x + x.roll(1, 1) + 0.2 * random(500, features, seed=2))
+    inputs.update(x + x.roll(1, 1), 16, x + x.roll(1, 1) + 0.2 * gaussian(500, features, seed=2))
     return inputs.means()
 
 
@@ -34,7 +29,7 @@ def rounded(weight):
 
 @pytest.mark.parametrize("rank", [1, 8, 16])
 def test_what_is_left_is_what_no_product_of_that_rank_repairs(rank):
-    inputs, weight = seen(64, Statistic.GRAM), random(96, 64)
+    inputs, weight = seen(64, Statistic.GRAM), gaussian(96, 64)
     base = rounded(weight)
     found = repair({"w": Dense(weight)}, {"w": base}, rank, inputs, aimed=False)["w"]
     assert isinstance(found, Residual)
@@ -46,7 +41,7 @@ def test_what_is_left_is_what_no_product_of_that_rank_repairs(rank):
 
 
 def test_it_aims_where_the_codes_aimed():
-    inputs, weight = seen(64), random(96, 64)
+    inputs, weight = seen(64), gaussian(96, 64)
     found = repair({"w": Dense(weight)}, {"w": rounded(weight)}, 60, inputs, aimed=True)
     gram, mismatch = inputs.gram.to(F64), inputs.mismatch.to(F64)
     damped = gram + 0.01 * gram.diagonal().mean() * torch.eye(64, dtype=F64)
@@ -58,7 +53,7 @@ def test_it_aims_where_the_codes_aimed():
 
 
 def test_factors_are_left_as_they_are():
-    product = Factored(Dense(random(8, 4)), Dense(random(4, 8)))
+    product = Factored(Dense(gaussian(8, 4)), Dense(gaussian(4, 8)))
     assert repair({"w": product}, {"w": product}, 4, None, aimed=False) == {}
 
 

@@ -11,29 +11,7 @@ from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.solver import Solver
 from compress.weights.forms import Dense, Masked
-
-F32 = torch.float32
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def correlated(features, tokens=2000, seed=1):
-    """Inputs as a transformer's are: a few directions carry most, and channels differ in size."""
-    mix = random(features // 4, features, seed=seed)
-    sizes = torch.linspace(0.2, 3, features)[torch.randperm(features, generator=torch.Generator().manual_seed(seed))]
-    x = random(tokens, features // 4, seed=seed + 1) @ mix / (features // 4) ** 0.5
-    return (x + 0.3 * random(tokens, features, seed=seed + 2)) * sizes
-
-
-def gram_of(x):
-    return x.T @ x / len(x)
-
-
-def loss(off, gram):
-    """E‖(Ŵ - W) x‖²"""
-    return float(((off @ gram) * off).sum())
+from tests.support.tensors import F32, correlated, gaussian, gram_of, output_loss
 
 
 def group_aware(diagonal, group):
@@ -128,18 +106,18 @@ def assert_equals_naive(weight, gram, grid, order, search):
 def test_equals_a_naive_column_loop(inputs, group, symmetric, order):
     """Less than a block of 128 columns, more, and no multiple of it; groups, and whole channels longer than a block."""
     gram = gram_of(correlated(inputs))
-    assert_equals_naive(random(16, inputs), gram, Grid(4, group, symmetric), order, search=False)
+    assert_equals_naive(gaussian(16, inputs), gram, Grid(4, group, symmetric), order, search=False)
 
 
 @pytest.mark.parametrize("grid", [Grid(2, 32), Grid(3, 32, False), Grid(8, 32), Grid(8, 96, levels=63)])
 def test_other_widths_equal_it_too(grid):
-    assert_equals_naive(random(16, 96), gram_of(correlated(96)), grid, "gar", search=False)
+    assert_equals_naive(gaussian(16, 96), gram_of(correlated(96)), grid, "gar", search=False)
 
 
 @pytest.mark.parametrize("order", ["natural", "gar"])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_a_search_takes_the_scale_whose_sweep_loses_least(symmetric, order):
-    assert_equals_naive(random(16, 160), gram_of(correlated(160)), Grid(3, 32, symmetric), order, search=True)
+    assert_equals_naive(gaussian(16, 160), gram_of(correlated(160)), Grid(3, 32, symmetric), order, search=True)
 
 
 def test_columns_go_by_activity_and_groups_stay_whole():
@@ -160,8 +138,8 @@ def test_the_factor_is_that_of_the_inverse():
 
 def test_correction_is_the_ridge_regression_onto_the_original_outputs():
     """argmin ‖y Wᵀ - x Ŵᵀ‖² / tokens + λ ‖Ŵ - W‖², solved as one overdetermined system."""
-    x, weight = correlated(64).double(), random(10, 64).double()
-    y = x + 0.3 * x.roll(1, 1) + 0.2 * random(*x.shape, seed=9)
+    x, weight = correlated(64).double(), gaussian(10, 64).double()
+    y = x + 0.3 * x.roll(1, 1) + 0.2 * gaussian(*x.shape, seed=9)
     gram, mismatch = gram_of(x), (y - x).T @ x / len(x)
     ridge = (0.01 * gram.diagonal().mean()) ** 0.5 * torch.eye(64, dtype=torch.float64)
     tall = torch.cat([x / len(x) ** 0.5, ridge])
@@ -175,7 +153,7 @@ def test_correction_is_the_ridge_regression_onto_the_original_outputs():
 
 
 def test_correction_lowers_the_error_against_the_original_model():
-    x, weight = correlated(128), random(64, 128)
+    x, weight = correlated(128), gaussian(64, 128)
     y = x + 0.15 * x.roll(1, 1)
     grid, gram = Grid(4, 32), gram_of(x)
 
@@ -190,10 +168,10 @@ def test_correction_lowers_the_error_against_the_original_model():
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize(("bits", "ratio"), [(2, 0.5), (3, 0.5), (4, 0.5), (8, 0.6)])
 def test_on_correlated_inputs_the_error_is_half_of_roundings(bits, ratio, symmetric):
-    weight, gram, grid = random(64, 256), gram_of(correlated(256)), Grid(bits, 32, symmetric)
+    weight, gram, grid = gaussian(64, 256), gram_of(correlated(256)), Grid(bits, 32, symmetric)
     solved = gptq(weight, Hessian(gram, None, 32, "gar"), grid, True, F32).quantized(F32).dequantize()
     rounded = round_to_nearest(weight, grid, True).quantized(F32).dequantize()
-    assert loss(solved - weight, gram) < ratio * loss(rounded - weight, gram)
+    assert output_loss(solved - weight, gram) < ratio * output_loss(rounded - weight, gram)
 
 
 @pytest.mark.parametrize("group", [32, 256])
@@ -201,10 +179,10 @@ def test_on_correlated_inputs_the_error_is_half_of_roundings(bits, ratio, symmet
 def test_a_search_gains_on_average(bits, group):
     plain = searched = 0.0
     for seed in range(3):
-        weight, gram, grid = random(32, 256, seed=seed), gram_of(correlated(256, seed=seed + 5)), Grid(bits, group)
+        weight, gram, grid = gaussian(32, 256, seed=seed), gram_of(correlated(256, seed=seed + 5)), Grid(bits, group)
         hessian = Hessian(gram, None, group, "gar")
-        plain += loss(gptq(weight, hessian, grid, False, F32).quantized(F32).dequantize() - weight, gram)
-        searched += loss(gptq(weight, hessian, grid, True, F32).quantized(F32).dequantize() - weight, gram)
+        plain += output_loss(gptq(weight, hessian, grid, False, F32).quantized(F32).dequantize() - weight, gram)
+        searched += output_loss(gptq(weight, hessian, grid, True, F32).quantized(F32).dequantize() - weight, gram)
     assert searched < 0.95 * plain
 
 
@@ -212,13 +190,13 @@ def test_a_search_gains_on_average(bits, group):
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("group", [32, 64, 192])
 def test_frozen_zeros_stay_and_their_error_is_made_good(group, symmetric, search):
-    weight, gram = random(16, 192) + 0.3, gram_of(correlated(192))
-    mask = random(16, 192, seed=3) > 0
+    weight, gram = gaussian(16, 192) + 0.3, gram_of(correlated(192))
+    mask = gaussian(16, 192, seed=3) > 0
     grid, hessian = Grid(4, group, symmetric), Hessian(gram, None, group, "gar")
     stored = gptq(weight, hessian, grid, search, F32, mask).quantized(F32).dequantize()
     assert not stored[~mask].any()
     naively = round_to_nearest(weight, grid, search, mask).quantized(F32).dequantize()
-    assert loss(stored - weight, gram) < 0.6 * loss(naively - weight, gram)
+    assert output_loss(stored - weight, gram) < 0.6 * output_loss(naively - weight, gram)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -227,7 +205,7 @@ def test_dead_inputs_get_zero_columns(symmetric):
     x[:, [3, 40, 41]] = 0
     hessian = Hessian(gram_of(x), gram_of(x), 32, "gar")
     grid = Grid(4, 32, symmetric)
-    stored = gptq(hessian.corrected(random(8, 64)), hessian, grid, True, F32).quantized(F32).dequantize()
+    stored = gptq(hessian.corrected(gaussian(8, 64)), hessian, grid, True, F32).quantized(F32).dequantize()
     assert not stored[:, [3, 40, 41]].any()
     assert stored[:, :3].any()
     assert hessian.dead.nonzero().flatten().tolist() == [3, 40, 41]
@@ -236,7 +214,7 @@ def test_dead_inputs_get_zero_columns(symmetric):
 @pytest.mark.parametrize("dead", [[], [5]])
 def test_the_inputs_unit_does_not_matter(dead):
     """A dead input among small ones must not swell the damping."""
-    x, weight, grid = correlated(64), random(8, 64), Grid(4, 32)
+    x, weight, grid = correlated(64), gaussian(8, 64), Grid(4, 32)
     x[:, dead] = 0
     y = x + 0.1 * x.roll(1, 1)
 
@@ -293,7 +271,7 @@ def solved(weight, inputs, kind="gptq", grid=None):
     ],
 )
 def test_the_report_says_what_was_done(gram, tokens, said):
-    weight = random(8, 64)
+    weight = gaussian(8, 64)
     found = solved(weight, None if gram is None else reading(gram, tokens))
     assert found.report().solver == said
     assert found.report().fell_back == said.startswith("rtn")
@@ -302,14 +280,14 @@ def test_the_report_says_what_was_done(gram, tokens, said):
 
 
 def test_plain_rounding_and_zeros_are_reported_as_such():
-    assert solved(random(8, 64), None, "rtn").report().solver == "rtn"
+    assert solved(gaussian(8, 64), None, "rtn").report().solver == "rtn"
     nothing = solved(torch.zeros(8, 64), reading(gram_of(correlated(64))))
     assert nothing.report().model_dump() == {"solver": "exact (all zeros)", "error": 0.0, "weight_error": 0.0}
     assert not nothing.weight.dequantize().any()
 
 
 def test_the_reported_errors_are_relative_to_the_outputs_and_to_the_matrix():
-    x, weight = correlated(64), random(8, 64)
+    x, weight = correlated(64), gaussian(8, 64)
     found = solved(weight, reading(gram_of(x)))
     off = found.weight.dequantize() - weight
     report = found.report()
@@ -322,8 +300,8 @@ def test_the_reported_errors_are_relative_to_the_outputs_and_to_the_matrix():
 def test_matrices_solved_together_equal_each_alone(kind, symmetric):
     """Of several heights, one of them with frozen zeros, one on a grid of its own."""
     inputs = reading(gram_of(correlated(192)))
-    weights = {name: Dense(random(rows, 192, seed=rows)) for name, rows in (("q", 16), ("k", 8), ("v", 12))}
-    weights["k"] = Masked(weights["k"].tensor, random(8, 192, seed=4) > 0)
+    weights = {name: Dense(gaussian(rows, 192, seed=rows)) for name, rows in (("q", 16), ("k", 8), ("v", 12))}
+    weights["k"] = Masked(weights["k"].tensor, gaussian(8, 192, seed=4) > 0)
     grids = {name: Grid(3 if name == "v" else 4, 64, symmetric) for name in weights}
     together = solver(kind).solve(weights, grids, inputs)
     assert set(together) == set(weights)
@@ -338,9 +316,9 @@ def test_matrices_solved_together_equal_each_alone(kind, symmetric):
 
 
 def test_zeros_that_were_aimed_at_the_original_are_not_corrected_again():
-    x, weight = correlated(64), random(16, 64)
-    inputs = replace(reading(gram_of(x)), mismatch=0.1 * random(64, 64, seed=2))
-    mask = random(16, 64, seed=3) > 0
+    x, weight = correlated(64), gaussian(16, 64)
+    inputs = replace(reading(gram_of(x)), mismatch=0.1 * gaussian(64, 64, seed=2))
+    mask = gaussian(16, 64, seed=3) > 0
 
     def dequantized(given, mismatch):
         found = Solver("gptq", True, "gar", mismatch).solve({"w": given}, {"w": Grid(4, 32)}, inputs)["w"]

@@ -5,8 +5,7 @@ import torch
 
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
-
-F32 = torch.float32
+from tests.support.tensors import F32
 
 
 def weight(*shape, seed=0):

@@ -13,9 +13,10 @@ from compress.passes.solvers.learned import learn
 from compress.passes.solvers.solver import Solver
 from compress.progress import Silent
 from compress.weights.forms import Masked
+from tests.support.tensors import token_ids
 
 pytestmark = pytest.mark.usefixtures("exact_products")
-TOKENS = torch.randint(3, 300, (128, 32), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(128, 32)
 """64 batches; 32 go through the original as well, and of these two are held out."""
 HELD = [0, 32]
 

@@ -9,9 +9,10 @@ from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.int8 import HEADROOM_LEVELS, Int8, with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
 from compress.progress import Silent
+from tests.support.tensors import token_ids
 
 pytestmark = pytest.mark.usefixtures("exact_products")
-TOKENS = torch.randint(3, 300, (4, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = token_ids(4, 24)
 
 
 def spiky(path):

@@ -11,29 +11,12 @@ from compress.passes.solvers.sparsity import chosen, refined, smallest_go, spars
 from compress.passes.sparse import Sparse
 from compress.passes.sparse24 import Sparse24
 from compress.weights.forms import Dense, Masked
-
-F64 = torch.float64
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def correlated(features, tokens=2000, seed=1):
-    """Inputs as a transformer's are: a few directions carry most, and channels differ in size."""
-    mix = random(features // 4, features, seed=seed)
-    sizes = torch.linspace(0.2, 3, features)[torch.randperm(features, generator=torch.Generator().manual_seed(seed))]
-    x = random(tokens, features // 4, seed=seed + 1) @ mix / (features // 4) ** 0.5
-    return (x + 0.3 * random(tokens, features, seed=seed + 2)) * sizes
+from tests.support.tensors import F64, correlated, gaussian, output_loss
 
 
 def hessian_of(features):
     x = correlated(features)
     return Hessian(x.T @ x / len(x), None, 1, "natural")
-
-
-def loss(off, gram):
-    return float(((off @ gram) * off).sum())
 
 
 def naive_sparsegpt(weight, damped, choose, width):
@@ -55,7 +38,7 @@ def naive_sparsegpt(weight, damped, choose, width):
 @pytest.mark.parametrize(("choose", "width"), [(two_of_four_stay, 4), (smallest_go(0.5), 128), (smallest_go(0.3), 128)])
 @pytest.mark.parametrize("features", [48, 160])
 def test_sparsegpt_is_the_plain_column_loop(choose, width, features):
-    hessian, weight = hessian_of(features), random(8, features)
+    hessian, weight = hessian_of(features), gaussian(8, features)
     found, mask = sparsegpt(weight, hessian, choose, width)
     expected, where = naive_sparsegpt(weight, hessian.sorted.to(F64), choose, width)
     assert torch.equal(mask, where)
@@ -64,20 +47,20 @@ def test_sparsegpt_is_the_plain_column_loop(choose, width, features):
 
 
 def test_sparsegpt_loses_less_than_wanda_than_magnitude():
-    hessian, weight = hessian_of(128), random(32, 128)
+    hessian, weight = hessian_of(128), gaussian(32, 128)
     gram = hessian.sorted
     found, _ = sparsegpt(weight, hessian, two_of_four_stay, 4)
     wanda = weight * chosen(weight, gram.diagonal().sqrt(), two_of_four_stay)
     magnitude = weight * chosen(weight, None, two_of_four_stay)
-    assert loss(found - weight, gram) < 0.75 * loss(wanda - weight, gram)
-    assert loss(wanda - weight, gram) < 0.75 * loss(magnitude - weight, gram)
+    assert output_loss(found - weight, gram) < 0.75 * output_loss(wanda - weight, gram)
+    assert output_loss(wanda - weight, gram) < 0.75 * output_loss(magnitude - weight, gram)
 
 
 def test_masks_have_exact_counts():
-    scores = random(132, 8).abs()
+    scores = gaussian(132, 8).abs()
     assert (smallest_go(0.5)(scores).sum(0) == 66).all()
     assert (smallest_go(0.3)(scores).sum(0) == 132 - 39).all()
-    assert (smallest_go(0.29)(random(100, 2)).sum(0) == 71).all()  # not 72: 0.29 * 100 is a little less than 29
+    assert (smallest_go(0.29)(gaussian(100, 2)).sum(0) == 71).all()  # not 72: 0.29 * 100 is a little less than 29
     assert (two_of_four_stay(scores).unflatten(0, (-1, 4)).sum(1) == 2).all()
 
 
@@ -97,14 +80,14 @@ def test_zeros_that_are_there_already_count_among_those_that_go(steps):
     kept = torch.tensor([[False, True, True, True]])
     assert chosen(weight, None, two_of_four_stay, kept).tolist() == [[False, False, True, True]]
     hessian = hessian_of(64)
-    old = random(8, 64) > -0.3
-    _, mask = sparsegpt(random(8, 64) * old, hessian, smallest_go(0.6), kept=old)
+    old = gaussian(8, 64) > -0.3
+    _, mask = sparsegpt(gaussian(8, 64) * old, hessian, smallest_go(0.6), kept=old)
     assert not (mask & ~old).any()
     assert (mask.sum(1) == 64 - 38).all()
 
 
 def test_the_refinement_reaches_the_least_squares_solution():
-    gram, target = hessian_of(24).sorted, random(6, 24)
+    gram, target = hessian_of(24).sorted, gaussian(6, 24)
     mask = chosen(target, None, two_of_four_stay)
     found = refined(target, mask, target, gram, steps=60)
     for row, kept, aim in zip(found.to(F64), mask, target.to(F64), strict=True):
@@ -115,16 +98,16 @@ def test_the_refinement_reaches_the_least_squares_solution():
 
 
 def test_every_step_of_the_refinement_lowers_the_loss():
-    gram, target = hessian_of(128).sorted, random(16, 128)
+    gram, target = hessian_of(128).sorted, gaussian(16, 128)
     mask = chosen(target, gram.diagonal().sqrt(), two_of_four_stay)
-    losses = [loss(refined(target, mask, target, gram, steps) - target, gram) for steps in range(13)]
-    assert losses[0] == pytest.approx(loss(target * mask - target, gram))
+    losses = [output_loss(refined(target, mask, target, gram, steps) - target, gram) for steps in range(13)]
+    assert losses[0] == pytest.approx(output_loss(target * mask - target, gram))
     assert all(after < before for before, after in pairwise(losses))
     assert losses[12] < 0.5 * losses[0]
 
 
 def test_a_finished_refinement_stays_where_it_is():
-    target = random(4, 16)
+    target = gaussian(4, 16)
     everywhere = torch.ones_like(target, dtype=torch.bool)
     assert torch.equal(refined(target, everywhere, target, torch.eye(16)), target)
 
@@ -138,21 +121,21 @@ def reading(x, y=None, level=Statistic.MISMATCH):
 @pytest.mark.parametrize("item", [Sparse(), Sparse24()])
 @pytest.mark.parametrize("solver", ["magnitude", "wanda", "sparsegpt"])
 def test_refining_helps_every_solver(item, solver):
-    x, weight = correlated(128), Dense(random(32, 128))
+    x, weight = correlated(128), Dense(gaussian(32, 128))
     gram, losses = x.T @ x / len(x), {}
     for refine in ("on", "off"):
         found = type(item)(solver=solver, refine=refine).apply("w", weight, reading(x))
         assert isinstance(found, Masked)
         assert torch.equal(found.tensor != 0, found.mask)
         assert (found.mask.sum(1) == 64).all()
-        losses[refine] = loss(found.tensor - weight.tensor, gram)
+        losses[refine] = output_loss(found.tensor - weight.tensor, gram)
     assert losses["on"] < (0.97 if solver == "sparsegpt" else 0.6) * losses["off"]
 
 
 def test_what_stays_aims_at_the_original_models_outputs():
     y = correlated(64)
-    x = y + 0.3 * random(2000, 64, seed=9)
-    weight = Dense(random(16, 64))
+    x = y + 0.3 * gaussian(2000, 64, seed=9)
+    weight = Dense(gaussian(16, 64))
     exact = y @ weight.tensor.T
     off = {
         mismatch: float((x @ Sparse24(mismatch=mismatch).apply("w", weight, reading(x, y)).tensor.T - exact).norm())
@@ -163,5 +146,5 @@ def test_what_stays_aims_at_the_original_models_outputs():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_dtype_stays(dtype):
-    found = Sparse24().apply("w", Dense(random(8, 64).to(dtype)), reading(correlated(64)))
+    found = Sparse24().apply("w", Dense(gaussian(8, 64).to(dtype)), reading(correlated(64)))
     assert found.tensor.dtype == dtype

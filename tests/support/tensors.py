@@ -1,0 +1,35 @@
+"""Seeded tensors: token ids, Gaussian matrices, inputs shaped like a transformer's."""
+
+from __future__ import annotations
+
+import torch
+
+F32, F64 = torch.float32, torch.float64
+
+
+def token_ids(windows: int, length: int) -> torch.Tensor:
+    """Random ids ``[windows, length]`` of the tiny models' vocabulary, none of them a special token."""
+    return torch.randint(3, 300, (windows, length), generator=torch.Generator().manual_seed(1))
+
+
+def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Standard normal numbers of that shape."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def correlated(features: int, tokens: int = 2000, seed: int = 1) -> torch.Tensor:
+    """Inputs ``[tokens, features]`` as a transformer's are: a few directions carry most, channels differ."""
+    mix = gaussian(features // 4, features, seed=seed)
+    sizes = torch.linspace(0.2, 3, features)[torch.randperm(features, generator=torch.Generator().manual_seed(seed))]
+    x = gaussian(tokens, features // 4, seed=seed + 1) @ mix / (features // 4) ** 0.5
+    return (x + 0.3 * gaussian(tokens, features, seed=seed + 2)) * sizes
+
+
+def gram_of(x: torch.Tensor) -> torch.Tensor:
+    """E[x xᵀ] ``[features, features]`` of inputs ``[tokens, features]``."""
+    return x.T @ x / len(x)
+
+
+def output_loss(difference: torch.Tensor, gram: torch.Tensor) -> float:
+    """E‖(Ŵ - W) x‖², of a difference ``Ŵ - W`` ``[out, in]``."""
+    return float(((difference @ gram) * difference).sum())
