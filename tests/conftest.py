@@ -17,6 +17,8 @@ from compress.benchmarks.results.scorecard import Cell, Row, Scorecard, Settings
 from compress.benchmarks.statistics.estimators import mean
 from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.modeling.kinds import KINDS
+from compress.weights.forms import Quantized
+from tests.support import weights
 
 CORPUS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor " * 40
 SIZES = {
@@ -162,3 +164,9 @@ def card() -> Callable[..., Scorecard]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def rounded() -> Callable[..., Quantized]:
+    """``rounded(tensor, group, bits=8, zero=False, act=None)``, round-to-nearest; no group: one scale a channel."""
+    return weights.rounded

@@ -1,18 +1,16 @@
-"""Weights rounded naively, so that exports of every form can be tested without a pass."""
+"""Weights rounded naively, so that exports and formats of every form can be tested without a pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 import torch
 
 from compress.weights.forms import Act, Quantized
 
 
-def _rounded(
+def rounded(
     tensor: torch.Tensor, group: int | None, bits: int = 8, zero: bool = False, act: Act | None = None
 ) -> Quantized:
+    """``tensor`` ``[out, in]`` rounded to the nearest in groups of that many inputs; no group: one scale a channel."""
     rows, inputs = tensor.shape
     grouped = tensor.float().reshape(rows, -1, group or inputs)
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
@@ -28,9 +26,3 @@ def _rounded(
     codes = (grouped / scale[..., None] + points[..., None]).round().clamp(low, high)
     zero_point = points.to(torch.int8) if zero else None
     return Quantized(codes.to(torch.int8).reshape(rows, inputs), scale, bits, group or inputs, zero_point, act)
-
-
-@pytest.fixture(scope="session")
-def rounded() -> Callable[..., Quantized]:
-    """``rounded(tensor, group, bits=8, zero=False, act=None)``, round-to-nearest; no group: one scale a channel."""
-    return _rounded
