@@ -89,7 +89,7 @@ def score(
         machine=machine() | conditions(),
         versions=versions(),
         load=load,
-        others=speeds.others,
+        others=speeds.cores_used_by_others,
         bandwidth=bandwidth,
         seconds=dict(clock.seconds),
         windows=(windows.shape[0], windows.shape[1]),

@@ -13,7 +13,7 @@ _OTHER_NAMES = {"text_pair": "text2"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class LabelledLine:
     """One line: where it is, for whoever has to mend it, and its fields by name."""
 
     where: str
@@ -44,7 +44,7 @@ class Entry:
         return self.fields[name]
 
 
-def read_entries(path: Path, needed: tuple[str, ...]) -> list[Entry]:
+def read_labelled_lines(path: Path, needed: tuple[str, ...]) -> list[LabelledLine]:
     """The lines of a file, JSON by its suffix (.jsonl), a table otherwise; fields that are ``needed`` are in each.
 
     Raises UsageError for a file that is missing, is empty, or lacks one of them. Tables have no quoting.
@@ -63,17 +63,17 @@ def _known(name: str) -> str:
     return _OTHER_NAMES.get(name, name)
 
 
-def _objects(raw: str, path: Path) -> list[Entry]:
+def _objects(raw: str, path: Path) -> list[LabelledLine]:
     entries = []
     for number, found in json_lines(raw, path):
         where = f"{path}, line {number}"
         if not isinstance(found, dict):
             raise UsageError(f"{where}: no JSON object")
-        entries.append(Entry(where, {_known(name): value for name, value in found.items()}))
+        entries.append(LabelledLine(where, {_known(name): value for name, value in found.items()}))
     return entries
 
 
-def _table(raw: str, path: Path, needed: tuple[str, ...]) -> list[Entry]:
+def _table(raw: str, path: Path, needed: tuple[str, ...]) -> list[LabelledLine]:
     lines = [(number, line.rstrip("\r")) for number, line in enumerate(raw.split("\n"), start=1) if line.strip()]
     if not lines:
         return []
@@ -90,5 +90,5 @@ def _table(raw: str, path: Path, needed: tuple[str, ...]) -> list[Entry]:
         cells = line.split("\t")
         if len(cells) != len(header):
             raise UsageError(f"{path}, line {number}: {len(cells)} columns, but the first line names {len(header)}")
-        entries.append(Entry(f"{path}, line {number}", dict(zip(header, cells, strict=True))))
+        entries.append(LabelledLine(f"{path}, line {number}", dict(zip(header, cells, strict=True))))
     return entries

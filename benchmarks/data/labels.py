@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.benchmarks.data.label_file import Entry, read_entries
+from compress.benchmarks.data.label_file import LabelledLine, read_labelled_lines
 from compress.errors import UsageError
 from compress.modeling.architecture import longest_input
 from compress.modeling.classifier import by_token, labels_of, separate_labels
@@ -86,15 +86,18 @@ def read_labelled(path: Path, model: Model) -> Labelled:
         raise UsageError(f"--labels takes labelled text, and {model.source} reads images; leave it out")
     reading = _Reading(model.config, model.tokenizer())
     if not model.kind.has_head:
-        metrics, made = SPEARMAN, [reading.compared(each) for each in read_entries(path, ("text", "text2", "score"))]
+        metrics, made = (
+            SPEARMAN,
+            [reading.compared(each) for each in read_labelled_lines(path, ("text", "text2", "score"))],
+        )
     elif by_token(model.architecture):
-        metrics, made = ACCURACY, [reading.tagged(each) for each in read_entries(path, ("tokens", "labels"))]
+        metrics, made = ACCURACY, [reading.tagged(each) for each in read_labelled_lines(path, ("tokens", "labels"))]
     elif len(labels_of(model.config)) == 1:
-        metrics, made = SPEARMAN, [reading.scored(each) for each in read_entries(path, ("text", "score"))]
+        metrics, made = SPEARMAN, [reading.scored(each) for each in read_labelled_lines(path, ("text", "score"))]
     elif separate_labels(model.config):
         raise UsageError(f"--labels takes one label a text, but the labels of {model.name} don't exclude each other")
     else:
-        metrics, made = ACCURACY, [reading.classified(each) for each in read_entries(path, ("text", "label"))]
+        metrics, made = ACCURACY, [reading.classified(each) for each in read_labelled_lines(path, ("text", "label"))]
     texts, labels = zip(*sorted(made, key=lambda one: max(len(each.ids) for each in one[0])), strict=True)
     if metrics == SPEARMAN and (len(labels) < _LEAST or len(set(labels)) < 2):
         raise UsageError(f"{path}: a correlation takes {_LEAST} lines and scores that differ")
@@ -117,19 +120,19 @@ class _Reading:
         self.padding = config.pad_token_id or 0
         self._names = labels_of(config)
 
-    def compared(self, entry: Entry) -> Line:
+    def compared(self, entry: LabelledLine) -> Line:
         """Two texts, each by itself, and how alike they are."""
         return (self._encoded(entry.text("text")), self._encoded(entry.text("text2"))), (entry.number("score"),)
 
-    def scored(self, entry: Entry) -> Line:
+    def scored(self, entry: LabelledLine) -> Line:
         """A text or a pair, and its score."""
         return (self._together(entry),), (entry.number("score"),)
 
-    def classified(self, entry: Entry) -> Line:
+    def classified(self, entry: LabelledLine) -> Line:
         """A text or a pair, and its class."""
         return (self._together(entry),), (self._class(entry, entry.field("label")),)
 
-    def tagged(self, entry: Entry) -> Line:
+    def tagged(self, entry: LabelledLine) -> Line:
         """Words with the class of each, which their first tokens have to be given."""
         words, labels = entry.field("tokens"), entry.field("labels")
         if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
@@ -146,7 +149,7 @@ class _Reading:
             last = max(word, last)
         return (Encoded(read["input_ids"], [0] * len(found)),), tuple(found)
 
-    def _class(self, entry: Entry, label: object) -> int:
+    def _class(self, entry: LabelledLine, label: object) -> int:
         """The number of a class that is called by its name or its number; names go first."""
         called = str(label).strip()
         if called in self._names:
@@ -158,7 +161,7 @@ class _Reading:
             f"{entry.where}: the head has no label {called!r}; it has {known}, or by number 0 to {len(self._names) - 1}"
         )
 
-    def _together(self, entry: Entry) -> Encoded:
+    def _together(self, entry: LabelledLine) -> Encoded:
         second = entry.text("text2") if entry.fields.get("text2") not in (None, "") else None
         return self._encoded(entry.text("text"), second)
 

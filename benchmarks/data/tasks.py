@@ -82,7 +82,7 @@ def read_tasks(specs: Sequence[str], model: Model) -> Tasks:
     """
     if not model.kind.is_decoder_only:
         raise UsageError(f"--tasks is for decoders, and {model.source} is of the kind {model.kind}; leave it out")
-    with quiet():
+    with silence_lm_eval():
         from lm_eval.tasks import TaskManager  # here: it takes seconds, and may not be installed
 
         files = [each for each in specs if each.endswith(_SUFFIXES)]
@@ -104,7 +104,7 @@ def read_tasks(specs: Sequence[str], model: Model) -> Tasks:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_lm_eval() -> Iterator[None]:
     """Let lm-eval and datasets print nothing: what a user should know is told otherwise."""
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -120,7 +120,7 @@ def _load(manager: Any, spec: str, is_file: bool) -> dict[str, Any]:
         hint = f"nearest: {', '.join(near)}" if near else "`lm-eval ls tasks` lists them"
         raise UsageError(f"lm-eval has no task {spec!r}; {hint}, and a file of your own ends in .yaml")
     try:
-        with quiet(), contextlib.chdir(path.parent if is_file else Path()):
+        with silence_lm_eval(), contextlib.chdir(path.parent if is_file else Path()):
             found: dict[str, Any] = manager.load([str(path) if is_file else spec])
             empty = [name for name, task in found["tasks"].items() if not len(task.eval_docs)]
     except Exception as error:  # lm-eval and datasets raise whatever they come upon

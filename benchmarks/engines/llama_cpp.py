@@ -18,18 +18,18 @@ _ROUND = 256
 """contexts are made for a multiple of so many tokens: the same one serves rounds of about the same length"""
 
 
-def quiet() -> None:
+def silence_llama_cpp() -> None:
     """Let llama.cpp print nothing: by itself it tells of every tensor. Failures are return values."""
     logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)
 
 
-class LlamaEngine:
+class LlamaCppEngine:
     """A directory with a GGUF file."""
 
     read_bytes: int | None = None
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
-        quiet()
+        silence_llama_cpp()
         (file,) = path.glob("*.gguf")
         self._model = lib.llama_model_load_from_file(str(file).encode(), lib.llama_model_default_params())
         if not self._model:

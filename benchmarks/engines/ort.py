@@ -97,7 +97,7 @@ class OrtEngine:
         """Logits of classes."""
         return self._run("logits", _text(ids, mask, kinds))
 
-    def see(self, pixels: Floats) -> Floats:
+    def classify_images(self, pixels: Floats) -> Floats:
         """Logits of images."""
         return self._run("logits", {"pixel_values": pixels})
 

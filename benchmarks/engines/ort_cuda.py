@@ -37,10 +37,10 @@ class OrtCudaEngine(OrtEngine):
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         super().__init__(path, kind, threads)
-        self._recorded: dict[tuple[int, ...], Recorded] = {}
+        self._recorded: dict[tuple[int, ...], RecordedRun] = {}
         self._made = 0
         self._before: tuple[int, ...] | None = None
-        self._step: Recorded | None = None
+        self._step: RecordedRun | None = None
 
     def _open(self, file: Path, threads: int) -> ort.InferenceSession:
         if PROVIDER not in ort.get_available_providers():
@@ -111,14 +111,14 @@ class OrtCudaEngine(OrtEngine):
 
     def _record(
         self, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]], output: str, cache: Cache | None
-    ) -> Recorded:
+    ) -> RecordedRun:
         found = next(each for each in self._session.get_outputs() if each.name == output)
         asked = [name for name in self._inputs if name not in self._past]
         given = {name: empty(others.get(name, shape), self._dtype(name), self.device) for name in asked}
         known = [*shape[: len(found.shape) - 1], found.shape[-1]]
         self._made += 1
         out = empty(known, DTYPES[found.type], self.device)
-        return Recorded(self._session.io_binding(), given, output, out, cache, self._made)
+        return RecordedRun(self._session.io_binding(), given, output, out, cache, self._made)
 
     def _options(self) -> ort.RunOptions:
         return numbered(_NONE)
@@ -136,7 +136,7 @@ class OrtCudaEngine(OrtEngine):
         return found
 
 
-class Recorded:
+class RecordedRun:
     """Runs of one shape, whose buffers stay where they are: kernels that are recorded once and launched together.
 
     ``cache``, whose buffers are bound as well, is that of the step that it is.

@@ -16,7 +16,7 @@ from compress.modeling.kinds import TaskKind
 _READ, _WRITTEN = "encoder", "decoder"
 
 
-class OrtHalvesEngine:
+class OrtSeq2SeqEngine:
     """A directory with an encoder and a decoder. A prompt is what the encoder reads; the decoder starts behind it.
 
     The cache of cross-attention is made in the first step, and the same buffers are every later one's inputs.

@@ -102,7 +102,7 @@ class TorchEngine:
         return logits
 
     @torch.inference_mode()
-    def see(self, pixels: Floats) -> Floats:
+    def classify_images(self, pixels: Floats) -> Floats:
         """Logits of images."""
         logits: Floats = self._module(pixel_values=torch.from_numpy(pixels)).logits.float().numpy()
         return logits

@@ -14,7 +14,7 @@ from compress.modeling.kinds import TaskKind
 from compress.modeling.seq2seq import decoder_inputs, start_token, written_with
 
 
-class TorchHalvesEngine(TorchEngine):
+class TorchSeq2SeqEngine(TorchEngine):
     """A checkpoint in transformers. A prompt is what the encoder reads; the decoder starts behind it."""
 
     @staticmethod
@@ -69,7 +69,7 @@ class TorchHalvesEngine(TorchEngine):
         return rows
 
 
-class HfHalvesEngine(TorchHalvesEngine):
+class HfSeq2SeqEngine(TorchSeq2SeqEngine):
     """A variant in transformers with its integers dequantized to float32: its accuracy, not its possible speed."""
 
     @staticmethod

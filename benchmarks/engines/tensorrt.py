@@ -13,7 +13,7 @@ import tensorrt as trt
 from cuda.bindings import runtime
 from ml_dtypes import bfloat16
 
-from compress.benchmarks.runtime.cuda import Buffer, Clock, called, fetch, fetch_last
+from compress.benchmarks.runtime.cuda import Buffer, Clock, cuda_call, fetch, fetch_last
 from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
@@ -23,7 +23,7 @@ _PROMPT, _TOKEN = 0, 1
 """Optimization profiles, in the order in which they were built."""
 
 
-class TrtEngine:
+class TensorrtEngine:
     """A directory with ``engine.plan``. What a run leaves as present keys and values is the next one's past."""
 
     device = "cuda"
@@ -40,7 +40,7 @@ class TrtEngine:
         self._outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
         self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
         self._dtypes = {name: _dtype(self._engine.get_tensor_dtype(name)) for name in names}
-        self._stream: int = int(called(runtime.cudaStreamCreate))
+        self._stream: int = int(cuda_call(runtime.cudaStreamCreate))
         self._contexts = [self._context(i) for i in range(self._engine.num_optimization_profiles)]
         self._room: dict[str, Buffer] = {}
         self._caches: list[dict[str, Buffer]] = []
@@ -52,7 +52,7 @@ class TrtEngine:
         if context is None:
             raise RunError("the device has too little memory for this engine")
         context.set_optimization_profile_async(profile, self._stream)
-        called(runtime.cudaStreamSynchronize, self._stream)
+        cuda_call(runtime.cudaStreamSynchronize, self._stream)
         return context
 
     @property
@@ -161,7 +161,7 @@ class TrtEngine:
         context.set_tensor_address(output, self._buffer(output, nbytes).pointer)
         if not context.execute_async_v3(self._stream):
             raise RunError("TensorRT could not run the engine")
-        called(runtime.cudaStreamSynchronize, self._stream)
+        cuda_call(runtime.cudaStreamSynchronize, self._stream)
         return shape
 
     def _bind(self, context: trt.IExecutionContext, name: str, shape: tuple[int, ...], buffer: Buffer) -> None:

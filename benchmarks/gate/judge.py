@@ -26,13 +26,13 @@ class Verdict:
 
     model: str
     variant: str
-    asked: str
+    requirement: str
     measured: str
     outcome: Outcome
     why: str = ""
 
     def __str__(self) -> str:
-        return f"{self.variant}: {self.asked}: {self.measured}" + (f" ({self.why})" if self.why else "")
+        return f"{self.variant}: {self.requirement}: {self.measured}" + (f" ({self.why})" if self.why else "")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def judge(card: Scorecard, requirements: Sequence[Requirement], names: Sequence[
     return [_required(card, row, requirement) for row in rows for requirement in requirements]
 
 
-def compare(
+def compare_with_baseline(
     card: Scorecard, last: Scorecard, tolerances: Sequence[Tolerance], names: Sequence[str] = ()
 ) -> list[Verdict]:
     """Every variant that both cards have (or those of these ``names``): how much worse each figure became.
@@ -120,7 +120,7 @@ def _required(card: Scorecard, row: Row, requirement: Requirement) -> Verdict:
     measure = figure.of(row, card.original)
     if measure is None:
         return Verdict(card.model, row.name, requirement.text, "–", "failed", "not measured")
-    low, high = interval(measure, card.taken)
+    low, high = interval(measure, card.contended_share)
     if requirement.at_least:
         gap = _Shortfall(requirement.bound - measure.value, requirement.bound - high, requirement.bound - low)
     else:
@@ -151,7 +151,7 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
     now, then = figure.of(row, card.original), figure.of(before, last.original)
     if now is None or then is None:
         return Verdict(card.model, row.name, asked, "–", "failed", "not measured")
-    gap = _worsening(now, then, tolerance, _same_text(card, last), (card.taken, last.taken))
+    gap = _worsening(now, then, tolerance, _same_text(card, last), (card.contended_share, last.contended_share))
     outcome = gap.outcome()
     why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
     why += ", which is inside the noise" if outcome == "inconclusive" else ""

@@ -23,7 +23,7 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
         cases = list(group)
         suite = SubElement(root, "testsuite", _counts(cases) | {"name": f"{model} {variant}"})
         for each in cases:
-            case = SubElement(suite, "testcase", {"classname": variant, "name": each.asked, "time": "0"})
+            case = SubElement(suite, "testcase", {"classname": variant, "name": each.requirement, "time": "0"})
             if each.outcome in _TAGS:
                 SubElement(case, _TAGS[each.outcome], {"message": f"{each.measured}: {each.why}"})
     indent(root)

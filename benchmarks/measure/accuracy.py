@@ -9,11 +9,11 @@ from typing import Any
 
 from compress.benchmarks.data.labels import Labelled
 from compress.benchmarks.data.tasks import Tasks
-from compress.benchmarks.measure.classification import class_measures, compare_sight, compare_workers
+from compress.benchmarks.measure.classification import class_measures, compare_images, compare_workers
 from compress.benchmarks.measure.labels import measure_labelled
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.estimators import exponential, mean, quantile
+from compress.benchmarks.statistics.estimators import exponential, mean, quantile_over_windows
 from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
@@ -50,7 +50,7 @@ def measure_accuracy(
         for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
             part = slice(start, start + step)
             if images is not None:
-                said = compare_sight(workers, images, ids[part])
+                said = compare_images(workers, images, ids[part])
             else:
                 said = _window(workers, kind, ids[part], mask[part], Path(folder, "reference.npy"))
             for found, each in zip(scores, said, strict=True):
@@ -90,7 +90,7 @@ def _decoder_measures(scores: list[dict[str, Any]], original: list[dict[str, Any
         "perplexity": exponential([score["nll"] for score in scores]),
         "perplexity_ratio": exponential(lost),
         "kl": mean([score["kl"] for score in scores]),
-        "kl_p99": quantile([score["kls"] for score in scores], 0.99),
+        "kl_p99": quantile_over_windows([score["kls"] for score in scores], 0.99),
         "top1": mean([score["top1"] for score in scores]),
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.estimators import exponential, mean, share
+from compress.benchmarks.statistics.estimators import exponential, mean, proportion
 from compress.benchmarks.statistics.logits import log_softmax
 from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
@@ -25,7 +25,7 @@ def compare_workers(workers: Sequence[Worker], ids: Ids, mask: Ids) -> list[dict
     return _compared(said, mask, workers[0].contender.separate)
 
 
-def compare_sight(workers: Sequence[Worker], images: Images, ids: Ids) -> list[dict[str, Any]]:
+def compare_images(workers: Sequence[Worker], images: Images, ids: Ids) -> list[dict[str, Any]]:
     """The same on some images."""
     said = [np.array(images.ask(worker, ids)["outputs"]) for worker in workers]
     return _compared(said, np.ones_like(ids), workers[0].contender.separate)
@@ -66,5 +66,5 @@ def class_measures(scores: list[dict[str, Any]], original: list[dict[str, Any]])
     return {
         "retention": exponential([-each for each in kls], at_most=1.0),
         "kl": mean(kls),
-        "top1": share([bool(each) for each in agreed]) if whole else mean(agreed),
+        "top1": proportion([bool(each) for each in agreed]) if whole else mean(agreed),
     }

@@ -16,7 +16,7 @@ class Contention:
         self._ours = [psutil.Process(pid) for pid in (os.getpid(), *pids)]
         self._begin = self._now()
 
-    def others(self) -> float:
+    def cores_used_by_others(self) -> float:
         """Cores that others kept busy since then, on average; time stolen by a hypervisor's other guests counts too."""
         elapsed, busy, ours = (now - then for now, then in zip(self._now(), self._begin, strict=True))
         return max(0.0, busy - ours) / elapsed

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.benchmarks.data.labels import SPEARMAN, UNLABELLED, Labelled
-from compress.benchmarks.statistics.estimators import mean, paired_ratio, share
+from compress.benchmarks.statistics.estimators import mean, paired_ratio, proportion
 from compress.benchmarks.statistics.logits import cosine
 from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
@@ -63,7 +63,7 @@ def _right(logits: Sequence[Floats], labelled: Labelled) -> Measure:
         hits.append(int((predicted == gold)[gold != UNLABELLED].sum()))
         counts.append(int((gold != UNLABELLED).sum()))
     if set(counts) == {1}:
-        return share([bool(hit) for hit in hits])
+        return proportion([bool(hit) for hit in hits])
     return paired_ratio(mean(hits), mean(counts)) or Measure(value=0.0)
 
 

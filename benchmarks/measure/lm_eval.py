@@ -13,8 +13,8 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import GenerationConfig
 
-from compress.benchmarks.data.tasks import WRITTEN, Tasks, figure, quiet
-from compress.benchmarks.statistics.estimators import share
+from compress.benchmarks.data.tasks import WRITTEN, Tasks, figure, silence_lm_eval
+from compress.benchmarks.statistics.estimators import proportion
 from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
@@ -139,7 +139,7 @@ def _evaluate(model: TaskModel, tasks: Tasks) -> dict[str, Any]:
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
-    with quiet():
+    with silence_lm_eval():
         found: dict[str, Any] = evaluate(lm=model, task_dict=tasks.loaded, bootstrap_iters=_RESAMPLED, log_samples=True)
     return found
 
@@ -165,5 +165,5 @@ def _with_documents(measure: Measure, each: Sequence[Any]) -> Measure:
         return measure
     if abs(sum(each) / len(each) - measure.value) > 1e-9:
         return measure
-    bounds = share(list(map(bool, each))).bounds if all(one in (0, 1) for one in each) else None
+    bounds = proportion(list(map(bool, each))).bounds if all(one in (0, 1) for one in each) else None
     return measure.model_copy(update={"windows": tuple(map(float, each)), "bounds": bounds})

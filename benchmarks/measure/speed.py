@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compress.benchmarks.measure.contention import Contention
-from compress.benchmarks.measure.speed_grid import measure_more
+from compress.benchmarks.measure.speed_grid import measure_grid
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.results.scorecard import Cell, Settings
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.interval import median_interval
-from compress.benchmarks.statistics.measure import Measure, quantile, summarize
+from compress.benchmarks.statistics.measure import Measure, percentile_over_rounds, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import Images
 from compress.progress import Progress
@@ -73,9 +73,9 @@ class DecoderSpeed:
         decode = summarize(self.rates)
         found = {
             "decode_tps": decode,
-            "itl_p50": quantile(self.steps, 50),
-            "itl_p95": quantile(self.steps, 95),
-            "itl_p99": quantile(self.steps, 99),
+            "itl_p50": percentile_over_rounds(self.steps, 50),
+            "itl_p95": percentile_over_rounds(self.steps, 95),
+            "itl_p99": percentile_over_rounds(self.steps, 99),
             "ttft": summarize(self.first),
             "prefill_tps": summarize([self.settings.prefill / seconds for seconds in self.prefill]),
         }
@@ -125,8 +125,8 @@ class EncoderSpeed:
     def measures(self, worker: Worker) -> Measures:
         """The rounds, summed up."""
         return {
-            "latency_p50": quantile(self.single, 50),
-            "latency_p95": quantile(self.single, 95),
+            "latency_p50": percentile_over_rounds(self.single, 50),
+            "latency_p95": percentile_over_rounds(self.single, 95),
             "sentences_ps" if self.images is None else "images_ps": summarize(
                 [self.settings.batch / seconds for seconds in self.batched]
             ),
@@ -134,12 +134,12 @@ class EncoderSpeed:
 
 
 @dataclass(frozen=True)
-class Speeds:
+class SpeedResults:
     """Every contender's measures and cells, in their order, and the cores that other programs kept busy meanwhile."""
 
     measures: list[Measures]
     cells: list[tuple[Cell, ...]]
-    others: float
+    cores_used_by_others: float
 
 
 def measure_speed(
@@ -149,7 +149,7 @@ def measure_speed(
     progress: Progress,
     clock: Stopwatch,
     images: Images | None = None,
-) -> Speeds:
+) -> SpeedResults:
     """Speed, peak memory and load time of every contender, in their order; ``tokens`` ``[n]`` feed the prompts, or
     are ``images``.
 
@@ -176,7 +176,7 @@ def measure_speed(
         speeds[turn].turn(workers[turn], tokens)
         clock.lap("speed")
     for _ in progress.track(range(settings.extra or 0), "measuring speed on", settings.extra, "rounds"):
-        if sure([speed.rates for speed in speeds], settings.precision):
+        if ratios_converged([speed.rates for speed in speeds], settings.precision):
             break
         for turn in order.sample(every, len(workers)):
             time.sleep(settings.pause)
@@ -184,12 +184,12 @@ def measure_speed(
             speeds[turn].extra(workers[turn], tokens)
             clock.lap("speed")
     found = [speed.measures(worker) | _once(worker) for worker, speed in zip(workers, speeds, strict=True)]
-    more = measure_more(workers, tokens, settings, order, progress, clock)
+    more = measure_grid(workers, tokens, settings, order, progress, clock)
     measures = [each | ways for each, (ways, _) in zip(found, more, strict=True)]
-    return Speeds(measures, [cells for _, cells in more], contention.others())
+    return SpeedResults(measures, [cells for _, cells in more], contention.cores_used_by_others())
 
 
-def sure(rates: Sequence[Sequence[float]], precision: float) -> bool:
+def ratios_converged(rates: Sequence[Sequence[float]], precision: float) -> bool:
     """Whether every contender's ratio to the first is known to such a share of it, by the interval of its rounds."""
     for mine in rates[1:]:
         ratios = [a / b for a, b in zip(mine, rates[0], strict=True)]

@@ -16,7 +16,7 @@ import numpy as np
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.results.scorecard import Cell, Settings
 from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.measure import Measure, quantile, summarize
+from compress.benchmarks.statistics.measure import Measure, percentile_over_rounds, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.progress import Progress
 
@@ -25,17 +25,17 @@ _ENOUGH = 2
 
 
 @dataclass
-class _Turns:
+class _GridCell:
     """What one contender took with ``batch`` rows of ``length`` tokens, in seconds, round by round.
 
-    ``way`` holds the options of another decoding than greedy (`Service.decode`).
+    ``mode`` holds the options of another decoding than greedy (`Service.decode`).
     """
 
     worker: Worker
     settings: Settings
     length: int
     batch: int
-    way: Mapping[str, Any] = field(default_factory=dict)
+    mode: Mapping[str, Any] = field(default_factory=dict)
     first: list[float] = field(default_factory=list)
     steps: list[list[float]] = field(default_factory=list)
 
@@ -43,8 +43,8 @@ class _Turns:
     def possible(self) -> bool:
         """Whether the engine can do it: all write greedily to one prompt, and read as many sentences as one likes."""
         if not self.worker.contender.kind.generates_text:
-            return not self.way
-        return self.worker.batches or (self.batch == 1 and not self.way)
+            return not self.mode
+        return self.worker.batches or (self.batch == 1 and not self.mode)
 
     def warm(self, tokens: Ids) -> None:
         """A shorter turn, thrown away."""
@@ -64,21 +64,21 @@ class _Turns:
             mask = np.ones_like(ids).tolist()
             return 0.0, self.worker.ask("embed", ids=ids.tolist(), mask=mask, repeats=repeats)["seconds"]
         steps = min(steps, self.settings.steps_after(self.length))
-        if self.batch == 1 and not self.way:
+        if self.batch == 1 and not self.mode:
             answer = self.worker.ask("generate", ids=ids[0].tolist(), steps=steps)
         else:
-            answer = self.worker.ask("decode", ids=ids.tolist(), steps=steps, **self.way)
+            answer = self.worker.ask("decode", ids=ids.tolist(), steps=steps, **self.mode)
         return answer["first"], answer["steps"]
 
-    def cell(self) -> Cell:
+    def summary(self) -> Cell:
         """The rounds, summed up."""
         measures = self._decoding() if self.worker.contender.kind.generates_text else self._embedding()
         return Cell(length=self.length, batch=self.batch, measures=measures)
 
     def _embedding(self) -> dict[str, Measure]:
         return {
-            "latency_p50": quantile(self.steps, 50),
-            "latency_p95": quantile(self.steps, 95),
+            "latency_p50": percentile_over_rounds(self.steps, 50),
+            "latency_p95": percentile_over_rounds(self.steps, 95),
             "sentences_ps": summarize([self.batch / float(np.median(each)) for each in self.steps]),
         }
 
@@ -90,7 +90,7 @@ class _Turns:
         }
         if len(self.steps[0]) < _ENOUGH:
             return found
-        quantiles = {f"itl_p{q}": quantile(self.steps, q) for q in (50, 95, 99)}
+        quantiles = {f"itl_p{q}": percentile_over_rounds(self.steps, q) for q in (50, 95, 99)}
         return found | {"decode_tps": self.rate()} | quantiles
 
     def rate(self) -> Measure:
@@ -98,7 +98,7 @@ class _Turns:
         return summarize([self.batch * len(each) / sum(each) for each in self.steps])
 
 
-def measure_more(
+def measure_grid(
     workers: Sequence[Worker],
     tokens: Ids,
     settings: Settings,
@@ -107,41 +107,41 @@ def measure_more(
     clock: Stopwatch,
 ) -> list[tuple[dict[str, Measure], tuple[Cell, ...]]]:
     """Every contender's rates of other ways to decode, and its cells; what an engine can't do is left out."""
-    ways = {
-        key: _possible(_Turns(worker, settings, settings.prompt, 1, way) for worker in workers)
-        for key, way in _ways(settings).items()
+    modes = {
+        key: _possible(_GridCell(worker, settings, settings.prompt, 1, mode) for worker in workers)
+        for key, mode in _decoding_modes(settings).items()
     }
-    cells = [_possible(_Turns(worker, settings, *cell) for worker in workers) for cell in settings.cells]
-    groups = [*ways.values(), *cells]
+    cells = [_possible(_GridCell(worker, settings, *cell) for worker in workers) for cell in settings.cells]
+    groups = [*modes.values(), *cells]
     for group in progress.track(groups, "warming up", len(groups), "settings"):
-        for turns in group:
-            turns.warm(tokens)
+        for cell in group:
+            cell.warm(tokens)
     clock.lap("warm-up")
     rounds = [group for _ in range(settings.rounds) for group in order.sample(groups, len(groups))]
     for group in progress.track(rounds, "measuring lengths, batches, ways", len(rounds), "settings"):
-        for turns in order.sample(group, len(group)):
+        for cell in order.sample(group, len(group)):
             time.sleep(settings.pause)
             clock.lap("pauses")
-            turns.turn(tokens)
+            cell.turn(tokens)
             clock.lap("speed")
     return [
         (
-            {key: turns.rate() for key, group in ways.items() for turns in group if turns.worker is worker},
-            tuple(turns.cell() for group in cells for turns in group if turns.worker is worker),
+            {key: cell.rate() for key, group in modes.items() for cell in group if cell.worker is worker},
+            tuple(cell.summary() for group in cells for cell in group if cell.worker is worker),
         )
         for worker in workers
     ]
 
 
-def _possible(every: Iterable[_Turns]) -> list[_Turns]:
-    return [turns for turns in every if turns.possible]
+def _possible(every: Iterable[_GridCell]) -> list[_GridCell]:
+    return [cell for cell in every if cell.possible]
 
 
-def _ways(settings: Settings) -> dict[str, Mapping[str, Any]]:
-    """What asks for each way to decode besides greedy, by its metric."""
-    ways: dict[str, Mapping[str, Any]] = {}
+def _decoding_modes(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """Options of every decoding mode besides greedy, by the key of its metric."""
+    modes: dict[str, Mapping[str, Any]] = {}
     if settings.beams is not None:
-        ways["beam_tps"] = {"beams": settings.beams}
+        modes["beam_tps"] = {"beams": settings.beams}
     if settings.sampling is not None:
-        ways["sample_tps"] = {"sampling": asdict(settings.sampling), "seed": settings.seed}
-    return ways
+        modes["sample_tps"] = {"sampling": asdict(settings.sampling), "seed": settings.seed}
+    return modes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.plots.figure import Suffix, few, picture
-from compress.benchmarks.results.overview import Line, lines
+from compress.benchmarks.results.overview import ReportRow, report_rows
 from compress.benchmarks.results.scorecard import Scorecard, ratio
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _COLORS = 10
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostAxis:
     """What accuracy is drawn against, as times the original's."""
 
     name: str
@@ -35,8 +35,8 @@ class Cost:
 
 
 COSTS = (
-    Cost("accuracy-size", "size on disk, × original", "small", ("disk_bytes",), "lower"),
-    Cost(
+    CostAxis("accuracy-size", "size on disk, × original", "small", ("disk_bytes",), "lower"),
+    CostAxis(
         "accuracy-speed",
         "speed, × original (decoding, sentences, images)",
         "fast",
@@ -67,13 +67,13 @@ def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[P
     return best
 
 
-def points_of(card: Scorecard, cost: Cost) -> list[Point]:
+def points_of(card: Scorecard, cost: CostAxis) -> list[Point]:
     """What a card has to draw: contenders whose accuracy and cost were both measured."""
-    found = (_point(line, cost) for line in lines([card]))
+    found = (_point(line, cost) for line in report_rows([card]))
     return [point for point in found if point is not None]
 
 
-def draw(cost: Cost, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
+def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """A picture of every run's contenders and front; None where nothing was measured."""
     runs = [(card, points_of(card, cost)) for card in cards]
     drawn = sum(len(points) for _, points in runs)
@@ -101,7 +101,7 @@ def draw(cost: Cost, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None
     return picture(cost.name, suffix, fill)
 
 
-def _point(line: Line, cost: Cost) -> Point | None:
+def _point(line: ReportRow, cost: CostAxis) -> Point | None:
     accuracy = line.row.measures.get("retention")
     times = next((found for key in cost.metrics if (found := ratio(line.row, line.card.original, key))), None)
     if accuracy is None or times is None:
@@ -142,7 +142,7 @@ def _draw_points(axes: Axes, group: Sequence[Point], color: str, marker: str, fi
     )  # fmt: skip
 
 
-def _label(figure: Figure, axes: Axes, cost: Cost, several: bool) -> None:
+def _label(figure: Figure, axes: Axes, cost: CostAxis, several: bool) -> None:
     axes.set_xlabel(cost.label)
     axes.set_ylabel("accuracy retention")
     axes.grid(alpha=0.3)

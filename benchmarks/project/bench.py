@@ -24,18 +24,18 @@ from compress.benchmarks.project.goals import (
     RECOVERY,
     REPEAT,
     STRUCTURE,
-    Verdict,
-    judge,
-    judge_figures,
+    GoalResult,
+    figure_results,
+    goal_results,
     pipelines,
-    verdict_lines,
+    result_lines,
 )
 from compress.benchmarks.project.peers import build_peers
 from compress.benchmarks.report import base as report
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS, Scorecard
-from compress.benchmarks.results.table import table
+from compress.benchmarks.results.table import comparison_table
 from compress.benchmarks.score import score
 from compress.benchmarks.statistics.measure import Measure
 from compress.calibration.text import read_text, windows
@@ -149,7 +149,7 @@ def _build(source: str, wanted: Sequence[str], out: Path, scratch: Path, calibra
 
 
 def _show(card: Scorecard) -> None:
-    headers, rows = table(card)
+    headers, rows = comparison_table(card)
     lines = [headers, *(line for row in rows for line in _split(row))]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     for first, *rest in lines:
@@ -168,14 +168,14 @@ def _split(row: list[str]) -> list[list[str]]:
 
 def _part(
     name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str], times: int
-) -> list[Verdict]:
+) -> list[GoalResult]:
     """Measure one part, show it, keep its report."""
     with tempfile.TemporaryDirectory(prefix="compress-bench-") as scratch:
         if name == DEPTH:
             text = _write_calibration(Path(scratch))
-            costs = depth.measure(Model.open(f"demo:{OFFGRID}"), GPTQ, text, *CALIBRATION, Path(scratch))
-            print("\n".join(depth.table(costs)))
-            return judge_figures(DEPTH, depth.figures(costs))
+            costs = depth.measure_costs(Model.open(f"demo:{OFFGRID}"), GPTQ, text, *CALIBRATION, Path(scratch))
+            print("\n".join(depth.cost_lines(costs)))
+            return figure_results(DEPTH, depth.cost_figures(costs))
         if name == REPEAT:
             return _repeated(Path(scratch), variants, times)
         card = bench(name, evaluation, Path(scratch), variants, only)
@@ -183,19 +183,19 @@ def _part(
     if out is not None:
         (out / name).mkdir(parents=True, exist_ok=True)
         report.write([card], out / name)
-    return judge(name, card)
+    return goal_results(name, card)
 
 
-def _repeated(scratch: Path, variants: Path | None, times: int) -> list[Verdict]:
+def _repeated(scratch: Path, variants: Path | None, times: int) -> list[GoalResult]:
     """Score the variant that the goals speak of again and again."""
     (pipeline,) = pipelines(REPEAT)
     made = scratch if variants is None else variants / REPEATED
     variant = made / Pipeline.parse(pipeline).slug
     if not variant.exists():
         _build(f"demo:{REPEATED}", [pipeline], made, scratch, None)
-    repeats = repeat.measure(variant, scratch, times)
-    print("\n".join(repeat.table(repeats)))
-    return judge_figures(REPEAT, repeat.figures(repeats))
+    repeats = repeat.measure_repeats(variant, scratch, times)
+    print("\n".join(repeat.repeat_lines(repeats)))
+    return figure_results(REPEAT, repeat.repeat_figures(repeats))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -211,11 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--times", type=int, default=repeat.TIMES, help="scores that part repeat takes  [default: 10]")
     options = parser.parse_args(arguments)
-    verdicts: list[Verdict] = []
+    verdicts: list[GoalResult] = []
     try:
         for name in options.only or parts:
             found = _part(name, options.eval, options.out, options.variants, options.variant, options.times)
-            print("\n".join(verdict_lines(found)), flush=True)
+            print("\n".join(result_lines(found)), flush=True)
             verdicts += found
     except CompressError as error:
         print(f"bench: {error}", file=sys.stderr)

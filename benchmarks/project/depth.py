@@ -18,7 +18,7 @@ DEPTHS = (4, 8, 16, 30)
 _LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 
-def measure(
+def measure_costs(
     model: Model, pipeline: str, calibration: Path, samples: int, length: int, scratch: Path
 ) -> dict[int, Cost]:
     """The cost of a pipeline for each depth."""
@@ -41,7 +41,7 @@ def truncated(model: Model, depth: int, out: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearFit:
     """Seconds = ``start`` + ``layer`` · depth, by least squares; ``r2`` is the share of the variance that it explains.
 
     ``growth``: seconds that a layer takes in the deeper half of the depths over those in the shallower half. R² barely
@@ -54,7 +54,7 @@ class Line:
     growth: float
 
     @classmethod
-    def fit(cls, costs: Mapping[int, Cost]) -> Line:
+    def fit(cls, costs: Mapping[int, Cost]) -> LinearFit:
         """The line through at least three depths."""
         depths = np.array(sorted(costs), dtype=np.float64)
         seconds = np.array([costs[int(depth)].seconds for depth in depths])
@@ -67,15 +67,15 @@ class Line:
         return cls(float(start), float(layer), float(r2), float(late / early))
 
 
-def figures(costs: Mapping[int, Cost]) -> dict[str, float]:
+def cost_figures(costs: Mapping[int, Cost]) -> dict[str, float]:
     """What goals speak of: the deepest model's seconds and peak memory, and how straight the line is."""
-    deepest, line = costs[max(costs)], Line.fit(costs)
+    deepest, line = costs[max(costs)], LinearFit.fit(costs)
     return {"wall_s": deepest.seconds, "peak_gib": deepest.peak_rss / 2**30, "r2": line.r2, "growth": line.growth}
 
 
-def table(costs: Mapping[int, Cost]) -> Sequence[str]:
+def cost_lines(costs: Mapping[int, Cost]) -> Sequence[str]:
     """A line a depth, and the straight line through them."""
-    line = Line.fit(costs)
+    line = LinearFit.fit(costs)
     return [
         "layers  seconds  peak RSS, GB",
         *(f"{depth:6}  {each.seconds:7.1f}  {each.peak_rss / 1e9:12.2f}" for depth, each in sorted(costs.items())),

@@ -60,7 +60,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GoalResult:
     """A goal and what was measured: None is nothing, which meets no goal."""
 
     goal: Goal
@@ -145,17 +145,17 @@ def pipelines(model: str) -> list[str]:
     return list(dict.fromkeys(name for name in named if name is not None and name not in _NO_PIPELINES))
 
 
-def judge(model: str, card: Scorecard) -> list[Verdict]:
+def goal_results(model: str, card: Scorecard) -> list[GoalResult]:
     """Every goal of a model against its card."""
-    return [Verdict(goal, goal.measured(card)) for goal in GOALS if goal.model == model]
+    return [GoalResult(goal, goal.measured(card)) for goal in GOALS if goal.model == model]
 
 
-def judge_figures(part: str, figures: Mapping[str, float]) -> list[Verdict]:
+def figure_results(part: str, figures: Mapping[str, float]) -> list[GoalResult]:
     """Every goal of a part that has no card against its figures."""
-    return [Verdict(goal, figures[goal.key]) for goal in GOALS if goal.model == part]
+    return [GoalResult(goal, figures[goal.key]) for goal in GOALS if goal.model == part]
 
 
-def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
+def result_lines(verdicts: Sequence[GoalResult]) -> list[str]:
     """One line a goal: name, measured, goal, met or missed."""
     width = max(len(str(verdict.goal)) for verdict in verdicts)
     return [

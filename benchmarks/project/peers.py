@@ -97,9 +97,9 @@ def build_llama(model: Model, out: Path) -> list[Contender]:
     import gguf
     import llama_cpp as lib
 
-    from compress.benchmarks.engines.llama_cpp import quiet
+    from compress.benchmarks.engines.llama_cpp import silence_llama_cpp
 
-    quiet()
+    silence_llama_cpp()
     floats, file = out / "float", out / "model.gguf"
     write_gguf(model, floats, tokenizer=False)  # it is fed token ids
     options = lib.llama_model_quantize_default_params()

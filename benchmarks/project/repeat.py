@@ -55,7 +55,7 @@ class Repeat:
         ]
 
 
-def measure(variant: Path, out: Path, times: int = TIMES) -> list[Repeat]:
+def measure_repeats(variant: Path, out: Path, times: int = TIMES) -> list[Repeat]:
     """Score a variant so many times beside its baselines, as a user does; a RunError where that fails."""
     command = [sys.executable, "-m", "compress", "score", str(variant), "-o", str(out)]
     repeats = []
@@ -70,7 +70,7 @@ def measure(variant: Path, out: Path, times: int = TIMES) -> list[Repeat]:
     return repeats
 
 
-def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
+def repeat_figures(repeats: Sequence[Repeat]) -> dict[str, float]:
     """What goals speak of.
 
     ``near``: the share of the ratios within 5 % of their median; ``same``: 1 where all accuracy figures are equal to
@@ -85,7 +85,7 @@ def figures(repeats: Sequence[Repeat]) -> dict[str, float]:
     }
 
 
-def table(repeats: Sequence[Repeat]) -> Sequence[str]:
+def repeat_lines(repeats: Sequence[Repeat]) -> Sequence[str]:
     """A line a repeat: the ratio, its rounds, seconds in all and of overhead a row, cores that others took."""
     lines = ["  ratio  rounds  seconds  overhead  others"]
     for each in repeats:

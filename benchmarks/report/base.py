@@ -11,10 +11,10 @@ import compress.benchmarks.report
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.registry import import_all
 
-_registry: dict[str, type[Format]] = {}
+_registry: dict[str, type[ReportFormat]] = {}
 
 
-class Format(ABC):
+class ReportFormat(ABC):
     """One way to write scorecards down: a class in a module of this room, registered by its name."""
 
     name: ClassVar[str]
@@ -28,7 +28,7 @@ class Format(ABC):
         """Contents by the file's name, which begins with ``report.``; none where there is nothing to show."""
 
 
-def formats() -> dict[str, type[Format]]:
+def formats() -> dict[str, type[ReportFormat]]:
     """Every known format by name."""
     import_all(compress.benchmarks.report)
     return dict(sorted(_registry.items()))

@@ -7,15 +7,15 @@ import io
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.report.base import Format
+from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.results.metrics import Metric
-from compress.benchmarks.results.overview import Line, lines, measured
+from compress.benchmarks.results.overview import ReportRow, measured, report_rows
 from compress.benchmarks.results.scorecard import Scorecard
 
 _FACTS = ("model", "machine", "created", "variant", "role", "engine", "recipe", "parameters")
 
 
-class Csv(Format):
+class Csv(ReportFormat):
     """Each metric has a column with its key, one with its spread, and one with its ratio to the original's."""
 
     name: ClassVar[str] = "csv"
@@ -25,16 +25,16 @@ class Csv(Format):
 
         Units are those of ``docs/metrics.md``, and what wasn't measured is empty.
         """
-        made = {"report.csv": _table(measured(cards), [([], line) for line in lines(cards)], [])}
+        made = {"report.csv": _table(measured(cards), [([], line) for line in report_rows(cards)], [])}
         cells = [(card.at(*cell), cell) for card in cards for cell in card.settings.cells]
         if cells:
             chosen = measured([card for card, _ in cells])
-            found = [(list(cell), line) for card, cell in cells for line in lines([card]) if line.row.measures]
+            found = [(list(cell), line) for card, cell in cells for line in report_rows([card]) if line.row.measures]
             made["report.lengths.csv"] = _table(chosen, found, ["length", "batch"])
         return made
 
 
-def _table(chosen: Sequence[Metric], found: Sequence[tuple[list[int], Line]], settings: list[str]) -> str:
+def _table(chosen: Sequence[Metric], found: Sequence[tuple[list[int], ReportRow]], settings: list[str]) -> str:
     """A line each, with its settings behind the facts."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -50,7 +50,7 @@ def _kinds(metric: Metric) -> tuple[str, ...]:
     return ("", "_spread", "_ratio") if metric.compared else ("", "_spread")
 
 
-def _figures(line: Line, metric: Metric) -> list[float | None]:
+def _figures(line: ReportRow, metric: Metric) -> list[float | None]:
     measure = line.row.measures.get(metric.key)
     figures: list[float | None] = [None, None] if measure is None else [measure.value, measure.spread]
     if metric.compared:

@@ -10,18 +10,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from compress.benchmarks.plots.registry import PICTURES
-from compress.benchmarks.report.base import Format
-from compress.benchmarks.report.markdown import EFFECTS, GAINS, machine, method
+from compress.benchmarks.report.base import ReportFormat
+from compress.benchmarks.report.markdown import EFFECTS, GAINS, machine_facts, method_facts
 from compress.benchmarks.results.effects import effect_table
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
 from compress.benchmarks.results.metrics import Metric
-from compress.benchmarks.results.overview import Line, lines, measured
+from compress.benchmarks.results.overview import ReportRow, measured, report_rows
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import legend, length_tables
 
 
-class Html(Format):
+class Html(ReportFormat):
     """A line a contender, a column a metric; a click on a header sorts by what was measured."""
 
     name: ClassVar[str] = "html"
@@ -36,14 +36,14 @@ class Html(Format):
         page = environment.get_template("html.jinja").render(
             title=cards[0].model if len(cards) == 1 else f"{len(cards)} runs",
             metrics=chosen,
-            lines=[(line, [_cell(line, metric) for metric in chosen]) for line in lines(cards)],
+            lines=[(line, [_cell(line, metric) for metric in chosen]) for line in report_rows(cards)],
             plots=[Markup(drawn) for name in PICTURES if (drawn := _svg(cards, name))],  # our own, not the cards'
-            runs=[(card, _tables(card), findings(card), [*method(card), *machine(card)]) for card in cards],
+            runs=[(card, _tables(card), findings(card), [*method_facts(card), *machine_facts(card)]) for card in cards],
         )
         return {"report.html": page}
 
 
-def _cell(line: Line, metric: Metric) -> tuple[str, str, str]:
+def _cell(line: ReportRow, metric: Metric) -> tuple[str, str, str]:
     """A figure's value to sort by, its text, and its ratio to the original."""
     measure, times = line.row.measures.get(metric.key), line.ratio(metric)
     if measure is None:

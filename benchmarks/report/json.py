@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.report.base import Format
+from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.results.report_file import NAME, document
 from compress.benchmarks.results.scorecard import Scorecard
 
 
-class Json(Format):
+class Json(ReportFormat):
     """As ``docs/report.schema.json`` describes it."""
 
     name: ClassVar[str] = "json"

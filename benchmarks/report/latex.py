@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from compress.benchmarks.report.base import Format
+from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.results.scorecard import Scorecard
-from compress.benchmarks.results.table import groups, legend, length_tables, table
+from compress.benchmarks.results.table import comparison_table, groups, legend, length_tables
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -18,7 +18,7 @@ _ESCAPES = {
 }  # fmt: skip
 
 
-class Latex(Format):
+class Latex(ReportFormat):
     """Lines are metrics, columns contenders; what is in brackets is how many times the baselines'."""
 
     name: ClassVar[str] = "latex"
@@ -36,7 +36,7 @@ class Latex(Format):
             (card, what, *_lines(headers, rows))
             for card in cards
             for names in groups(card)
-            for what, headers, rows in [("", *table(card, names)), *_by_length(card, names)]
+            for what, headers, rows in [("", *comparison_table(card, names)), *_by_length(card, names)]
         ]
         return {"report.tex": environment.get_template("tex.jinja").render(tables=tables, legend=legend)}
 

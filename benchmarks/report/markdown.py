@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.report.base import Format
+from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.results.effects import effect_table
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
 from compress.benchmarks.results.overview import overview
 from compress.benchmarks.results.phases import MEASURED, overhead
 from compress.benchmarks.results.scorecard import Scorecard, Settings
-from compress.benchmarks.results.table import groups, legend, length_tables, table
+from compress.benchmarks.results.table import comparison_table, groups, legend, length_tables
 
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
 GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."
 
 
-class Markdown(Format):
+class Markdown(ReportFormat):
     """One run in full; several in one table, with what didn't help in each."""
 
     name: ClassVar[str] = "markdown"
@@ -28,12 +28,12 @@ class Markdown(Format):
         return {"report.md": markdown(cards[0]) if len(cards) == 1 else _merged(cards)}
 
 
-def of_variant(card: Scorecard, name: str) -> str:
+def variant_section(card: Scorecard, name: str) -> str:
     """What a variant's own page says of a run: its figures beside the baselines', and what didn't help."""
     shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
-    lines = _markdown_table(*table(card, shown))
+    lines = _markdown_table(*comparison_table(card, shown))
     said = [f"- {line}" for line in findings(card) if line.startswith(f"{name} ")]
-    facts = [*(f"- {note}" for note in card.notes[:1]), *method(card), *machine(card)]
+    facts = [*(f"- {note}" for note in card.notes[:1]), *method_facts(card), *machine_facts(card)]
     return "\n".join([*lines, "", *said, *facts])
 
 
@@ -61,7 +61,7 @@ def markdown(card: Scorecard) -> str:
     if card.command:
         lines += ["```", card.command, "```", ""]
     for group in groups(card):
-        lines += [*_markdown_table(*table(card, group)), ""]
+        lines += [*_markdown_table(*comparison_table(card, group)), ""]
     headers, effects = effect_table(card)
     if effects:
         lines += ["## What helped", "", *_markdown_table(headers, effects, "---"), "", EFFECTS, ""]
@@ -71,7 +71,7 @@ def markdown(card: Scorecard) -> str:
     lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card), "---"), ""]
     if card.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in card.notes), ""]
-    lines += ["## How it was measured", "", *method(card), "", "## Machine", "", *machine(card), ""]
+    lines += ["## How it was measured", "", *method_facts(card), "", "## Machine", "", *machine_facts(card), ""]
     return "\n".join(lines)
 
 
@@ -103,7 +103,7 @@ def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---
 _LAST_ONLY = "torch computes the last logits only, as `generate` does."
 
 
-def method(card: Scorecard) -> list[str]:
+def method_facts(card: Scorecard) -> list[str]:
     """How the figures of a run were taken, as list items."""
     settings = card.settings
     shared = [
@@ -182,7 +182,7 @@ def _spent(card: Scorecard) -> list[str]:
     ]
 
 
-def machine(card: Scorecard) -> list[str]:
+def machine_facts(card: Scorecard) -> list[str]:
     """What a run was measured on, as list items."""
     return [
         *(f"- {what}: {value}" for what, value in card.machine.items()),

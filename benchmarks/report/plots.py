@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from compress.benchmarks.plots.figure import Suffix
 from compress.benchmarks.plots.registry import PICTURES
-from compress.benchmarks.report.base import Format
+from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.results.scorecard import Scorecard
 
 _SUFFIXES: tuple[Suffix, ...] = ("png", "svg")
 
 
-class Plots(Format):
+class Plots(ReportFormat):
     """``report.accuracy-size.*`` and the like."""
 
     name: ClassVar[str] = "plots"

@@ -136,7 +136,7 @@ def _less_accurate(row: Row) -> list[str]:
 
 def _noise(card: Scorecard) -> list[str]:
     lines = []
-    if card.taken:
+    if card.contended_share:
         lines.append(
             f"BUSY machine: other programs kept {card.others:.1f} cores busy while speed was measured; "
             "don't trust the speeds, measure again on an idle machine"

@@ -11,7 +11,7 @@ from compress.benchmarks.statistics.measure import Measure
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportRow:
     """One contender of one run."""
 
     card: Scorecard
@@ -37,9 +37,9 @@ class Line:
         return metric.shown(measure) + (f" ({times.value:.2f}×)" if times is not None else "")
 
 
-def lines(cards: Sequence[Scorecard]) -> list[Line]:
+def report_rows(cards: Sequence[Scorecard]) -> list[ReportRow]:
     """Every contender of every run, in order."""
-    return [Line(card, row) for card in cards for row in card.rows]
+    return [ReportRow(card, row) for card in cards for row in card.rows]
 
 
 def measured(cards: Sequence[Scorecard]) -> list[Metric]:
@@ -55,5 +55,5 @@ def overview(cards: Sequence[Scorecard]) -> tuple[list[str], list[list[str]]]:
     headers = ["model", "machine", "variant", *(metric.heading for metric in chosen)]
     return headers, [
         [line.card.model, line.machine, line.row.name, *(line.shown(metric) for metric in chosen)]
-        for line in lines(cards)
+        for line in report_rows(cards)
     ]

@@ -15,20 +15,20 @@ from compress.errors import UsageError
 NAME = "report.json"
 
 
-class Merged(BaseModel, frozen=True):
+class MergedReport(BaseModel, frozen=True):
     """Several runs' scorecards, of whatever models and machines."""
 
     schema_version: Literal[1] = 1
     cards: tuple[Scorecard, ...]
 
 
-Document = Scorecard | Merged
+Document = Scorecard | MergedReport
 """What a ``report.json`` holds."""
 
 
 def document(cards: Sequence[Scorecard]) -> Document:
     """What to write down of so many runs."""
-    return cards[0] if len(cards) == 1 else Merged(cards=tuple(cards))
+    return cards[0] if len(cards) == 1 else MergedReport(cards=tuple(cards))
 
 
 def schema() -> str:
@@ -56,12 +56,14 @@ def read_cards(path: Path) -> list[Scorecard]:
             f"{file} has schema version {version}, and this compress reads {SCHEMA}; score its variants again"
         )
     try:
-        found = (Merged if isinstance(content, dict) and "cards" in content else Scorecard).model_validate(content)
+        found = (MergedReport if isinstance(content, dict) and "cards" in content else Scorecard).model_validate(
+            content
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{file} is no report of compress: {where}: {first['msg']}".replace(": : ", ": ")) from error
-    return list(found.cards) if isinstance(found, Merged) else [found]
+    return list(found.cards) if isinstance(found, MergedReport) else [found]
 
 
 def read_card(path: Path) -> Scorecard:

@@ -167,7 +167,7 @@ class Scorecard(BaseModel, frozen=True):
         return next((row for row in self.rows if row.role == "float"), None)
 
     @property
-    def taken(self) -> float:
+    def contended_share(self) -> float:
         """The share of our threads' time that other programs may have taken; 0 on a machine that was idle enough."""
         return min(1.0, self.others / self.threads) if self.others > BUSY else 0.0
 

@@ -11,7 +11,7 @@ _ABREAST = 4
 """contenders beside the baselines in one table of a page"""
 
 
-def table(card: Scorecard, names: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
+def comparison_table(card: Scorecard, names: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
     """Headers and rows: a line a metric, a column a contender (``names`` picks some).
 
     A cell holds the figure ± its spread, and on a second line how many times the original's and the float export's
@@ -33,7 +33,7 @@ def length_tables(card: Scorecard, names: Sequence[str] | None = None) -> list[t
     """
     lines: dict[str, list[list[str]]] = {}
     for length, batch in card.settings.cells:
-        for heading, *cells in table(card.at(length, batch), names)[1]:
+        for heading, *cells in comparison_table(card.at(length, batch), names)[1]:
             lines.setdefault(heading, []).append([setting(length, batch), *cells])
     columns = [row.name for row in card.rows if names is None or row.name in names]
     headings = [metric.heading for metric in metrics(card.kind) if metric.heading in lines]

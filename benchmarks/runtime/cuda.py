@@ -18,7 +18,7 @@ from compress.errors import RunError
 Array = NDArray[Any]
 
 
-def called(function: Callable[..., tuple[Any, ...]], *given: Any) -> Any:
+def cuda_call(function: Callable[..., tuple[Any, ...]], *given: Any) -> Any:
     """What a call of the runtime returns besides its error, which becomes a RunError."""
     error, *found = function(*given)
     if error != runtime.cudaError_t.cudaSuccess:
@@ -31,7 +31,7 @@ class Buffer:
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
-        self.pointer: int = called(runtime.cudaMalloc, max(nbytes, 1))  # an empty tensor has an address too
+        self.pointer: int = cuda_call(runtime.cudaMalloc, max(nbytes, 1))  # an empty tensor has an address too
 
     def __del__(self) -> None:
         if hasattr(self, "pointer"):
@@ -41,14 +41,14 @@ class Buffer:
         """Copy an array to its beginning."""
         given = np.ascontiguousarray(array)
         kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-        called(runtime.cudaMemcpy, self.pointer, given.ctypes.data, given.nbytes, kind)
+        cuda_call(runtime.cudaMemcpy, self.pointer, given.ctypes.data, given.nbytes, kind)
 
 
 def fetch(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
     """A tensor of the device."""
     found = np.empty(tuple(shape), dtype)
     kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
-    called(runtime.cudaMemcpy, found.ctypes.data, pointer, found.nbytes, kind)
+    cuda_call(runtime.cudaMemcpy, found.ctypes.data, pointer, found.nbytes, kind)
     return found
 
 
@@ -59,7 +59,7 @@ def fetch_last(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
     row = size * found.itemsize
     kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
     start = pointer + (length - 1) * row
-    called(runtime.cudaMemcpy2D, found.ctypes.data, row, start, length * row, row, batch, kind)
+    cuda_call(runtime.cudaMemcpy2D, found.ctypes.data, row, start, length * row, row, batch, kind)
     return found
 
 
@@ -68,16 +68,16 @@ class Clock:
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
-        self._last, self._next = (called(runtime.cudaEventCreate) for _ in range(2))
+        self._last, self._next = (cuda_call(runtime.cudaEventCreate) for _ in range(2))
         self._seconds = math.nan
 
     def __call__(self) -> float:
         """The time by which the stream has done all that it was given."""
-        called(runtime.cudaEventRecord, self._next, self._stream)
-        called(runtime.cudaEventSynchronize, self._next)
+        cuda_call(runtime.cudaEventRecord, self._next, self._stream)
+        cuda_call(runtime.cudaEventSynchronize, self._next)
         if math.isnan(self._seconds):
             self._seconds = 0.0
         else:
-            self._seconds += called(runtime.cudaEventElapsedTime, self._last, self._next) / 1e3
+            self._seconds += cuda_call(runtime.cudaEventElapsedTime, self._last, self._next) / 1e3
         self._last, self._next = self._next, self._last
         return self._seconds

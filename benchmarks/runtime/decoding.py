@@ -100,7 +100,7 @@ class Sampled:
         self.written = _appended(self.written, self._drawn(self._engine.append(self.written[:, -1])))
 
     def _drawn(self, logits: Floats) -> Ids:
-        return np.array([draw(*candidates(row, self._sampling), self._draws.random()) for row in logits])
+        return np.array([pick_token(*candidates(row, self._sampling), self._draws.random()) for row in logits])
 
 
 def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.float64]]:
@@ -120,7 +120,7 @@ def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.floa
     return tokens[~left_out], kept / kept.sum()
 
 
-def draw(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) -> int:
+def pick_token(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) -> int:
     """The token at a place between 0 and 1 of the probabilities' cumulative sum."""
     place = int(np.searchsorted(np.cumsum(probabilities), uniform, side="right"))
     return int(tokens[min(place, len(tokens) - 1)])

@@ -45,7 +45,7 @@ class Engine(Protocol):
     def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
         """A classifier's logits, ``[b, labels]`` or ``[b, s, labels]``; ``kinds`` are token types ``[b, s]``."""
 
-    def see(self, pixels: Floats) -> Floats:
+    def classify_images(self, pixels: Floats) -> Floats:
         """Logits ``[b, labels]`` of images ``[b, c, h, w]``."""
 
 
@@ -89,15 +89,15 @@ _ENGINES = {
     "hf": ("pytorch", "HfEngine"),
     "ort-cpu": ("ort", "OrtEngine"),
     "ort-cuda": ("ort_cuda", "OrtCudaEngine"),
-    "tensorrt": ("tensorrt", "TrtEngine"),
+    "tensorrt": ("tensorrt", "TensorrtEngine"),
     "genai": ("genai", "GenaiEngine"),
-    "llama.cpp": ("llama_cpp", "LlamaEngine"),
+    "llama.cpp": ("llama_cpp", "LlamaCppEngine"),
 }
 """Every engine's module and class."""
 _OF_HALVES = {
-    "torch": ("pytorch_seq2seq", "TorchHalvesEngine"),
-    "hf": ("pytorch_seq2seq", "HfHalvesEngine"),
-    "ort-cpu": ("ort_seq2seq", "OrtHalvesEngine"),
+    "torch": ("pytorch_seq2seq", "TorchSeq2SeqEngine"),
+    "hf": ("pytorch_seq2seq", "HfSeq2SeqEngine"),
+    "ort-cpu": ("ort_seq2seq", "OrtSeq2SeqEngine"),
 }
 """Those of encoder-decoders."""
 

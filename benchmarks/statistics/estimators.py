@@ -21,7 +21,7 @@ def mean(values: Sequence[float]) -> Measure:
     return _measure(float(array.mean()), array)
 
 
-def share(hits: Sequence[bool]) -> Measure:
+def proportion(hits: Sequence[bool]) -> Measure:
     """The share of hits, with Wilson's interval (1927), which knows that 20 of 20 don't say 100 %."""
     found, n = mean([float(hit) for hit in hits]), len(hits)
     z = NormalDist().inv_cdf(0.975)
@@ -40,7 +40,7 @@ def exponential(values: Sequence[float], at_most: float = math.inf) -> Measure:
     return _measure(min(value, at_most), value * (1 + array - array.mean()))
 
 
-def quantile(windows: Sequence[Sequence[float]], share: float) -> Measure:
+def quantile_over_windows(windows: Sequence[Sequence[float]], share: float) -> Measure:
     """A quantile over the tokens of all windows together; contributions by the jackknife that leaves out windows.
 
     The jackknife is consistent for quantiles where what it leaves out is long (Shao & Wu 1989): a window is.

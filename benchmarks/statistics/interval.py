@@ -14,7 +14,7 @@ _CONFIDENCE = 0.95
 _UNKNOWN = (-math.inf, math.inf)
 
 
-def interval(measure: Measure, taken: float = 0.0) -> Interval:
+def interval(measure: Measure, contended_share: float = 0.0) -> Interval:
     """The bounds of a figure; nothing is known from a single round or window, and what is counted is exact.
 
     Rounds: the median's distribution-free interval, between two of them (`median_interval`), and wider on both sides by
@@ -27,7 +27,7 @@ def interval(measure: Measure, taken: float = 0.0) -> Interval:
         return measure.bounds
     if measure.rounds:
         low, high = median_interval(measure.rounds)
-        return min(low, measure.value) * (1 - taken), max(high, measure.value) * (1 + taken)
+        return min(low, measure.value) * (1 - contended_share), max(high, measure.value) * (1 + contended_share)
     half = (measure.spread or 0.0) * student(len(measure.windows) - 1)
     return measure.value - half, measure.value + half
 

@@ -31,7 +31,7 @@ def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:
     )
 
 
-def quantile(rounds: Sequence[Sequence[float]], q: int) -> Measure:
+def percentile_over_rounds(rounds: Sequence[Sequence[float]], q: int) -> Measure:
     """The q-th percentile of all rounds' values together, with half the interquartile range of the rounds' own."""
     pooled = np.concatenate([np.asarray(each) for each in rounds])
     return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))

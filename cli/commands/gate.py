@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from compress.benchmarks.gate.judge import compare, differences, judge
+from compress.benchmarks.gate.judge import compare_with_baseline, differences, judge
 from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
 from compress.benchmarks.results.report_file import read_card
 from compress.cli.console import Console
@@ -52,6 +52,6 @@ def command(
     verdicts, notices = judge(card, required, variants), []
     if baseline is not None:
         last = read_card(baseline)
-        verdicts += compare(card, last, tolerated, variants)
+        verdicts += compare_with_baseline(card, last, tolerated, variants)
         notices = differences(card, last)
     enforce(verdicts, strict, console, notices, junit)

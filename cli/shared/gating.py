@@ -37,7 +37,7 @@ def enforce(
         console.notice(notice)
     open_points = [each for outcome in _ORDER for each in verdicts if each.outcome == outcome]
     if open_points:
-        cells = [[each.variant, each.asked, each.measured, each.outcome, each.why] for each in open_points]
+        cells = [[each.variant, each.requirement, each.measured, each.outcome, each.why] for each in open_points]
         console.show(["variant", "required", "measured", "", ""], cells)
     counts = Counter(each.outcome for each in verdicts)
     console.out.print(f"gate: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")

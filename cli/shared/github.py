@@ -32,7 +32,7 @@ def summarize_step(verdicts: Sequence[Verdict], notices: Sequence[str]) -> None:
         return
     lines = ["### compress gate", "", "| | variant | required | measured | |", "| --- | --- | --- | ---: | --- |"]
     for each in verdicts:
-        cells = [_MARKS[each.outcome], each.variant, f"`{each.asked}`", each.measured, each.why or each.outcome]
+        cells = [_MARKS[each.outcome], each.variant, f"`{each.requirement}`", each.measured, each.why or each.outcome]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += ["", *(f"- {notice}" for notice in notices), ""]
     with Path(file).open("a", encoding="utf-8") as summary:

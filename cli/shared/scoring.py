@@ -8,14 +8,14 @@ from pathlib import Path
 
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.report import base as report
-from compress.benchmarks.report.markdown import of_variant
+from compress.benchmarks.report.markdown import variant_section
 from compress.benchmarks.results.contender import Applied, Contender
 from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
 from compress.benchmarks.results.layer_errors import layer_errors
 from compress.benchmarks.results.scorecard import Scorecard, Settings
-from compress.benchmarks.results.table import length_tables, table
+from compress.benchmarks.results.table import comparison_table, length_tables
 from compress.benchmarks.score import score
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.manifest import Manifest
@@ -88,8 +88,8 @@ def score_and_report(
     )
     report.write([card], out)
     for each in entries:
-        write_scores(each.path, of_variant(card, each.name))
-    for shown in (table(card), gain_table(card), *length_tables(card)):
+        write_scores(each.path, variant_section(card, each.name))
+    for shown in (comparison_table(card), gain_table(card), *length_tables(card)):
         if shown[1]:
             console.show(*shown)
     for line in findings(card):

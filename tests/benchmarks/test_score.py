@@ -11,8 +11,8 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from compress.benchmarks.measure.accuracy import measure_accuracy
-from compress.benchmarks.measure.speed import sure
-from compress.benchmarks.report.markdown import method
+from compress.benchmarks.measure.speed import ratios_converged
+from compress.benchmarks.report.markdown import method_facts
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.phases import overhead
@@ -95,18 +95,18 @@ def test_it_is_told_where_the_time_went(scored):
     assert min(scored.seconds.values()) > 0
     besides = sum(scored.seconds.values()) - scored.seconds["speed"] - scored.seconds["accuracy"]
     assert overhead(scored.seconds) == pytest.approx(besides)
-    told = next(line for line in method(scored) if line.startswith("- Scoring took"))
+    told = next(line for line in method_facts(scored) if line.startswith("- Scoring took"))
     assert f"s besides (bandwidth {scored.seconds['bandwidth']:.1f}, load " in told
-    assert not any("Scoring took" in line for line in method(scored.model_copy(update={"seconds": {}})))
+    assert not any("Scoring took" in line for line in method_facts(scored.model_copy(update={"seconds": {}})))
 
 
 def test_measuring_goes_on_until_it_is_sure():
     first = [1.0, 2.0, 4.0, 1.0, 2.0]
     steady = [2 * each for each in first]
-    assert sure([first, steady, steady], 1e-9)
-    assert not sure([first, steady, [*steady[:4], 5.0]], 0.02)  # five rounds' median may be any of them
-    assert sure([first, steady, [*steady[:4], 5.0]], 0.13)
-    assert sure([first * 2, [*(steady * 2)[:9], 5.0]], 0.02)  # one of ten is an outlier
+    assert ratios_converged([first, steady, steady], 1e-9)
+    assert not ratios_converged([first, steady, [*steady[:4], 5.0]], 0.02)  # five rounds' median may be any of them
+    assert ratios_converged([first, steady, [*steady[:4], 5.0]], 0.13)
+    assert ratios_converged([first * 2, [*(steady * 2)[:9], 5.0]], 0.02)  # one of ten is an outlier
 
 
 def test_no_more_is_decoded_than_the_model_takes_in():

@@ -11,7 +11,7 @@ from lm_eval import evaluate
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from compress.benchmarks.data.tasks import quiet, read_tasks
+from compress.benchmarks.data.tasks import read_tasks, silence_lm_eval
 from compress.benchmarks.measure.lm_eval import TaskModel, measure_tasks
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.worker.client import Worker
@@ -105,7 +105,7 @@ def tasks(files, model):
 def theirs(checkpoint):
     """lm-eval's own model, in transformers."""
     module, words = AutoModelForCausalLM.from_pretrained(checkpoint).eval(), AutoTokenizer.from_pretrained(checkpoint)
-    with quiet():
+    with silence_lm_eval():
         return HFLM(pretrained=module, tokenizer=words, batch_size=1)
 
 
@@ -114,7 +114,7 @@ def reference(theirs, tasks):
     """What lm-eval gives of it."""
     for task in tasks.loaded["tasks"].values():
         task.set_config(key="num_fewshot", value=0)
-    with quiet():
+    with silence_lm_eval():
         return evaluate(lm=theirs, task_dict=tasks.loaded, bootstrap_iters=1000)
 
 
@@ -149,7 +149,7 @@ def test_figures_are_those_of_lm_evals_own_model(workers, tasks, reference):
 def test_answers_are_those_of_lm_evals_own_model(workers, model, tasks, theirs, reference):
     """The very texts that are written, and every choice's likelihood."""
     asked = {name: task.instances for name, task in tasks.loaded["tasks"].items()}
-    with quiet():
+    with silence_lm_eval():
         texts, likely = theirs.generate_until(asked["writing"]), theirs.loglikelihood(asked["choice"])
     assert len({len(text) for text in texts}) > 2  # some end early
     for worker in workers:

@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from compress.benchmarks.gate.judge import compare, differences, judge
+from compress.benchmarks.gate.judge import compare_with_baseline, differences, judge
 from compress.benchmarks.gate.junit import write_junit
 from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
-from compress.benchmarks.results.table import table
+from compress.benchmarks.results.table import comparison_table
 from compress.errors import UsageError
 
 BASE = {"decode_tps": [10.0, 10.2, 9.8, 10.1, 9.9], "disk_bytes": 100e6, "retention": (1.0, 1.0, 1.0, 1.0)}
@@ -17,7 +17,9 @@ INT8 = {"decode_tps": [20.0, 20.6, 19.4, 20.3, 19.7], "disk_bytes": 30e6, "reten
 
 def verdicts(card, text, **rows):
     made = card(torch=BASE, onnx=BASE, **(rows or {"int8": INT8}))
-    return [(each.variant, each.asked, each.outcome, each.why) for each in judge(made, parse_requirements([text]))]
+    return [
+        (each.variant, each.requirement, each.outcome, each.why) for each in judge(made, parse_requirements([text]))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_some_variants_can_be_picked(card):
     made = card(torch=BASE, onnx=BASE, int8=INT8, fuse=BASE)
     (found,) = judge(made, parse_requirements(["bytes<=0.3x"]), ["int8"])
     assert (found.variant, found.outcome) == ("int8", "passed")
-    (found,) = compare(made, made, parse_tolerances(["bytes=0%"]), ["fuse"])
+    (found,) = compare_with_baseline(made, made, parse_tolerances(["bytes=0%"]), ["fuse"])
     assert (found.variant, found.outcome) == ("fuse", "passed")
     with pytest.raises(UsageError, match="unknown variant 'int9'; did you mean 'int8'"):
         judge(made, parse_requirements(["bytes<=0.3x"]), ["int9"])
@@ -75,7 +77,7 @@ def test_what_no_variant_has_is_refused(card):
 
 def compared(card, now, then, tolerances, **options):
     cards = [card(torch=BASE, onnx=BASE, int8=row, **options) for row in (now, then)]
-    return [(each.outcome, each.why) for each in compare(*cards, parse_tolerances([tolerances]))]
+    return [(each.outcome, each.why) for each in compare_with_baseline(*cards, parse_tolerances([tolerances]))]
 
 
 def test_an_unchanged_variant_passes_any_tolerance_on_the_same_text(card):
@@ -134,9 +136,9 @@ def test_what_makes_a_comparison_unsure_is_said(card):
 def test_nothing_to_compare_is_refused(card):
     now, then = (card(torch=BASE, onnx=BASE, **{name: INT8}) for name in ("int8", "int4"))
     with pytest.raises(UsageError, match="nothing to compare"):
-        compare(now, then, parse_tolerances(["bytes=1%"]))
+        compare_with_baseline(now, then, parse_tolerances(["bytes=1%"]))
     with pytest.raises(UsageError, match="has kl"):
-        compare(now, now, parse_tolerances(["kl=1%"]))
+        compare_with_baseline(now, now, parse_tolerances(["kl=1%"]))
 
 
 def test_junit(card, tmp_path):
@@ -165,8 +167,12 @@ def test_a_busy_machine_makes_verdicts_on_speed_inconclusive(card):
     assert verdicts == {0.0: "passed", 0.2: "passed", 0.6: "inconclusive"}  # 0.6 of two threads: 28 to 52
     busy, idle = (card(others=others, **rows) for others in (0.6, 0.0))
     tolerated = parse_tolerances(["decode_tps=10%"])
-    assert compare(busy, idle, tolerated)[0].outcome == compare(idle, busy, tolerated)[0].outcome == "inconclusive"
-    assert compare(idle, idle, tolerated)[0].outcome == "passed"
+    assert (
+        compare_with_baseline(busy, idle, tolerated)[0].outcome
+        == compare_with_baseline(idle, busy, tolerated)[0].outcome
+        == "inconclusive"
+    )
+    assert compare_with_baseline(idle, idle, tolerated)[0].outcome == "passed"
 
 
 def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
@@ -177,8 +183,8 @@ def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
     then = card(torch=figures, onnx=figures, int8=figures).model_copy(update={"tasks": tasks})
     now = card(torch=figures, onnx=figures, int8=worse).model_copy(update={"tasks": tasks})
     asked = parse_tolerances(["a.acc=10%, a.bits.strict-match=10%"])
-    assert [each.outcome for each in compare(now, then, asked)] == ["failed", "failed"]
-    assert [each.outcome for each in compare(then, now, asked)] == ["passed", "passed"]
+    assert [each.outcome for each in compare_with_baseline(now, then, asked)] == ["failed", "failed"]
+    assert [each.outcome for each in compare_with_baseline(then, now, asked)] == ["passed", "passed"]
     required = parse_requirements(["a.acc>=0.45, a.bits.strict-match<=2.5"])
     assert [each.outcome for each in judge(then, required)] == ["passed", "passed"]
     assert [each.outcome for each in judge(now, required)] == ["failed", "failed"]
@@ -191,4 +197,4 @@ def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
     assert judge(noisy, relative)[0].outcome == "inconclusive"  # as many right, but others
     with pytest.raises(UsageError, match="no variant of tiny has a.ac; measured were a.acc, a.bits.strict-match"):
         judge(now, parse_requirements(["a.ac>=0.1"]))
-    assert [line[0] for line in table(now)[1]] == list(tasks)
+    assert [line[0] for line in comparison_table(now)[1]] == list(tasks)

@@ -16,7 +16,7 @@ from compress.benchmarks.measure.labels import correlation, spearman
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.score import score
-from compress.benchmarks.statistics.estimators import share
+from compress.benchmarks.statistics.estimators import proportion
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
@@ -64,7 +64,7 @@ def test_labels_of_their_own_are_each_a_yes_or_no(logits):
 
 def test_a_share_knows_that_all_of_a_few_is_not_all():
     """Wilson's bounds of 10 of 20 and of 20 of 20, as published tables have them."""
-    half, whole = share([True] * 10 + [False] * 10), share([True] * 20)
+    half, whole = proportion([True] * 10 + [False] * 10), proportion([True] * 20)
     assert half.value == 0.5
     assert interval(half) == (pytest.approx(0.2993, abs=1e-4), pytest.approx(0.7007, abs=1e-4))
     assert interval(whole) == (pytest.approx(0.8389, abs=1e-4), 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compress.benchmarks.plots.figure import few
-from compress.benchmarks.plots.pareto import COSTS, Point, apart, draw, front, points_of
+from compress.benchmarks.plots.pareto import COSTS, Point, apart, draw_front, front, points_of
 
 FIGURES = {"disk_bytes": 100.0, "decode_tps": [10.0, 20.0], "retention": (1.0, 1.0)}
 
@@ -30,7 +30,7 @@ def test_the_line_is_the_best_accuracy_to_be_had_at_a_size(card):
     """Between two sizes that is the smaller one's: the line leaves the larger one straight down, then goes left."""
     rows = {"torch": (100.0, 1.0), "onnx": (50.0, 0.9), "int4": (25.0, 0.5)}
     made = card(**{name: {"disk_bytes": size, "retention": kept} for name, (size, kept) in rows.items()})
-    root = ElementTree.fromstring(draw(COSTS[0], [made], "svg"))
+    root = ElementTree.fromstring(draw_front(COSTS[0], [made], "svg"))
     paths = [path.get("d").split() for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("clip-path")]
     steps = next(path for path in paths if len(path) == 3 * 5)  # three points and two corners, a letter before each
     corners = [(float(steps[i + 1]), float(steps[i + 2])) for i in range(0, 15, 3)]

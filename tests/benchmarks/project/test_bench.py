@@ -7,7 +7,7 @@ from compress.benchmarks.measure.contention import Contention
 from compress.benchmarks.measure.cores import available_cores
 from compress.benchmarks.project import bench
 from compress.benchmarks.project.cost import Cost
-from compress.benchmarks.project.depth import DEPTHS, figures
+from compress.benchmarks.project.depth import DEPTHS, cost_figures
 from compress.benchmarks.project.goals import (
     DEPTH,
     DYNAMIC,
@@ -20,11 +20,11 @@ from compress.benchmarks.project.goals import (
     REPEAT,
     STRUCTURE,
     Goal,
-    Verdict,
-    judge,
-    judge_figures,
+    GoalResult,
+    figure_results,
+    goal_results,
     pipelines,
-    verdict_lines,
+    result_lines,
 )
 from compress.benchmarks.results.metrics import metrics
 from compress.errors import MissingComponentError, RunError
@@ -49,7 +49,7 @@ def test_goals_name_metrics_that_exist():
         name: {metric.key for metric in metrics(KINDS[kind])} | {"nodes", "export_s"} for name, kind in kinds.items()
     }
     known[REPEAT] = {"near", "same", "overhead_s"}
-    known[DEPTH] = set(figures({depth: Cost(depth, 1) for depth in DEPTHS}))
+    known[DEPTH] = set(cost_figures({depth: Cost(depth, 1) for depth in DEPTHS}))
     assert set(bench.SECTIONS) == set(kinds)
     for goal in GOALS:
         assert goal.key in known[goal.model]
@@ -65,10 +65,10 @@ def test_pipelines():
 
 
 def test_verdicts(card):
-    verdicts = judge("minilm", minilm(card, 0.01))
+    verdicts = goal_results("minilm", minilm(card, 0.01))
     assert [verdict.met for verdict in verdicts] == [False, True, True]
     assert verdicts[0].value == pytest.approx(0.5)
-    lines = verdict_lines(verdicts)
+    lines = result_lines(verdicts)
     assert lines[0].split() == ["minilm:", "fuse:", "latency_p50", "/", "torch", "0.5", "≤", "0.45", "MISSED"]
     assert lines[2].endswith(" met")
 
@@ -88,9 +88,9 @@ def test_logarithms_compare_what_was_lost(card):
 def test_a_peer_that_is_absent_meets_no_goal(card):
     goal = Goal(INT4, "decode_tps", at_least=1.0, base=LLAMA, model=OFFGRID)
     alone = card(**{"torch": {}, FLOAT: {}, INT4: {"decode_tps": [100.0]}})
-    verdict = Verdict(goal, goal.measured(alone))
+    verdict = GoalResult(goal, goal.measured(alone))
     assert (verdict.value, verdict.met, verdict.missed) == (None, False, False)
-    assert verdict_lines([verdict])[0].endswith("–       ≥ 1  not measured")
+    assert result_lines([verdict])[0].endswith("–       ≥ 1  not measured")
     beside = card(**{"torch": {}, FLOAT: {}, INT4: {"decode_tps": [100.0]}, LLAMA: {"decode_tps": [80.0]}})
     assert goal.measured(beside) == 1.25
 
@@ -101,7 +101,7 @@ def test_a_variant_that_was_left_out_meets_no_goal(card):
 
 
 def test_depth_is_judged_by_its_figures():
-    verdicts = judge_figures(DEPTH, {"wall_s": 300.0, "peak_gib": 1.5, "r2": 1.0, "growth": 1.0})
+    verdicts = figure_results(DEPTH, {"wall_s": 300.0, "peak_gib": 1.5, "r2": 1.0, "growth": 1.0})
     assert [str(verdict) for verdict in verdicts] == ["met", "MISSED", "met", "met"]
 
 
@@ -123,7 +123,7 @@ def test_exit_code(card, monkeypatch, capsys, latency, code, tmp_path):
 
 def test_what_is_not_measured_is_a_missing_component(monkeypatch, capsys):
     goal = Goal(INT4, "decode_tps", at_least=1.0, base=LLAMA, model=OFFGRID)
-    monkeypatch.setattr(bench, "_part", lambda name, *rest: [Verdict(goal, None)])
+    monkeypatch.setattr(bench, "_part", lambda name, *rest: [GoalResult(goal, None)])
     assert bench.main(["--only", OFFGRID]) == MissingComponentError.exit_code
     shown = capsys.readouterr()
     assert shown.out.count("not measured") == 1
@@ -142,5 +142,5 @@ def test_a_failure_is_one_line(monkeypatch, capsys):
 def test_machine():
     assert available_cores() >= 1
     assert read_bandwidth(2, size=1 << 20, rounds=2) > 0
-    assert Contention([]).others() >= 0
+    assert Contention([]).cores_used_by_others() >= 0
     assert "pinning" in conditions()

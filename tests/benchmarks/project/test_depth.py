@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compress.benchmarks.project.cost import Cost, cost
-from compress.benchmarks.project.depth import DEPTHS, Line, figures, table, truncated
+from compress.benchmarks.project.depth import DEPTHS, LinearFit, cost_figures, cost_lines, truncated
 from compress.checkpoint.model import Model
 from compress.errors import RunError
 
@@ -29,20 +29,20 @@ def test_a_truncated_model_is_the_model_without_its_last_layers(tiny, tmp_path):
 
 
 def test_a_straight_line():
-    line = Line.fit(costs(lambda depth: 5 + 2.0 * depth))
+    line = LinearFit.fit(costs(lambda depth: 5 + 2.0 * depth))
     assert (line.start, line.layer, line.r2, line.growth) == pytest.approx((5, 2, 1, 1))
 
 
 def test_a_curve_shows_in_growth_though_hardly_in_r2():
-    line = Line.fit(costs(lambda depth: 0.01 * depth**2 + depth))
+    line = LinearFit.fit(costs(lambda depth: 0.01 * depth**2 + depth))
     assert line.r2 > 0.99
     assert line.growth == pytest.approx(1.46 / 1.2)  # slope of a square between a and b: a + b
 
 
 def test_what_is_shown():
     found = costs(lambda depth: 5 + 2.0 * depth)
-    assert figures(found) == pytest.approx({"wall_s": 65, "peak_gib": 30 / 1024, "r2": 1, "growth": 1})
-    lines = table(found)
+    assert cost_figures(found) == pytest.approx({"wall_s": 65, "peak_gib": 30 / 1024, "r2": 1, "growth": 1})
+    lines = cost_lines(found)
     assert lines[1].split() == ["4", "13.0", "0.00"]
     assert lines[-1].startswith("seconds = 5.0 + 2.00 × layers, R² 1.0000; ")
 

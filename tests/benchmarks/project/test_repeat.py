@@ -2,8 +2,8 @@
 
 import pytest
 
-from compress.benchmarks.project.goals import REPEAT, judge_figures
-from compress.benchmarks.project.repeat import Repeat, figures, table
+from compress.benchmarks.project.goals import REPEAT, figure_results
+from compress.benchmarks.project.repeat import Repeat, repeat_figures, repeat_lines
 
 RATIOS = (2.0, 2.09, 1.91, 2.05, 1.95, 2.0, 2.0, 2.0, 2.0, 2.2)
 
@@ -19,18 +19,18 @@ def repeats(card, ratios, **odd):
 
 
 def test_figures(card):
-    found = figures(repeats(card, RATIOS))
+    found = repeat_figures(repeats(card, RATIOS))
     assert found == pytest.approx({"near": 0.9, "same": 1.0, "overhead_s": 12.5 / 3})
-    assert [verdict.met for verdict in judge_figures(REPEAT, found)] == [True, True, True]
+    assert [verdict.met for verdict in figure_results(REPEAT, found)] == [True, True, True]
 
 
 def test_another_accuracy_is_not_the_same(card):
-    found = figures(repeats(card, (2.0, 2.0, 2.2, 1.8), perplexity=20.0000001))
+    found = repeat_figures(repeats(card, (2.0, 2.0, 2.2, 1.8), perplexity=20.0000001))
     assert (found["near"], found["same"]) == (0.5, 0.0)
-    assert [verdict.met for verdict in judge_figures(REPEAT, found)] == [False, False, True]
+    assert [verdict.met for verdict in figure_results(REPEAT, found)] == [False, False, True]
 
 
 def test_a_line_a_repeat(card):
-    lines = table(repeats(card, (2.0, 2.1)))
+    lines = repeat_lines(repeats(card, (2.0, 2.1)))
     assert lines[0].split() == ["ratio", "rounds", "seconds", "overhead", "others"]
     assert [line.split()[:4] for line in lines[1:]] == [["2.000", "2", "42.0", "4.0"], ["2.100", "2", "44.0", "4.3"]]

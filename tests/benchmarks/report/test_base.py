@@ -13,7 +13,7 @@ from compress.benchmarks.report.base import formats, write
 from compress.benchmarks.report.latex import escape
 from compress.benchmarks.report.markdown import markdown
 from compress.benchmarks.results.report_file import read_card, read_cards
-from compress.benchmarks.results.table import table
+from compress.benchmarks.results.table import comparison_table
 
 TORCH = {"decode_tps": [10.0, 10.0, 10.4], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
 ONNX = {"decode_tps": [20.0, 20.0, 20.8], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
@@ -29,7 +29,7 @@ def render(name, *cards):
 
 
 def test_table(card):
-    headers, rows = table(card(torch=TORCH, onnx=ONNX, **{"int8,fuse": INT8}))
+    headers, rows = comparison_table(card(torch=TORCH, onnx=ONNX, **{"int8,fuse": INT8}))
     assert headers == ["× torch · × onnx", "torch", "onnx", "int8,fuse"]
     assert rows == [
         ["decode, tokens/s", "10.0 ± 0.1", "20.0 ± 0.2\n2.00×", "50.0 ± 0.5\n5.00× · 2.50×"],
@@ -41,13 +41,13 @@ def test_table(card):
 
 
 def test_a_row_without_a_metric(card):
-    _, rows = table(card(torch=TORCH, onnx={}))
+    _, rows = comparison_table(card(torch=TORCH, onnx={}))
     assert [row[2] for row in rows] == ["–"] * 5
 
 
 def test_encoders_have_other_columns(card):
     made = card("encoder", torch={"latency_p50": [0.01]}, onnx={"latency_p50": [0.004], "cosine": 0.99998})
-    _, rows = table(made)
+    _, rows = comparison_table(made)
     assert [row[0] for row in rows] == ["latency p50, ms", "cosine to original"]
     assert rows[0][2] == "4.00 ± 0.00\n0.40×"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.benchmarks.results.report_file import Merged, document, read_card, read_cards, schema
+from compress.benchmarks.results.report_file import MergedReport, document, read_card, read_cards, schema
 from compress.errors import UsageError
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "report.schema.json"
@@ -55,7 +55,7 @@ def test_the_published_schema_describes_what_is_written(card):
     validator.check_schema(json.loads(schema()))
     single = json.loads(card(**ROWS).model_dump_json())
     validator.validate(single)
-    validator.validate(json.loads(Merged(cards=(card(**ROWS),)).model_dump_json()))
+    validator.validate(json.loads(MergedReport(cards=(card(**ROWS),)).model_dump_json()))
     assert not validator.is_valid(single | {"rows": [{"name": "x"}]})
 
 

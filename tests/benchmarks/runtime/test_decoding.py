@@ -8,7 +8,15 @@ from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, T
 
 from compress.benchmarks.engines.ort import OrtEngine
 from compress.benchmarks.engines.pytorch import TorchEngine
-from compress.benchmarks.runtime.decoding import BeamSearch, Greedy, Sampled, Sampling, candidates, draw, log_softmax
+from compress.benchmarks.runtime.decoding import (
+    BeamSearch,
+    Greedy,
+    Sampled,
+    Sampling,
+    candidates,
+    log_softmax,
+    pick_token,
+)
 from compress.benchmarks.runtime.engine import BatchedEngine
 from compress.checkpoint.model import Model
 from compress.errors import RunError
@@ -122,7 +130,7 @@ def test_candidates_are_those_of_transformers(sampling):
 
 def test_draws_have_the_probabilities():
     tokens, likely = np.array([7, 3, 9]), np.array([0.2, 0.3, 0.5])
-    assert [draw(tokens, likely, place) for place in (0.0, 0.19, 0.21, 0.49, 0.51, 1.0)] == [7, 7, 3, 3, 9, 9]
+    assert [pick_token(tokens, likely, place) for place in (0.0, 0.19, 0.21, 0.49, 0.51, 1.0)] == [7, 7, 3, 3, 9, 9]
 
 
 def test_a_seed_repeats_and_top_1_is_greedy(engine, tokens):

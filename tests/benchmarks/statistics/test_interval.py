@@ -50,6 +50,6 @@ def test_a_pooled_figure_lies_in_its_own_interval():
 
 
 def test_what_others_took_widens_rounds_and_nothing_else():
-    assert interval(summarize([10.0, 11.0, 12.0]), taken=0.5) == (5.0, 18.0)
-    assert interval(mean([1.0, 2.0, 3.0]), taken=0.5) == interval(mean([1.0, 2.0, 3.0]))
-    assert interval(Measure(value=3.0), taken=0.5) == (3.0, 3.0)
+    assert interval(summarize([10.0, 11.0, 12.0]), contended_share=0.5) == (5.0, 18.0)
+    assert interval(mean([1.0, 2.0, 3.0]), contended_share=0.5) == interval(mean([1.0, 2.0, 3.0]))
+    assert interval(Measure(value=3.0), contended_share=0.5) == (3.0, 3.0)

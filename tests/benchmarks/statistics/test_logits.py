@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from compress.benchmarks.statistics.estimators import exponential, mean, quantile
+from compress.benchmarks.statistics.estimators import exponential, mean, quantile_over_windows
 from compress.benchmarks.statistics.logits import compare_logits, cosine, window_nll
 
 
@@ -85,16 +85,16 @@ def test_mean_with_error():
 
 def test_a_quantile_over_all_tokens():
     windows = np.random.default_rng(0).gamma(0.3, size=(8, 500))
-    found = quantile(windows.tolist(), 0.99)
+    found = quantile_over_windows(windows.tolist(), 0.99)
     assert found.value == np.quantile(windows, 0.99)
     assert np.mean(found.windows) == pytest.approx(found.value, rel=1e-12)
-    assert quantile([[1.0, 3.0]], 0.5).value == 2.0
+    assert quantile_over_windows([[1.0, 3.0]], 0.5).value == 2.0
 
 
 def test_the_error_of_a_quantile_is_what_repeating_it_shows():
     """Two hundred texts of eight windows: it is some 20 % too wide, never too narrow."""
     draws = np.random.default_rng(0).gamma(0.3, size=(200, 8, 500))
-    found = [quantile(draw.tolist(), 0.99) for draw in draws]
+    found = [quantile_over_windows(draw.tolist(), 0.99) for draw in draws]
     spread = np.sqrt(np.mean([each.spread**2 for each in found]))
     assert 1.0 < spread / np.std([each.value for each in found]) < 1.25
 

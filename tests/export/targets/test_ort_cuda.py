@@ -115,4 +115,4 @@ def test_images_come_in_as_halves_too(tiny, tmp_path):
     pixels = np.random.default_rng(0).standard_normal((3, 3, 48, 48)).astype(np.float32)
     with torch.inference_mode():
         expected = Model.open(str(path)).torch_module()(torch.from_numpy(pixels)).logits.numpy()
-    assert OrtEngine(artifact.path, IMAGE_CLASSIFIER, 1).see(pixels) == pytest.approx(expected, abs=2e-2)
+    assert OrtEngine(artifact.path, IMAGE_CLASSIFIER, 1).classify_images(pixels) == pytest.approx(expected, abs=2e-2)
