@@ -84,34 +84,38 @@ def read_labelled(path: Path, model: Model) -> Labelled:
         )
     if model.kind.is_vision:
         raise UsageError(f"--labels takes labelled text, and {model.source} reads images; leave it out")
-    reading = _Reading(model.config, model.tokenizer())
+    reader = _LineReader(model.config, model.tokenizer())
+    fields: tuple[str, ...]
     if not model.kind.has_head:
-        metrics, made = (
-            SPEARMAN,
-            [reading.compared(each) for each in read_labelled_lines(path, ("text", "text2", "score"))],
-        )
+        metrics, fields, read = SPEARMAN, ("text", "text2", "score"), reader.compared
     elif by_token(model.architecture):
-        metrics, made = ACCURACY, [reading.tagged(each) for each in read_labelled_lines(path, ("tokens", "labels"))]
+        metrics, fields, read = ACCURACY, ("tokens", "labels"), reader.tagged
     elif len(labels_of(model.config)) == 1:
-        metrics, made = SPEARMAN, [reading.scored(each) for each in read_labelled_lines(path, ("text", "score"))]
+        metrics, fields, read = SPEARMAN, ("text", "score"), reader.scored
     elif separate_labels(model.config):
         raise UsageError(f"--labels takes one label a text, but the labels of {model.name} don't exclude each other")
     else:
-        metrics, made = ACCURACY, [reading.classified(each) for each in read_labelled_lines(path, ("text", "label"))]
-    texts, labels = zip(*sorted(made, key=lambda one: max(len(each.ids) for each in one[0])), strict=True)
+        metrics, fields, read = ACCURACY, ("text", "label"), reader.classified
+    lines = sorted(map(read, read_labelled_lines(path, fields)), key=_length)
+    texts, labels = zip(*lines, strict=True)
     if metrics == SPEARMAN and (len(labels) < _LEAST or len(set(labels)) < 2):
         raise UsageError(f"{path}: a correlation takes {_LEAST} lines and scores that differ")
-    if all(label == UNLABELLED for each in labels for label in each) and metrics == ACCURACY:
+    if all(label == UNLABELLED for classes in labels for label in classes) and metrics == ACCURACY:
         raise UsageError(f"{path} holds no labels")
-    return Labelled(path.name, metrics, texts, labels, reading.padding)
+    return Labelled(path.name, metrics, texts, labels, reader.padding)
 
 
 Line = tuple[tuple[Encoded, ...], tuple[float, ...]]
 """A line's texts and its labels."""
 
 
-class _Reading:
-    """How a model reads text, and what it calls its classes."""
+def _length(line: Line) -> int:
+    """Tokens of a line's longest text."""
+    return max(len(text.ids) for text in line[0])
+
+
+class _LineReader:
+    """Turns labelled lines into tokens and classes of one model."""
 
     def __init__(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
