@@ -10,9 +10,9 @@ from transformers import PretrainedConfig
 
 from compress.checkpoint.base import Checkpoint
 from compress.errors import ExportError
-from compress.export.built import config_fixes as corrections
+from compress.export.built import config_fixes
 from compress.export.built.build import build
-from compress.export.lowering.float_graph import Built, GraphSource
+from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.parity.compare import DiffersError
 from compress.modeling.families import FAMILIES
 from compress.progress import Progress
@@ -20,12 +20,12 @@ from compress.progress import Progress
 T = TypeVar("T")
 
 
-def lacking(config: PretrainedConfig) -> str | None:
+def unsupported_reason(config: PretrainedConfig) -> str | None:
     """What no graph is known of, neither built nor traced, where that is this model."""
-    return corrections.lacking(config) if untraceable(config) else None
+    return config_fixes.unsupported_reason(config) if untraceable_reason(config) else None
 
 
-def untraceable(config: PretrainedConfig) -> str | None:
+def untraceable_reason(config: PretrainedConfig) -> str | None:
     """Why a model can't be traced, where it can't."""
     family = FAMILIES[config.model_type]
     if family.kind.is_seq2seq:
@@ -37,15 +37,19 @@ def untraceable(config: PretrainedConfig) -> str | None:
     return None
 
 
-def proven(
-    checkpoint: Checkpoint, source: GraphSource | None, fused: bool, write: Callable[[Built], T], progress: Progress
+def export_with_fallback(
+    checkpoint: Checkpoint,
+    source: GraphSource | None,
+    fused: bool,
+    write: Callable[[FloatGraph], T],
+    progress: Progress,
 ) -> T:
     """What ``write`` makes of a checkpoint's graph, which it proves equal to torch.
 
     Where nobody chose the ``source``, a graph that can't be built, or that ``write`` finds to differ, is traced
     instead, and the user told. ``fused`` as in `build`. Raises ExportError for a model that has neither.
     """
-    refused = untraceable(checkpoint.config)
+    refused = untraceable_reason(checkpoint.config)
     if source == "built" or (source == "auto" and refused):
         return write(build(checkpoint.config, checkpoint.names, fused))
     if refused:

@@ -63,7 +63,7 @@ def command(
     new = not runtime.folder and (out is not None or shard_bytes is not None or _differs(variant, storage))
     place = out or (_beside(variant, storage) if new else path / runtime.folder)
     again = overwrite or (out is None and not new)  # a variant's own artifact holds nothing that its integers don't
-    graph_passes = Pipeline.parse(variant.manifest.pipeline).graph_passes if runtime.holds.graphs else ()
+    graph_passes = Pipeline.parse(variant.manifest.pipeline).graph_passes if runtime.capability.graphs else ()
     with ExitStack() as stack:
         stage = stack.enter_context(staged(place, again)) if new or runtime.folder else place
         if new:

@@ -29,8 +29,8 @@ def command(path: Path, pipelines: tuple[str, ...], target: str) -> None:
     for pipeline in parsed:
         runtime.check(pipeline.passes)
     sketch = Sketch.read(path)
-    original = predict(sketch, None, runtime.holds)
-    variants = {str(pipeline): predict(sketch, pipeline, runtime.holds) for pipeline in parsed}
+    original = predict(sketch, None, runtime.capability)
+    variants = {str(pipeline): predict(sketch, pipeline, runtime.capability) for pipeline in parsed}
     rows = []
     for name, found in {"original": original, **variants}.items():
         share = 100 * found.nbytes / original.nbytes

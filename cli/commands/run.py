@@ -133,8 +133,8 @@ def command(
         model = Model.open(source, trust_remote_code, console)
         check_kind([each.figure for each in required], model.kind)
         besides = more.settings(model)
-        settled = [settle(model, pipeline, runtime.holds) for pipeline in parsed]
-        for pipeline in settled if runtime.selective else ():
+        settled = [settle(model, pipeline, runtime.capability) for pipeline in parsed]
+        for pipeline in settled if runtime.restricted else ():
             _check_weights(model, pipeline, runtime, merge)
         needed = max(pipeline.needs() for pipeline in settled)
     texts = reader(model)(
@@ -186,7 +186,7 @@ def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scori
 def _check_weights(model: Model, pipeline: Pipeline, runtime: Target, merge: bool) -> None:
     """Refuse now what the target can't hold of what a pipeline will leave."""
     try:
-        weights = predict(Sketch(model.built), pipeline, runtime.holds).weights
+        weights = predict(Sketch(model.built), pipeline, runtime.capability).weights
     except UsageError as error:
         holder = f"{runtime.name} (format {runtime.format.name})"
         raise UsageError(
@@ -216,7 +216,7 @@ def _make(
             variant = rewrite(Variant.open(solved), stage, storage, console, pipeline)
         else:
             variant = run_pipeline(
-                model, pipeline, runtime.holds, stage, lambda: texts.calibration, seed, console, storage
+                model, pipeline, runtime.capability, stage, lambda: texts.calibration, seed, console, storage
             )
         artifact = stage / runtime.folder
         artifact.mkdir(exist_ok=True)

@@ -60,12 +60,12 @@ def score_and_report(
     text = texts.evaluation
     clock.lap("texts")
     contenders = [Contender.of_checkpoint(model, model.parameters)]
-    if runtime.holds.graphs:
+    if runtime.capability.graphs:
         plain = scratch / runtime.folder
         plain.mkdir()
         with console.waiting("exporting the float baseline"):
             baseline = runtime.export(model, (), plain, console)
-        recipe = f"{runtime.computes}, standard operators"
+        recipe = f"{runtime.default_dtype}, standard operators"
         contenders.append(Contender.of_artifact(baseline, "onnx float", recipe, "float"))
         clock.lap("float export")
     for each in entries:

@@ -21,10 +21,10 @@ from transformers import PretrainedConfig
 
 from compress.errors import ExportError
 from compress.export.built.classifier_head import append_head
-from compress.export.built.config_fixes import corrections, lacking, renamed
-from compress.export.built.graph_fixes import mend
-from compress.export.built.weight_rows import trace
-from compress.export.lowering.float_graph import Built, Origin
+from compress.export.built.config_fixes import fix_config, mobius_name, unsupported_reason
+from compress.export.built.graph_fixes import fix_graph
+from compress.export.built.weight_rows import trace_rows
+from compress.export.lowering.float_graph import FloatGraph, WeightRows
 from compress.modeling.experts import open_experts
 from compress.modeling.families import FAMILIES
 from compress.modeling.modules import turned
@@ -37,7 +37,7 @@ if _STANDARD not in ep_registry:
     register_ep(EpCapabilities(name=_STANDARD, supports_skip_layer_norm=False))
 
 
-def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:
+def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> FloatGraph:
     """The float graph of an architecture whose checkpoint has tensors ``names``.
 
     ``fused`` takes the operators that onnxruntime fused for its CPU (GroupQueryAttention with rotary and packed q/k/v,
@@ -45,7 +45,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:
     model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
     """
     declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
-    odd = lacking(config) if declared else f"{config.model_type} models"
+    odd = unsupported_reason(config) if declared else f"{config.model_type} models"
     if odd is not None:
         raise ExportError(f"no ONNX graph of {odd} is known; --target hf needs none")
     module, arch = _declare(config)
@@ -61,10 +61,10 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> Built:
         raise ExportError(f"{config.model_type!r} takes several graphs ({', '.join(package)}); only one is supported")
     model: ir.Model = package["model"]
     origin = _name_weights(model, module, config, names)
-    mend(model, config)
+    fix_graph(model, config)
     append_head(model, config)
     model.functions.clear()
-    return Built(model, origin)
+    return FloatGraph(model, origin)
 
 
 def _declare(config: PretrainedConfig) -> tuple[nn.Module, ArchitectureConfig]:
@@ -73,19 +73,21 @@ def _declare(config: PretrainedConfig) -> tuple[nn.Module, ArchitectureConfig]:
     config_class = registry.get_config_class(config.model_type)
     if config_class in (None, ArchitectureConfig):
         config_class = getattr(module_class, "config_class", ArchitectureConfig)
-    corrected = {"dtype": ir.DataType.FLOAT, **corrections(config)}
+    corrected = {"dtype": ir.DataType.FLOAT, **fix_config(config)}
     arch = dataclasses.replace(config_class.from_transformers(config), **corrected)
     return module_class(arch), arch
 
 
-def _name_weights(model: ir.Model, module: nn.Module, config: PretrainedConfig, names: Sequence[str]) -> Origin:
+def _name_weights(model: ir.Model, module: nn.Module, config: PretrainedConfig, names: Sequence[str]) -> WeightRows:
     """Give every initializer that stands for a weight the name of the checkpoint's tensor that belongs there.
 
     mobius renames and cuts up tensors on their way in; where what comes out is from is returned by the graph's names.
     """
     tensors, turned = _meta_tensors(config, names)
     preprocess = getattr(module, "preprocess_weights", dict)
-    arrived = trace(tensors, turned, lambda known: preprocess({renamed(config, n): t for n, t in known.items()}))
+    arrived = trace_rows(
+        tensors, turned, lambda known: preprocess({mobius_name(config, n): t for n, t in known.items()})
+    )
     qualified = {id(value): name for name, value in module.named_parameters()}
     graph, origin = model.graph, {}
     weights = {name: value for name, value in graph.initializers.items() if value.const_value is None}
@@ -98,7 +100,7 @@ def _name_weights(model: ir.Model, module: nn.Module, config: PretrainedConfig, 
         if rows is None:
             _leave_out(graph, name, value)
             continue
-        known = rows.source if rows.rows is None else f"{name}@{rows.source}"
+        known = rows.tensor if rows.indices is None else f"{name}@{rows.tensor}"
         if known in graph.initializers:
             ir.convenience.replace_all_uses_with(value, graph.initializers[known])
         else:

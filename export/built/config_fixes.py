@@ -14,20 +14,20 @@ from transformers import PretrainedConfig
 _DISTILBERT_EPSILON = 1e-12
 
 
-def corrections(config: PretrainedConfig) -> dict[str, Any]:
+def fix_config(config: PretrainedConfig) -> dict[str, Any]:
     """Fields of mobius's configuration that are other than it takes them to be."""
     correct = _CORRECTIONS.get(config.model_type)
     return correct(config) if correct else {}
 
 
-def renamed(config: PretrainedConfig, name: str) -> str:
+def mobius_name(config: PretrainedConfig, name: str) -> str:
     """The name by which mobius looks for a tensor of the checkpoint."""
     for old, new in _RENAMED.get(config.model_type, {}).items():
         name = name.replace(old, new)
     return name
 
 
-def lacking(config: PretrainedConfig) -> str | None:
+def unsupported_reason(config: PretrainedConfig) -> str | None:
     """What no graph is known of, where that is this model: its type, or a setting that mobius doesn't read."""
     kind = config.model_type
     if kind in _UNKNOWN or config.is_encoder_decoder:

@@ -26,7 +26,7 @@ _ANGLES, _BIAS = (7, 8), 10
 """Which inputs of GroupQueryAttention are the tables that it rotates by, and what is added to its scores."""
 
 
-def mend(model: ir.Model, config: PretrainedConfig) -> None:
+def fix_graph(model: ir.Model, config: PretrainedConfig) -> None:
     """Make attention keep to ``attention_mask`` wherever the padding is and to each layer's window; shift positions.
 
     And make it scale, rotate and bias as the family does.
@@ -43,7 +43,7 @@ def mend(model: ir.Model, config: PretrainedConfig) -> None:
         _scale_and_rotate(tape, nodes, config)
     biases = None
     if (falling := slopes(config)) is not None:
-        biases = _falling(tape, mask, falling)
+        biases = _alibi_bias(tape, mask, falling)
     elif config.model_type == "mpnet":
         biases = relative_bias(tape, graph, ids, config)
     if biases is not None:
@@ -75,7 +75,7 @@ def _scale_and_rotate(tape: Tape, nodes: list[ir.Node], config: PretrainedConfig
                 node.replace_input_with(i, table)
 
 
-def _falling(tape: Tape, mask: ir.Value, falling: Tensor) -> ir.Value:
+def _alibi_bias(tape: Tape, mask: ir.Value, falling: Tensor) -> ir.Value:
     """Scores of every head fall with the distance of the key, ``[1, heads, 1, t]``; its order alone shows."""
     one = _constant(tape, np.array(1))
     total = tape.op("Squeeze", [tape.op("Shape", [mask], {"start": 1, "end": 2})])
@@ -86,7 +86,7 @@ def _falling(tape: Tape, mask: ir.Value, falling: Tensor) -> ir.Value:
 
 def _bias(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, biases: ir.Value) -> None:
     """Add biases to what every layer scores keys with, and hide padding; a decoder's standard operators look back."""
-    bias = tape.op("Add", [_per_query(tape, _hidden(tape, mask), ids), biases])
+    bias = tape.op("Add", [_expand_to_queries(tape, _padding_bias(tape, mask), ids), biases])
     for node in nodes:
         at = _BIAS if node.op_type == "GroupQueryAttention" else _MASK
         node.resize_inputs(max(at + 1, len(node.inputs)))
@@ -123,30 +123,30 @@ def _mask_standard(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Val
     if biased and len({id(node.inputs[_MASK]) for node in nodes}) > 1:
         return  # where mobius makes biases of the mask for each kind of layer, they have their windows
     if padding is None or padding is mask:
-        padding = _per_query(tape, tape.op("Cast", [mask], {"to": int(ir.DataType.BOOL)}), ids)
-    masks = {0: padding} | {window: _within(tape, padding, window, biased) for window in set(windows) - {0}}
+        padding = _expand_to_queries(tape, tape.op("Cast", [mask], {"to": int(ir.DataType.BOOL)}), ids)
+    masks = {0: padding} | {window: _with_window(tape, padding, window, biased) for window in set(windows) - {0}}
     for node, window in zip(nodes, windows, strict=True):
         node.resize_inputs(max(_MASK + 1, len(node.inputs)))
         node.replace_input_with(_MASK, masks[window])
     _insert(tape, first)
 
 
-def _within(tape: Tape, padding: ir.Value, window: int, biased: bool) -> ir.Value:
+def _with_window(tape: Tape, padding: ir.Value, window: int, biased: bool) -> ir.Value:
     """A mask, or a bias where it is ``biased``, that keeps to a window besides."""
-    near = _near(tape, padding, window)
+    near = _window_mask(tape, padding, window)
     if biased:
         return tape.op("Where", [near, padding, _constant(tape, np.array(-_FAR, np.float32))])
     return tape.op("And", [padding, near])
 
 
-def _hidden(tape: Tape, mask: ir.Value) -> ir.Value:
+def _padding_bias(tape: Tape, mask: ir.Value) -> ir.Value:
     """Float ``[b, t]``: 0 for what is text, very low for padding."""
     real = tape.op("Cast", [mask], {"to": int(ir.DataType.FLOAT)})
     low = tape.op("Sub", [real, _constant(tape, np.array(1, np.float32))])
     return tape.op("Mul", [low, _constant(tape, np.array(_FAR, np.float32))])
 
 
-def _near(tape: Tape, padding: ir.Value, window: int) -> ir.Value:
+def _window_mask(tape: Tape, padding: ir.Value, window: int) -> ir.Value:
     """Bool ``[s, t]``: which of t keys lie less than ``window`` behind each of the last s of them."""
     zero, one, axis = (_constant(tape, np.array(array)) for array in (0, 1, [1]))
     total = tape.op("Squeeze", [tape.op("Shape", [padding], {"start": 3, "end": 4})])
@@ -160,7 +160,7 @@ def _near(tape: Tape, padding: ir.Value, window: int) -> ir.Value:
 def _mask_grouped(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, windows: list[int]) -> None:
     """Let GroupQueryAttention skip padding by a bias; by itself it takes the first ``sum(mask)`` tokens for real."""
     bias = nodes[0].inputs[_BIAS] if len(nodes[0].inputs) > _BIAS else None
-    bias = bias or _per_query(tape, _hidden(tape, mask), ids)
+    bias = bias or _expand_to_queries(tape, _padding_bias(tape, mask), ids)
     last = tape.op("Sub", [nodes[0].inputs[6], _constant(tape, np.array(1, np.int32))])
     lengths = tape.op("Expand", [last, tape.op("Shape", [ids], {"start": 0, "end": 1})])
     for node, window in zip(nodes, windows, strict=True):
@@ -173,7 +173,7 @@ def _mask_grouped(tape: Tape, nodes: list[ir.Node], mask: ir.Value, ids: ir.Valu
     _insert(tape, nodes[0])
 
 
-def _per_query(tape: Tape, keys: ir.Value, ids: ir.Value) -> ir.Value:
+def _expand_to_queries(tape: Tape, keys: ir.Value, ids: ir.Value) -> ir.Value:
     """What holds of each key, ``[b, t]``, for every query, ``[b, 1, s, t]``: the runtime doesn't broadcast it."""
     wide = tape.op("Unsqueeze", [keys, _constant(tape, np.array([1, 2]))])
     length = tape.op("Shape", [ids], {"start": 1, "end": 2})

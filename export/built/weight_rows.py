@@ -19,7 +19,7 @@ _LAYER = re.compile(r"\.(\d+)\.")
 Preprocess = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 
 
-def trace(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess: Preprocess) -> dict[str, Rows]:
+def trace_rows(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess: Preprocess) -> dict[str, Rows]:
     """What ``preprocess`` makes of a checkpoint's ``tensors`` (on the meta device, as they are stored), by its names.
 
     Probes are sent through it, layer by layer, in which every number tells its tensor and row. What comes out as

@@ -32,7 +32,7 @@ _TOKENIZER = (
 )
 
 
-def describe(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], target: str) -> None:
+def write_metadata(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], target: str) -> None:
     """Say in the graph where it came from."""
     manifest = getattr(checkpoint, "manifest", None)
     recipe = [*getattr(manifest, "recipe", []), *map(str, graph_passes)]

@@ -21,8 +21,8 @@ from compress.weights.half_scales import moved, with_half_scales
 from compress.weights.stored import PER_CHANNEL, StoredForm
 
 BLOCK = 32
-Kind = Literal["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0"]
-_FLOATS: dict[torch.dtype, Kind] = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+TensorType = Literal["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0"]
+_FLOATS: dict[torch.dtype, TensorType] = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Blocks:
     """A matrix in GGUF: ``data`` ``[out, bytes of a row]`` uint8, its ``kind``, and the ``numbers`` that readers make
     of it, float32 ``[out, in]``; ``moved`` is how far rounding to float16 moved its scales."""
 
-    kind: Kind
+    tensor_type: TensorType
     data: NDArray[np.uint8]
-    numbers: Tensor
-    moved: float = 0.0
+    values: Tensor
+    scale_rounding_error: float = 0.0
 
 
 def blocks(weight: Dense | Quantized) -> Blocks:
-    """A matrix in the kind of blocks whose grid is its own; `oddity` tells which have none.
+    """A matrix in the kind of blocks whose grid is its own; `unsupported_reason` tells which have none.
 
     Scales are rounded to float16, and so is m, which stands for −d · zero point.
     """
@@ -58,18 +58,18 @@ def blocks(weight: Dense | Quantized) -> Blocks:
     return Blocks("Q4_1", _joined([d, m, packed]), numbers, off)
 
 
-def oddity(form: StoredForm) -> tuple[str, str] | None:
-    """What no kind of blocks holds of a matrix, and what to do about it; None where one does."""
+def unsupported_reason(name: str, form: StoredForm) -> str | None:
+    """What no type of blocks holds of the matrix ``name``, and the option that fixes it; None where one does."""
     if form.form == "dense":
         return None
     group = form.shape[1] if form.group == PER_CHANNEL else form.group
     assert form.bits is not None and group is not None
     if form.bits not in (4, 8):
-        return f"{form.bits} bits", "use int4 or int8"
+        return f"{form.bits} bits ({name}); use int4 or int8"
     if group % BLOCK:
-        return f"groups of {group}, which {BLOCK} doesn't divide", f"give group={BLOCK}"
+        return f"groups of {group}, which {BLOCK} doesn't divide ({name}); give group={BLOCK}"
     if form.bits == 8 and not form.symmetric:
-        return "8 bits with zero points", "give symmetry=sym"
+        return f"8 bits with zero points ({name}); give symmetry=sym"
     return None
 
 

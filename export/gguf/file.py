@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Family:
+class GgufFamily:
     """What llama.cpp calls a model type, and whether it rotates neighbouring channels there."""
 
     architecture: str
-    neighbours: bool
+    interleaved_rope: bool
 
 
 FAMILIES = {
-    "llama": Family("llama", True),
-    "mistral": Family("llama", True),
-    "qwen2": Family("qwen2", False),
-    "qwen3": Family("qwen3", False),
+    "llama": GgufFamily("llama", True),
+    "mistral": GgufFamily("llama", True),
+    "qwen2": GgufFamily("qwen2", False),
+    "qwen3": GgufFamily("qwen3", False),
 }
 """By transformers' model type."""
 
 
-def unfit(config: PretrainedConfig) -> str | None:
+def unsupported_reason(config: PretrainedConfig) -> str | None:
     """Why an architecture has no place in GGUF here, or None where it has one."""
     if config.model_type not in FAMILIES:
         return f"{config.model_type} models; llama.cpp's {', '.join(FAMILIES)} are written here"
@@ -60,8 +60,8 @@ def write_gguf(checkpoint: Checkpoint, file: Path, tokenizer: bool = True) -> st
     import gguf
 
     config = checkpoint.config
-    if why := unfit(config):
-        raise ExportError(f"{checkpoint.path}: gguf can't hold {why}")
+    if reason := unsupported_reason(config):
+        raise ExportError(f"{checkpoint.path}: gguf can't hold {reason}")
     # what was added so far waits in a file, not in memory
     writer = gguf.GGUFWriter(file, FAMILIES[config.model_type].architecture, use_temp_file=True)
     try:
@@ -71,8 +71,8 @@ def write_gguf(checkpoint: Checkpoint, file: Path, tokenizer: bool = True) -> st
             writer.add_tokenizer_model("none")
         kinds: Counter[str] = Counter()
         for name, made in tensors(checkpoint):
-            kinds[made.kind] += made.numbers.numel()
-            writer.add_tensor(name, made.data, raw_dtype=gguf.GGMLQuantizationType[made.kind])
+            kinds[made.tensor_type] += made.values.numel()
+            writer.add_tensor(name, made.data, raw_dtype=gguf.GGMLQuantizationType[made.tensor_type])
         most = kinds.most_common(1)[0][0]
         writer.add_file_type(gguf.LlamaFileType["ALL_F32" if most == "F32" else f"MOSTLY_{most}"])
         writer.write_header_to_file()
@@ -91,7 +91,9 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
     family = FAMILIES[config.model_type]
     architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family.architecture)
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads} if family.neighbours else {}
+    heads = (
+        {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads} if family.interleaved_rope else {}
+    )
     for name in checkpoint.names:
         known = names.get_name(name, (".weight", ".bias"))
         if known is None:
@@ -122,7 +124,7 @@ def _made(checkpoint: Checkpoint, name: str) -> Blocks:
 
 def _permuted(made: Blocks, heads: int) -> Blocks:
     data: NDArray[np.uint8] = interleaved(torch.from_numpy(made.data), heads).numpy()
-    return replace(made, data=data, numbers=interleaved(made.numbers, heads))
+    return replace(made, data=data, values=interleaved(made.values, heads))
 
 
 def _add_figures(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:

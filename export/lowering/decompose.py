@@ -17,13 +17,13 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from compress.errors import ExportError
 
 _HIDDEN = -6e4  # finite in float16 too: a query that is padding sees nothing, and a softmax over -inf is NaN
-EXACT = ".exact"
+FLOAT32_SUFFIX = ".exact"
 """How values end that are computed in float32 whatever the graph is computed in."""
 
 
-def spell_out(model: ir.Model) -> None:
+def decompose(model: ir.Model) -> None:
     """Rewrite in place; an ExportError for a variety of these operators that no architecture here has."""
-    speller = _Speller(model.graph)
+    speller = _Decomposer(model.graph)
     for node in list(model.graph):
         match node.op_type:
             case "Attention":
@@ -35,7 +35,7 @@ def spell_out(model: ir.Model) -> None:
     RemoveUnusedNodesPass()(model)
 
 
-class _Speller:
+class _Decomposer:
     """One graph; nodes wait until `put` places them in front of the one that they replace."""
 
     def __init__(self, graph: ir.Graph) -> None:
@@ -83,21 +83,21 @@ class _Speller:
 
     def norm(self, node: ir.Node) -> ir.Value:
         """x / √(mean x² + ε) · weight, up to the product in float32: squares leave float16's range."""
-        x, weight = _given(node, 2)
-        exact = self.op("Cast", [x], EXACT, to=int(ir.DataType.FLOAT))
-        square = self.op("Mul", [exact, exact], EXACT)
-        mean = self.op("ReduceMean", [square, self.sizes(-1)], EXACT, keepdims=1)
-        epsilon = self.number(node.attributes["epsilon"].as_float(), EXACT)
-        root = self.op("Sqrt", [self.op("Add", [mean, epsilon], EXACT)], EXACT)
-        unit = self.op("Cast", [self.op("Div", [exact, root], EXACT)], to=int(ir.DataType.FLOAT))
+        x, weight = _required_inputs(node, 2)
+        exact = self.op("Cast", [x], FLOAT32_SUFFIX, to=int(ir.DataType.FLOAT))
+        square = self.op("Mul", [exact, exact], FLOAT32_SUFFIX)
+        mean = self.op("ReduceMean", [square, self.sizes(-1)], FLOAT32_SUFFIX, keepdims=1)
+        epsilon = self.number(node.attributes["epsilon"].as_float(), FLOAT32_SUFFIX)
+        root = self.op("Sqrt", [self.op("Add", [mean, epsilon], FLOAT32_SUFFIX)], FLOAT32_SUFFIX)
+        unit = self.op("Cast", [self.op("Div", [exact, root], FLOAT32_SUFFIX)], to=int(ir.DataType.FLOAT))
         normed: ir.Value = self.op("Mul", [unit, weight])
         return normed
 
     def rotary(self, node: ir.Node) -> ir.Value:
         """Halves of every head rotated against each other: ``[b, s, heads · size]``, cos and sin ``[b, s, size/2]``."""
-        x, cos, sin = _given(node, 3)
-        _only(node, "rotary_embedding_dim", 0)
-        _only(node, "interleaved", 0)
+        x, cos, sin = _required_inputs(node, 3)
+        _require_attribute(node, "rotary_embedding_dim", 0)
+        _require_attribute(node, "interleaved", 0)
         heads = node.attributes["num_heads"].as_int()
         apart = self.op("Reshape", [x, self.sizes(0, 0, heads, -1)])
         left, right = self.op("Split", [apart], outputs=2, axis=-1, num_outputs=2)
@@ -111,8 +111,8 @@ class _Speller:
 
     def attention(self, node: ir.Node) -> list[ir.Value]:
         """Attention, and where there is a cache the keys and values that it holds now, ``[b, heads, t, size]``."""
-        q, k, v, mask, *past = _given(node, len([value for value in node.inputs if value is not None]))
-        _only(node, "softcap", 0.0)
+        q, k, v, mask, *past = _required_inputs(node, len([value for value in node.inputs if value is not None]))
+        _require_attribute(node, "softcap", 0.0)
         heads, shared = (node.attributes[f"{of}_num_heads"].as_int() for of in ("q", "kv"))
         scaled = self.op("Mul", [self.heads(q, heads), self.number(node.attributes["scale"].as_float())])
         cache = [self.heads(k, shared), self.heads(v, shared)]
@@ -156,14 +156,14 @@ class _Speller:
         return self.masks[mask, causal]
 
 
-def _given(node: ir.Node, count: int) -> list[ir.Value]:
+def _required_inputs(node: ir.Node, count: int) -> list[ir.Value]:
     found = [value for value in node.inputs if value is not None][:count]
     if len(found) < count or (node.op_type == "Attention" and count < 4):
         raise ExportError(f"{node.op_type} has other inputs than any architecture here: {node.name}")
     return found
 
 
-def _only(node: ir.Node, name: str, value: float) -> None:
+def _require_attribute(node: ir.Node, name: str, value: float) -> None:
     attribute = node.attributes.get(name)
     if attribute is not None and attribute.value != value:
         raise ExportError(f"{node.op_type} with {name}={attribute.value} isn't written for this target: {node.name}")

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from compress.export.lowering.external_data import Sidecar
+from compress.export.lowering.external_data import ExternalData
 
 Attributes = Mapping[str, int | float | str | Sequence[int]]
 
@@ -19,7 +19,7 @@ class Emitter:
     ``dtype``: what the graph is computed in.
     """
 
-    def __init__(self, graph: ir.Graph, sidecar: Sidecar, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, graph: ir.Graph, sidecar: ExternalData, dtype: torch.dtype = torch.float32) -> None:
         self.graph = graph
         self.dtype = dtype
         self._sidecar = sidecar
@@ -50,7 +50,7 @@ class Emitter:
             alias, tensor = name, stored
         else:
             alias = f"{name}.{'x'.join(map(str, shape))}"
-            tensor = self._sidecar.again(alias, stored, shape)
+            tensor = self._sidecar.alias(alias, stored, shape)
         known = self.graph.initializers.get(alias)
         if known is not None and known.const_value is tensor:
             return known

@@ -13,7 +13,7 @@ SIDECAR = "model.onnx.data"
 _ALIGNMENT = 4096  # a page: the runtime maps tensors from here instead of copying them
 
 
-class Sidecar:
+class ExternalData:
     """Writes tensors as they come, so that memory holds one at a time; ``written`` counts their bytes."""
 
     def __init__(self, directory: Path) -> None:
@@ -23,7 +23,7 @@ class Sidecar:
         """by name what several graphs may refer to"""
         self._file = (directory / SIDECAR).open("wb")
 
-    def __enter__(self) -> Sidecar:
+    def __enter__(self) -> ExternalData:
         return self
 
     def __exit__(
@@ -47,7 +47,7 @@ class Sidecar:
         known = from_torch_dtype(tensor.dtype) if dtype is None else dtype
         return self._refer(name, known, tuple(tensor.shape) if shape is None else shape, offset, data.nbytes)
 
-    def again(self, name: str, stored: ir.ExternalTensor, shape: tuple[int, ...]) -> ir.ExternalTensor:
+    def alias(self, name: str, stored: ir.ExternalTensor, shape: tuple[int, ...]) -> ir.ExternalTensor:
         """The bytes of a tensor that is already written, under another name and shape."""
         assert stored.offset is not None and stored.length is not None
         return self._refer(name, stored.dtype, shape, stored.offset, stored.length)

@@ -12,14 +12,14 @@ from compress.export.lowering.weights import Rows
 
 
 @dataclass(frozen=True)
-class Built:
+class FloatGraph:
     """A float graph, whose weights are initializers without values, and what of the checkpoint each of them holds."""
 
     model: ir.Model
-    origin: Origin
+    rows: WeightRows
 
 
-Origin = Mapping[str, Rows]
+WeightRows = Mapping[str, Rows]
 """What each weight of a graph holds, by the graph's name of it."""
 
 

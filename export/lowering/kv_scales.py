@@ -32,7 +32,7 @@ def fill_scales(model: ir.Model, module: PreTrainedModel, ids: Tensor) -> Scales
     wanted = {str(value.name): value.shape for value in model.graph.inputs if value.dtype == ir.DataType.INT8}
     if not wanted:
         return {}
-    measured = measure(module, ids)
+    measured = measure_scales(module, ids)
     scales: dict[str, Tensor] = {}
     for name, shape in wanted.items():
         assert shape is not None
@@ -55,7 +55,7 @@ def float_cache(model: ir.Model) -> None:
                 value.dtype = ir.DataType.FLOAT
 
 
-def measure(module: PreTrainedModel, ids: Tensor) -> Scales:
+def measure_scales(module: PreTrainedModel, ids: Tensor) -> Scales:
     """The scales of a decoder's cache, from the ranges that keys and values reach, with a headroom of 25 %.
 
     They are taken on a text ``ids [length]`` and on windows of random tokens, which reach further than a few sentences.

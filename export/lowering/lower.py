@@ -12,8 +12,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compress.export.lowering import onnxruntime as lowering
 from compress.export.lowering.emitter import Emitter
-from compress.export.lowering.external_data import Sidecar
-from compress.export.lowering.packed import hand_on, join, stacked_name
+from compress.export.lowering.external_data import ExternalData
+from compress.export.lowering.packed import bypass_split, stack_weights, stacked_name
 from compress.export.lowering.weights import Weights
 from compress.progress import Progress
 from compress.weights.forms import Factored, Residual, Weight, leaves, mask_of
@@ -54,7 +54,7 @@ class Lowered:
 def lower(
     model: ir.Model,
     weights: Weights,
-    sidecar: Sidecar,
+    sidecar: ExternalData,
     progress: Progress,
     nodes: Nodes = lowering,
     dtype: torch.dtype = torch.float32,
@@ -91,7 +91,9 @@ def lower(
 class _Walk:
     """One graph on its way down."""
 
-    def __init__(self, graph: ir.Graph, weights: Weights, sidecar: Sidecar, nodes: Nodes, dtype: torch.dtype) -> None:
+    def __init__(
+        self, graph: ir.Graph, weights: Weights, sidecar: ExternalData, nodes: Nodes, dtype: torch.dtype
+    ) -> None:
         self.graph = graph
         self.nodes = nodes
         self.weights = weights
@@ -144,7 +146,7 @@ class _Walk:
         x = node.inputs[0]
         assert x is not None
         forms = [self.read(name) for name in names]
-        joined = join(forms)
+        joined = stack_weights(forms)
         if joined is not None:
             bias = self.vector(biases) if biases else None
             shared = len(names) == 1 and names[0] in self.gathered
@@ -156,7 +158,7 @@ class _Walk:
             parts.append(self.nodes.linear(self.emit, name, form, x, bias, False))
         whole = self.emit.node("Concat", parts, f"{stacked_name(names)}.out", {"axis": -1})
         self.emit.replace(last, whole)
-        hand_on(whole, parts, [form.shape[0] for form in forms])
+        bypass_split(whole, parts, [form.shape[0] for form in forms])
 
     def bias(self, node: ir.Node, count: int) -> tuple[ir.Node, tuple[str, ...]]:
         """The Add behind a product of ``count`` weights and the vectors that it adds, one a weight; else itself, ()."""

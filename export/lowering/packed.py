@@ -10,7 +10,7 @@ import torch
 from compress.weights.forms import Dense, Quantized, Weight, stacked
 
 
-def join(forms: Sequence[Weight]) -> Weight | None:
+def stack_weights(forms: Sequence[Weight]) -> Weight | None:
     """Matrices stacked along their outputs; None if they are not stored in one way."""
     if len(forms) == 1:
         return forms[0]
@@ -24,7 +24,7 @@ def join(forms: Sequence[Weight]) -> Weight | None:
     return stacked(integer)
 
 
-def hand_on(whole: ir.Value, parts: Sequence[ir.Value], sizes: list[int]) -> None:
+def bypass_split(whole: ir.Value, parts: Sequence[ir.Value], sizes: list[int]) -> None:
     """Give the parts of a Concat to those who would cut it up again: a Split at the seams, GroupQueryAttention."""
     for node, index in tuple(whole.uses()):
         if node.op_type == "Split" and (at := node.inputs[1]) is not None and at.const_value is not None:

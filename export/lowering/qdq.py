@@ -59,17 +59,17 @@ def dequantized(emit: Emitter, name: str, weight: Quantized) -> Value:
     return emit.node("DequantizeLinear", [codes, scale], f"{name}.float", attributes)
 
 
-def oddity(form: StoredForm, table: bool) -> tuple[str, str] | None:
-    """What can't be written so of a matrix, or of a ``table``, and what to do about it; None where it can."""
+def unsupported_reason(name: str, form: StoredForm, is_embedding: bool) -> str | None:
+    """What can't be written so of the matrix ``name``, and the option that fixes it; None where it can."""
     for leaf in form.leaves:
         if leaf.form == "dense":
             continue
-        if table:
-            return "embeddings in integers", "give embed=float, and head=float where the head is tied to it"
+        if is_embedding:
+            return f"embeddings in integers ({name}); give embed=float, and head=float where the head is tied to it"
         if not leaf.symmetric:
-            return "zero points", "give symmetry=sym"
+            return f"zero points ({name}); give symmetry=sym"
         if leaf.bits == 8 and leaf.group not in (PER_CHANNEL, leaf.shape[1]):
-            return "8 bits in groups", "give group=channel, and head=float"
+            return f"8 bits in groups ({name}); give group=channel, and head=float"
     return None
 
 

@@ -6,11 +6,11 @@ import onnx_ir as ir
 import torch
 from onnx_ir.tensor_adapters import from_torch_dtype
 
-from compress.export.lowering.decompose import EXACT
+from compress.export.lowering.decompose import FLOAT32_SUFFIX
 from compress.onnx_names import BIT_WIDTH, SCALES
 
 
-def retype(model: ir.Model, dtype: torch.dtype) -> None:
+def cast_graph(model: ir.Model, dtype: torch.dtype) -> None:
     """Compute in ``dtype`` what was float32, inputs and outputs included, but for what is named to be exact.
 
     The scales of an int8 cache stay float32, which its operator wants.
@@ -25,12 +25,12 @@ def retype(model: ir.Model, dtype: torch.dtype) -> None:
     for name, value in model.graph.initializers.items():
         if value in scales:
             continue
-        if value.dtype == ir.DataType.FLOAT and value.const_value is not None and not name.endswith(EXACT):
+        if value.dtype == ir.DataType.FLOAT and value.const_value is not None and not name.endswith(FLOAT32_SUFFIX):
             value.const_value = _typed(value.const_value, dtype)
             value.dtype = wanted
     outputs = set(model.graph.outputs)
     for node in model.graph:
-        if str(node.name).endswith(EXACT):
+        if str(node.name).endswith(FLOAT32_SUFFIX):
             continue
         if node.op_type == "Cast" and node.attributes["to"].as_int() == ir.DataType.FLOAT:
             node.attributes["to"] = ir.AttrInt64("to", int(wanted))

@@ -21,7 +21,7 @@ class Weights(Protocol):
         """A matrix."""
 
 
-class Floats(Weights):
+class Dequantized(Weights):
     """A graph's weights, dequantized."""
 
     def __init__(self, stored: Weights) -> None:
@@ -34,7 +34,7 @@ class Floats(Weights):
         return Dense(self.stored.weight(name).dequantize())
 
 
-class Pieces(Weights):
+class SlicedWeights(Weights):
     """A checkpoint's tensors and rows of them, by a graph's names: ``origin`` says which is which.
 
     ``checkpoint`` gives tensors and matrices by its own names; other names of a graph are those.
@@ -48,31 +48,31 @@ class Pieces(Weights):
     def tensor(self, name: str) -> Tensor:
         """A tensor that is no matrix."""
         rows = self.origin.get(name, Rows(name))
-        return rows.of(self.checkpoint.tensor(rows.source))
+        return rows.of(self.checkpoint.tensor(rows.tensor))
 
     def weight(self, name: str) -> Weight:
         """A matrix; that which pieces are taken of is kept until another is read."""
         rows = self.origin.get(name, Rows(name))
-        if rows.rows is None:
-            return self.checkpoint.weight(rows.source)
-        if self._last is None or self._last[0] != rows.source:
-            self._last = rows.source, self.checkpoint.weight(rows.source)
-        return taken(self._last[1], rows)
+        if rows.indices is None:
+            return self.checkpoint.weight(rows.tensor)
+        if self._last is None or self._last[0] != rows.tensor:
+            self._last = rows.tensor, self.checkpoint.weight(rows.tensor)
+        return take_rows(self._last[1], rows)
 
 
 @dataclass(frozen=True)
 class Rows:
     """Rows of the tensor ``source``, by their numbers (int64); all of them, in order, where these are None."""
 
-    source: str
-    rows: Tensor | None = None
+    tensor: str
+    indices: Tensor | None = None
 
     def of(self, tensor: Tensor) -> Tensor:
         """Them."""
-        return tensor if self.rows is None else tensor[self.rows]
+        return tensor if self.indices is None else tensor[self.indices]
 
 
-def taken(weight: Weight, rows: Rows) -> Weight:
+def take_rows(weight: Weight, rows: Rows) -> Weight:
     """Rows of a matrix, in its form; a product's are those of its left factor."""
     match weight:
         case Factored(left=left):

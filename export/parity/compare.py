@@ -52,15 +52,15 @@ class Step:
     name: str
     inputs: Arrays
     expected: Arrays
-    seen: NDArray[np.bool_]
+    compared: NDArray[np.bool_]
     least: float = 0.0
 
 
-Talk = list[Step]
+Trace = list[Step]
 """Steps that follow each other, each on the cache that the one before it left."""
 
 
-def references(module: PreTrainedModel, kind: TaskKind, given: Tensor) -> list[Talk]:
+def reference_traces(module: PreTrainedModel, kind: TaskKind, given: Tensor) -> list[Trace]:
     """What the torch model says to a text ``[length]``: alone, and beside two others that are padded.
 
     Or to images ``[n, c, h, w]``: the first alone, and all together.
@@ -68,11 +68,11 @@ def references(module: PreTrainedModel, kind: TaskKind, given: Tensor) -> list[T
     with torch.inference_mode():
         if kind.is_vision:
             together = f"{len(given)} images"
-            return [_image_talk(module, *case) for case in (("one image", given[:1]), (together, given))]
-        return [_TALKS[kind.name](module, *case) for case in cases(given, left=kind.is_decoder_only)]
+            return [_image_trace(module, *case) for case in (("one image", given[:1]), (together, given))]
+        return [_TRACES[kind.name](module, *case) for case in parity_inputs(given, left=kind.is_decoder_only)]
 
 
-def cases(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
+def parity_inputs(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
     """A text ``ids [length]`` alone, and beside two shorter ones that are padded, on the ``left`` or the right.
 
     Each with its name, as ids ``[b, length]`` and mask.
@@ -85,13 +85,13 @@ def cases(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
     return [("one text", ids[None], whole), ("a padded batch", batch, padded if left else padded.flip(1))]
 
 
-def _encoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Talk:
+def _encoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
     hidden = module.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     return [Step(name, arrays(inputs), {"last_hidden_state": hidden.numpy()}, mask.bool().numpy())]
 
 
-def _classifier_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Talk:
+def _classifier_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
     """Logits, of texts whose second half is a text of its own where the model tells two apart.
 
     A class that is neither likely nor unlikely has a logit near 0, of which a quarter nat is what rounding may cost.
@@ -106,20 +106,20 @@ def _classifier_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tens
     return [Step(name, arrays(inputs), {"logits": logits.numpy()}, seen.numpy(), least=1.0)]
 
 
-def _image_talk(module: PreTrainedModel, name: str, images: Tensor) -> Talk:
+def _image_trace(module: PreTrainedModel, name: str, images: Tensor) -> Trace:
     """Logits of images; what is near 0 is as in `_classifier_talk`."""
     inputs = called(images)
     seen = np.ones(len(images), dtype=np.bool_)
     return [Step(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, seen, least=1.0)]
 
 
-def shaken(module: PreTrainedModel, kind: TaskKind, given: Tensor) -> list[Talk]:
+def traces_with_rounded_inputs(module: PreTrainedModel, kind: TaskKind, given: Tensor) -> list[Trace]:
     """What the torch model itself would say if every linear rounded its inputs to 8 bits.
 
     What a sound model hardly notices, one that is broken (as by rounding to 2 bits) may amplify a hundredfold.
     """
     with rounded_inputs(module):
-        return references(module, kind, given)
+        return reference_traces(module, kind, given)
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _round_inputs(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[
     return (per_token(inputs[0]), *inputs[1:])
 
 
-def _decoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Talk:
+def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
     """The text but for its last token, then that token on the cache; they say what the whole text does."""
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     whole = module(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits.numpy()
@@ -160,20 +160,20 @@ def _decoder_talk(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor)
     return steps
 
 
-_TALKS: Mapping[str, Callable[[PreTrainedModel, str, Tensor, Tensor], Talk]] = {
-    "decoder": _decoder_talk,
-    "encoder": _encoder_talk,
-    "classifier": _classifier_talk,
+_TRACES: Mapping[str, Callable[[PreTrainedModel, str, Tensor, Tensor], Trace]] = {
+    "decoder": _decoder_trace,
+    "encoder": _encoder_trace,
+    "classifier": _classifier_trace,
 }
 
 
-def compare(graph: Path, talks: Sequence[Talk]) -> None:
+def check_close(graph: Path, talks: Sequence[Trace]) -> None:
     """Raise a DiffersError for the first output of a float graph that differs from torch's."""
     session = _session(graph, rounding=False)
     for talk in talks:
-        for step, outputs in _play(session, talk):
+        for step, outputs in _run_trace(session, talk):
             for name, expected in step.expected.items():
-                difference, scale = _difference(outputs[name], expected, step.seen if name in _BY_TOKEN else None)
+                difference, scale = _difference(outputs[name], expected, step.compared if name in _BY_TOKEN else None)
                 if not difference <= _TOLERANCE * max(1.0, scale):
                     raise DiffersError(
                         f"the exported graph differs from torch in {name} ({step.name}): by {difference:.3g} where "
@@ -181,13 +181,13 @@ def compare(graph: Path, talks: Sequence[Talk]) -> None:
                     )
 
 
-def compare_rounded(graph: Path, talk: Talk, shaken: Callable[[], Talk], scales: Scales) -> None:
+def check_rounded(graph: Path, talk: Trace, shaken: Callable[[], Trace], scales: Scales) -> None:
     """Raise an ExportError if a lowered graph, whose operators round, is not close to torch in every output.
 
     Close is what rounding does to a sound model, or what it would do to this one in torch, as ``shaken`` says. Where
     its cache is int8, ``scales`` make floats of it.
     """
-    for i, (step, outputs) in enumerate(_play(_session(graph, rounding=True), talk)):
+    for i, (step, outputs) in enumerate(_run_trace(_session(graph, rounding=True), talk)):
         for name, expected in step.expected.items():
             scale = scales.get(name.replace("present", "past_key_values"), _ONE).numpy()
             error, allowed = _relative(outputs[name] * scale, expected, step.least), _LOWERED_ERROR
@@ -224,7 +224,7 @@ def _difference(actual: NDArray[Any], expected: NDArray[Any], seen: NDArray[np.b
     return float(np.abs(actual - expected).max()), float(np.abs(expected).max())
 
 
-def _play(session: ort.InferenceSession, talk: Talk) -> Iterator[tuple[Step, Arrays]]:
+def _run_trace(session: ort.InferenceSession, talk: Trace) -> Iterator[tuple[Step, Arrays]]:
     """Run a talk's steps in order, handing each the cache of the one before."""
     names = [output.name for output in session.get_outputs()]
     cache: Arrays = {}
@@ -237,7 +237,7 @@ def _play(session: ort.InferenceSession, talk: Talk) -> Iterator[tuple[Step, Arr
             else:
                 heads, size = node.shape[1], node.shape[3]
                 dtype = _DTYPES[node.type]
-                empty = np.zeros((len(step.seen), heads, 0, size), dtype)
+                empty = np.zeros((len(step.compared), heads, 0, size), dtype)
                 feed[node.name] = cache.get(node.name.replace("past_key_values", "present"), empty)
         try:
             said = session.run(None, feed)

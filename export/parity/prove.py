@@ -12,25 +12,25 @@ import torch
 
 from compress.checkpoint.base import Checkpoint
 from compress.export.files.companions import GRAPH
-from compress.export.lowering.external_data import Sidecar
-from compress.export.lowering.float_graph import Built
+from compress.export.lowering.external_data import ExternalData
+from compress.export.lowering.float_graph import FloatGraph
 from compress.export.lowering.kv_scales import fill_scales, float_cache
 from compress.export.lowering.lower import Lowered, Nodes, lower
-from compress.export.lowering.retype import retype
-from compress.export.lowering.weights import Pieces
-from compress.export.parity.compare import compare, compare_rounded, references, shaken
-from compress.export.parity.sample import sample
+from compress.export.lowering.retype import cast_graph
+from compress.export.lowering.weights import SlicedWeights
+from compress.export.parity.compare import check_close, check_rounded, reference_traces, traces_with_rounded_inputs
+from compress.export.parity.sample import sample_input
 from compress.progress import Progress, Silent
 
 
-def computed_in(checkpoint: Checkpoint) -> torch.dtype:
+def compute_dtype(checkpoint: Checkpoint) -> torch.dtype:
     """The type that most of a checkpoint's vectors have: the passes ``fp16`` and ``bf16`` choose it."""
     vectors = [name for name in checkpoint.names if name.endswith("bias") or "norm" in name.lower()]
     return checkpoint.tensor(vectors[-1]).dtype
 
 
-def write_typed(
-    built: Built,
+def lower_and_verify(
+    built: FloatGraph,
     checkpoint: Checkpoint,
     nodes: Nodes,
     dtype: torch.dtype,
@@ -44,29 +44,29 @@ def write_typed(
     file, which rounds, must come close, except for bfloat16, which ort-cpu has no operators for. An int8 cache rounds
     too: the twin's is float. ``check`` sees the graph before it is written. Raises ExportError.
     """
-    model, weights = built.model, Pieces(checkpoint, built.origin)
-    module, ids = checkpoint.torch_module(), sample(checkpoint)
+    model, weights = built.model, SlicedWeights(checkpoint, built.rows)
+    module, ids = checkpoint.torch_module(), sample_input(checkpoint)
     scales = fill_scales(model, module, ids)
-    said = references(module, checkpoint.kind, ids)
+    said = reference_traces(module, checkpoint.kind, ids)
     del module  # the whole model, which writing the graph has no use for
     if dtype != torch.float32:
         with tempfile.TemporaryDirectory() as scratch:
             twin = model.clone()
             float_cache(twin)
-            with Sidecar(Path(scratch)) as sidecar:
+            with ExternalData(Path(scratch)) as sidecar:
                 lower(twin, weights, sidecar, Silent(), nodes)
             ir.save(twin, Path(scratch) / GRAPH)
-            compare(Path(scratch) / GRAPH, said)
-    with Sidecar(out) as sidecar:
+            check_close(Path(scratch) / GRAPH, said)
+    with ExternalData(out) as sidecar:
         lowered = lower(model, weights, sidecar, progress, nodes, dtype)
-    retype(model, dtype)
+    cast_graph(model, dtype)
     check(model)
     ir.save(model, out / GRAPH)
     if dtype == torch.float32:
-        compare(out / GRAPH, said)
+        check_close(out / GRAPH, said)
     elif dtype == torch.float16:
-        rounded = cache(lambda: shaken(checkpoint.torch_module(), checkpoint.kind, ids)[0])
-        compare_rounded(out / GRAPH, said[0], rounded, scales)
+        rounded = cache(lambda: traces_with_rounded_inputs(checkpoint.torch_module(), checkpoint.kind, ids)[0])
+        check_rounded(out / GRAPH, said[0], rounded, scales)
     else:
         progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was proved in its place")
     return lowered

@@ -21,7 +21,7 @@ _TEXT = (
 )
 
 
-def sample(checkpoint: Checkpoint) -> Tensor:
+def sample_input(checkpoint: Checkpoint) -> Tensor:
     """Token ids ``[length]`` of a few plain sentences; seeded random ones for a checkpoint without a tokenizer.
 
     Longer than a sliding window where that is short, so that what slides out of it shows. For a model that sees,

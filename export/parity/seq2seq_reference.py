@@ -9,28 +9,28 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.export.parity.compare import Step, Talk, arrays, cases, rounded_inputs
+from compress.export.parity.compare import Step, Trace, arrays, parity_inputs, rounded_inputs
 from compress.modeling.seq2seq import decoder_inputs
 from compress.onnx_names import DECODER, ENCODER
 
-Talks = Mapping[str, list[Talk]]
+Traces = Mapping[str, list[Trace]]
 """By the graphs' files."""
 
 
-def said_by(module: PreTrainedModel, ids: Tensor) -> Talks:
+def reference_traces(module: PreTrainedModel, ids: Tensor) -> Traces:
     """What the torch model says to a text ``ids [length]``: alone, and beside two shorter ones that are padded."""
     with torch.inference_mode():
-        read = [(name, *given, module.get_encoder()(*given)[0]) for name, *given in cases(ids, left=False)]
+        read = [(name, *given, module.get_encoder()(*given)[0]) for name, *given in parity_inputs(ids, left=False)]
         return {
             ENCODER: [[_encoded(name, ids, mask, states)] for name, ids, mask, states in read],
             DECODER: [_written(module, *case) for case in read],
         }
 
 
-def shaken_halves(module: PreTrainedModel, ids: Tensor) -> Talks:
+def traces_with_rounded_inputs(module: PreTrainedModel, ids: Tensor) -> Traces:
     """What it would say if every linear rounded its inputs to 8 bits."""
     with rounded_inputs(module):
-        return said_by(module, ids)
+        return reference_traces(module, ids)
 
 
 def _encoded(name: str, ids: Tensor, mask: Tensor, states: Tensor) -> Step:
@@ -38,7 +38,7 @@ def _encoded(name: str, ids: Tensor, mask: Tensor, states: Tensor) -> Step:
     return Step(name, arrays(inputs), {"last_hidden_state": states.numpy()}, mask.bool().numpy())
 
 
-def _written(module: Any, name: str, ids: Tensor, mask: Tensor, states: Tensor) -> Talk:
+def _written(module: Any, name: str, ids: Tensor, mask: Tensor, states: Tensor) -> Trace:
     """The text, written but for its last token, then that token on the cache; they say what the whole does."""
     tokens = decoder_inputs(module.config, ids)
     read = {"encoder_outputs": (states,), "attention_mask": mask}

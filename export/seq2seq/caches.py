@@ -14,7 +14,7 @@ _SIDES = ("decoder", "encoder")
 _PARTS = ("key", "value")
 
 
-class Memory:
+class DecoderCaches:
     """The inputs and outputs that hold it, layer by layer: ``past_key_values.{i}.{decoder,encoder}.{key,value}``."""
 
     def __init__(self, draft: Draft, config: PretrainedConfig, ids: ir.Value) -> None:
@@ -23,22 +23,22 @@ class Memory:
         mask = draft.input("encoder_attention_mask", ["batch_size", "encoder_sequence_length"], ir.DataType.INT64)
         states = ["batch_size", "encoder_sequence_length", config.hidden_size]
         given = draft.input("encoder_hidden_states", states)
-        self.visible = draft.visible(mask, ids)
+        self.visible = draft.attention_mask(mask, ids)
         self.past = [{side: self._input(i, side) for side in _SIDES} for i in range(decoder_layers(config))]
         self.present: list[dict[str, Cache]] = [{} for _ in self.past]
-        self.length = draft.length(self.past[0]["decoder"][0], 2)
-        fresh = draft.op("Equal", draft.length(self.past[0]["encoder"][0], 2), draft.integers(0))
-        wanted = draft.op("Mul", draft.length(given, 1), draft.op("Cast", fresh, to=int(ir.DataType.INT64)))
+        self.length = draft.dim(self.past[0]["decoder"][0], 2)
+        fresh = draft.op("Equal", draft.dim(self.past[0]["encoder"][0], 2), draft.integers(0))
+        wanted = draft.op("Mul", draft.dim(given, 1), draft.op("Cast", fresh, to=int(ir.DataType.INT64)))
         self.read = draft.op("Slice", given, draft.integers(0), wanted, draft.integers(1))
         """the encoder's states, or none of them where their keys and values are known"""
 
-    def written(self, i: int, parts: Sequence[ir.Value], scale: float, bias: ir.Value | None = None) -> ir.Value:
+    def self_attention(self, i: int, parts: Sequence[ir.Value], scale: float, bias: ir.Value | None = None) -> ir.Value:
         """Attention of layer ``i`` to what was written, queries, keys and values being ``parts`` ``[b, s, width]``."""
         past = self.past[i]["decoder"]
         said, self.present[i]["decoder"] = self.draft.attention(parts, self.heads, scale, bias, past)
         return said
 
-    def crossed(self, i: int, queries: ir.Value, keys: str, values: str, scale: float) -> ir.Value:
+    def cross_attention(self, i: int, queries: ir.Value, keys: str, values: str, scale: float) -> ir.Value:
         """Attention of layer ``i`` to what the encoder made of the text, ``keys`` and ``values`` being linears."""
         made = (self._by_head(self.draft.linear(name, self.read)) for name in (keys, values))
         pairs = zip(self.past[i]["encoder"], made, strict=True)
@@ -48,7 +48,7 @@ class Memory:
         flat = self.draft.integers(0, 0, self.heads * self.size)
         return self.draft.op("Reshape", self.draft.op("Transpose", said, perm=[0, 2, 1, 3]), flat)
 
-    def give_back(self) -> None:
+    def emit_outputs(self) -> None:
         """Make outputs of what is to be the next step's inputs."""
         for i, sides in enumerate(self.present):
             for side, values in sides.items():
@@ -82,11 +82,11 @@ def shape_of_heads(config: PretrainedConfig) -> tuple[int, int]:
 
 def positions(draft: Draft, ids: ir.Value, past: ir.Value | None = None) -> ir.Value:
     """Where tokens ``[b, s]`` stand, int64 ``[s]``, behind a ``past`` of so many, a vector of one."""
-    length = draft.length(ids, 1)
-    return until(draft, length) if past is None else until(draft, draft.op("Add", past, length), past)
+    length = draft.dim(ids, 1)
+    return position_range(draft, length) if past is None else position_range(draft, draft.op("Add", past, length), past)
 
 
-def until(draft: Draft, end: ir.Value, start: ir.Value | None = None) -> ir.Value:
+def position_range(draft: Draft, end: ir.Value, start: ir.Value | None = None) -> ir.Value:
     """All positions before ``end`` from ``start`` on, both vectors of one."""
     zero, one = (draft.constant(np.array(number, np.int64)) for number in (0, 1))
     return draft.op("Range", zero if start is None else draft.op("Squeeze", start), draft.op("Squeeze", end), one)

@@ -72,7 +72,7 @@ class Draft:
             self._initializers[name] = ir.Value(name=name, type=known, shape=ir.Shape(self.shapes[name]))
         return self._initializers[name]
 
-    def rows(self, name: str, ids: ir.Value) -> ir.Value:
+    def gather(self, name: str, ids: ir.Value) -> ir.Value:
         """Rows of a table, ``name`` without ``.weight``."""
         return self.op("Gather", self.weight(f"{name}.weight"), ids, axis=0)
 
@@ -85,37 +85,37 @@ class Draft:
         """``factor`` times ``x``."""
         return x if factor == 1 else self.op("Mul", x, self.constant(np.array(factor, np.float32)))
 
-    def normed(self, name: str, x: ir.Value, epsilon: float) -> ir.Value:
+    def norm(self, name: str, x: ir.Value, epsilon: float) -> ir.Value:
         """A norm: of layers where the checkpoint has a bias for it, of root mean squares where not."""
         if f"{name}.bias" in self.shapes:
             gain, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
             return self.op("LayerNormalization", x, gain, bias, axis=-1, epsilon=epsilon)
         return self.op("RMSNormalization", x, self.weight(f"{name}.weight"), axis=-1, epsilon=epsilon)
 
-    def added(self, name: str, x: ir.Value, more: ir.Value, epsilon: float) -> tuple[ir.Value, ir.Value]:
+    def add_norm(self, name: str, x: ir.Value, more: ir.Value, epsilon: float) -> tuple[ir.Value, ir.Value]:
         """``x + more``, and its norm."""
         if not self.fused:
             total = self.op("Add", x, more)
-            return total, self.normed(name, total, epsilon)
+            return total, self.norm(name, total, epsilon)
         layers = f"{name}.bias" in self.shapes
         given = [x, more, self.weight(f"{name}.weight"), *([self.weight(f"{name}.bias")] if layers else [])]
         kind = "SkipLayerNormalization" if layers else "SkipSimplifiedLayerNormalization"
         norm, _, _, total = self._tape.op_multi_out(kind, given, {"epsilon": epsilon}, num_outputs=4, domain=CONTRIB)
         return total, norm
 
-    def activated(self, name: str, x: ir.Value) -> ir.Value:
+    def activation(self, name: str, x: ir.Value) -> ir.Value:
         """An activation by its name in transformers, one of `ACTIVATIONS`."""
         return ACTIVATIONS[name](self, x)
 
-    def length(self, of: ir.Value, axis: int) -> ir.Value:
+    def dim(self, of: ir.Value, axis: int) -> ir.Value:
         """The size of an axis, a vector of one."""
         return self.op("Shape", of, start=axis, end=axis + 1)
 
-    def visible(self, mask: ir.Value, ids: ir.Value) -> ir.Value:
+    def attention_mask(self, mask: ir.Value, ids: ir.Value) -> ir.Value:
         """Of ``mask`` int64 ``[b, t]`` for every one of the queries ``ids`` ``[b, s]``, bool ``[b, 1, s, t]``."""
         wide = self.op("Unsqueeze", self.op("Cast", mask, to=int(ir.DataType.BOOL)), self.integers(1, 2))
         return self.op(
-            "Expand", wide, self.op("Concat", self.integers(1, 1), self.length(ids, 1), self.integers(1), axis=0)
+            "Expand", wide, self.op("Concat", self.integers(1, 1), self.dim(ids, 1), self.integers(1), axis=0)
         )
 
     def attention(
@@ -137,7 +137,7 @@ class Draft:
         said, keys, values = self._tape.op_multi_out("Attention", inputs, attributes | {"is_causal": 1}, num_outputs=3)
         return said, (keys, values)
 
-    def model(self, name: str) -> ir.Model:
+    def build(self, name: str) -> ir.Model:
         """The graph, whole."""
         opsets = {"": OPSET, CONTRIB: 1}
         held = list(self._initializers.values())

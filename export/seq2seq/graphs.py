@@ -12,9 +12,8 @@ from typing import Protocol
 import onnx_ir as ir
 from transformers import PretrainedConfig
 
-from compress.export.seq2seq import bart as bart_graph
-from compress.export.seq2seq import t5 as t5_graph
-from compress.export.seq2seq.caches import Memory
+from compress.export.seq2seq import bart, t5
+from compress.export.seq2seq.caches import DecoderCaches
 from compress.export.seq2seq.graph_builder import ACTIVATIONS, Draft
 from compress.onnx_names import DECODER, ENCODER
 
@@ -28,14 +27,14 @@ class Declared(Protocol):
     def encode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
         """The last hidden states of tokens ``[b, s]`` that see what is ``visible``, bool ``[b, 1, s, s]``."""
 
-    def decode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, memory: Memory) -> ir.Value:
+    def decode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, memory: DecoderCaches) -> ir.Value:
         """The logits of tokens ``[b, s]`` that follow on those in ``memory``."""
 
 
-_DECLARED: Mapping[str, Declared] = {"t5": t5_graph, "bart": bart_graph, "marian": bart_graph}
+_DECLARED: Mapping[str, Declared] = {"t5": t5, "bart": bart, "marian": bart}
 
 
-def lacking_half(config: PretrainedConfig) -> str | None:
+def unsupported_reason(config: PretrainedConfig) -> str | None:
     """What no graph is declared of, where that is this encoder-decoder: its type, or its activation."""
     declared = _DECLARED.get(config.model_type)
     if declared is None:
@@ -44,7 +43,7 @@ def lacking_half(config: PretrainedConfig) -> str | None:
     return None if activation in ACTIVATIONS else f"{config.model_type} models with {declared.ACTIVATION}={activation}"
 
 
-def build_halves(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], fused: bool) -> dict[str, ir.Model]:
+def build_graphs(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], fused: bool) -> dict[str, ir.Model]:
     """Both float graphs of a checkpoint whose tensors have those ``shapes`` (linears ``[out, in]``), by their files.
 
     ``fused`` takes operators that add and normalize at once.
@@ -53,13 +52,13 @@ def build_halves(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]]
     draft = Draft(shapes, fused)
     ids = draft.input("input_ids", ["batch_size", "encoder_sequence_length"], ir.DataType.INT64)
     mask = draft.input("attention_mask", ["batch_size", "encoder_sequence_length"], ir.DataType.INT64)
-    hidden = declared.encode(draft, config, ids, draft.visible(mask, ids))
+    hidden = declared.encode(draft, config, ids, draft.attention_mask(mask, ids))
     draft.output("last_hidden_state", hidden, ["batch_size", "encoder_sequence_length", config.hidden_size])
-    encoder = draft.model("encoder")
+    encoder = draft.build("encoder")
     draft = Draft(shapes, fused)
     ids = draft.input("input_ids", ["batch_size", "decoder_sequence_length"], ir.DataType.INT64)
-    memory = Memory(draft, config, ids)
+    memory = DecoderCaches(draft, config, ids)
     logits = declared.decode(draft, config, ids, memory)
     draft.output("logits", logits, ["batch_size", "decoder_sequence_length", config.vocab_size])
-    memory.give_back()
-    return {ENCODER: encoder, DECODER: draft.model("decoder")}
+    memory.emit_outputs()
+    return {ENCODER: encoder, DECODER: draft.build("decoder")}

@@ -13,14 +13,14 @@ from transformers import PretrainedConfig
 
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.export.files.companions import copy_tokenizer, describe
-from compress.export.lowering.external_data import Sidecar
+from compress.export.files.companions import copy_tokenizer, write_metadata
+from compress.export.lowering.external_data import ExternalData
 from compress.export.lowering.lower import Lowered, lower
-from compress.export.lowering.weights import Floats, Weights
-from compress.export.parity.compare import Talk, compare, compare_rounded
-from compress.export.parity.sample import sample
-from compress.export.parity.seq2seq_reference import Talks, said_by, shaken_halves
-from compress.export.seq2seq.graphs import build_halves
+from compress.export.lowering.weights import Dequantized, Weights
+from compress.export.parity.compare import Trace, check_close, check_rounded
+from compress.export.parity.sample import sample_input
+from compress.export.parity.seq2seq_reference import Traces, reference_traces, traces_with_rounded_inputs
+from compress.export.seq2seq.graphs import build_graphs
 from compress.modeling.seq2seq import CROSS, start_token
 from compress.onnx_names import DECODER
 from compress.pipeline.contract import GraphPass
@@ -29,16 +29,16 @@ from compress.progress import Progress, Silent
 _LOOKING_UP = ("Gather", "GatherBlockQuantized")
 
 
-def export_halves(
+def export_seq2seq(
     checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress, target: str
 ) -> Artifact:
     """Declare, fuse, lower, write and prove both graphs; the artifact loads from ``out``."""
     shapes = checkpoint.shapes()
-    models = build_halves(checkpoint.config, {name: shapes[name] for name in checkpoint.names}, bool(graph_passes))
+    models = build_graphs(checkpoint.config, {name: shapes[name] for name in checkpoint.names}, bool(graph_passes))
     for model in models.values():
         for one in graph_passes:
             one.rewrite(model)
-        describe(model, checkpoint, graph_passes, target)
+        write_metadata(model, checkpoint, graph_passes, target)
     lowered = _prove(models, checkpoint, out, progress)
     copy_tokenizer(checkpoint.path, out)
     _write_config(checkpoint.config, out)
@@ -65,31 +65,31 @@ def _write_config(config: PretrainedConfig, out: Path) -> None:
 
 def _prove(models: Mapping[str, ir.Model], checkpoint: Checkpoint, out: Path, progress: Progress) -> list[Lowered]:
     """Lower graphs into ``out`` and hold them against torch, as `compress.export.targets.ort_cpu` does with one."""
-    module, ids = checkpoint.torch_module(), sample(checkpoint)
-    said = said_by(module, ids)
+    module, ids = checkpoint.torch_module(), sample_input(checkpoint)
+    said = reference_traces(module, ids)
     del module  # the whole model, which writing the graphs has no use for
-    shaken = cache(lambda: shaken_halves(checkpoint.torch_module(), ids))
+    shaken = cache(lambda: traces_with_rounded_inputs(checkpoint.torch_module(), ids))
     twins = {file: model.clone() for file, model in models.items()}
     lowered = _write(models, checkpoint, out, progress)
     dynamic = any(each.rounding == "always" for each in lowered)
     with tempfile.TemporaryDirectory() as scratch:
         if dynamic:
-            _write(twins, Floats(checkpoint), Path(scratch), Silent())
+            _write(twins, Dequantized(checkpoint), Path(scratch), Silent())
         for file in models:
-            compare((Path(scratch) if dynamic else out) / file, said[file])
+            check_close((Path(scratch) if dynamic else out) / file, said[file])
     for file, each in zip(models, lowered, strict=True):
         if each.rounding != "never":
-            compare_rounded(out / file, said[file][0], partial(_first, shaken, file), {})
+            check_rounded(out / file, said[file][0], partial(_first, shaken, file), {})
     return lowered
 
 
-def _first(talks: Callable[[], Talks], file: str) -> Talk:
+def _first(talks: Callable[[], Traces], file: str) -> Trace:
     return talks()[file][0]
 
 
 def _write(models: Mapping[str, ir.Model], weights: Weights, out: Path, progress: Progress) -> list[Lowered]:
     """Lower graphs into one folder; what they share lies there once."""
-    with Sidecar(out) as sidecar:
+    with ExternalData(out) as sidecar:
         lowered = [lower(model, weights, sidecar, progress) for model in models.values()]
     for file, model in models.items():
         ir.save(model, out / file)

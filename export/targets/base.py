@@ -31,16 +31,16 @@ class Target(ABC):
     name: ClassVar[str]
     folder: ClassVar[str]
     """where a variant's artifact lies inside it; empty where the variant itself is what is loaded"""
-    holds: ClassVar[Capability]
-    instead: ClassVar[str] = "choose another target"
+    capability: ClassVar[Capability]
+    fix: ClassVar[str] = "choose another target"
     """what to do where a pass leaves a form that it can't hold"""
     format: Format = CompressedTensors()
     """of the variants that are made for it"""
-    computes: ClassVar[str] = "float32"
+    default_dtype: ClassVar[str] = "float32"
     """in which type its graphs compute where no pass says otherwise"""
     graph: GraphSource | None = None
     """where its graphs come from; None where it has none"""
-    selective: bool = False
+    restricted: bool = False
     """whether `check_weights` refuses some of the matrices of the forms that are held, so that they have to be known"""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -53,13 +53,13 @@ class Target(ABC):
 
         With ``merge`` products are multiplied out before they get here.
         """
-        held = {*self.holds.forms, *((Factored, Residual) if merge else ())}
+        held = {*self.capability.forms, *((Factored, Residual) if merge else ())}
         for one in passes:
-            if isinstance(one, GraphPass) and not self.holds.graphs:
+            if isinstance(one, GraphPass) and not self.capability.graphs:
                 raise UsageError(f"{self.name} has no graph for {one.name} to change; leave {one.name} out")
             forms = one.makes() if isinstance(one, WeightPass) else ()
             if odd := [form.__name__ for form in forms if form not in held]:
-                raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)}); {self.instead}")
+                raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)}); {self.fix}")
 
     def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse, with a UsageError that names the fix, an architecture or matrices that this target can't hold.
@@ -67,11 +67,11 @@ class Target(ABC):
         ``weights`` are all matrices by name, as a prediction tells of them before the work, or a manifest after it.
         """
         for name, form in weights.items():
-            if form.parts and Factored not in self.holds.forms:
-                raise UsageError(f"{self.name} can't hold a product ({name}); {self.instead}")
-            if not self.holds.any_inputs and any(leaf.act is not None for leaf in form.leaves):
+            if form.parts and Factored not in self.capability.forms:
+                raise UsageError(f"{self.name} can't hold a product ({name}); {self.fix}")
+            if not self.capability.any_inputs and any(leaf.act is not None for leaf in form.leaves):
                 raise UsageError(f"{self.name} can't hold inputs that are rounded as they come ({name}); give act=none")
-            if odd := {leaf.bits for leaf in form.leaves} - {None, *self.holds.bits}:
+            if odd := {leaf.bits for leaf in form.leaves} - {None, *self.capability.bits}:
                 raise UsageError(f"{self.name} can't hold {odd.pop()} bits ({name}); --target hf can")
         if refused := self.format.refusal(built, weights):
             raise UsageError(refused)

@@ -10,8 +10,7 @@ import numpy as np
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.errors import ExportError, UsageError
-from compress.export.gguf.blocks import oddity
-from compress.export.gguf.file import tensors, unfit, write_gguf
+from compress.export.gguf import blocks, file
 from compress.export.targets.base import Target
 from compress.modeling.architecture import Architecture
 from compress.pipeline.contract import Capability, GraphPass
@@ -27,28 +26,27 @@ class Gguf(Target):
 
     name = "gguf"
     folder = "gguf"
-    instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
-    holds = Capability(name, (Dense, Masked, Quantized), bits=frozenset({4, 8}), graphs=False)
-    selective = True
+    fix = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
+    capability = Capability(name, (Dense, Masked, Quantized), bits=frozenset({4, 8}), graphs=False)
+    restricted = True
 
     def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse architectures and matrices that have no place in the file."""
-        if why := unfit(built.config):
-            raise UsageError(f"gguf can't hold {why}; choose another target")
+        if reason := file.unsupported_reason(built.config):
+            raise UsageError(f"gguf can't hold {reason}; choose another target")
         super().check_weights(built, weights)
         for name, form in weights.items():
-            if odd := oddity(form):
-                what, fix = odd
-                raise UsageError(f"gguf can't hold {what} ({name}); {fix}")
+            if reason := blocks.unsupported_reason(name, form):
+                raise UsageError(f"gguf can't hold {reason}")
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Write the file, and read it back with the format's own library to the same numbers, else ExportError."""
-        file = out / FILE
-        if lacks := write_gguf(checkpoint, file):
+        path = out / FILE
+        if lacks := file.write_gguf(checkpoint, path):
             progress.notice(f"gguf holds no tokenizer, since {lacks}: it has to be fed token ids")
-        sizes, off = _prove(checkpoint, file)
+        sizes, off = _verify(checkpoint, path)
         if off:
             progress.notice(
                 f"gguf has float16 scales: the variant's are rounded, by up to {100 * off:.2g} % of a matrix's"
@@ -60,17 +58,17 @@ class Gguf(Target):
         return artifact
 
 
-def _prove(checkpoint: Checkpoint, file: Path) -> tuple[dict[str, int], float]:
+def _verify(checkpoint: Checkpoint, path: Path) -> tuple[dict[str, int], float]:
     """The bytes of every tensor by name, each read back by the library ``gguf`` to exactly what was meant; and how far
     scales were moved at most."""
     from gguf import GGUFReader
     from gguf.quants import dequantize
 
-    stored = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
+    stored = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
     off = 0.0
-    for name, made in tensors(checkpoint):
-        off = max(off, made.moved)
+    for name, made in file.tensors(checkpoint):
+        off = max(off, made.scale_rounding_error)
         found = dequantize(stored[name].data, stored[name].tensor_type)
-        if not np.array_equal(found, made.numbers.numpy()):
+        if not np.array_equal(found, made.values.numpy()):
             raise ExportError(f"gguf reads other numbers than the variant holds in {name}; nothing was written")
     return {name: int(tensor.n_bytes) for name, tensor in stored.items()}, off

@@ -22,7 +22,7 @@ from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.variant import Variant
 from compress.errors import ExportError, UsageError
-from compress.export.parity.sample import sample
+from compress.export.parity.sample import sample_input
 from compress.export.targets.base import Target
 from compress.formats.base import Format, find_format
 from compress.formats.compressed_tensors import CompressedTensors
@@ -47,14 +47,14 @@ class Hf(Target):
 
     name = "hf"
     folder = ""
-    instead = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
-    holds = Capability(
+    fix = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
+    capability = Capability(
         name, (Dense, Masked, Quantized), frozenset(range(2, 9)), graphs=False, any_linear=False, any_table=False
     )
 
     def __init__(self, format: Format | None = None) -> None:
         self.format = format or CompressedTensors()
-        self.selective = self.format.selective
+        self.restricted = self.format.selective
 
     def with_format(self, name: str) -> Self:
         """This target with checkpoints in that format."""
@@ -98,7 +98,7 @@ def _prove_loads(variant: Variant) -> None:
     whole = variant.torch_module()
     module = whole if variant.kind.has_head else whole.base_model
     auto = getattr(transformers, auto_class(variant.kind, variant.built.cls.__name__))
-    seen = sample(variant)
+    seen = sample_input(variant)
     given = called(seen if variant.kind.is_vision else seen[None])
     if variant.kind.is_seq2seq:
         given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])

@@ -12,26 +12,26 @@ from transformers import PretrainedConfig
 
 from compress.checkpoint.artifact import FOLDER, Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.export.files.companions import GRAPH, copy_tokenizer, describe
+from compress.export.files.companions import GRAPH, copy_tokenizer, write_metadata
 from compress.export.files.genai_config import write_genai_config
-from compress.export.lowering.external_data import Sidecar
-from compress.export.lowering.float_graph import Built
+from compress.export.lowering.external_data import ExternalData
+from compress.export.lowering.float_graph import FloatGraph
 from compress.export.lowering.kv_scales import fill_scales, float_cache
 from compress.export.lowering.lower import Lowered, lower
-from compress.export.lowering.weights import Floats, Pieces
-from compress.export.parity.compare import compare, compare_rounded, references, shaken
-from compress.export.parity.sample import sample
-from compress.export.seq2seq.graphs import lacking_half
-from compress.export.seq2seq.ort_cpu import export_halves
-from compress.export.source import lacking, proven
+from compress.export.lowering.weights import Dequantized, SlicedWeights
+from compress.export.parity.compare import check_close, check_rounded, reference_traces, traces_with_rounded_inputs
+from compress.export.parity.sample import sample_input
+from compress.export.seq2seq import graphs as seq2seq_graphs
+from compress.export.seq2seq.ort_cpu import export_seq2seq
+from compress.export.source import export_with_fallback, unsupported_reason
 from compress.export.targets.base import Target
 from compress.pipeline.contract import Capability, GraphPass
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 
 
-def _lacking(config: PretrainedConfig) -> str | None:
-    return lacking_half(config) if config.is_encoder_decoder else lacking(config)
+def _unsupported_reason(config: PretrainedConfig) -> str | None:
+    return seq2seq_graphs.unsupported_reason(config) if config.is_encoder_decoder else unsupported_reason(config)
 
 
 class OrtCpu(Target):
@@ -40,22 +40,24 @@ class OrtCpu(Target):
     name = "ort-cpu"
     folder = FOLDER
     graph = "auto"
-    holds = Capability(name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=_lacking)
+    capability = Capability(
+        name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=_unsupported_reason
+    )
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Build or trace, fuse, lower, write and prove; the artifact loads from ``out``."""
         if checkpoint.kind.is_seq2seq:
-            return export_halves(checkpoint, graph_passes, out, progress, self.name)
+            return export_seq2seq(checkpoint, graph_passes, out, progress, self.name)
 
-        def write(built: Built) -> tuple[ir.Model, Lowered]:
+        def write(built: FloatGraph) -> tuple[ir.Model, Lowered]:
             for one in graph_passes:
                 one.rewrite(built.model)
-            describe(built.model, checkpoint, graph_passes, self.name)
+            write_metadata(built.model, checkpoint, graph_passes, self.name)
             return built.model, _prove(built, checkpoint, out, progress)
 
-        model, lowered = proven(checkpoint, self.graph, bool(graph_passes), write, progress)
+        model, lowered = export_with_fallback(checkpoint, self.graph, bool(graph_passes), write, progress)
         copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind.is_decoder_only:
             write_genai_config(model, checkpoint.config, checkpoint.path, out)
@@ -65,31 +67,31 @@ class OrtCpu(Target):
         return artifact
 
 
-def _prove(built: Built, checkpoint: Checkpoint, out: Path, progress: Progress) -> Lowered:
+def _prove(built: FloatGraph, checkpoint: Checkpoint, out: Path, progress: Progress) -> Lowered:
     """Lower a graph into ``out`` and hold it against torch, computed in float.
 
     Weight-only integers are proved as they lie in the file. Where operators can't but round, their inputs or the cache,
     the same graph with dequantized weights or a float cache is proved in their place, and the file must come close.
     """
-    model, weights = built.model, Pieces(checkpoint, built.origin)
-    module, ids = checkpoint.torch_module(), sample(checkpoint)
+    model, weights = built.model, SlicedWeights(checkpoint, built.rows)
+    module, ids = checkpoint.torch_module(), sample_input(checkpoint)
     scales = fill_scales(model, module, ids)
-    said = references(module, checkpoint.kind, ids)
+    said = reference_traces(module, checkpoint.kind, ids)
     del module  # the whole model, which writing the graph has no use for
     twin = model.clone()
-    with Sidecar(out) as sidecar:
+    with ExternalData(out) as sidecar:
         lowered = lower(model, weights, sidecar, progress)
     ir.save(model, out / GRAPH)
     if scales or lowered.rounding == "always":
         float_cache(twin)
         with tempfile.TemporaryDirectory() as scratch:
-            with Sidecar(Path(scratch)) as sidecar:
-                lower(twin, Floats(weights) if lowered.rounding == "always" else weights, sidecar, Silent())
+            with ExternalData(Path(scratch)) as sidecar:
+                lower(twin, Dequantized(weights) if lowered.rounding == "always" else weights, sidecar, Silent())
             ir.save(twin, Path(scratch) / GRAPH)
-            compare(Path(scratch) / GRAPH, said)
+            check_close(Path(scratch) / GRAPH, said)
     else:
-        compare(out / GRAPH, said)
+        check_close(out / GRAPH, said)
     if scales or lowered.rounding != "never":
-        rounded = cache(lambda: shaken(checkpoint.torch_module(), checkpoint.kind, ids)[0])
-        compare_rounded(out / GRAPH, said[0], rounded, scales)
+        rounded = cache(lambda: traces_with_rounded_inputs(checkpoint.torch_module(), checkpoint.kind, ids)[0])
+        check_rounded(out / GRAPH, said[0], rounded, scales)
     return lowered

@@ -15,13 +15,13 @@ from onnx_ir.tape import Tape
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.errors import MissingComponentError, UsageError
-from compress.export.files.companions import copy_tokenizer, describe
+from compress.export.files.companions import copy_tokenizer, write_metadata
 from compress.export.files.genai_config import write_genai_config
 from compress.export.lowering import onnxruntime as lowering
-from compress.export.lowering.float_graph import Built
+from compress.export.lowering.float_graph import FloatGraph
 from compress.export.lowering.lower import Lowered
-from compress.export.parity.prove import computed_in, write_typed
-from compress.export.source import lacking, proven
+from compress.export.parity.prove import compute_dtype, lower_and_verify
+from compress.export.source import export_with_fallback, unsupported_reason
 from compress.export.targets.base import Target
 from compress.onnx_names import LENGTHS
 from compress.pipeline.contract import Capability, GraphPass, Pass
@@ -40,30 +40,30 @@ class OrtCuda(Target):
 
     name = "ort-cuda"
     folder = "onnx-cuda"
-    computes = "float16"
+    default_dtype = "float16"
     graph = "auto"
-    holds = Capability(
+    capability = Capability(
         name,
         (Dense, Masked, Quantized, Factored, Residual),
         bits=frozenset({4, 8}),
         any_inputs=False,
-        lacks=lacking,
+        lacks=unsupported_reason,
     )
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Build or trace, fuse, lower, write and prove; the artifact loads from ``out``."""
-        dtype = torch.bfloat16 if computed_in(checkpoint) == torch.bfloat16 else torch.float16
+        dtype = torch.bfloat16 if compute_dtype(checkpoint) == torch.bfloat16 else torch.float16
 
-        def write(built: Built) -> tuple[ir.Model, Lowered]:
+        def write(built: FloatGraph) -> tuple[ir.Model, Lowered]:
             for one in graph_passes:
                 one.rewrite(built.model)
             _find_last(built.model.graph)
-            describe(built.model, checkpoint, graph_passes, self.name)
-            return built.model, write_typed(built, checkpoint, lowering, dtype, out, progress)
+            write_metadata(built.model, checkpoint, graph_passes, self.name)
+            return built.model, lower_and_verify(built, checkpoint, lowering, dtype, out, progress)
 
-        model, lowered = proven(checkpoint, self.graph, bool(graph_passes), write, progress)
+        model, lowered = export_with_fallback(checkpoint, self.graph, bool(graph_passes), write, progress)
         copy_tokenizer(checkpoint.path, out)
         if checkpoint.kind.is_decoder_only:
             write_genai_config(model, checkpoint.config, checkpoint.path, out, provider="cuda")

@@ -14,17 +14,16 @@ from transformers import PretrainedConfig
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.errors import UsageError
-from compress.export.files.companions import GRAPH, copy_tokenizer, describe
+from compress.export.files.companions import GRAPH, copy_tokenizer, write_metadata
 from compress.export.lowering import qdq
-from compress.export.lowering.decompose import spell_out
-from compress.export.lowering.float_graph import Built
+from compress.export.lowering.decompose import decompose
+from compress.export.lowering.float_graph import FloatGraph
 from compress.export.lowering.lower import Lowered
-from compress.export.lowering.qdq import oddity
-from compress.export.parity.prove import computed_in, write_typed
-from compress.export.source import lacking, proven
+from compress.export.parity.prove import compute_dtype, lower_and_verify
+from compress.export.source import export_with_fallback, unsupported_reason
 from compress.export.targets.base import Target
-from compress.export.trt.build import build_engine, profiles, write_script
-from compress.export.trt.lint import lint
+from compress.export.trt.build import build_engine, shape_profiles, write_script
+from compress.export.trt.lint import lint_graph
 from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
 from compress.pipeline.contract import Capability, GraphPass
@@ -38,9 +37,9 @@ _LONGEST = 2048
 """Tokens of a text that the engine makes room for."""
 
 
-def _lacking(config: PretrainedConfig) -> str | None:
+def _unsupported_reason(config: PretrainedConfig) -> str | None:
     """As for any graph; and models that see, whose shapes an engine's profiles don't tell yet."""
-    return f"{config.model_type} models" if FAMILIES[config.model_type].kind.is_vision else lacking(config)
+    return f"{config.model_type} models" if FAMILIES[config.model_type].kind.is_vision else unsupported_reason(config)
 
 
 class TensorRt(Target):
@@ -52,15 +51,15 @@ class TensorRt(Target):
     name = "tensorrt"
     folder = "tensorrt"
     graph = "auto"
-    holds = Capability(
+    capability = Capability(
         name,
         (Dense, Masked, Quantized, Factored, Residual),
         bits=frozenset({4, 8}),
         graphs=False,
         any_inputs=False,
-        lacks=_lacking,
+        lacks=_unsupported_reason,
     )
-    selective = True
+    restricted = True
 
     def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse integers that explicit dequantization doesn't hold there."""
@@ -68,27 +67,26 @@ class TensorRt(Target):
         module = built.meta_module()
         tables = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, torch.nn.Embedding)}
         for name, form in weights.items():
-            if odd := oddity(form, name in tables):
-                what, fix = odd
-                raise UsageError(f"tensorrt can't hold {what} ({name}); {fix}")
+            if reason := qdq.unsupported_reason(name, form, name in tables):
+                raise UsageError(f"tensorrt can't hold {reason}")
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
         """Write the graph, prove its numbers on ort-cpu, check what TensorRT would refuse, and write ``build.sh``."""
 
-        def write(built: Built) -> tuple[ir.Model, Lowered]:
-            spell_out(built.model)
+        def write(built: FloatGraph) -> tuple[ir.Model, Lowered]:
+            decompose(built.model)
             built.model.opset_imports[""], built.model.ir_version = _OPSET, _IR_VERSION
-            describe(built.model, checkpoint, graph_passes, self.name)
-            dtype = computed_in(checkpoint)
-            check = partial(lint, dtype=from_torch_dtype(dtype))
-            return built.model, write_typed(built, checkpoint, qdq, dtype, out, progress, check)
+            write_metadata(built.model, checkpoint, graph_passes, self.name)
+            dtype = compute_dtype(checkpoint)
+            check = partial(lint_graph, dtype=from_torch_dtype(dtype))
+            return built.model, lower_and_verify(built, checkpoint, qdq, dtype, out, progress, check)
 
-        model, lowered = proven(checkpoint, self.graph, False, write, progress)
+        model, lowered = export_with_fallback(checkpoint, self.graph, False, write, progress)
         copy_tokenizer(checkpoint.path, out)
         sparse = _is_sparse(checkpoint)
-        write_script(out, profiles(model, _room(checkpoint)), sparse)
+        write_script(out, shape_profiles(model, _room(checkpoint)), sparse)
         sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
         zeros = lowered.zeros and not sparse
         artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros, products=lowered.products)
@@ -97,7 +95,7 @@ class TensorRt(Target):
 
     def complete(self, checkpoint: Checkpoint, folder: Path) -> None:
         """Build the engine of the graph in ``folder``; a MissingComponentError where that can't be done."""
-        wanted = profiles(ir.load(folder / GRAPH), _room(checkpoint))
+        wanted = shape_profiles(ir.load(folder / GRAPH), _room(checkpoint))
         build_engine(folder, wanted, _is_sparse(checkpoint))
 
 

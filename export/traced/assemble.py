@@ -8,7 +8,7 @@ import onnx_ir as ir
 from torch import Tensor
 
 
-def place(graph: ir.Graph, node: ir.Node, layer: ir.Graph, path: str, kind: int) -> None:
+def inline_layer(graph: ir.Graph, node: ir.Node, layer: ir.Graph, path: str, kind: int) -> None:
     """Put a copy of a layer's graph where its node is, with its weights' names below the list of layers at ``path``.
 
     Constants are shared by all layers of a ``kind``. A layer that has more outputs than its hidden states has its old
@@ -52,7 +52,7 @@ def place(graph: ir.Graph, node: ir.Node, layer: ir.Graph, path: str, kind: int)
     graph.remove(node, safe=True)
 
 
-def turn(graph: ir.Graph, value: ir.Value) -> None:
+def transpose_weight(graph: ir.Graph, value: ir.Value) -> None:
     """Make of a weight ``[in, out]`` one of ``[out, in]`` with a Transpose behind it."""
     assert value.shape is not None
     uses = list(value.uses())
@@ -74,7 +74,7 @@ def rename_weights(graph: ir.Graph, old: str, new: str, weights: Mapping[str, Te
             graph.initializers.add(value)
 
 
-def say_sizes(graph: ir.Graph) -> None:
+def name_dynamic_dims(graph: ir.Graph) -> None:
     """Name the sizes that vary as a built graph does; of values in between, those aren't known any more."""
     names = {"attention_mask": "past_seq_len + seq_len"}
     for value in graph.inputs:

@@ -18,7 +18,7 @@ from transformers.masking_utils import sdpa_mask
 _NAME = "compress_traced"
 
 
-class Past(DynamicCache):
+class TracedCache(DynamicCache):
     """A cache of which only the length is known, ``length`` tokens; layers take theirs in `own`.
 
     ``own`` are the old keys and values ``[b, heads, past, size]`` of the one layer that is traced, ``new`` what its
@@ -50,7 +50,7 @@ class Past(DynamicCache):
         return key_states, value_states
 
 
-class Probe(Past):
+class ProbeCache(TracedCache):
     """A cache that ends a run as soon as it is given keys and values, and keeps them."""
 
     def __init__(self, length: int) -> None:
@@ -62,15 +62,15 @@ class Probe(Past):
     ) -> tuple[Tensor, Tensor]:
         """Note them; that is all."""
         self.given = key_states, value_states
-        raise Probed
+        raise ProbeDone
 
 
-class Probed(Exception):  # noqa: N818 -- it ends a run early and is no error
+class ProbeDone(Exception):  # noqa: N818 -- it ends a run early and is no error
     """A layer's keys and values have come by."""
 
 
 @contextmanager
-def traced_attention(model: PreTrainedModel, past: Past | None) -> Iterator[None]:
+def traced_attention(model: PreTrainedModel, past: TracedCache | None) -> Iterator[None]:
     """Inside, a model's attention becomes an operator, and its masks are bool ``[b, 1, s, t]``.
 
     Attention that isn't transformers' common one stays as the model spells it out.

@@ -18,7 +18,7 @@ _SWAPPED = (0, 2, 1, 3)
 """``[b, s, heads, size]`` to ``[b, heads, s, size]``, or back."""
 
 
-def recognise(model: ir.Model) -> None:
+def match_patterns(model: ir.Model) -> None:
     """Rewrite in place."""
     graph = model.graph
     for node in list(graph):
@@ -32,22 +32,22 @@ def recognise(model: ir.Model) -> None:
     for node in list(graph):
         if node.op_type == "Attention":
             for i in range(3):
-                _straighten(node, i)
+                _remove_transposes(node, i)
             _flatten(node)
     RemoveUnusedNodesPass()(model)
 
 
 def _norm(node: ir.Node) -> None:
     """x / √(mean x² + ε) · weight."""
-    for normed, weight in _either_way(node):
-        product = _made(normed, "Mul")
+    for normed, weight in _both_orders(node):
+        product = _producer(normed, "Mul")
         if product is None or weight is None or weight.shape is None or len(weight.shape) != 1:
             continue
-        for x, factor in _either_way(product):
-            root = _made(_input(_made(factor, "Reciprocal")), "Sqrt")
-            added = _made(_input(root), "Add")
-            mean = _made(_input(added), "ReduceMean")
-            square = _made(_input(mean), "Pow")
+        for x, factor in _both_orders(product):
+            root = _producer(_input(_producer(factor, "Reciprocal")), "Sqrt")
+            added = _producer(_input(root), "Add")
+            mean = _producer(_input(added), "ReduceMean")
+            square = _producer(_input(mean), "Pow")
             epsilon = _number(added.inputs[1]) if added is not None else None
             if square is None or epsilon is None or square.inputs[0] is not x or _number(square.inputs[1]) != 2:
                 continue
@@ -61,15 +61,15 @@ def _norm(node: ir.Node) -> None:
 
 def _rotation(node: ir.Node) -> None:
     """x · cos + (-x₂, x₁) · sin, x₁ and x₂ being the halves of every head ``[b, heads, s, size]``."""
-    for straight, crossed in _either_way(node):
-        first, second = _made(straight, "Mul"), _made(crossed, "Mul")
+    for straight, crossed in _both_orders(node):
+        first, second = _producer(straight, "Mul"), _producer(crossed, "Mul")
         if first is None or second is None:
             continue
-        for x, cos in _either_way(first):
-            for swapped, sin in _either_way(second):
+        for x, cos in _both_orders(first):
+            for swapped, sin in _both_orders(second):
                 if x is None or not _is_swapped(swapped, x):
                     continue
-                tables = [_made(table, "Unsqueeze") for table in (cos, sin)]
+                tables = [_producer(table, "Unsqueeze") for table in (cos, sin)]
                 if not all(table is not None and _numbers(table.inputs[1]) == [1] for table in tables):
                     continue
                 tape = Tape()
@@ -80,12 +80,12 @@ def _rotation(node: ir.Node) -> None:
 
 def _is_swapped(value: ir.Value | None, x: ir.Value) -> bool:
     """Whether a value is (-x₂, x₁)."""
-    joined = _made(value, "Concat")
+    joined = _producer(value, "Concat")
     if joined is None or len(joined.inputs) != 2 or x.shape is None or not isinstance(x.shape[-1], int):
         return False
     half = x.shape[-1] // 2
-    negative = _made(joined.inputs[0], "Neg")
-    right, left = _made(_input(negative), "Slice"), _made(joined.inputs[1], "Slice")
+    negative = _producer(joined.inputs[0], "Neg")
+    right, left = _producer(_input(negative), "Slice"), _producer(joined.inputs[1], "Slice")
     if right is None or left is None or right.inputs[0] is not x or left.inputs[0] is not x:
         return False
     starts, ends = ([_numbers(part.inputs[at]) for part in (left, right)] for at in (1, 2))
@@ -117,18 +117,18 @@ def _product(node: ir.Node) -> None:
     _replace(node, tape, tape.op("Add", [out, added[0]]) if added else out)
 
 
-def _straighten(node: ir.Node, at: int) -> None:
+def _remove_transposes(node: ir.Node, at: int) -> None:
     """Hand attention its queries, keys or values without turning their heads there and back again.
 
     A rotation in between takes them as they come then.
     """
     value = node.inputs[at]
-    whole = _input(_made(_input(_made(value, "Reshape")), "Reshape"))
+    whole = _input(_producer(_input(_producer(value, "Reshape")), "Reshape"))
     if whole is not None and value is not None and _same(whole.shape, value.shape):
         node.replace_input_with(at, whole)
         return
-    turned = _turned_back(_input(_made(value, "Reshape")))
-    rotation = _made(turned, "RotaryEmbedding")
+    turned = _turned_back(_input(_producer(value, "Reshape")))
+    rotation = _producer(turned, "RotaryEmbedding")
     apart = _turned_back(rotation.inputs[0] if rotation is not None else turned)
     if value is None or apart is None or apart.shape is None or (rotation is None and turned is None):
         return
@@ -147,14 +147,14 @@ def _straighten(node: ir.Node, at: int) -> None:
 
 def _turned_back(value: ir.Value | None) -> ir.Value | None:
     """What a Transpose of heads and tokens is of."""
-    node = _made(value, "Transpose")
+    node = _producer(value, "Transpose")
     turned = node is not None and tuple(node.attributes.get_ints("perm", ())) == _SWAPPED
     return node.inputs[0] if turned and node is not None else None
 
 
 def _flat(tape: Tape, graph: ir.Graph, apart: ir.Value, width: int) -> ir.Value:
     """``[b, s, heads, size]`` as ``[b, s, heads · size]``: what it was before, where that is all that was done."""
-    before = _input(_made(apart, "Reshape"))
+    before = _input(_producer(apart, "Reshape"))
     if before is not None and before.shape is not None and len(before.shape) == 3 and before.shape[2] == width:
         return before
     return tape.op("Reshape", [apart, constant(graph, np.array([0, 0, width]))])
@@ -183,7 +183,7 @@ def constant(graph: ir.Graph, array: np.ndarray) -> ir.Value:
     return graph.initializers[name]
 
 
-def _made(value: ir.Value | None, op_type: str) -> ir.Node | None:
+def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
     """The node that a value comes from, if it is of that type."""
     node = value.producer() if value is not None else None
     return node if node is not None and node.op_type == op_type else None
@@ -193,7 +193,7 @@ def _input(node: ir.Node | None) -> ir.Value | None:
     return node.inputs[0] if node is not None else None
 
 
-def _either_way(node: ir.Node) -> Iterator[tuple[ir.Value | None, ir.Value | None]]:
+def _both_orders(node: ir.Node) -> Iterator[tuple[ir.Value | None, ir.Value | None]]:
     yield node.inputs[0], node.inputs[1]
     yield node.inputs[1], node.inputs[0]
 

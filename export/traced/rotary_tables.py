@@ -19,7 +19,7 @@ _POINTWISE = frozenset(
 """Operators by which a position's numbers come from that position alone."""
 
 
-def tabulate(graph: ir.Graph, longest: int) -> None:
+def replace_by_tables(graph: ir.Graph, longest: int) -> None:
     """Replace every float ``[b, s, size]`` that comes from ``position_ids`` alone by rows of a table of ``longest``."""
     positions = next((value for value in graph.inputs if value.name == "position_ids"), None)
     if positions is None:
@@ -33,7 +33,7 @@ def tabulate(graph: ir.Graph, longest: int) -> None:
             known.update(node.outputs)
             nodes.append(node)
     for node in nodes:
-        _ask_others(node.outputs[0], graph.inputs[0])
+        _redirect_shape_reads(node.outputs[0], graph.inputs[0])
     ends = [node.outputs[0] for node in nodes if _leaves(node.outputs[0], known)]
     if not ends:
         return
@@ -50,7 +50,7 @@ def tabulate(graph: ir.Graph, longest: int) -> None:
         value.replace_all_uses_with(found.outputs[0])
 
 
-def _ask_others(value: ir.Value, ids: ir.Value) -> None:
+def _redirect_shape_reads(value: ir.Value, ids: ir.Value) -> None:
     """Let who reads but a value's batch or length read those of the ids."""
     if value.shape is not None and len(value.shape) == 3:
         for node, _ in tuple(value.uses()):

@@ -24,7 +24,7 @@ OPSET = 23
 
 
 @dataclass(frozen=True)
-class Input:
+class ExampleInput:
     """What a module is traced with: a tensor of those sizes, of which some vary."""
 
     example: tuple[int, ...]
@@ -32,7 +32,7 @@ class Input:
     dtype: torch.dtype = torch.float32
 
     @classmethod
-    def like(cls, traced: Tensor) -> Input:
+    def like(cls, traced: Tensor) -> ExampleInput:
         """One for a tensor that is being traced: a size that varies there varies here."""
         sizes: list[Any] = list(traced.shape)
         varies = tuple(not isinstance(size, int) for size in sizes)
@@ -48,8 +48,8 @@ class Input:
         return {i: torch.export.Dim.AUTO for i, varies in enumerate(self.varies) if varies}
 
 
-def trace(
-    module: nn.Module, inputs: Sequence[Input], names: Sequence[str], outputs: Sequence[str], what: str
+def trace_module(
+    module: nn.Module, inputs: Sequence[ExampleInput], names: Sequence[str], outputs: Sequence[str], what: str
 ) -> ir.Model:
     """The graph of a module that is called with a list of ``inputs``; constants are folded, weights are not.
 

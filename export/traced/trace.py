@@ -22,14 +22,14 @@ from transformers import PreTrainedModel
 from compress.calibration.images import image_shape
 from compress.calibration.load_state import compute_buffers
 from compress.errors import ExportError
-from compress.export.lowering.float_graph import Built
-from compress.export.traced.assemble import place, rename_weights, say_sizes, turn
-from compress.export.traced.attention import Past, Probe, Probed, traced_attention
+from compress.export.lowering.float_graph import FloatGraph
+from compress.export.traced.assemble import inline_layer, name_dynamic_dims, rename_weights, transpose_weight
+from compress.export.traced.attention import ProbeCache, ProbeDone, TracedCache, traced_attention
 from compress.export.traced.fuse import fuse_operators
-from compress.export.traced.patterns import recognise
-from compress.export.traced.rotary_tables import tabulate
-from compress.export.traced.torch_export import Input, trace
-from compress.export.traced.wrappers import DOMAIN, Call, Layer, Shell, StandIn
+from compress.export.traced.patterns import match_patterns
+from compress.export.traced.rotary_tables import replace_by_tables
+from compress.export.traced.torch_export import ExampleInput, trace_module
+from compress.export.traced.wrappers import DOMAIN, LayerPlaceholder, LayerWrapper, ModelWrapper, TracedCall
 from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
 from compress.modeling.modules import layer_list
@@ -43,7 +43,7 @@ _PLACE = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
 """What a module calls its own place among the layers."""
 
 
-def trace_graph(built: Architecture, names: Sequence[str], fused: bool) -> Built:
+def trace_graph(built: Architecture, names: Sequence[str], fused: bool) -> FloatGraph:
     """The float graph of an architecture whose checkpoint has tensors ``names``, as `built.build.build` says.
 
     It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
@@ -53,7 +53,7 @@ def trace_graph(built: Architecture, names: Sequence[str], fused: bool) -> Built
     model = _traced(_Key(f"{built.cls.__name__} {config}", tuple(names), built)).clone()
     if fused:
         fuse_operators(model)
-    return Built(model, {})
+    return FloatGraph(model, {})
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Tracer:
         self.decoder = built.kind.is_decoder_only
         self.module = built.meta_module().eval()
         self.path, self.layers = layer_list(self.module)
-        self.calls: dict[int, Call] = {}
+        self.calls: dict[int, TracedCall] = {}
 
     def model(self) -> ir.Model:
         """The whole graph."""
@@ -92,40 +92,42 @@ class _Tracer:
             kind = self.kind(index)
             if kind not in known:
                 known[kind] = self.layer(index)
-            place(shell.graph, node, known[kind], self.path, list(known).index(kind))
+            inline_layer(shell.graph, node, known[kind], self.path, list(known).index(kind))
         self.name_weights(shell.graph)
         shell.opset_imports.pop(DOMAIN, None)
         CommonSubexpressionEliminationPass()(shell)
-        tabulate(shell.graph, longest_input(self.built.config))
+        replace_by_tables(shell.graph, longest_input(self.built.config))
         RemoveUnusedNodesPass()(shell)
-        say_sizes(shell.graph)
+        name_dynamic_dims(shell.graph)
         return shell
 
     def shell(self) -> ir.Model:
         """The model's graph with a node for each layer."""
         parent, attribute = self.module.get_submodule(self.path.rpartition(".")[0]), self.path.rpartition(".")[2]
         pairs = self.pairs()
-        setattr(parent, attribute, nn.ModuleList(StandIn(i, pairs, self.calls) for i in range(len(self.layers))))
+        setattr(
+            parent, attribute, nn.ModuleList(LayerPlaceholder(i, pairs, self.calls) for i in range(len(self.layers)))
+        )
         _fill(self.module, self.module)
         inputs = self.inputs()
         bare = not self.built.kind.has_head
         target, out = (self.module.base_model, "last_hidden_state") if bare else (self.module, "logits")
-        shell = Shell(target, list(inputs), self.decoder, out)
+        shell = ModelWrapper(target, list(inputs), self.decoder, out)
         with traced_attention(self.module, None):
-            model = trace(shell, list(inputs.values()), list(inputs), [out], f"a {self.built.cls.__name__}")
+            model = trace_module(shell, list(inputs.values()), list(inputs), [out], f"a {self.built.cls.__name__}")
         inner = next(name for name, child in [("", self.module), *self.module.named_modules()] if child is target)
         rename_weights(model.graph, "inner.", f"{inner}." if inner else "", shell.state_dict())
-        recognise(model)
+        match_patterns(model)
         return model
 
-    def inputs(self) -> dict[str, Input]:
+    def inputs(self) -> dict[str, ExampleInput]:
         """What the model is called with, by name: images of the one size that it takes, or tokens."""
         if self.built.kind.is_vision:
             shape = image_shape(self.built.config)
-            return {"pixel_values": Input((_BATCH, *shape), (True, False, False, False))}
+            return {"pixel_values": ExampleInput((_BATCH, *shape), (True, False, False, False))}
         sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}
         names = ["input_ids", "attention_mask", *self.further_inputs()]
-        return {name: Input((_BATCH, sizes.get(name, _NEW)), (True, True), torch.long) for name in names}
+        return {name: ExampleInput((_BATCH, sizes.get(name, _NEW)), (True, True), torch.long) for name in names}
 
     def further_inputs(self) -> list[str]:
         """A decoder's positions; an encoder's kinds of tokens, where there are several."""
@@ -152,30 +154,30 @@ class _Tracer:
         """One layer's graph: the tensors of its call and its cache in, its hidden states and cache out."""
         call = self.calls[index]
         inputs, outputs = list(call.inputs), ["hidden"]
-        past = Past(_TOTAL - _NEW) if self.decoder else None
-        layer = Layer(self.layers[index], call, past)
+        past = TracedCache(_TOTAL - _NEW) if self.decoder else None
+        layer = LayerWrapper(self.layers[index], call, past)
         what = f"a layer of a {self.built.cls.__name__}"
         with traced_attention(self.module, past):
             if past is not None:
                 inputs += self.cache(index, what)
                 outputs += ["present_key", "present_value"]
             _fill(self.module, self.layers[index])
-            model = trace(layer, inputs, [f"input.{i}" for i in range(len(inputs))], outputs, what)
+            model = trace_module(layer, inputs, [f"input.{i}" for i in range(len(inputs))], outputs, what)
         self.layers[index].to("meta")
         rename_weights(model.graph, "layer.", "", layer.state_dict())
-        recognise(model)
+        match_patterns(model)
         return model.graph
 
-    def cache(self, index: int, what: str) -> list[Input]:
+    def cache(self, index: int, what: str) -> list[ExampleInput]:
         """The keys and values so far that a layer takes, as a run without numbers tells."""
-        probe = Probe(_TOTAL - _NEW)
+        probe = ProbeCache(_TOTAL - _NEW)
         call = self.calls[index]
-        with suppress(Probed):
-            Layer(self.layers[index], call, probe)([each.tensor("meta") for each in call.inputs])
+        with suppress(ProbeDone):
+            LayerWrapper(self.layers[index], call, probe)([each.tensor("meta") for each in call.inputs])
         if probe.given is None:
             raise ExportError(f"{what} keeps no keys and values in transformers' cache")
         sizes = [(_BATCH, each.shape[1], _TOTAL - _NEW, each.shape[3]) for each in probe.given]
-        return [Input(each, (True, False, True, False)) for each in sizes]
+        return [ExampleInput(each, (True, False, True, False)) for each in sizes]
 
     def name_weights(self, graph: ir.Graph) -> None:
         """Hold weights against the checkpoint: tied ones are one, and those stored ``[in, out]`` are turned."""
@@ -195,7 +197,7 @@ class _Tracer:
                     value.name = source
                     graph.initializers.add(value)
             elif name in self.built.turned:
-                turn(graph, value)
+                transpose_weight(graph, value)
 
 
 def _is_setting(name: str, value: object) -> bool:

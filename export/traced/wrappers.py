@@ -11,32 +11,32 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from transformers import PreTrainedModel
 
-from compress.export.traced.attention import Past
-from compress.export.traced.torch_export import Input
+from compress.export.traced.attention import TracedCache
+from compress.export.traced.torch_export import ExampleInput
 
 DOMAIN = "compress"
 """Of the nodes that stand for layers."""
 
 
 @dataclass
-class Call:
+class TracedCall:
     """What a layer is called with: all arguments, flat, with their tensors as inputs to trace it with."""
 
     leaves: list[Any]
     spec: pytree.TreeSpec
-    inputs: list[Input]
+    inputs: list[ExampleInput]
 
     @property
     def kind(self) -> str:
         """What is the same of two calls that the same graph does for."""
-        settings = [None if isinstance(leaf, Tensor | Past) else leaf for leaf in self.leaves]
+        settings = [None if isinstance(leaf, Tensor | TracedCache) else leaf for leaf in self.leaves]
         return repr((settings, self.spec, self.inputs))
 
 
-class StandIn(nn.Module):
+class LayerPlaceholder(nn.Module):
     """Takes a layer's place: notes what it is called with and leaves a node that is called the same."""
 
-    def __init__(self, index: int, pairs: bool, calls: dict[int, Call]) -> None:
+    def __init__(self, index: int, pairs: bool, calls: dict[int, TracedCall]) -> None:
         super().__init__()
         self.index = index
         self.pairs = pairs
@@ -47,14 +47,14 @@ class StandIn(nn.Module):
         leaves, spec = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         hidden = args[0] if args else kwargs["hidden_states"]
-        self.calls[self.index] = Call(leaves, spec, [Input.like(tensor) for tensor in tensors])
+        self.calls[self.index] = TracedCall(leaves, spec, [ExampleInput.like(tensor) for tensor in tensors])
         out = torch.onnx.ops.symbolic(
             f"{DOMAIN}::Layer", tensors, {"index": self.index}, dtype=hidden.dtype, shape=hidden.shape, version=1
         )
         return (out, None) if self.pairs else out
 
 
-class Shell(nn.Module):
+class ModelWrapper(nn.Module):
     """A model as a graph calls it: ids, mask and positions in, or pixels; one tensor out."""
 
     def __init__(self, inner: PreTrainedModel, names: Sequence[str], decoder: bool, output: str) -> None:
@@ -69,16 +69,16 @@ class Shell(nn.Module):
         given: dict[str, Any] = dict(zip(self.names, tensors, strict=True))
         if self.decoder:
             ids, mask = given["input_ids"], given["attention_mask"]
-            past = Past(mask.shape[1] - ids.shape[1])
+            past = TracedCache(mask.shape[1] - ids.shape[1])
             given |= {"past_key_values": past, "use_cache": True}
         said: Tensor = getattr(self.inner(**given), self.output)
         return said
 
 
-class Layer(nn.Module):
+class LayerWrapper(nn.Module):
     """A layer as a graph calls it: the tensors of its call, then keys and values so far; and back come all of them."""
 
-    def __init__(self, layer: nn.Module, call: Call, past: Past | None) -> None:
+    def __init__(self, layer: nn.Module, call: TracedCall, past: TracedCache | None) -> None:
         super().__init__()
         self.layer = layer
         self.call = call
@@ -91,7 +91,7 @@ class Layer(nn.Module):
             old = tensors[len(self.call.inputs) :]
             self.past.own, self.past.new = ((old[0], old[1]) if old else None), None
         leaves = [
-            next(given) if isinstance(leaf, Tensor) else self.past if isinstance(leaf, Past) else leaf
+            next(given) if isinstance(leaf, Tensor) else self.past if isinstance(leaf, TracedCache) else leaf
             for leaf in self.call.leaves
         ]
         args, kwargs = pytree.tree_unflatten(leaves, self.call.spec)

@@ -24,15 +24,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Profile:
+class ShapeProfile:
     """The shapes of every input that an engine takes: the smallest, those that it is best at, the largest."""
 
-    least: Shapes
-    best: Shapes
-    most: Shapes
+    minimum: Shapes
+    optimum: Shapes
+    maximum: Shapes
 
 
-def profiles(model: ir.Model, longest: int) -> list[Profile]:
+def shape_profiles(model: ir.Model, longest: int) -> list[ShapeProfile]:
     """For a decoder one to read a prompt with an empty cache, one to go on token by token; for an encoder one.
 
     ``longest`` counts the tokens of a whole text.
@@ -45,9 +45,9 @@ def profiles(model: ir.Model, longest: int) -> list[Profile]:
     return [prompt, token]
 
 
-def _profile(model: ir.Model, each: Sequence[tuple[int, int, int]]) -> Profile:
+def _profile(model: ir.Model, each: Sequence[tuple[int, int, int]]) -> ShapeProfile:
     """Shapes for three batches, counts of new tokens and of cached ones."""
-    return Profile(*(_shapes(model, *sizes) for sizes in each))
+    return ShapeProfile(*(_shapes(model, *sizes) for sizes in each))
 
 
 def _shapes(model: ir.Model, batch: int, new: int, cached: int) -> dict[str, tuple[int, ...]]:
@@ -62,12 +62,12 @@ def _shapes(model: ir.Model, batch: int, new: int, cached: int) -> dict[str, tup
     return found
 
 
-def write_script(folder: Path, wanted: Sequence[Profile], sparse: bool) -> None:
+def write_script(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> None:
     """Write ``build.sh``: the command that makes the engine of the graph beside it, and keeps its timings."""
     words = [f"--onnx={GRAPH}", f"--saveEngine={ENGINE}", f"--timingCacheFile={TIMINGS}", "--skipInference"]
     words += ["--sparsity=enable"] if sparse else []
     for i, profile in enumerate(wanted):
-        sides = {"min": profile.least, "opt": profile.best, "max": profile.most}
+        sides = {"min": profile.minimum, "opt": profile.optimum, "max": profile.maximum}
         words += [f"--profile={i}", *(f"--{side}Shapes={_spelled(shapes)}" for side, shapes in sides.items())]
     command = " \\\n  ".join(["trtexec", *words])
     script = folder / SCRIPT
@@ -79,7 +79,7 @@ def _spelled(shapes: Shapes) -> str:
     return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in shapes.items())
 
 
-def build_engine(folder: Path, wanted: Sequence[Profile], sparse: bool) -> None:
+def build_engine(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> None:
     """Build ``engine.plan`` beside a graph; a MissingComponentError where TensorRT or a GPU isn't here."""
     if find_spec("tensorrt") is None or shutil.which("nvidia-smi") is None:
         raise MissingComponentError(
@@ -99,8 +99,10 @@ def build_engine(folder: Path, wanted: Sequence[Profile], sparse: bool) -> None:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     for each in wanted:
         profile = builder.create_optimization_profile()
-        for name in each.best:
-            profile.set_shape(name, *(trt.Dims(list(side[name])) for side in (each.least, each.best, each.most)))
+        for name in each.optimum:
+            profile.set_shape(
+                name, *(trt.Dims(list(side[name])) for side in (each.minimum, each.optimum, each.maximum))
+            )
         config.add_optimization_profile(profile)
     timings = folder / TIMINGS
     cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")

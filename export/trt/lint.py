@@ -24,7 +24,7 @@ _TYPES = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _OPSET = 21
 
 
-def lint(model: ir.Model, dtype: ir.DataType) -> None:
+def lint_graph(model: ir.Model, dtype: ir.DataType) -> None:
     """Raise an ExportError for the first thing that TensorRT would refuse of a graph that is computed in ``dtype``."""
     if model.opset_imports.keys() - {"", "ai.onnx"} or model.opset_imports[""] > _OPSET:
         raise ExportError(f"TensorRT reads standard operators up to opset {_OPSET}, not {dict(model.opset_imports)}")

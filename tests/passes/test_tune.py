@@ -208,7 +208,7 @@ def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert,
 
 
 def test_steps_left_open_are_decided_by_the_scope(llama):
-    model, holds = Model.open(str(llama)), find_target("hf").holds
+    model, holds = Model.open(str(llama)), find_target("hf").capability
     scopes = ("layer", "model")
     assert [str(Tune(scope=scope).settle(model, holds)) for scope in scopes] == [
         "tune:steps=100",

@@ -122,8 +122,8 @@ def test_a_graph_pass_may_stand_anywhere(word):
 def test_what_works_is_stored_predicted_loaded_and_exported(tiny, tmp_path, family, words):
     path, pipeline, target = tiny(FAMILIES[family]), Pipeline.parse(text(words)), find_target("ort-cpu")
     target.check(pipeline.passes)
-    made = make_variant(path, pipeline, target.holds, tmp_path, TOKENS)
-    predicted = predict(Sketch.read(path), pipeline, target.holds)
+    made = make_variant(path, pipeline, target.capability, tmp_path, TOKENS)
+    predicted = predict(Sketch.read(path), pipeline, target.capability)
     assert made.manifest.weights == predicted.weights
     assert made.manifest.nbytes == predicted.nbytes
     check_weights(made, words)

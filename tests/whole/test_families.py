@@ -262,14 +262,14 @@ def test_every_cell(path_of, tmp_path, family, word):
         if reason := refusal(family, word, target.name):
             with pytest.raises(UsageError, match=reason) as error:
                 target.check(pipeline.passes)
-                settle(model, pipeline, target.holds)
+                settle(model, pipeline, target.capability)
             assert error.value.exit_code == 2
             continue
         target.check(pipeline.passes)
-        assert settle(model, pipeline, target.holds)
+        assert settle(model, pipeline, target.capability)
         if made is None:  # one variant serves every target that holds it
-            made = run_pipeline(model, pipeline, target.holds, tmp_path, lambda: calibration(model), 0, Silent())
-            predicted = predict(Sketch.read(path_of(family)), pipeline, target.holds)
+            made = run_pipeline(model, pipeline, target.capability, tmp_path, lambda: calibration(model), 0, Silent())
+            predicted = predict(Sketch.read(path_of(family)), pipeline, target.capability)
             assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
         if target.name == "hf":
             check_reading(made, word)
@@ -333,7 +333,7 @@ def test_a_setting_that_no_graph_is_known_of_is_refused(random_model, family):
     model = Model.open(str(random_model(name, **{**options, **REASONS[family]})))
     setting = next(iter(REASONS[family]))
     with pytest.raises(UsageError, match=f"ort-cpu: no graph of .* models with {setting}.* is known; --target hf"):
-        settle(model, Pipeline.parse("int8"), find_target("ort-cpu").holds)
+        settle(model, Pipeline.parse("int8"), find_target("ort-cpu").capability)
 
 
 def cell(family, word, target, reasons):
@@ -357,7 +357,7 @@ def test_a_setting_that_no_built_graph_has_is_not_refused(random_model, family):
     """What comes of tracing it is tested by the families that have no other graph: a trace takes seconds."""
     name, options = FAMILIES[family]
     model = Model.open(str(random_model(name, **{**options, **TRACED[family]})))
-    assert settle(model, Pipeline.parse("int8"), find_target("ort-cpu").holds)
+    assert settle(model, Pipeline.parse("int8"), find_target("ort-cpu").capability)
 
 
 def page():

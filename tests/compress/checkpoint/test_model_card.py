@@ -21,7 +21,7 @@ def test_licence_and_notices_travel_with_the_variant(llama, tmp_path):
     (source / "NOTICE.txt").write_text("made by others")
     (source / "README.md").write_text("---\nlicense: other\nlicense_name: mine\n---\n")
     out = tmp_path / "variant"
-    make_variant(source, "fp16", find_target("hf").holds, out)
+    make_variant(source, "fp16", find_target("hf").capability, out)
     card = (out / "README.md").read_text()
     assert card.startswith(
         "---\nbase_model: source\nlibrary_name: transformers\nlicense: other\nlicense_name: mine\n---\n"
@@ -57,7 +57,7 @@ def test_a_card_that_is_gone_stays_away(tmp_path):
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
 def test_the_card_of_a_classifier_says_how_to_load_it(tiny, tmp_path, monkeypatch, capsys, name):
     model, target = Model.open(str(tiny(name, id2label={0: "good", 1: "bad"}))), find_target("ort-cpu")
-    made = make_variant(model.path, "fp16", target.holds, tmp_path)
+    made = make_variant(model.path, "fp16", target.capability, tmp_path)
     (tmp_path / "onnx").mkdir()
     target.export(made, (), tmp_path / "onnx", Silent())
     in_torch, in_onnx = re.findall(r"^```python\n(.*?)^```$", (tmp_path / "README.md").read_text(), re.M | re.S)

@@ -36,7 +36,7 @@ def variant(path, out, form, storage, head=False, progress=None):
     def form_of(name, tensor):
         return form(tensor) if "_proj" in name or (head and "lm_head" in name) else None
 
-    return make_variant(path, form_of, Hf.holds, out, progress=progress, storage=storage)
+    return make_variant(path, form_of, Hf.capability, out, progress=progress, storage=storage)
 
 
 def words(packed, bits):
@@ -203,7 +203,7 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
 def test_what_a_format_cannot_hold_is_refused_with_the_fix(tiny, name, pipeline, message):
     model = Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=False, vocab_size=336)))
     passes = Pipeline.parse(pipeline)
-    weights = predict(Sketch(model.built), passes, Hf.holds).weights
+    weights = predict(Sketch(model.built), passes, Hf.capability).weights
     refused = find_format(name).refusal(model.built, weights)
     if message is None:
         assert refused is None
@@ -215,10 +215,12 @@ def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
     model = Model.open(str(bert))
     assert find_format("gptq").refusal(model.built, {}) == "format gptq is for decoders; leave out --format"
     odd = Model.open(str(tiny("LlamaForCausalLM", intermediate_size=100)))
-    weights = predict(Sketch(odd.built), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.holds).weights
+    weights = predict(
+        Sketch(odd.built), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.capability
+    ).weights
     assert re.search("100 × 64 codes, 8 a word .*; leave out --format", find_format("awq").refusal(odd.built, weights))
     odd = Model.open(str(untied))
-    weights = predict(Sketch(odd.built), Pipeline.parse("int4:embed=float:head=int4"), Hf.holds).weights
+    weights = predict(Sketch(odd.built), Pipeline.parse("int4:embed=float:head=int4"), Hf.capability).weights
     refused = find_format("gptq").refusal(odd.built, weights)
     assert refused == "format gptq can't hold 322 × 64 codes, 8 a word (lm_head.weight); give head=float"
     with pytest.raises(UsageError, match="unknown format 'gpqt'; did you mean 'gptq'?"):

@@ -102,6 +102,6 @@ def test_stages_of_experts_run_side_by_side():
 def test_what_transformers_does_not_load_of_experts_is_refused(mixture, text, reason):
     model = Model.open(str(mixture[0]))
     with pytest.raises(UsageError, match=f"transformers loads experts .* alone; {reason}") as error:
-        settle(model, Pipeline.parse(text), find_target("hf").holds)
+        settle(model, Pipeline.parse(text), find_target("hf").capability)
     assert error.value.exit_code == 2
-    settle(model, Pipeline.parse(text), find_target("ort-cpu").holds)
+    settle(model, Pipeline.parse(text), find_target("ort-cpu").capability)

@@ -28,8 +28,8 @@ TOKENS = token_ids(4, 24)
 )  # fmt: skip
 def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipeline):
     path, passes = tiny(name), Pipeline.parse(pipeline)
-    found = make_variant(path, passes, OrtCpu.holds, tmp_path, TOKENS)
-    predicted = predict(Sketch.read(path), passes, OrtCpu.holds)
+    found = make_variant(path, passes, OrtCpu.capability, tmp_path, TOKENS)
+    predicted = predict(Sketch.read(path), passes, OrtCpu.capability)
     assert predicted.weights == found.manifest.weights
     assert predicted.nbytes == found.manifest.nbytes
     assert predicted.bits_per_weight == found.manifest.bits_per_weight
@@ -43,10 +43,10 @@ def gpt_j(path):
 
 def test_low_rank_takes_a_seventh_off_a_6b_gpt(tmp_path):
     sketch = gpt_j(tmp_path)
-    original = predict(sketch, None, OrtCpu.holds)
+    original = predict(sketch, None, OrtCpu.capability)
     assert original.parameters == 6_050_882_784
     assert original.nbytes == 2 * original.parameters
-    less = predict(sketch, Pipeline.parse("lowrank:rank=0.625"), OrtCpu.holds)
+    less = predict(sketch, Pipeline.parse("lowrank:rank=0.625"), OrtCpu.capability)
     mlp, head = 28 * 2 * (4096 * 16384 - 2560 * 20480), 4096 * 50400 - 2560 * 54496
     assert original.nbytes - less.nbytes == 2 * (mlp + head)
     assert 0.14 < 1 - less.nbytes / original.nbytes < 0.16
@@ -65,7 +65,7 @@ def test_low_rank_takes_a_seventh_off_a_6b_gpt(tmp_path):
 )
 def test_what_only_the_weights_tell_is_refused(llama, pipeline, message):
     with pytest.raises(UsageError, match=message):
-        predict(Sketch.read(llama), Pipeline.parse(pipeline), OrtCpu.holds)
+        predict(Sketch.read(llama), Pipeline.parse(pipeline), OrtCpu.capability)
 
 
 def test_a_config_that_is_none_is_refused(tmp_path):

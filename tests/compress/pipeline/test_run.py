@@ -25,7 +25,7 @@ TOKENS = token_ids(4, 24)
 
 
 def make(source, pipeline, out, seed=0, storage=None):
-    return make_variant(source, pipeline, OrtCpu.holds, out, TOKENS, seed, storage=storage)
+    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed, storage=storage)
 
 
 @pytest.mark.parametrize("pipeline", ["int8", "int8:group=32", "int8:group=channel", "fp16", "fp16,int8", "bf16"])
@@ -214,7 +214,7 @@ def test_a_mask_is_a_postcondition(llama, tmp_path):
 def test_a_pass_that_changed_nothing_says_so(llama, tmp_path):
     def notices(pipeline, name):
         progress = Silent()
-        make_variant(llama, pipeline, OrtCpu.holds, tmp_path / name, TOKENS, progress=progress)
+        make_variant(llama, pipeline, OrtCpu.capability, tmp_path / name, TOKENS, progress=progress)
         return progress.notices
 
     assert notices("lowrank:energy=0.9999:whiten=off,int8", "a") == ["lowrank:energy=0.9999:whiten=off changed nothing"]

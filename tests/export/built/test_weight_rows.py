@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from compress.export.built.weight_rows import trace
-from compress.export.lowering.weights import Pieces, Rows, taken
+from compress.export.built.weight_rows import trace_rows
+from compress.export.lowering.weights import Rows, SlicedWeights, take_rows
 from compress.weights.forms import Dense, Factored, Masked, Residual
 
 ROWS = Rows("w", torch.tensor([6, 7, 0, 1]))
@@ -33,9 +33,9 @@ def test_pieces_are_traced_to_rows_of_one_tensor():
             "embed": (9, 4), "h.0.qkv.weight": (12, 4), "h.0.qkv.bias": (12,), "h.1.qkv.weight": (12, 4), "odd": (4, 6)
         }.items()
     }  # fmt: skip
-    found = trace(tensors, frozenset({"odd"}), cut)
-    assert {name: rows.source for name, rows in found.items() if rows.rows is None} == {"renamed.embed": "embed"}
-    assert {name: (rows.source, rows.rows.tolist()) for name, rows in found.items() if rows.rows is not None} == {
+    found = trace_rows(tensors, frozenset({"odd"}), cut)
+    assert {name: rows.tensor for name, rows in found.items() if rows.indices is None} == {"renamed.embed": "embed"}
+    assert {name: (rows.tensor, rows.indices.tolist()) for name, rows in found.items() if rows.indices is not None} == {
         **{
             f"h.{layer}.{part}.weight": (f"h.{layer}.qkv.weight", rows)
             for layer in (0, 1)
@@ -65,11 +65,11 @@ def forms(rounded):
 @pytest.mark.parametrize("i", range(7))
 def test_rows_of_every_form_are_those_of_its_matrix(rounded, i):
     weight = forms(rounded)[i]
-    part = taken(weight, ROWS)
+    part = take_rows(weight, ROWS)
     assert type(part) is type(weight)
     assert part.shape == (4, 32)
-    assert torch.equal(part.dequantize(), weight.dequantize()[ROWS.rows])
-    assert taken(weight, Rows("w")).dequantize().equal(weight.dequantize())
+    assert torch.equal(part.dequantize(), weight.dequantize()[ROWS.indices])
+    assert take_rows(weight, Rows("w")).dequantize().equal(weight.dequantize())
 
 
 def test_a_matrix_is_read_once_for_all_of_its_pieces():
@@ -83,7 +83,7 @@ def test_a_matrix_is_read_once_for_all_of_its_pieces():
         def tensor(self, name):
             return MATRIX[:, 0]
 
-    pieces = Pieces(Checkpoint(), {"q": Rows("w", torch.arange(4)), "k": Rows("w", torch.arange(4, 8))})
+    pieces = SlicedWeights(Checkpoint(), {"q": Rows("w", torch.arange(4)), "k": Rows("w", torch.arange(4, 8))})
     assert torch.equal(pieces.weight("q").tensor, MATRIX[:4])
     assert torch.equal(pieces.weight("k").tensor, MATRIX[4:])
     assert read == ["w"]

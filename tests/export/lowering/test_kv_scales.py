@@ -10,8 +10,8 @@ from transformers import DynamicCache
 
 from compress.checkpoint.model import Model
 from compress.errors import ExportError
-from compress.export.lowering import kv_scales as kv_cache
-from compress.export.lowering.kv_scales import measure
+from compress.export.lowering import kv_scales
+from compress.export.lowering.kv_scales import measure_scales
 from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
@@ -92,7 +92,7 @@ def stored_scales(artifact):
 
 def test_a_range_is_the_norm_of_the_two_channels_that_a_rotation_mixes(llama):
     module = Model.open(str(llama)).torch_module()
-    scales = measure(module, TOKENS[0])
+    scales = measure_scales(module, TOKENS[0])
     cache = DynamicCache(config=module.config)
     with torch.no_grad():
         module(TOKENS, past_key_values=cache)
@@ -106,9 +106,9 @@ def test_a_range_is_the_norm_of_the_two_channels_that_a_rotation_mixes(llama):
 
 def test_scales_that_cut_values_off_do_not_pass_the_gate(llama, tmp_path, monkeypatch):
     def small(module, ids):
-        return {name: scale / 10 for name, scale in measure(module, ids).items()}
+        return {name: scale / 10 for name, scale in measure_scales(module, ids).items()}
 
-    monkeypatch.setattr(kv_cache, "measure", small)
+    monkeypatch.setattr(kv_scales, "measure_scales", small)
     with pytest.raises(ExportError, match="not close to torch"):
         export(llama, tmp_path / "a")
 

@@ -12,9 +12,9 @@ from compress.benchmarks.engines.pytorch_seq2seq import TorchSeq2SeqEngine
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, ModelError, UsageError
-from compress.export.parity.compare import compare
-from compress.export.parity.sample import sample
-from compress.export.parity.seq2seq_reference import said_by
+from compress.export.parity.compare import check_close
+from compress.export.parity.sample import sample_input
+from compress.export.parity.seq2seq_reference import reference_traces
 from compress.export.seq2seq.graphs import DECODER, ENCODER
 from compress.export.targets.base import find_target
 from compress.modeling.kinds import SEQ2SEQ
@@ -105,10 +105,10 @@ def test_the_gate_sees_padding_that_is_not_hidden(marian, exported):
         if node.op_type == "Attention":
             node.replace_input_with(3, None)
     ir.save(graph, exported / "unmasked.onnx")
-    said = said_by(model.torch_module(), sample(model))
-    compare(exported / ENCODER, said[ENCODER])
+    said = reference_traces(model.torch_module(), sample_input(model))
+    check_close(exported / ENCODER, said[ENCODER])
     with pytest.raises(ExportError, match=r"differs from torch in last_hidden_state \(a padded batch\)"):
-        compare(exported / "unmasked.onnx", said[ENCODER])
+        check_close(exported / "unmasked.onnx", said[ENCODER])
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_the_gate_sees_padding_that_is_not_hidden(marian, exported):
 )
 def test_what_cannot_work_is_refused(marian, text, message):
     with pytest.raises(UsageError, match=message):
-        settled(Pipeline.parse(text).passes[0], Model.open(str(marian)), find_target("ort-cpu").holds)
+        settled(Pipeline.parse(text).passes[0], Model.open(str(marian)), find_target("ort-cpu").capability)
 
 
 def test_tensorrt_has_no_graph_of_it(marian):
     with pytest.raises(UsageError, match="tensorrt: no graph of marian models is known; --target hf needs none"):
-        settled(Pipeline.parse("fp16").passes[0], Model.open(str(marian)), find_target("tensorrt").holds)
+        settled(Pipeline.parse("fp16").passes[0], Model.open(str(marian)), find_target("tensorrt").capability)
 
 
 def test_halves_with_tables_of_their_own_are_refused(random_model):

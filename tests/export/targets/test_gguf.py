@@ -79,16 +79,16 @@ def test_the_library_reads_our_integers(rounded, kind, group):
     bits, zero = SCHEMES[kind]
     weight = rounded(torch.randn(24, 128, generator=torch.Generator().manual_seed(3)), group, bits, zero)
     made = blocks(weight)
-    assert made.kind == kind
+    assert made.tensor_type == kind
     read = gguf.quants.dequantize(made.data, gguf.GGMLQuantizationType[kind])
-    assert np.array_equal(read, made.numbers.numpy())
+    assert np.array_equal(read, made.values.numpy())
     held = half(weight)
     if zero:  # the least weight of a group is rounded to float16 too
         least = held.scale.float() * (held.zero_point.float() + 8)
-        off = (made.numbers - held.dequantize()).abs().unflatten(1, (-1, group or 128)).amax(2)
+        off = (made.values - held.dequantize()).abs().unflatten(1, (-1, group or 128)).amax(2)
         assert (off <= least.abs() * 2**-11 + 1e-7).all()
     else:
-        assert torch.equal(made.numbers, held.dequantize())
+        assert torch.equal(made.values, held.dequantize())
     assert made.data.nbytes == 24 * 4 * {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind]
 
 
@@ -107,7 +107,7 @@ def test_signed_scales_and_the_lowest_code_are_kept():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_transformers_reads_the_file_to_the_same_numbers(tiny, tmp_path, rounded, name):
     made = make_variant(
-        tiny(name, tie_word_embeddings=name == "LlamaForCausalLM"), assorted(rounded), Gguf.holds, tmp_path / "v"
+        tiny(name, tie_word_embeddings=name == "LlamaForCausalLM"), assorted(rounded), Gguf.capability, tmp_path / "v"
     )
     out = tmp_path / "gguf"
     out.mkdir()
@@ -179,7 +179,7 @@ def test_a_window_ends_the_context(tiny, tmp_path):
     ],
 )
 def test_what_has_no_blocks_is_refused_with_the_fix(untied, pipeline, message):
-    model, every = Model.open(str(untied)), replace(Gguf.holds, bits=frozenset(range(2, 9)))
+    model, every = Model.open(str(untied)), replace(Gguf.capability, bits=frozenset(range(2, 9)))
     weights = predict(Sketch(model.built), Pipeline.parse(pipeline), every).weights
     if message is None:
         Gguf().check_weights(model.built, weights)
@@ -199,7 +199,7 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
         write_gguf(model, tmp_path / "a.gguf")
     odd = Model.open(str(tiny("LlamaForCausalLM", hidden_size=48, head_dim=12)))
     weights = predict(
-        Sketch(odd.built), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.holds
+        Sketch(odd.built), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.capability
     ).weights
     with pytest.raises(UsageError, match=r"groups of 48, which 32 doesn't divide \(.*\); give group=32"):
         Gguf().check_weights(odd.built, weights)
@@ -211,7 +211,7 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
 
 def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
     pytest.importorskip("llama_cpp", reason="llama.cpp is compiled by `make peers`")
-    made = make_variant(untied, lambda name, tensor: rounded(tensor, 32, 8), Gguf.holds, tmp_path / "v")
+    made = make_variant(untied, lambda name, tensor: rounded(tensor, 32, 8), Gguf.capability, tmp_path / "v")
     out = tmp_path / "gguf"
     out.mkdir()
     contender = Contender.of_artifact(Gguf().export(made, (), out, Silent()), "int8", "int8")
@@ -224,7 +224,7 @@ def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
 def test_rounded_scales_are_told_of(untied, tmp_path, rounded):
     for place, form in {"exact": half, "rounded": lambda weight: weight}.items():
         made = make_variant(
-            untied, lambda name, tensor, form=form: form(rounded(tensor, 32, 4)), Gguf.holds, tmp_path / place
+            untied, lambda name, tensor, form=form: form(rounded(tensor, 32, 4)), Gguf.capability, tmp_path / place
         )
         out, told = tmp_path / f"{place}.gguf", Silent()
         out.mkdir()

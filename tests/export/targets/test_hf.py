@@ -53,7 +53,7 @@ def said(module):
 
 def test_transformers_reads_every_symmetric_scheme_in_one_variant(tiny, tmp_path, rounded):
     path = tiny("LlamaForCausalLM", tie_word_embeddings=False, **SIZES)
-    made = make_variant(path, assorted(rounded, False), Hf.holds, tmp_path / "v")
+    made = make_variant(path, assorted(rounded, False), Hf.capability, tmp_path / "v")
     assert (
         len({(form.bits, form.group) for form in made.manifest.weights.values()}) == 12 + 1
     )  # 128 is a channel here; and what is dense
@@ -64,7 +64,7 @@ def test_transformers_reads_every_symmetric_scheme_in_one_variant(tiny, tmp_path
 @pytest.mark.parametrize("zero", [False, True])
 def test_compressed_tensors_reads_every_scheme(tiny, tmp_path, rounded, zero):
     path = tiny("LlamaForCausalLM", tie_word_embeddings=False, **SIZES)
-    made = make_variant(path, assorted(rounded, zero), Hf.holds, tmp_path / "v")
+    made = make_variant(path, assorted(rounded, zero), Hf.capability, tmp_path / "v")
     config = json.loads((made.path / "config.json").read_text())["quantization_config"]
     form, model, seen = assorted(rounded, zero), Model.open(str(path)), 0
     for group in config["config_groups"].values():
@@ -90,7 +90,7 @@ def test_transformers_reads_asymmetric_weights_where_it_is_told_to_dequantize(ti
     def form(name, tensor):
         return rounded(tensor, group, bits, True) if "_proj" in name else Dense(tensor)
 
-    made = make_variant(tiny("LlamaForCausalLM", tie_word_embeddings=True), form, Hf.holds, tmp_path / "v")
+    made = make_variant(tiny("LlamaForCausalLM", tie_word_embeddings=True), form, Hf.capability, tmp_path / "v")
     told = CompressedTensorsConfig(dequantize=True)
     theirs = AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32, quantization_config=told)
     assert torch.equal(said(theirs), said(made.torch_module()))
@@ -103,7 +103,7 @@ def test_an_artifact_is_the_variant_with_its_sizes(tiny, untied, llama, tmp_path
         return rounded(tensor, 32, 4)
 
     for path in (untied, llama):
-        made = make_variant(path, form, Hf.holds, tmp_path / path.name)
+        made = make_variant(path, form, Hf.capability, tmp_path / path.name)
         artifact = Hf().export(made, (), made.path, Silent())
         every = {name: made.shards.raw(name).nbytes for name in made.shards.where}
         table = sum(size for name, size in every.items() if "embed_tokens" in name)
@@ -118,7 +118,7 @@ def test_a_checkpoint_that_others_read_differently_is_refused(untied, tmp_path, 
     def form(name, tensor):
         return rounded(tensor, 32, 4, zero) if "_proj" in name else Dense(tensor)
 
-    made = make_variant(untied, form, Hf.holds, tmp_path / "v")
+    made = make_variant(untied, form, Hf.capability, tmp_path / "v")
     halved = {
         name: replace(made.weight(name), scale=made.weight(name).scale / 2) for name in made.names if "down" in name
     }
@@ -145,7 +145,7 @@ def test_the_engine_says_what_the_dequantized_variant_says(tiny, tmp_path, round
     def form(name, tensor):
         return rounded(tensor, 32, 3, True) if "_proj" in name or "layer." in name else Dense(tensor)
 
-    made = make_variant(tiny(name), form, Hf.holds, tmp_path / "v")
+    made = make_variant(tiny(name), form, Hf.capability, tmp_path / "v")
     contender = Contender.of_artifact(Hf().export(made, (), made.path, Silent()), "int3", "int3")
     assert (contender.engine, contender.read_bytes) == ("hf", None)
     assert contender.recipe == "int3, run as float32 in transformers"
@@ -166,7 +166,7 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
     path = tiny(name)
     for merge in (True, False):
         out = tmp_path / str(merge)
-        found = make_variant(path, pipeline, Hf.holds, out, storage=Storage(merge=merge))
+        found = make_variant(path, pipeline, Hf.capability, out, storage=Storage(merge=merge))
         forms = {form.form for form in found.manifest.weights.values()}
         assert ("factored" in forms) != merge
     with torch.no_grad():
@@ -179,7 +179,7 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
 
 def test_masked_integers_load_too(untied, tmp_path):
     out = tmp_path / "v"
-    found = make_variant(untied, "sparse24:solver=magnitude:refine=off,int4:solver=rtn", Hf.holds, out)
+    found = make_variant(untied, "sparse24:solver=magnitude:refine=off,int4:solver=rtn", Hf.capability, out)
     Hf().export(found, (), out, Silent())
     config = json.loads((out / "config.json").read_text())["quantization_config"]
     assert config["sparsity_config"] == {}

@@ -112,7 +112,7 @@ def test_an_encoder_says_what_torch_says(tiny, tmp_path, name, fused):
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("fused", [True, False])
 def test_every_form_comes_close_to_its_dequantized_self(tiny, tmp_path, name, pipeline, fused):
-    made = make_variant(tiny(name), pipeline, OrtCpu.holds, tmp_path / "v", TOKENS)
+    made = make_variant(tiny(name), pipeline, OrtCpu.capability, tmp_path / "v", TOKENS)
     artifact = export(made, tmp_path / "a", fused)
     expected = said(made.torch_module(), TOKENS)
     actual = next(iter(run(artifact, TOKENS).values()))
@@ -136,7 +136,7 @@ def test_a_tied_matrix_is_stored_once(llama, untied, tmp_path):
     sizes = {}
     for name, path in (("tied", llama), ("untied", untied)):
         for pipeline in ("int8", "fp16"):
-            made = make_variant(path, pipeline, OrtCpu.holds, tmp_path / f"{name}{pipeline}", TOKENS)
+            made = make_variant(path, pipeline, OrtCpu.capability, tmp_path / f"{name}{pipeline}", TOKENS)
             artifact = export(made, tmp_path / f"{name}{pipeline}a")
             sizes[name, pipeline] = artifact.stored_bytes
             assert artifact.stored_bytes <= (artifact.path / "model.onnx.data").stat().st_size
@@ -155,7 +155,7 @@ def test_decoding_does_not_read_an_untied_embedding(untied, llama, tmp_path):
 
 
 def test_the_artifact_tells_where_it_is_from(llama, tmp_path):
-    made = make_variant(llama, "int8,fuse", OrtCpu.holds, tmp_path / "v", TOKENS)
+    made = make_variant(llama, "int8,fuse", OrtCpu.capability, tmp_path / "v", TOKENS)
     artifact = export(made, tmp_path / "a")
     graph = onnx.load(artifact.path / "model.onnx", load_external_data=False)
     assert graph.producer_name == "compress"

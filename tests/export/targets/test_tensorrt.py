@@ -17,7 +17,7 @@ from compress.checkpoint.model import Model
 from compress.errors import ExportError, MissingComponentError, UsageError
 from compress.export.lowering.qdq import nibbles
 from compress.export.targets.tensorrt import TensorRt
-from compress.export.trt.lint import OPERATORS, lint
+from compress.export.trt.lint import OPERATORS, lint_graph
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import Sketch, predict
 from compress.progress import Silent
@@ -74,7 +74,7 @@ def test_every_family_is_spelled_out_in_operators_that_it_has(tiny, tmp_path, na
 
 @pytest.mark.parametrize(("pipeline", "bits"), [(INT4, 4), (f"{INT4}:group=channel", 4), (INT8, 8)])
 def test_integers_lie_in_the_graph_as_they_are(untied, tmp_path, pipeline, bits):
-    made = make_variant(untied, pipeline, TensorRt.holds, tmp_path / "v", TOKENS)
+    made = make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS)
     artifact, graph = export(made, tmp_path / "a")
     stored = {each.name: each for each in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type == "DequantizeLinear"]
@@ -108,7 +108,7 @@ def test_the_first_of_two_codes_is_the_lower_half():
 @pytest.mark.parametrize(("pipeline", "kind"), [(f"fp16,{INT4}", "FLOAT16"), ("bf16", "BFLOAT16")])
 def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, kind):
     told = Silent()
-    _, graph = export(make_variant(untied, pipeline, TensorRt.holds, tmp_path / "v", TOKENS), tmp_path / "a", told)
+    _, graph = export(make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS), tmp_path / "a", told)
     wanted, exact = getattr(onnx.TensorProto, kind), onnx.TensorProto.FLOAT
     integers = (onnx.TensorProto.INT64, onnx.TensorProto.INT4)
     for value in (*graph.graph.input, *graph.graph.output):
@@ -124,7 +124,7 @@ def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, kind):
 
 
 def test_products_stay_products(untied, tmp_path):
-    made = make_variant(untied, "lowrank:rank=0.4:whiten=off", TensorRt.holds, tmp_path / "v", TOKENS)
+    made = make_variant(untied, "lowrank:rank=0.4:whiten=off", TensorRt.capability, tmp_path / "v", TOKENS)
     artifact, graph = export(made, tmp_path / "a")
     assert artifact.products
     plain = export(Model.open(str(untied)), tmp_path / "b")[1]
@@ -142,7 +142,7 @@ def test_products_stay_products(untied, tmp_path):
     ],
 )
 def test_sparsity_is_enabled_where_the_zeros_are_two_in_four(untied, tmp_path, pipeline, sparse):
-    artifact, _ = export(make_variant(untied, pipeline, TensorRt.holds, tmp_path / "v", TOKENS), tmp_path / "a")
+    artifact, _ = export(make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS), tmp_path / "a")
     script = (artifact.path / "build.sh").read_text()
     assert ("--sparsity=enable" in script) == sparse
     assert "force" not in script
@@ -197,7 +197,7 @@ def test_the_command_names_shapes_to_read_with_and_to_go_on_with(tiny, tmp_path)
     ],
 )
 def test_what_it_cannot_hold_is_refused_with_the_fix(untied, pipeline, message):
-    model, every = Model.open(str(untied)), replace(TensorRt.holds, bits=frozenset(range(2, 9)), any_inputs=True)
+    model, every = Model.open(str(untied)), replace(TensorRt.capability, bits=frozenset(range(2, 9)), any_inputs=True)
     weights = predict(Sketch(model.built), Pipeline.parse(pipeline), every).weights
     if message is None:
         TensorRt().check_weights(model.built, weights)
@@ -239,25 +239,25 @@ def dequantized(
     ],
 )
 def test_lints_name_what_would_be_refused(wrong, message):
-    lint(dequantized(), ir.DataType.FLOAT)
-    lint(dequantized(codes="INT8", zero=0), ir.DataType.FLOAT)
+    lint_graph(dequantized(), ir.DataType.FLOAT)
+    lint_graph(dequantized(codes="INT8", zero=0), ir.DataType.FLOAT)
     with pytest.raises(ExportError, match=message):
-        lint(dequantized(**wrong), ir.DataType.FLOAT)
+        lint_graph(dequantized(**wrong), ir.DataType.FLOAT)
 
 
 def test_lints_look_at_opsets_types_and_constants():
     model = dequantized()
     model.opset_imports[""] = 24
     with pytest.raises(ExportError, match="standard operators up to opset 21"):
-        lint(model, ir.DataType.FLOAT)
+        lint_graph(model, ir.DataType.FLOAT)
     model = dequantized()
     model.graph.outputs[0].type = ir.TensorType(ir.DataType.FLOAT16)
     with pytest.raises(ExportError, match="is FLOAT16, in a graph of FLOAT"):
-        lint(model, ir.DataType.FLOAT)
+        lint_graph(model, ir.DataType.FLOAT)
     model = dequantized()
     next(iter(model.graph)).inputs[0].const_value = None
     with pytest.raises(ExportError, match="integers and scales have to be constant"):
-        lint(model, ir.DataType.FLOAT)
+        lint_graph(model, ir.DataType.FLOAT)
 
 
 def test_without_a_gpu_there_is_no_engine(untied, tmp_path, monkeypatch):

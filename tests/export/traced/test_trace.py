@@ -31,8 +31,8 @@ def operators(model):
 
 def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypatch):
     parts = []
-    trace = traced.trace
-    monkeypatch.setattr(traced, "trace", lambda *call: parts.append(call[-1]) or trace(*call))
+    trace = traced.trace_module
+    monkeypatch.setattr(traced, "trace_module", lambda *call: parts.append(call[-1]) or trace(*call))
     model = traced.trace_graph(deep.built, deep.names, fused=False).model
     assert parts == ["a LlamaForCausalLM", "a layer of a LlamaForCausalLM"]
     weights = [name for name, value in model.graph.initializers.items() if value.const_value is None]

@@ -179,7 +179,7 @@ def test_what_cannot_work_is_refused_before_any_weight_is_read(
 def test_three_bits_are_refused_for_the_cpu_runtime(llama):
     message = "int3: ort-cpu holds integers of 2, 4 and 8 bits, not 3; use int4, or --target hf"
     with pytest.raises(UsageError) as error:
-        parse_pass("int3").settle(Model.open(str(llama)), OrtCpu.holds)
+        parse_pass("int3").settle(Model.open(str(llama)), OrtCpu.capability)
     assert str(error.value) == message
 
 
