@@ -14,7 +14,7 @@ from compress.pipeline.contract import Capability, GraphPass
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 _HEAD_MULTIPLE = 8
 
@@ -31,7 +31,7 @@ class Fuse(GraphPass):
         "ranges are taken from the model at export",
     )
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
         if model.kind.is_seq2seq and self.kv != "float":
             raise UsageError(f"fuse: an encoder-decoder's cache is float; leave out kv={self.kv}")

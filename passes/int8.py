@@ -24,7 +24,7 @@ from compress.weights.forms import Dense, Quantized
 from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 HEADROOM_LEVELS = 63
 """x86 without VNNI adds pairs of u8 x s8 products in 16 bits: 2 · 255 · 63 still fits, 2 · 255 · 127 saturates."""
@@ -61,7 +61,7 @@ class Int8(Integer):
         description="with act=dynamic: a linear whose relative squared output error exceeds this keeps float inputs",
     )
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Decide ``act`` by the kind of model, and refuse what can't work on it."""
         plain = model.kind.generates_text or not holds.any_inputs
         act = self.act if self.act != "auto" else ("none" if plain else "dynamic")
@@ -74,7 +74,7 @@ class Int8(Integer):
                 raise UsageError(
                     f"int8: act=dynamic needs symmetric 8-bit codes; leave out {option}={value}, or give act=none"
                 )
-        if act == "dynamic" and model.routed and not holds.any_linear:
+        if act == "dynamic" and model.expert_weights and not holds.any_linear:
             raise UsageError("int8: transformers loads experts with float inputs alone; leave out act=dynamic")
         smoothing = "off" if self.smooth == "auto" and act != "dynamic" else self.smooth
         return replace(super().settle(model, holds), act=act, smooth=smoothing)

@@ -24,7 +24,7 @@ from compress.weights.forms import Dense, Factored, Weight
 from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
 
 if TYPE_CHECKING:
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Lowrank(WeightPass):
         if sum(given is not None for given in (self.rank, self.keep, self.energy)) != 1:
             raise ValueError("give exactly one of rank, keep and energy, like rank=0.625")
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Refuse patterns that match nothing, and options that contradict each other."""
         Skipped(self.skip).check(self.name, model)
         if self.whiten == "off" and self.mismatch == "on":

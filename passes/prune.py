@@ -24,7 +24,7 @@ from compress.weights.forms import Dense, Weight
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 _CHANNELS = {"mlp": MLP, "heads": HEADS}
 _NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}
@@ -62,7 +62,7 @@ class Prune(WeightPass):
     head: int = Field(1, exclude=True)
     """Channels a head, once the model is known."""
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Refuse a model that can't do with fewer of these, and a ratio that drops none or all of them."""
         config = model.config
         if model.kind.is_seq2seq and self.what == "blocks":
@@ -154,7 +154,7 @@ class Prune(WeightPass):
         step = self._step(units)
         return round((1 - self.ratio) * units / step) * step
 
-    def _check_layout(self, model: Outline) -> None:
+    def _check_layout(self, model: ModelOutline) -> None:
         """Refuse layers whose channels aren't known, and a config that can't say what is left of them."""
         config = model.config
         name = (config.architectures or [config.model_type])[0]

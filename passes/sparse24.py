@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic.dataclasses import dataclass
 
-from compress.checkpoint.base import Outline
+from compress.checkpoint.base import ModelOutline
 from compress.errors import UsageError
 from compress.passes.base.skip import Skipped
 from compress.passes.base.sparsity import Sparsity
@@ -26,7 +26,7 @@ class Sparse24(Sparsity):
         """Two of four stay."""
         return two_of_four_stay
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Refuse matrices whose inputs don't come in fours."""
         for name in model.matrices:
             inputs = model.shape(name)[1]

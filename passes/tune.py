@@ -22,7 +22,7 @@ from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual,
 from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 _SCALES_RATE = 1e-3
 """Step size of scales and vectors, relative to themselves."""
@@ -55,7 +55,7 @@ class Tune(WeightPass):
         "once, towards its predictions, with some 28 bytes a parameter in memory, and as the last pass",
     )
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Decide ``steps`` by the scope, and refuse a model that is too large to be trained as a whole here."""
         needed, free = _BYTES * sum(math.prod(model.shape(name)) for name in model.matrices), free_memory()
         if self.scope == "model" and needed > free:

@@ -11,7 +11,7 @@ import numpy as np
 from compress.benchmarks.data.label_file import LabelledLine, read_labelled_lines
 from compress.errors import UsageError
 from compress.modeling.architecture import longest_input
-from compress.modeling.classifier import by_token, labels_of, separate_labels
+from compress.modeling.classifier import is_multi_label, is_token_classifier, label_names
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -88,11 +88,11 @@ def read_labelled(path: Path, model: Model) -> Labelled:
     fields: tuple[str, ...]
     if not model.kind.has_head:
         metrics, fields, read = SPEARMAN, ("text", "text2", "score"), reader.compared
-    elif by_token(model.architecture):
+    elif is_token_classifier(model.architecture):
         metrics, fields, read = ACCURACY, ("tokens", "labels"), reader.tagged
-    elif len(labels_of(model.config)) == 1:
+    elif len(label_names(model.config)) == 1:
         metrics, fields, read = SPEARMAN, ("text", "score"), reader.scored
-    elif separate_labels(model.config):
+    elif is_multi_label(model.config):
         raise UsageError(f"--labels takes one label a text, but the labels of {model.name} don't exclude each other")
     else:
         metrics, fields, read = ACCURACY, ("text", "label"), reader.classified
@@ -122,7 +122,7 @@ class _LineReader:
         self._longest = longest_input(config)
         self._tells_pairs = getattr(config, "type_vocab_size", 0) > 1
         self.padding = config.pad_token_id or 0
-        self._names = labels_of(config)
+        self._names = label_names(config)
 
     def compared(self, entry: LabelledLine) -> Line:
         """Two texts, each by itself, and how alike they are."""

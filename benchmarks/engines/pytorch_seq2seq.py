@@ -11,7 +11,7 @@ from transformers import AutoModelForSeq2SeqLM
 from compress.benchmarks.engines.pytorch import TorchEngine
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.modeling.kinds import TaskKind
-from compress.modeling.seq2seq import decoder_inputs, start_token, written_with
+from compress.modeling.seq2seq import decoder_inputs, decoder_start_token, read_per_decoded_token
 
 
 class TorchSeq2SeqEngine(TorchEngine):
@@ -27,7 +27,7 @@ class TorchSeq2SeqEngine(TorchEngine):
     def read_bytes(self) -> int:
         """What writing a token reads: no encoder, no table that is only looked up in, nothing that made a cache."""
         parameters = self._module.named_parameters()
-        return int(sum(p.nbytes for name, p in parameters if written_with(self._module, name)))
+        return int(sum(p.nbytes for name, p in parameters if read_per_decoded_token(self._module, name)))
 
     @property
     def token_bytes(self) -> int:
@@ -40,7 +40,7 @@ class TorchSeq2SeqEngine(TorchEngine):
         """Let the encoder read prompts, and the decoder start."""
         self._cache = None
         self._states = self._module.get_encoder()(input_ids=torch.from_numpy(prompts))[0]
-        return self.append(np.full(len(prompts), start_token(self._module.config)))
+        return self.append(np.full(len(prompts), decoder_start_token(self._module.config)))
 
     def reorder(self, rows: Ids) -> None:
         """Copy rows of both caches, and of what the encoder made."""

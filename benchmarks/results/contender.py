@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.checkpoint.artifact import Artifact
 from compress.errors import ModelError
-from compress.modeling.classifier import separate_labels
+from compress.modeling.classifier import is_multi_label
 from compress.modeling.kinds import TaskKind
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Contender:
             parameters=parameters,
             stored_bytes=disk,
             disk_bytes=disk,
-            separate=checkpoint.kind.has_classes and separate_labels(checkpoint.config),
+            separate=checkpoint.kind.has_classes and is_multi_label(checkpoint.config),
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.checkpoint.manifest import Manifest
-from compress.checkpoint.summary import Layer, layers_of
+from compress.checkpoint.summary import LayerSummary, layers_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def layer_errors(manifest: Manifest) -> LayerErrors | None:
     return _known(layers, "outputs") or _known(layers, "weights")
 
 
-def _known(layers: Sequence[Layer], of: Literal["outputs", "weights"]) -> LayerErrors | None:
+def _known(layers: Sequence[LayerSummary], of: Literal["outputs", "weights"]) -> LayerErrors | None:
     found: list[tuple[int, float]] = []
     for layer in layers:
         reports = [matrix.report for matrix in layer.matrices if matrix.report is not None]

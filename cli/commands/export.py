@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from compress.checkpoint.storage import SHARD_BYTES, Storage
+from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
 from compress.checkpoint.variant import Variant
 from compress.cli.console import Console
 from compress.cli.shared.options import checkpoint_format, max_shard_size, merge, overwrite
@@ -59,7 +59,7 @@ def command(
         runtime = runtime.with_graph(graph)
     weights = variant.manifest.weights
     runtime.check_weights(variant.built, {n: form.merged for n, form in weights.items()} if merge else weights)
-    storage = Storage(runtime.format, shard_bytes or SHARD_BYTES, merge)
+    storage = WriteOptions(runtime.format, shard_bytes or SHARD_BYTES, merge)
     new = not runtime.folder and (out is not None or shard_bytes is not None or _differs(variant, storage))
     place = out or (_beside(variant, storage) if new else path / runtime.folder)
     again = overwrite or (out is None and not new)  # a variant's own artifact holds nothing that its integers don't
@@ -76,13 +76,13 @@ def command(
     runtime.complete(variant, place)
 
 
-def _differs(variant: Variant, storage: Storage) -> bool:
+def _differs(variant: Variant, storage: WriteOptions) -> bool:
     """Whether a checkpoint that is written so is another than the variant's own."""
     products = any(form.parts for form in variant.manifest.weights.values())
     return storage.format.name != variant.manifest.format or (storage.merge and products)
 
 
-def _beside(variant: Variant, storage: Storage) -> Path:
+def _beside(variant: Variant, storage: WriteOptions) -> Path:
     """Where a checkpoint that differs from the variant's own goes: ``int4-gptq`` beside ``int4``."""
     if not _differs(variant, storage):
         raise UsageError("--max-shard-size alone makes the same checkpoint in other files; say with -o where it goes")

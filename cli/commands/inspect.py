@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from compress.checkpoint.manifest import Manifest
-from compress.checkpoint.summary import Layer, Matrix, layers_of, notices, total
+from compress.checkpoint.summary import LayerSummary, Matrix, layers_of, notices, total
 from compress.cli.console import Console
 from compress.cli.shared.options import overwrite
 from compress.errors import UsageError
@@ -80,7 +80,7 @@ _LAYER_HEADERS = ["layer", "bits/weight", "MB", "worst output error, %", "worst 
                   "solvers", "s"]  # fmt: skip
 
 
-def _layer_row(layer: Layer) -> list[str]:
+def _layer_row(layer: LayerSummary) -> list[str]:
     worst = layer.worst
     where = worst.name.removeprefix(f"{layer.name}.") if worst else ""
     return [

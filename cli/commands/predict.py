@@ -9,7 +9,7 @@ import click
 from compress.cli.console import Console
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 
 _HEADERS = ["variant", "MB of weights", "of the original", "bits a weight"]
 
@@ -28,7 +28,7 @@ def command(path: Path, pipelines: tuple[str, ...], target: str) -> None:
     parsed = [Pipeline.parse(text) for text in pipelines]
     for pipeline in parsed:
         runtime.check(pipeline.passes)
-    sketch = Sketch.read(path)
+    sketch = ConfigOnlyModel.read(path)
     original = predict(sketch, None, runtime.capability)
     variants = {str(pipeline): predict(sketch, pipeline, runtime.capability) for pipeline in parsed}
     rows = []

@@ -15,7 +15,7 @@ from compress.benchmarks.gate.requirement import check_kind, parse_requirements
 from compress.benchmarks.results.scorecard import Settings
 from compress.calibration.statistics import Statistic
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import SHARD_BYTES, Storage
+from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
 from compress.checkpoint.summary import notices
 from compress.checkpoint.variant import Variant
 from compress.cli.console import Console
@@ -41,7 +41,7 @@ from compress.cli.shared.texts import Texts
 from compress.errors import UsageError
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.rewrite import rewrite
 from compress.pipeline.run import run_pipeline, settle
 from compress.profiles.loader import load_profile
@@ -125,7 +125,7 @@ def command(
     runtime = find_target(target or chosen.target)
     if checkpoint_format is not None:
         runtime = runtime.with_format(checkpoint_format)
-    storage = Storage(runtime.format, shard_bytes or SHARD_BYTES, merge)
+    storage = WriteOptions(runtime.format, shard_bytes or SHARD_BYTES, merge)
     for pipeline in parsed:
         runtime.check(pipeline.passes, merge)
     _check_free(out, parsed, overwrite, scoring=not no_score)
@@ -186,7 +186,7 @@ def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scori
 def _check_weights(model: Model, pipeline: Pipeline, runtime: Target, merge: bool) -> None:
     """Refuse now what the target can't hold of what a pipeline will leave."""
     try:
-        weights = predict(Sketch(model.built), pipeline, runtime.capability).weights
+        weights = predict(ConfigOnlyModel(model.built), pipeline, runtime.capability).weights
     except UsageError as error:
         holder = f"{runtime.name} (format {runtime.format.name})"
         raise UsageError(
@@ -204,7 +204,7 @@ def _make(
     texts: Texts,
     out: Path,
     seed: int,
-    storage: Storage,
+    storage: WriteOptions,
     overwrite: bool,
     console: Console,
     solved: Path | None,

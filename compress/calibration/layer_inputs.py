@@ -15,7 +15,7 @@ from compress.calibration.layer_runner import LayerRun, hidden
 from compress.calibration.load_state import local_tensors
 from compress.calibration.precision import waiting
 from compress.calibration.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Statistic, Tally
-from compress.modeling.experts import routed, waves
+from compress.modeling.experts import expert_weights, waves
 from compress.modeling.modules import linears
 from compress.system.memory import release_memory
 
@@ -80,7 +80,7 @@ class LayerInputs(BlockInputs):
         self.arguments = arguments
         self.batches = len(arguments.states)
         self._outputs = {name: weight.shape[0] for name, weight in block.weights.items()}
-        self._routed = routed(layer, block.name)
+        self._routed = expert_weights(layer, block.name)
         self._importance: dict[int, Tensor] = {}
         self._ahead: dict[int, Tensor] = {}
         self._run = LayerRun(layer, block, arguments)

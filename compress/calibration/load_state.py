@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.calibration.block import Block
-from compress.modeling.modules import other_way, turned
+from compress.modeling.modules import transposed, transposed_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,7 +19,7 @@ def fill(layer: nn.Module, block: Block) -> None:
     """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
     state = {name: weight.dequantize() for name, weight in block.weights.items()}
     state |= {name: vector.float() for name, vector in block.vectors.items()}
-    local, other = local_tensors(layer, block, state), turned(layer, block.name)
+    local, other = local_tensors(layer, block, state), transposed_weights(layer, block.name)
     for name, held in layer.state_dict().items():
         if name in local and local[name].shape != held.shape:  # which no state dict may change
             owner, _, attribute = name.rpartition(".")
@@ -33,9 +33,9 @@ def fill(layer: nn.Module, block: Block) -> None:
 
 def local_tensors(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of a block by their names in the layer, the way round that it stores them."""
-    other = turned(layer, block.name)
+    other = transposed_weights(layer, block.name)
     return {
-        name.removeprefix(f"{block.name}."): other_way(tensor) if name in other else tensor
+        name.removeprefix(f"{block.name}."): transposed(tensor) if name in other else tensor
         for name, tensor in tensors.items()
     }
 

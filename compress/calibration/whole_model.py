@@ -76,7 +76,7 @@ class WholeInputs(BlockInputs):
 
         ``parameters`` by their names in the checkpoint; differentiable in them.
         """
-        given = {name: self._built.oriented(name, tensor) for name, tensor in parameters.items()}
+        given = {name: self._built.to_out_in(name, tensor) for name, tensor in parameters.items()}
         fixed = {name: vector for name, vector in self.block.vectors.items() if name not in given}
         return self._output(functional_call(self._module, given | fixed, kwargs=self._called(batch)))
 

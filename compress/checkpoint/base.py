@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compress.modeling.architecture import Architecture
 
 
-class Named(Protocol):
+class ModelInfo(Protocol):
     """What a model is called by: its architecture, and the names of its tensors."""
 
     @property
@@ -36,7 +36,7 @@ class Named(Protocol):
         """Every tensor, in the module's order."""
 
 
-class Outline(Named, Protocol):
+class ModelOutline(ModelInfo, Protocol):
     """What is known of a model before any weight is read."""
 
     @property
@@ -44,18 +44,18 @@ class Outline(Named, Protocol):
         """The weights that passes work on: the layers' linears, the embedding and the head; tied ones once."""
 
     @property
-    def routed(self) -> frozenset[str]:
+    def expert_weights(self) -> frozenset[str]:
         """The linears' weights that only some tokens reach: the experts'."""
 
     @property
-    def odd_linear(self) -> str | None:
+    def nonstandard_linear(self) -> str | None:
         """The class of the layers' linears where that isn't torch's own."""
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape; a linear's is ``[out, in]`` however it is stored."""
 
 
-class Checkpoint(Named, Protocol):
+class Checkpoint(ModelInfo, Protocol):
     """A directory of weights. Names are those of the transformers module's ``state_dict``; tied weights appear once."""
 
     @property

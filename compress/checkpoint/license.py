@@ -21,7 +21,7 @@ _PLAIN = re.compile(r"[A-Za-z][\w.-]*")
 
 
 @dataclass(frozen=True)
-class Licence:
+class License:
     """``fields`` are those of a model card's front matter; ``file`` is the licence's text, beside the weights."""
 
     fields: dict[str, str]
@@ -42,7 +42,7 @@ class Licence:
         return f"The base model's licence holds for this variant too: {', '.join(filter(None, [name, where]))}."
 
 
-def licence_of(path: Path) -> Licence:
+def find_license(path: Path) -> License:
     """The licence of the checkpoint in a directory, from its README's front matter, its config, or its licence file."""
     file = next((each for pattern in FILES[:2] for each in sorted(path.glob(pattern))), None)
     said = _front_matter(path / "README.md") or _config(path / "config.json")
@@ -51,7 +51,7 @@ def licence_of(path: Path) -> Licence:
         beginning = file.read_text(encoding="utf-8", errors="replace")[:_BEGINNING]
         known = (name for name, title in _TITLES.items() if re.search(title, beginning))
         fields = {"license": next(known, "other")}
-    return Licence(fields, file.name if file is not None else None)
+    return License(fields, file.name if file is not None else None)
 
 
 def _front_matter(file: Path) -> dict[str, Any]:

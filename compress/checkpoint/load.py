@@ -22,7 +22,7 @@ def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype 
     def read(name: str) -> Tensor:
         if len(shapes[name]) != 2:
             return checkpoint.tensor(name)
-        return built.oriented(name, checkpoint.weight(name).dequantize())
+        return built.to_out_in(name, checkpoint.weight(name).dequantize())
 
     shapes = built.shapes()
     state = {name: read(name) for name in checkpoint.names}

@@ -16,12 +16,12 @@ from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
 from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
-from compress.modeling.architecture import Architecture, HasArchitecture, check_config, read_architecture
+from compress.modeling.architecture import Architecture, ArchitectureMixin, check_config, read_architecture
 from compress.modeling.families import FAMILIES
 from compress.modeling.kinds import TaskKind
 from compress.modeling.quiet import first_line, quiet_transformers
-from compress.modeling.seq2seq import head_name
-from compress.modeling.tensor_names import leftover, stored_names
+from compress.modeling.seq2seq import lm_head_name
+from compress.modeling.tensor_names import stored_names, unused_tensors
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Model(HasArchitecture):
+class Model(ArchitectureMixin):
     """A float checkpoint of a supported architecture. Nothing but headers is read until a tensor is asked for.
 
     ``source`` is what the user called it, ``path`` its directory, ``stored`` maps the module's names to the
@@ -56,7 +56,7 @@ class Model(HasArchitecture):
         check_config(path, trust_remote_code)
         shards = find_shards(path, trust_remote_code, progress)
         built = read_architecture(path, shards.where)
-        built = _settle_tie(built, shards, progress)
+        built = _resolve_tied_head(built, shards, progress)
         return cls(source, path, shards, built, _match(path, built, shards, progress))
 
     @property
@@ -109,7 +109,7 @@ class Model(HasArchitecture):
 
     def weight(self, name: str) -> Dense:
         """A matrix ``[out, in]`` in its stored dtype."""
-        return Dense(self.built.oriented(name, self.tensor(name)))
+        return Dense(self.built.to_out_in(name, self.tensor(name)))
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
@@ -157,7 +157,7 @@ class Model(HasArchitecture):
         return replace(self, built=built, stored={new: old for new, old in self.stored.items() if new in names})
 
 
-def _settle_tie(built: Architecture, shards: Shards, progress: Progress) -> Architecture:
+def _resolve_tied_head(built: Architecture, shards: Shards, progress: Progress) -> Architecture:
     """A config may say tied while the checkpoint holds a head of its own: then the checkpoint is right."""
     if not built.tied:
         return built
@@ -179,11 +179,11 @@ def _stored(built: Architecture, wanted: Iterable[str], shards: Shards) -> dict[
 
 def _with_own_head(built: Architecture, name: str) -> Architecture:
     """An encoder-decoder whose head isn't its embedding; a ModelError where another table isn't."""
-    if name != head_name(built.meta_module()):
+    if name != lm_head_name(built.meta_module()):
         raise ModelError(
             f"{name} isn't the embedding that encoder and decoder share; only a head may be one of its own"
         )
-    return replace(built, own_head=True)
+    return replace(built, untied_head=True)
 
 
 def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) -> dict[str, str]:
@@ -193,14 +193,14 @@ def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) 
     tied = set(module.all_tied_weights_keys)
     found = _stored(built, state, shards)
     for name, tensor in state.items():
-        if name in tied or (name not in found and built.computes(name)):
+        if name in tied or (name not in found and built.computed_on_load(name)):
             continue
         if name not in found:
             raise ModelError(f"{path} lacks {name}, which {built.cls.__name__} needs")
         if shards.shapes[found[name]] != tuple(tensor.shape):
             shape, needed = list(shards.shapes[found[name]]), list(tensor.shape)
             raise ModelError(f"{path}: {name} is {shape}, but by config.json {needed} is needed")
-    extra = leftover(shards.where, found.values())
+    extra = unused_tensors(shards.where, found.values())
     if extra:
         progress.notice(f"{len(extra)} tensors that {built.cls.__name__} doesn't use were left out: {extra[0]}, …")
     return {name: found[name] for name in state if name not in tied and name in found}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from compress.checkpoint.license import Licence
+from compress.checkpoint.license import License
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of, notices, total
 from compress.formats.base import find_format
@@ -160,7 +160,7 @@ _FILE = "README.md"
 _BEGIN, _END = "<!-- scores -->", "<!-- /scores -->"
 
 
-def write_card(directory: Path, manifest: Manifest, licence: Licence) -> None:
+def write_card(directory: Path, manifest: Manifest, licence: License) -> None:
     """Write the card: what it was made from, how, how its weights are stored, its licence, and how to load it."""
     source = manifest.source
     base = source.title
@@ -236,7 +236,7 @@ def _format(manifest: Manifest) -> list[str]:
     """Which format the checkpoint is in, where it is not the usual one, and what transformers needs for it."""
     if manifest.format == DEFAULT_FORMAT:
         return []
-    needed = " and ".join(find_format(manifest.format).reader)
+    needed = " and ".join(find_format(manifest.format).required_packages)
     return [f"The checkpoint is in format {manifest.format}, for which transformers needs {needed}.", ""]
 
 

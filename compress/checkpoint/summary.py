@@ -41,7 +41,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSummary:
     """Matrices that are worked on at one time; ``index`` counts repeated layers and is None for what is outside them.
 
     ``seconds`` is None where the manifest doesn't say.
@@ -85,7 +85,7 @@ class Layer:
         return Counter(f"{r.solver.partition(' (')[0]} (fallback)" if r.fell_back else r.solver for r in reports)
 
 
-def layers_of(manifest: Manifest) -> list[Layer]:
+def layers_of(manifest: Manifest) -> list[LayerSummary]:
     """Every layer with its matrices, in the model's order; what is outside the layers stands by itself.
 
     A matrix outside the layers goes by its block's name (``embedding``, ``head``) where that was reported, else by its
@@ -104,14 +104,14 @@ def layers_of(manifest: Manifest) -> list[Layer]:
         else:
             layer = kind = blocks.get(name, plain)
         matrices.setdefault(layer, []).append(Matrix(plain, kind, stored, reports.get(name)))
-    return [Layer(name, indices.get(name), tuple(held), seconds.get(name)) for name, held in matrices.items()]
+    return [LayerSummary(name, indices.get(name), tuple(held), seconds.get(name)) for name, held in matrices.items()]
 
 
-def total(layers: Sequence[Layer]) -> Layer:
+def total(layers: Sequence[LayerSummary]) -> LayerSummary:
     """All matrices as if they were one layer's."""
     matrices = tuple(matrix for layer in layers for matrix in layer.matrices)
     known = [layer.seconds for layer in layers if layer.seconds is not None]
-    return Layer("all matrices", None, matrices, sum(known) if known else None)
+    return LayerSummary("all matrices", None, matrices, sum(known) if known else None)
 
 
 def notices(manifest: Manifest) -> list[str]:

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.license import FILES, licence_of
+from compress.checkpoint.license import FILES, find_license
 from compress.checkpoint.load import load_module
 from compress.checkpoint.manifest import FILE, Manifest
 from compress.checkpoint.model_card import write_card
 from compress.checkpoint.shard_writer import ShardWriter
 from compress.checkpoint.shards import Shards, find_shards, record_hashes
-from compress.checkpoint.storage import Storage
-from compress.formats.base import Format, find_format
-from compress.modeling.architecture import Architecture, HasArchitecture, read_architecture
+from compress.checkpoint.storage import WriteOptions
+from compress.formats.base import CheckpointFormat, find_format
+from compress.modeling.architecture import Architecture, ArchitectureMixin, read_architecture
 from compress.modeling.kinds import TaskKind
 from compress.modeling.modules import linears
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense, Quantized, Weight, merged
-from compress.weights.half_scales import moved
+from compress.weights.half_scales import scale_rounding_error
 from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class VariantWriter:
     ``built`` the variant's architecture.
     """
 
-    def __init__(self, model: Checkpoint, built: Architecture, directory: Path, storage: Storage) -> None:
+    def __init__(self, model: Checkpoint, built: Architecture, directory: Path, storage: WriteOptions) -> None:
         module = built.meta_module()
         self.model = model
         self.storage = storage
@@ -73,12 +73,12 @@ class VariantWriter:
             self.forms[name] = StoredForm.of(weight)
             self._parameters += weight.shape[0] * weight.shape[1]
             if isinstance(weight, Dense):
-                stored = self.built.oriented(name, weight.tensor).contiguous()
+                stored = self.built.to_out_in(name, weight.tensor).contiguous()
                 self._shards.put(name, stored, unchanged.get(name))
                 continue
             for written in self._written_names(name):
                 encoded = self.storage.format.encode(
-                    written, weight, written in self._linears, name in self.built.routed
+                    written, weight, written in self._linears, name in self.built.expert_weights
                 )
                 for each, tensor in encoded.items():
                     self._shards.put(each, tensor)
@@ -106,15 +106,15 @@ class VariantWriter:
         manifest.vector_nbytes = self._vector_bytes
         manifest.parameters = self._parameters
         manifest.save(self.directory)
-        write_card(self.directory, manifest, licence_of(self.model.path))
+        write_card(self.directory, manifest, find_license(self.model.path))
         return Variant.open(self.directory)
 
     def _held(self, weight: Weight) -> Weight:
         """A matrix as it will be stored."""
         whole = merged(weight) if self.storage.merge else weight
-        held = self.storage.format.held(whole)
+        held = self.storage.format.as_stored(whole)
         if isinstance(held, Quantized) and isinstance(whole, Quantized) and held is not whole:
-            self._moved = max(self._moved, moved(whole, held))
+            self._moved = max(self._moved, scale_rounding_error(whole, held))
         return held
 
     def _written_names(self, name: str) -> list[str]:
@@ -128,16 +128,16 @@ class VariantWriter:
         config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
-        quantization = self.storage.format.config(written, self._linears, self.built.routed)
+        quantization = self.storage.format.config(written, self._linears, self.built.expert_weights)
         if quantization is not None:
             config["quantization_config"] = quantization
-        beside = {} if quantization is None else self.storage.format.beside(quantization)
+        beside = {} if quantization is None else self.storage.format.extra_files(quantization)
         for name, facts in {"config.json": config, **beside}.items():
             (self.directory / name).write_text(json.dumps(facts, indent=2, default=str) + "\n")
 
 
 @dataclass(frozen=True)
-class Variant(HasArchitecture):
+class Variant(ArchitectureMixin):
     """A variant as read back from its directory; the integers are those that the passes made."""
 
     path: Path
@@ -153,7 +153,7 @@ class Variant(HasArchitecture):
         built = read_architecture(path, shards.where)
         # What the integers stand for is a float model, with its head tied as it was.
         if built.kind.is_seq2seq:
-            built = replace(built, own_head=not manifest.source.tied)
+            built = replace(built, untied_head=not manifest.source.tied)
         else:
             built.config.tie_word_embeddings = manifest.source.tied
         if hasattr(built.config, "quantization_config"):
@@ -166,7 +166,7 @@ class Variant(HasArchitecture):
         return self.built.config
 
     @cached_property
-    def format(self) -> Format:
+    def format(self) -> CheckpointFormat:
         """How its checkpoint holds its matrices."""
         return find_format(self.manifest.format)
 
@@ -191,7 +191,7 @@ class Variant(HasArchitecture):
         module = self.built.meta_module()
         tied = set(module.all_tied_weights_keys)
         left = (name for name in module.state_dict() if name not in tied)
-        return tuple(name for name in left if name in self.shards.where or not self.built.computes(name))
+        return tuple(name for name in left if name in self.shards.where or not self.built.computed_on_load(name))
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is stored as it is."""
@@ -201,7 +201,7 @@ class Variant(HasArchitecture):
         """A matrix in the form that the passes left it in."""
         stored = self.manifest.weights.get(name)
         if stored is None:
-            return Dense(self.built.oriented(name, self.shards.raw(name)))
+            return Dense(self.built.to_out_in(name, self.shards.raw(name)))
         return self.format.decode(name, stored, _Reader(self))
 
     def torch_module(self) -> PreTrainedModel:
@@ -218,7 +218,7 @@ class _Reader(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self.shards.raw(name)
-        return self.built.oriented(name, tensor) if tensor.is_floating_point() else tensor
+        return self.built.to_out_in(name, tensor) if tensor.is_floating_point() else tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shards.where)

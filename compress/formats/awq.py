@@ -14,24 +14,24 @@ import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
-from compress.formats.packed_int32 import OneScheme
+from compress.formats.packed_int32 import PackedInt32Format
 from compress.weights.forms import Quantized
 
 _ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
 
 
-class Awq(OneScheme):
+class AwqFormat(PackedInt32Format):
     """Integers of 4 bits with zero points; symmetric ones have the middle one, 8."""
 
     name: ClassVar[str] = "awq"
     bits: ClassVar[tuple[int, ...]] = (4,)
     asymmetric: ClassVar[bool] = True
-    partial: ClassVar[bool] = True
+    allows_float_linears: ClassVar[bool] = True
     quantized_head: ClassVar[bool] = False
 
-    def settings(self, left: Sequence[str]) -> dict[str, Any]:
+    def format_config(self, float_modules: Sequence[str]) -> dict[str, Any]:
         """The layout, and what stays float."""
-        return {"zero_point": True, "version": "gemm", "modules_to_not_convert": list(left)}
+        return {"zero_point": True, "version": "gemm", "modules_to_not_convert": list(float_modules)}
 
     def pack(self, weight: Quantized) -> dict[str, Tensor]:
         """Codes and zero points, outputs beside each other."""

@@ -19,16 +19,16 @@ from compress.registry import import_all, made
 from compress.weights.forms import Weight
 from compress.weights.stored import StoredForm
 
-_registry: dict[str, type[Format]] = {}
+_registry: dict[str, type[CheckpointFormat]] = {}
 
 
-class Format(ABC):
+class CheckpointFormat(ABC):
     """How a variant's checkpoint holds its matrices."""
 
     name: ClassVar[str]
-    selective: ClassVar[bool] = False
+    restricted: ClassVar[bool] = False
     """whether `refusal` finds anything to refuse"""
-    reader: ClassVar[tuple[str, ...]] = ()
+    required_packages: ClassVar[tuple[str, ...]] = ()
     """the modules that transformers needs to load such a checkpoint, which are no dependency of ours"""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -36,22 +36,22 @@ class Format(ABC):
         if "name" in cls.__dict__:
             _registry[cls.name] = cls
 
-    def refusal(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
+    def unsupported_reason(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
         """What of an architecture or its matrices this format can't hold, and the fix; by default it holds all.
 
         ``weights`` are all matrices by name, as a prediction or a manifest tells of them.
         """
         return None
 
-    def held(self, weight: Weight) -> Weight:
+    def as_stored(self, weight: Weight) -> Weight:
         """A matrix as this format holds it, which is what its readers compute with; by default as it is."""
         return weight
 
     @abstractmethod
-    def encode(self, name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
-        """The checkpoint's tensors of the matrix ``name`` (``….weight``), whether it is a ``linear``'s or a table.
+    def encode(self, name: str, weight: Weight, is_linear: bool, is_expert: bool = False) -> dict[str, Tensor]:
+        """The checkpoint's tensors of the matrix ``name`` (``….weight``).
 
-        Only some tokens reach a ``routed`` one: it is an expert's.
+        ``is_linear``: it is a linear's, not a table of rows; ``is_expert``: only some tokens reach it.
         """
 
     @abstractmethod
@@ -60,25 +60,25 @@ class Format(ABC):
 
     @abstractmethod
     def config(
-        self, weights: Mapping[str, StoredForm], linears: Sequence[str], routed: Collection[str] = ()
+        self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
     ) -> dict[str, Any] | None:
         """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
 
-        ``weights`` by the names that they are written by; ``linears`` are all linears' weights, ``routed`` those
-        of experts.
+        ``weights`` by the names that they are written by; ``linears`` are all linears' weights, ``expert_weights``
+        those of experts.
         """
 
-    def beside(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def extra_files(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """JSON files that readers look for beside ``config.json``, by name; by default there are none."""
         return {}
 
 
-def formats() -> dict[str, type[Format]]:
+def formats() -> dict[str, type[CheckpointFormat]]:
     """Every known format by name: one in each module of `compress.formats` that defines one."""
     import_all(compress.formats)
     return dict(sorted(_registry.items()))
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str) -> CheckpointFormat:
     """The format of that name; a UsageError with the nearest one where there is none."""
     return made("format", name, formats())

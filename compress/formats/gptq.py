@@ -15,22 +15,22 @@ import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
-from compress.formats.packed_int32 import OneScheme
+from compress.formats.packed_int32 import PackedInt32Format
 from compress.weights.forms import Quantized
 
 
-class Gptq(OneScheme):
+class GptqFormat(PackedInt32Format):
     """Symmetric integers of 4 or 8 bits in every linear; the head too, where its scheme is the layers'."""
 
     name: ClassVar[str] = "gptq"
     bits: ClassVar[tuple[int, ...]] = (4, 8)
     asymmetric: ClassVar[bool] = False
-    partial: ClassVar[bool] = False
+    allows_float_linears: ClassVar[bool] = False
     quantized_head: ClassVar[bool] = True
 
-    def settings(self, left: Sequence[str]) -> dict[str, Any]:
+    def format_config(self, float_modules: Sequence[str]) -> dict[str, Any]:
         """Groups lie in the inputs' own order (``desc_act``), and the version is the first."""
-        return {"desc_act": False, "sym": True, "lm_head": not left, "checkpoint_format": self.name}
+        return {"desc_act": False, "sym": True, "lm_head": not float_modules, "checkpoint_format": self.name}
 
     def pack(self, weight: Quantized) -> dict[str, Tensor]:
         """Codes, their one zero point, and the groups of the inputs."""
@@ -46,6 +46,6 @@ class Gptq(OneScheme):
         codes: Tensor = unpack_from_int32(words.T.contiguous(), bits, torch.Size(shape))
         return codes.contiguous()
 
-    def beside(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def extra_files(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """``quantize_config.json``, which readers older than ``config.json``'s own entry go by."""
         return {"quantize_config.json": config}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from compress.formats.base import Format
+from compress.formats.base import CheckpointFormat
 from compress.modeling.architecture import Architecture
 from compress.weights.forms import Dense, Masked, Quantized, Weight
 from compress.weights.half_scales import with_half_scales
@@ -19,26 +19,26 @@ from compress.weights.stored import PER_CHANNEL, StoredForm
 Place = Literal["layer", "head", "embedding"]
 
 
-class OneScheme(Format):
+class PackedInt32Format(CheckpointFormat):
     """Integers of one width and one group in 32-bit words, with float16 scales.
 
-    ``bits`` are the widths to choose from; ``asymmetric``: with zero points too; ``partial``: some linears may stay
-    float; ``quantized_head``: the head may be in integers as well.
+    ``bits`` are the widths to choose from; ``asymmetric``: with zero points too; ``allows_float_linears``: some
+    linears may stay float; ``quantized_head``: the head may be in integers as well.
     """
 
     bits: ClassVar[tuple[int, ...]]
     asymmetric: ClassVar[bool]
-    partial: ClassVar[bool]
+    allows_float_linears: ClassVar[bool]
     quantized_head: ClassVar[bool]
-    selective = True
-    reader = ("gptqmodel", "optimum")
+    restricted = True
+    required_packages = ("gptqmodel", "optimum")
 
-    def refusal(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
+    def unsupported_reason(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
         """What is no decoder, the first matrix that doesn't fit in, or a second scheme."""
         if not built.kind.is_decoder_only:
             return f"format {self.name} is for decoders; leave out --format"
-        if built.odd_linear or built.routed:
-            other = built.odd_linear or "experts"
+        if built.nonstandard_linear or built.expert_weights:
+            other = built.nonstandard_linear or "experts"
             return f"format {self.name} is for torch's own linears, not for {other}; leave out --format"
         places = _places(built)
         for name, form in weights.items():
@@ -54,7 +54,7 @@ class OneScheme(Format):
     def _oddity(self, form: StoredForm, place: Place) -> tuple[str, str] | None:
         """What this format can't hold of a matrix, and what to do about it; None where it can."""
         if form.form == "dense":
-            plain = place != "layer" or self.partial
+            plain = place != "layer" or self.allows_float_linears
             return None if plain else ("linears in float", "use an integer pass, without skip")
         if form.parts:
             return "products", "leave out lowrank and compensate"
@@ -75,11 +75,11 @@ class OneScheme(Format):
             return f"{form.shape[0]} × {form.shape[1]} codes, {lanes} a word", fix
         return None
 
-    def held(self, weight: Weight) -> Weight:
+    def as_stored(self, weight: Weight) -> Weight:
         """Integers with their scales rounded to the nearest float16; an ExportError where one is too large for that."""
         return with_half_scales(weight, f"format {self.name}") if isinstance(weight, Quantized) else weight
 
-    def encode(self, name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
+    def encode(self, name: str, weight: Weight, is_linear: bool, is_expert: bool = False) -> dict[str, Tensor]:
         """A float matrix as it is; integers packed, their tensors named after the linear."""
         if isinstance(weight, Dense):
             return {name: weight.tensor.contiguous()}
@@ -104,7 +104,7 @@ class OneScheme(Format):
         return replace(found, mask=found.dequantize() != 0) if stored.masked else found
 
     def config(
-        self, weights: Mapping[str, StoredForm], linears: Sequence[str], routed: Collection[str] = ()
+        self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
     ) -> dict[str, Any] | None:
         """What readers need to know of the one scheme."""
         schemes = _schemes(weights)
@@ -112,12 +112,12 @@ class OneScheme(Format):
             return None
         ((bits, group),) = schemes
         integers = {name for name, form in weights.items() if form.form == "quantized"}
-        left = [name.removesuffix(".weight") for name in linears if name not in integers]
-        return {"quant_method": self.name, "bits": bits, "group_size": group, **self.settings(left)}
+        float_modules = [name.removesuffix(".weight") for name in linears if name not in integers]
+        return {"quant_method": self.name, "bits": bits, "group_size": group, **self.format_config(float_modules)}
 
     @abstractmethod
-    def settings(self, left: Sequence[str]) -> dict[str, Any]:
-        """The format's own settings; ``left`` are the linears that stay float."""
+    def format_config(self, float_modules: Sequence[str]) -> dict[str, Any]:
+        """The format's own settings; ``float_modules`` are the linears that stay float."""
 
     @abstractmethod
     def pack(self, weight: Quantized) -> dict[str, Tensor]:

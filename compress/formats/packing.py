@@ -20,23 +20,23 @@ from compress.weights.stored import PER_CHANNEL, StoredForm
 _EXPERTS = "re:.*\\.experts\\..*"
 
 
-def encode(name: str, weight: Weight, linear: bool, routed: bool = False) -> dict[str, Tensor]:
+def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) -> dict[str, Tensor]:
     """The checkpoint tensors of the matrix ``name`` (``….weight``); a product's are those of its factors.
 
-    Only a ``linear``'s codes are ever packed: transformers can't load an embedding that has no ``weight``. Those of an
-    expert's, which is ``routed``, always are: transformers loads no others.
+    Only a linear's codes (``is_linear``) are ever packed: transformers can't load an embedding that has no ``weight``.
+    An expert's (``is_expert``) always are: transformers loads no others.
     """
     match weight:
         case Dense():
             return {name: weight.tensor.contiguous()}
         case Factored(left=left, right=right):
             each = {part_name(name, "left"): left, part_name(name, "right"): right}
-            return {k: t for part, leaf in each.items() for k, t in encode(part, leaf, linear, routed).items()}
+            return {k: t for part, leaf in each.items() for k, t in encode(part, leaf, is_linear, is_expert).items()}
         case Residual(base=base, repair=repair):
-            return encode(name, base, linear, routed) | encode(name, repair, linear, routed)
+            return encode(name, base, is_linear, is_expert) | encode(name, repair, is_linear, is_expert)
     tensors = {f"{name}_scale": weight.scale.contiguous()}
     stored = StoredForm.of(weight)
-    if _is_plain(stored, linear) and not routed:
+    if _is_plain(stored, is_linear) and not is_expert:
         zeros = {} if weight.zero_point is None else {f"{name}_zero_point": weight.zero_point.contiguous()}
         return {name: weight.codes.contiguous(), **tensors, **zeros}
     tensors[f"{name}_packed"] = pack_to_int32(weight.codes, weight.bits)
@@ -82,29 +82,34 @@ def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quan
 
 
 def quantization_config(
-    weights: Mapping[str, StoredForm], linears: list[str], version: str, routed: Collection[str] = ()
+    weights: Mapping[str, StoredForm], linears: list[str], version: str, expert_weights: Collection[str] = ()
 ) -> dict[str, Any] | None:
     """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
 
     ``linears`` are all linears' weight names: those that stay float are named in ``ignore``. The most frequent scheme
     of linears is written for the class ``Linear``, the others for the modules by name, and that of the experts'
-    linears, which are ``routed``, by a pattern.
+    linears, the ``expert_weights``, by a pattern.
     """
     quantized = {name: stored for name, stored in weights.items() if stored.form == "quantized"}
     if not quantized:
         return None
     schemes: dict[tuple[object, ...], list[str]] = {}
     for name, form in list(quantized.items()):
-        if name in routed and form.group == PER_CHANNEL:  # they share one scheme, whose groups are the smaller ones'
+        # Experts share one scheme, whose groups are the smaller ones'.
+        if name in expert_weights and form.group == PER_CHANNEL:
             form = quantized[name] = form.model_copy(update={"group": form.shape[1]})
-        scheme = (name in linears, name in routed, form.bits, form.group, form.symmetric, form.act)
+        scheme = (name in linears, name in expert_weights, form.bits, form.group, form.symmetric, form.act)
         schemes.setdefault(scheme, []).append(name)
-    ranked = sorted(schemes.values(), key=lambda names: (names[0] not in linears, names[0] in routed, -len(names)))
+    ranked = sorted(
+        schemes.values(), key=lambda names: (names[0] not in linears, names[0] in expert_weights, -len(names))
+    )
     groups = {}
     for i, names in enumerate(ranked):
         linear = names[0] in linears
         targets = ["Linear"] if linear and i == 0 else [name.removesuffix(".weight") for name in names]
-        groups[f"group_{i}"] = _group(quantized[names[0]], linear, [_EXPERTS] if names[0] in routed else targets)
+        groups[f"group_{i}"] = _group(
+            quantized[names[0]], linear, [_EXPERTS] if names[0] in expert_weights else targets
+        )
     formats = {group["format"] for group in groups.values()}
     return {
         "quant_method": "compressed-tensors",
@@ -136,9 +141,9 @@ def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, An
     }
 
 
-def _is_plain(stored: StoredForm, linear: bool) -> bool:
+def _is_plain(stored: StoredForm, is_linear: bool) -> bool:
     """Whether codes are written as they are, a byte each (``int-quantized``), instead of packed."""
-    return not linear or (stored.bits == 8 and stored.symmetric and stored.group == PER_CHANNEL)
+    return not is_linear or (stored.bits == 8 and stored.symmetric and stored.group == PER_CHANNEL)
 
 
 def _per_token() -> dict[str, Any]:

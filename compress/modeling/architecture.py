@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from compress.errors import ModelError
-from compress.modeling.classifier import headed
-from compress.modeling.experts import open_experts, routed
+from compress.modeling.classifier import classifier_class
+from compress.modeling.experts import expert_weights, open_experts
 from compress.modeling.families import FAMILIES, supported
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
-from compress.modeling.modules import linears, matrices, other_way, stacks, turned
+from compress.modeling.modules import linears, matrices, stacks, transposed, transposed_weights
 from compress.modeling.quiet import first_line, quiet_transformers
-from compress.modeling.seq2seq import check_shared, untie_head, untied
+from compress.modeling.seq2seq import check_shared_embedding, declares_untied_head, untie_head
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -43,13 +43,13 @@ class Architecture:
     kind: TaskKind
     options: Mapping[str, Any]
     """What the class is called with beside the config."""
-    own_head: bool = False
+    untied_head: bool = False
     """whether an encoder-decoder has a head of its own, which its config doesn't say"""
 
     @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
-        return self.kind.generates_text and bool(self.config.tie_word_embeddings) and not self.own_head
+        return self.kind.generates_text and bool(self.config.tie_word_embeddings) and not self.untied_head
 
     def meta_module(self) -> PreTrainedModel:
         """The module without weights: every tensor on torch's meta device, every expert by itself."""
@@ -58,21 +58,21 @@ class Architecture:
         family = FAMILIES.get(self.config.model_type)
         if family is not None and family.experts is not None:
             open_experts(module, family.experts)
-        if self.own_head:
+        if self.untied_head:
             untie_head(module)
         return module
 
-    def computes(self, name: str) -> bool:
+    def computed_on_load(self, name: str) -> bool:
         """Whether transformers makes a tensor of an encoder-decoder itself where a checkpoint lacks it."""
         patterns = self.cls._keys_to_ignore_on_load_missing or () if self.kind.is_seq2seq else ()
         return any(re.search(pattern, name) for pattern in patterns)
 
-    def unsaved(self, name: str) -> bool:
+    def not_saved(self, name: str) -> bool:
         """Whether transformers leaves a tensor out of the checkpoints that it writes, and makes it itself."""
         return name in (self.cls._keys_to_ignore_on_save or ())
 
     @cached_property
-    def depths(self) -> dict[str, int]:
+    def layer_counts(self) -> dict[str, int]:
         """How many repeated layers there are, by the path of their list."""
         return {path: len(layers) for path, layers in stacks(self.meta_module())}
 
@@ -84,24 +84,24 @@ class Architecture:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor of the module by its name; a linear's is ``[out, in]`` however it is stored."""
-        return {name: self.oriented(name, tensor).shape for name, tensor in self.meta_module().state_dict().items()}
+        return {name: self.to_out_in(name, tensor).shape for name, tensor in self.meta_module().state_dict().items()}
 
-    def oriented(self, name: str, tensor: Tensor) -> Tensor:
+    def to_out_in(self, name: str, tensor: Tensor) -> Tensor:
         """A linear's matrix ``[out, in]`` as it is stored, or the other way; anything else as it is."""
-        return other_way(tensor) if name in self.turned else tensor
+        return transposed(tensor) if name in self.transposed_weights else tensor
 
     @cached_property
-    def turned(self) -> frozenset[str]:
+    def transposed_weights(self) -> frozenset[str]:
         """The linears' weights that are stored ``[in, out]``."""
-        return turned(self.meta_module())
+        return transposed_weights(self.meta_module())
 
     @cached_property
-    def routed(self) -> frozenset[str]:
+    def expert_weights(self) -> frozenset[str]:
         """The linears' weights that only some tokens reach: the experts'."""
-        return routed(self.meta_module())
+        return expert_weights(self.meta_module())
 
     @cached_property
-    def odd_linear(self) -> str | None:
+    def nonstandard_linear(self) -> str | None:
         """The class of the layers' linears where that isn't torch's own."""
         layers = [child for _, layers in stacks(self.meta_module()) for child in linears(layers).values()]
         kinds = {type(child) for child in layers} - {torch.nn.Linear}
@@ -114,7 +114,7 @@ class Architecture:
         return tuple(name for name in matrices(module) if name not in module.all_tied_weights_keys)
 
 
-class HasArchitecture:
+class ArchitectureMixin:
     """What is made by an architecture, and says of its matrices what that does."""
 
     built: Architecture
@@ -129,14 +129,14 @@ class HasArchitecture:
         return self.built.matrices
 
     @property
-    def routed(self) -> frozenset[str]:
+    def expert_weights(self) -> frozenset[str]:
         """The linears' weights that only some tokens reach."""
-        return self.built.routed
+        return self.built.expert_weights
 
     @property
-    def odd_linear(self) -> str | None:
+    def nonstandard_linear(self) -> str | None:
         """The class of its linears where that isn't torch's own."""
-        return self.built.odd_linear
+        return self.built.nonstandard_linear
 
 
 def check_config(path: Path, trust_remote_code: bool) -> None:
@@ -182,10 +182,10 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
     family = FAMILIES[config.model_type]
-    head = headed(family.cls, config.architectures)
+    head = classifier_class(family.cls, config.architectures)
     config.architectures = [head or family.cls]
     if family.kind.is_seq2seq:
-        check_shared(path, config)
+        check_shared_embedding(path, config)
     without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
     return Architecture(
         cls=getattr(transformers, head or family.cls),
@@ -206,7 +206,7 @@ def any_architecture(path: Path) -> Architecture:
     raw = _read_config(path)
     if raw.get("model_type") in FAMILIES:
         built = read_architecture(path, ["pooler."])
-        return replace(built, own_head=built.kind.is_seq2seq and untied(raw))
+        return replace(built, untied_head=built.kind.is_seq2seq and declares_untied_head(raw))
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)

@@ -14,27 +14,27 @@ _BASE = "Model"
 _SEQUENCE, _TOKEN = "ForSequenceClassification", "ForTokenClassification"
 
 
-def headed(base: str, architectures: Sequence[str] | None) -> str | None:
+def classifier_class(base: str, architectures: Sequence[str] | None) -> str | None:
     """The class that a config names, if that is the encoder ``base`` (``BertModel``) with a classifier's head."""
     named = architectures[0] if architectures else None
     return named if named in [base.removesuffix(_BASE) + head for head in (_SEQUENCE, _TOKEN)] else None
 
 
-def by_token(cls: str) -> bool:
+def is_token_classifier(cls: str) -> bool:
     """Whether a classifier of that class has logits for every token, ``[b, s, labels]`` instead of ``[b, labels]``."""
     return cls.endswith(_TOKEN)
 
 
 def auto_class(kind: TaskKind, cls: str) -> str:
     """The name of the transformers class that a user loads a checkpoint of the class ``cls`` with."""
-    return f"AutoModel{_TOKEN}" if by_token(cls) else kind.auto_class
+    return f"AutoModel{_TOKEN}" if is_token_classifier(cls) else kind.auto_class
 
 
-def labels_of(config: PretrainedConfig) -> list[str]:
+def label_names(config: PretrainedConfig) -> list[str]:
     """What a classifier calls its classes, by their numbers."""
     return [str(name) for _, name in sorted((config.id2label or {}).items(), key=lambda each: int(each[0]))]
 
 
-def separate_labels(config: PretrainedConfig) -> bool:
+def is_multi_label(config: PretrainedConfig) -> bool:
     """Whether each label is a yes or no of its own, its logit over or under 0, and not one of them the class."""
-    return len(labels_of(config)) == 1 or config.problem_type == "multi_label_classification"
+    return len(label_names(config)) == 1 or config.problem_type == "multi_label_classification"

@@ -65,7 +65,7 @@ def open_experts(module: nn.Module, names: Names) -> None:
                     setattr(parent, name, Experts(made))
 
 
-def routed(module: nn.Module, prefix: str = "") -> frozenset[str]:
+def expert_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:
     """The weights of linears that only some tokens reach; ``prefix`` is the module's own name."""
     start = f"{prefix}." if prefix else ""
     found = {f"{start}{name}": child for name, child in module.named_modules() if isinstance(child, Experts)}

@@ -69,12 +69,12 @@ def linears(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     return {f"{start}{name}.weight": child for name, child in module.named_modules() if isinstance(child, kinds)}
 
 
-def turned(module: nn.Module, prefix: str = "") -> frozenset[str]:
+def transposed_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:
     """The linears' weights that are stored ``[in, out]``: GPT-2's, whose class is called a convolution."""
     return frozenset(name for name, child in linears(module, prefix).items() if not isinstance(child, nn.Linear))
 
 
-def other_way(tensor: Tensor) -> Tensor:
+def transposed(tensor: Tensor) -> Tensor:
     """A matrix ``[out, in]`` as ``[in, out]``, or back."""
     return tensor.T.contiguous()
 

@@ -29,7 +29,7 @@ def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str, rena
     return found
 
 
-def leftover(stored: Iterable[str], used: Iterable[str]) -> list[str]:
+def unused_tensors(stored: Iterable[str], used: Iterable[str]) -> list[str]:
     """The checkpoint's tensors that nothing uses, but for those that every module computes for itself."""
     taken = set(used)
     return [name for name in stored if name not in taken and not name.endswith(_COMPUTED)]

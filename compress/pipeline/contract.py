@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from compress.calibration.block import Block, Role
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
     from compress.weights.stored import StoredForm
 
 PassType = TypeVar("PassType", bound="Pass")
@@ -76,7 +76,7 @@ class Pass(ABC):
         changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
         return ":".join([self.name, *changed])
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """The same pass with everything that its defaults leave open decided for this model and target.
 
         Called before any weight is read: a pass that can't work on this model, or would leave what the target can't
@@ -162,16 +162,16 @@ class GraphPass(Pass):
         """Rewrite in place and return how many places changed."""
 
 
-def settled(item: PassType, model: Outline, holds: Capability) -> PassType:
+def settled(item: PassType, model: ModelOutline, holds: Capability) -> PassType:
     """A pass decided for a model and a target that ``holds`` so much; a UsageError where they don't go together."""
     if (odd := holds.lacks(model.config)) is not None:
         raise UsageError(f"{holds.target}: no graph of {odd} is known; --target hf needs none")
     found = item.settle(model, holds)
     made = found.makes() if isinstance(found, WeightPass) else ()
-    if not holds.any_linear and model.odd_linear is not None and (Quantized in made or Residual in made):
+    if not holds.any_linear and model.nonstandard_linear is not None and (Quantized in made or Residual in made):
         raise UsageError(
-            f"{found.name}: the linears of a {model.config.model_type} are transformers' own {model.odd_linear}, of "
-            "which compressed-tensors loads no integers; --target ort-cpu holds them"
+            f"{found.name}: the linears of a {model.config.model_type} are transformers' own "
+            f"{model.nonstandard_linear}, of which compressed-tensors loads no integers; --target ort-cpu holds them"
         )
     return found
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from compress.calibration.block import Role
-from compress.modeling.architecture import Architecture, HasArchitecture, any_architecture
+from compress.modeling.architecture import Architecture, ArchitectureMixin, any_architecture
 from compress.modeling.kinds import TaskKind
 from compress.modeling.modules import stacks, table_names
 from compress.pipeline.contract import Capability, settled
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sketch(HasArchitecture):
-    """A model without its weights: an `Outline` of any architecture that transformers knows."""
+class ConfigOnlyModel(ArchitectureMixin):
+    """A model without its weights: a `ModelOutline` of any architecture that transformers knows."""
 
     built: Architecture
 
     @classmethod
-    def read(cls, path: Path) -> Sketch:
+    def read(cls, path: Path) -> ConfigOnlyModel:
         """From the ``config.json`` in a directory; a ModelError where there is none, or transformers can't use it."""
         return cls(any_architecture(path))
 
@@ -59,7 +59,7 @@ class Sketch(HasArchitecture):
         """Every tensor by name, tied ones once, on the meta device."""
         tied = set(self.module.all_tied_weights_keys)
         left = ((name, tensor) for name, tensor in self.module.state_dict().items() if name not in tied)
-        return {name: tensor for name, tensor in left if not self.built.unsaved(name)}
+        return {name: tensor for name, tensor in left if not self.built.not_saved(name)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class Sketch(HasArchitecture):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape; a linear's is ``[out, in]``."""
-        return tuple(self.built.oriented(name, self.tensors[name]).shape)
+        return tuple(self.built.to_out_in(name, self.tensors[name]).shape)
 
     @property
     def itemsize(self) -> int:
@@ -110,7 +110,7 @@ class Prediction:
         return 8 * self.nbytes / self.parameters
 
 
-def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Prediction:
+def predict(sketch: ConfigOnlyModel, pipeline: Pipeline | None, holds: Capability) -> Prediction:
     """What a pipeline will make of a model, on a target that ``holds`` so much; without one, the model as it is.
 
     Raises UsageError where a pass can't work on the model, or only the weights tell.
@@ -119,7 +119,7 @@ def predict(sketch: Sketch, pipeline: Pipeline | None, holds: Capability) -> Pre
     passes = []
     for item in pipeline.weight_passes if pipeline else ():
         passes.append(one := settled(item, sketch, holds))
-        sketch = Sketch(sketch.built.resized(one.resize))
+        sketch = ConfigOnlyModel(sketch.built.resized(one.resize))
     weights: dict[str, StoredForm] = {}
     vectors = 0
     size = sketch.itemsize

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.checkpoint.storage import Storage
+from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant, VariantWriter
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
@@ -31,7 +31,7 @@ class Merged(Variant):
 
 
 def rewrite(
-    variant: Variant, out: Path, storage: Storage, progress: Progress, pipeline: Pipeline | None = None
+    variant: Variant, out: Path, storage: WriteOptions, progress: Progress, pipeline: Pipeline | None = None
 ) -> Variant:
     """Write a variant's integers into the directory ``out`` as ``storage`` says; its manifest goes along.
 

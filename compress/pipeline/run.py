@@ -19,7 +19,7 @@ from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import WholeInputs
 from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import Storage
+from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant, VariantWriter
 from compress.errors import PassError, UsageError
 from compress.modeling.architecture import Architecture
@@ -75,7 +75,7 @@ def run_pipeline(
     calibration: Callable[[], Calibration],
     seed: int,
     progress: Progress,
-    storage: Storage | None = None,
+    storage: WriteOptions | None = None,
 ) -> Variant:
     """Run a pipeline's weight passes over a model, block by block, and write the variant into the directory ``out``.
 
@@ -92,11 +92,11 @@ def run_pipeline(
     planned = [item.plan(survey) if isinstance(item, WeightPass) else item for item in decided.passes]
     passes = [item for item in planned if isinstance(item, WeightPass)]
     shapes, built = _resized(model.built, passes)
-    writer = VariantWriter(model, built, out, storage or Storage())
+    writer = VariantWriter(model, built, out, storage or WriteOptions())
     idle = dict.fromkeys(map(str, passes))
     walk = walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH)
     steps = list(zip(passes, shapes, strict=True))
-    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle, built.depths)
+    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle, built.layer_counts)
     if whole := [step for step in steps if step[0].whole()]:
         assert tokens is not None, "a pass on the whole model reads text"
         found = _as_one(model, built, tokens, list(found), whole, idle, progress)

@@ -27,7 +27,7 @@ from compress.export.built.weight_rows import trace_rows
 from compress.export.lowering.float_graph import FloatGraph, WeightRows
 from compress.modeling.experts import open_experts
 from compress.modeling.families import FAMILIES
-from compress.modeling.modules import turned
+from compress.modeling.modules import transposed_weights
 
 _FUSED = "cpu"
 _STANDARD = "standard"
@@ -132,4 +132,4 @@ def _meta_tensors(config: PretrainedConfig, names: Sequence[str]) -> tuple[dict[
     if (experts := FAMILIES[config.model_type].experts) is not None:
         open_experts(module, experts)
     wanted = set(names)
-    return {name: tensor for name, tensor in module.state_dict().items() if name in wanted}, turned(module)
+    return {name: tensor for name, tensor in module.state_dict().items() if name in wanted}, transposed_weights(module)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 from transformers import PretrainedConfig
 
-from compress.modeling.classifier import by_token, headed, labels_of
+from compress.modeling.classifier import classifier_class, is_token_classifier, label_names
 from compress.modeling.families import FAMILIES
 
 Layers = tuple[tuple[str, str | None], ...]
@@ -33,16 +33,16 @@ def append_head(model: ir.Model, config: PretrainedConfig) -> None:
     They are ``[b, labels]``, or ``[b, s, labels]`` where tokens are classified. Weights are initializers without values
     by the checkpoint's names, as those of the graph before it are. A class without a head leaves the graph as it is.
     """
-    head = headed(FAMILIES[config.model_type].cls, config.architectures)
+    head = classifier_class(FAMILIES[config.model_type].cls, config.architectures)
     if head is None:
         return
-    graph, tape, labels = model.graph, Tape(), len(labels_of(config))
+    graph, tape, labels = model.graph, Tape(), len(label_names(config))
     x = graph.outputs[0]
     lead = list(x.shape)[:2] if x.shape is not None else [None, None]
-    if not by_token(head):
+    if not is_token_classifier(head):
         first = tape.initializer(ir.tensor(np.array(0), name="head.first"))
         x, lead = tape.op("Gather", [x, first], {"axis": 1}), lead[:1]
-    for name, activation in _TOKEN if by_token(head) else _SEQUENCE[config.model_type]:
+    for name, activation in _TOKEN if is_token_classifier(head) else _SEQUENCE[config.model_type]:
         outputs = config.hidden_size if activation else labels
         x = _linear(tape, graph, name, x, outputs, config.hidden_size)
         if activation:

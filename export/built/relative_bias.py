@@ -9,7 +9,7 @@ from onnx_ir.tape import Tape
 from transformers import PretrainedConfig
 
 from compress.modeling.architecture import longest_input
-from compress.modeling.classifier import headed
+from compress.modeling.classifier import classifier_class
 from compress.modeling.families import FAMILIES
 
 _TABLE = "encoder.relative_attention_bias.weight"
@@ -26,7 +26,7 @@ def relative_bias(tape: Tape, graph: ir.Graph, ids: ir.Value, config: Pretrained
     distances = torch.arange(1 - longest, longest)  # from a query to a key
     known = MPNetEncoder.relative_position_bucket(distances, num_buckets=buckets).numpy()
     shape = ir.Shape((buckets, config.num_attention_heads))
-    owner = "mpnet." if headed(FAMILIES["mpnet"].cls, config.architectures) else ""
+    owner = "mpnet." if classifier_class(FAMILIES["mpnet"].cls, config.architectures) else ""
     table = ir.Value(name=f"{owner}{_TABLE}", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
     graph.initializers.add(table)
 

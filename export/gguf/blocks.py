@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.weights.forms import Dense, Quantized
-from compress.weights.half_scales import moved, with_half_scales
+from compress.weights.half_scales import scale_rounding_error, with_half_scales
 from compress.weights.stored import PER_CHANNEL, StoredForm
 
 BLOCK = 32
@@ -44,7 +44,7 @@ def blocks(weight: Dense | Quantized) -> Blocks:
     if isinstance(weight, Dense):
         return Blocks(_FLOATS[weight.tensor.dtype], _rows(weight.tensor), weight.dequantize())
     held = with_half_scales(weight, "gguf")
-    off = moved(weight, held)
+    off = scale_rounding_error(weight, held)
     d = held.scale.repeat_interleave(weight.group // BLOCK, 1)
     if weight.bits == 8:
         return Blocks("Q8_0", _joined([d, weight.codes.unflatten(1, (-1, BLOCK))]), held.dequantize(), off)

@@ -21,7 +21,7 @@ from compress.export.parity.compare import Trace, check_close, check_rounded
 from compress.export.parity.sample import sample_input
 from compress.export.parity.seq2seq_reference import Traces, reference_traces, traces_with_rounded_inputs
 from compress.export.seq2seq.graphs import build_graphs
-from compress.modeling.seq2seq import CROSS, start_token
+from compress.modeling.seq2seq import CROSS_ATTENTION_KV, decoder_start_token
 from compress.onnx_names import DECODER
 from compress.pipeline.contract import GraphPass
 from compress.progress import Progress, Silent
@@ -58,7 +58,7 @@ def export_seq2seq(
 
 def _write_config(config: PretrainedConfig, out: Path) -> None:
     """The checkpoint's, for loaders beside which the graphs lie alone; what the decoder starts with is always in it."""
-    facts = {**config.to_dict(), "decoder_start_token_id": start_token(config)}
+    facts = {**config.to_dict(), "decoder_start_token_id": decoder_start_token(config)}
     facts.pop("_name_or_path", None)  # a path of the machine that this ran on
     (out / "config.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
 
@@ -102,6 +102,10 @@ def _read_bytes(decoder: ir.Model) -> int:
     for name, value in decoder.graph.initializers.items():
         stored = value.const_value
         users = {use.node.op_type for use in value.uses()}
-        if isinstance(stored, ir.ExternalTensor) and not CROSS.search(name) and not users <= set(_LOOKING_UP):
+        if (
+            isinstance(stored, ir.ExternalTensor)
+            and not CROSS_ATTENTION_KV.search(name)
+            and not users <= set(_LOOKING_UP)
+        ):
             read[stored.offset] = stored.nbytes
     return sum(read.values())

@@ -13,8 +13,8 @@ from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.errors import UsageError
 from compress.export.lowering.float_graph import GraphSource
-from compress.formats.base import Format
-from compress.formats.compressed_tensors import CompressedTensors
+from compress.formats.base import CheckpointFormat
+from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture
 from compress.pipeline.contract import Capability, GraphPass, Pass, WeightPass
 from compress.progress import Progress
@@ -34,7 +34,7 @@ class Target(ABC):
     capability: ClassVar[Capability]
     fix: ClassVar[str] = "choose another target"
     """what to do where a pass leaves a form that it can't hold"""
-    format: Format = CompressedTensors()
+    format: CheckpointFormat = CompressedTensorsFormat()
     """of the variants that are made for it"""
     default_dtype: ClassVar[str] = "float32"
     """in which type its graphs compute where no pass says otherwise"""
@@ -73,7 +73,7 @@ class Target(ABC):
                 raise UsageError(f"{self.name} can't hold inputs that are rounded as they come ({name}); give act=none")
             if odd := {leaf.bits for leaf in form.leaves} - {None, *self.capability.bits}:
                 raise UsageError(f"{self.name} can't hold {odd.pop()} bits ({name}); --target hf can")
-        if refused := self.format.refusal(built, weights):
+        if refused := self.format.unsupported_reason(built, weights):
             raise UsageError(refused)
 
     def with_format(self, name: str) -> Self:

@@ -24,12 +24,12 @@ from compress.checkpoint.variant import Variant
 from compress.errors import ExportError, UsageError
 from compress.export.parity.sample import sample_input
 from compress.export.targets.base import Target
-from compress.formats.base import Format, find_format
-from compress.formats.compressed_tensors import CompressedTensors
+from compress.formats.base import CheckpointFormat, find_format
+from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.formats.packing import quantization_config
 from compress.modeling.classifier import auto_class
 from compress.modeling.quiet import first_line, quiet_transformers
-from compress.modeling.seq2seq import decoder_inputs, written_with
+from compress.modeling.seq2seq import decoder_inputs, read_per_decoded_token
 from compress.pipeline.contract import Capability, GraphPass
 from compress.progress import Progress
 from compress.weights.forms import Dense, Masked, Quantized
@@ -52,9 +52,9 @@ class Hf(Target):
         name, (Dense, Masked, Quantized), frozenset(range(2, 9)), graphs=False, any_linear=False, any_table=False
     )
 
-    def __init__(self, format: Format | None = None) -> None:
-        self.format = format or CompressedTensors()
-        self.restricted = self.format.selective
+    def __init__(self, format: CheckpointFormat | None = None) -> None:
+        self.format = format or CompressedTensorsFormat()
+        self.restricted = self.format.restricted
 
     def with_format(self, name: str) -> Self:
         """This target with checkpoints in that format."""
@@ -76,14 +76,14 @@ class Hf(Target):
 
 def _prove(variant: Variant, progress: Progress) -> None:
     """Hold what others read against what the variant holds, as far as the readers are here; a notice says how far."""
-    if absent := [module for module in variant.format.reader if find_spec(module) is None]:
+    if absent := [module for module in variant.format.required_packages if find_spec(module) is None]:
         progress.notice(
             f"not loaded for proof: transformers reads {variant.format.name} with {' and '.join(absent)}, which "
             "pip install 'compress-models[gptq]' brings"
         )
         return
     odd = [name for name, form in variant.manifest.weights.items() if not form.symmetric]
-    if odd and isinstance(variant.format, CompressedTensors):
+    if odd and isinstance(variant.format, CompressedTensorsFormat):
         _prove_matrices(variant, odd)
         progress.notice(
             f"transformers {transformers.__version__} does not load packed zero points as they are stored: "
@@ -112,7 +112,7 @@ def _prove_loads(variant: Variant) -> None:
     with torch.inference_mode():
         expected = module(**given)[0]
     dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
-    exact = _HALVED if variant.format.reader else _TOLERANCE
+    exact = _HALVED if variant.format.required_packages else _TOLERANCE
     # An undecided classifier's logits are near 0: what is off is measured in nats then.
     least = math.sqrt(expected.numel()) if variant.kind.has_classes else 0.0
     off, allowed = float((said - expected).norm()) / max(float(expected.norm()), least), _ROUNDED if dynamic else exact
@@ -148,7 +148,7 @@ def _sizes(variant: Variant) -> tuple[int, int]:
     module = variant.built.meta_module()
     tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
     if variant.kind.is_seq2seq:
-        return sum(every.values()), sum(size for name, size in every.items() if written_with(module, name))
+        return sum(every.values()), sum(size for name, size in every.items() if read_per_decoded_token(module, name))
     head = next(iter(module.all_tied_weights_keys), "").removesuffix("weight")
     alone = not variant.tied or any(name.startswith(head) for name in every)
     looked_up = sum(size for name, size in every.items() if alone and name.rpartition(".")[0] in tables)

@@ -31,7 +31,7 @@ from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual,
 from compress.weights.stored import StoredForm, WeightReport
 
 if TYPE_CHECKING:
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 Outside = Literal["float", "int8", "int4"]
 
@@ -88,13 +88,13 @@ class Integer(WeightPass):
         """Repaired matrices only where that is asked for."""
         return self.produces if self.compensate else (Quantized,)
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Refuse what can't work on this model or target; leave a table float that two halves share, if need be."""
         if model.kind.is_seq2seq and not holds.any_table:
             return replace(self, head="float", embed="float")._settle(model, holds)
         return self._settle(model, holds)
 
-    def _settle(self, model: Outline, holds: Capability) -> Self:
+    def _settle(self, model: ModelOutline, holds: Capability) -> Self:
         if self.compensate and self.solver == "learned":
             raise UsageError(f"{self.name}: compensate repairs an error that solver=learned trains; use solver=gptq")
         choices = tuple(bits for bits in self.choices if bits in holds.bits)
@@ -116,14 +116,14 @@ class Integer(WeightPass):
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
         self._check_packed(model, holds)
-        if model.routed and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
+        if model.expert_weights and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
             given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
             raise UsageError(
                 f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
             )
         return replace(self, choices=choices)
 
-    def _check_packed(self, model: Outline, holds: Capability) -> None:
+    def _check_packed(self, model: ModelOutline, holds: Capability) -> None:
         """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
         family = FAMILIES.get(model.config.model_type)
         whole = self.bits == 8 and self.group == "channel" and self.mixed is None

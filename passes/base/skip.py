@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from compress.errors import UsageError
 
 if TYPE_CHECKING:
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 SKIP = "matrices to leave float: patterns of names, joined by +, like *.down_proj.weight"
 """The option's description."""
@@ -24,7 +24,7 @@ class Skipped:
     def __contains__(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._patterns)
 
-    def check(self, item: str, model: Outline) -> None:
+    def check(self, item: str, model: ModelOutline) -> None:
         """Refuse, with a UsageError in the name of the pass ``item``, a pattern that matches no matrix of a model."""
         for pattern in self._patterns:
             if not any(fnmatchcase(name, pattern) for name in model.matrices):

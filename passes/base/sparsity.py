@@ -31,7 +31,7 @@ from compress.weights.forms import Dense, Factored, Masked, Weight, mask_of
 from compress.weights.stored import StoredForm, WeightReport
 
 if TYPE_CHECKING:
-    from compress.checkpoint.base import Outline
+    from compress.checkpoint.base import ModelOutline
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Sparsity(WeightPass):
     def choose(self) -> Choose:
         """What stays, by scores."""
 
-    def settle(self, model: Outline, holds: Capability) -> Self:
+    def settle(self, model: ModelOutline, holds: Capability) -> Self:
         """Refuse patterns that match nothing."""
         Skipped(self.skip).check(self.name, model)
         return self

@@ -17,7 +17,7 @@ from compress.checkpoint.variant import Variant
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, leaves, mask_of
 from tests.support.passes import make_variant
@@ -123,7 +123,7 @@ def test_what_works_is_stored_predicted_loaded_and_exported(tiny, tmp_path, fami
     path, pipeline, target = tiny(FAMILIES[family]), Pipeline.parse(text(words)), find_target("ort-cpu")
     target.check(pipeline.passes)
     made = make_variant(path, pipeline, target.capability, tmp_path, TOKENS)
-    predicted = predict(Sketch.read(path), pipeline, target.capability)
+    predicted = predict(ConfigOnlyModel.read(path), pipeline, target.capability)
     assert made.manifest.weights == predicted.weights
     assert made.manifest.nbytes == predicted.nbytes
     check_weights(made, words)

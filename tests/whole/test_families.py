@@ -27,7 +27,7 @@ from compress.modeling.seq2seq import decoder_inputs
 from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, smooth
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.run import run_pipeline, settle
 from compress.progress import Silent
 from tests.support.tensors import token_ids
@@ -269,7 +269,7 @@ def test_every_cell(path_of, tmp_path, family, word):
         assert settle(model, pipeline, target.capability)
         if made is None:  # one variant serves every target that holds it
             made = run_pipeline(model, pipeline, target.capability, tmp_path, lambda: calibration(model), 0, Silent())
-            predicted = predict(Sketch.read(path_of(family)), pipeline, target.capability)
+            predicted = predict(ConfigOnlyModel.read(path_of(family)), pipeline, target.capability)
             assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
         if target.name == "hf":
             check_reading(made, word)

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from compress.checkpoint.license import licence_of
+from compress.checkpoint.license import find_license
 
 APACHE = "\n                                 Apache License\n                           Version 2.0, January 2004\n"
 
@@ -17,7 +17,7 @@ def write(folder, readme=None, config=None, **files):
         (folder / "config.json").write_text(config)
     for name, text in files.items():
         (folder / name).write_text(text)
-    return licence_of(folder)
+    return find_license(folder)
 
 
 @pytest.mark.parametrize(

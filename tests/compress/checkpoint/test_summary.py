@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compress.benchmarks.plots.matrix_errors import plot_errors
-from compress.checkpoint.license import Licence
+from compress.checkpoint.license import License
 from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model_card import write_card
 from compress.checkpoint.summary import fallback_notice, layers_of, total
@@ -134,12 +134,12 @@ def test_fallbacks_are_told_in_one_line(solvers, notice):
 
 
 def test_the_card_tells_what_was_lost(tmp_path):
-    write_card(tmp_path, manifest(), Licence({}, None))
+    write_card(tmp_path, manifest(), License({}, None))
     card = (tmp_path / "README.md").read_text()
     assert "in the median, at worst 20 % (`model.layers.0.up`)" in card
     assert "calibration text: 3 % in" in card
     assert "\n- 1 matrix fell back to rtn (singular Hessian): model.layers.0.up\n" in card
-    write_card(tmp_path, manifest(layers={}), Licence({}, None))
+    write_card(tmp_path, manifest(layers={}), License({}, None))
     assert "error" not in (tmp_path / "README.md").read_text()
 
 

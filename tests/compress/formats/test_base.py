@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import Storage
+from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
 from compress.errors import ExportError, UsageError
 from compress.export.targets.hf import Hf
 from compress.formats.base import find_format, formats
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.rewrite import rewrite
 from compress.progress import Silent
 from compress.weights.forms import Masked, Quantized, mask_of
@@ -105,7 +105,9 @@ CASES = [("gptq", 4, False), ("gptq", 8, False), ("awq", 4, True), ("awq", 4, Fa
 @pytest.mark.parametrize("group", [32, None])
 @pytest.mark.parametrize(("name", "bits", "zero"), CASES)
 def test_the_words_are_those_of_the_formats_definition(llama, tmp_path, rounded, name, bits, zero, group):
-    made = variant(llama, tmp_path / "v", lambda t: rounded(t, group, bits, zero), Storage(format=find_format(name)))
+    made = variant(
+        llama, tmp_path / "v", lambda t: rounded(t, group, bits, zero), WriteOptions(format=find_format(name))
+    )
     tensors, reader = load_file(made.path / "model.safetensors"), {"gptq": read_gptq, "awq": read_awq}[name]
     quantized = [each for each, form in made.manifest.weights.items() if form.form == "quantized"]
     assert len(quantized) == 14
@@ -124,7 +126,7 @@ def test_the_words_are_those_of_the_formats_definition(llama, tmp_path, rounded,
 
 @pytest.mark.parametrize(("name", "bits", "zero"), CASES)
 def test_onnxruntime_genai_reads_the_same_numbers(untied, tmp_path, rounded, name, bits, zero):
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), Storage(format=find_format(name)))
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name)))
     found = read_by_genai(name, made)
     assert len(found) == 10
     for each, theirs in found.items():
@@ -136,7 +138,7 @@ def test_transformers_reads_the_same_numbers(untied, tmp_path, rounded, name, bi
     """By gptqmodel's own kernels for CPUs, some of which compute in 16 bits."""
     pytest.importorskip("gptqmodel", reason="transformers reads GPTQ and AWQ with gptqmodel: extra gptq")
     pytest.importorskip("optimum")
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), Storage(format=find_format(name)))
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name)))
     theirs = AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32)
     with torch.inference_mode():
         said, expected = theirs(TOKENS).logits, made.torch_module()(TOKENS).logits
@@ -147,7 +149,7 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
     def form(tensor):
         return rounded(tensor, 32, 4)
 
-    made = variant(untied, tmp_path / "gptq", form, Storage(format=find_format("gptq")), head=True)
+    made = variant(untied, tmp_path / "gptq", form, WriteOptions(format=find_format("gptq")), head=True)
     config = json.loads((made.path / "config.json").read_text())
     expected = {
         "quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True, "lm_head": True,
@@ -157,7 +159,7 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
     assert json.loads((made.path / "quantize_config.json").read_text()) == expected
     assert config["dtype"] == "float16"
     assert made.manifest.format == "gptq"
-    made = variant(llama, tmp_path / "awq", form, Storage(format=find_format("awq")))
+    made = variant(llama, tmp_path / "awq", form, WriteOptions(format=find_format("awq")))
     config = json.loads((made.path / "config.json").read_text())
     assert config["quantization_config"] == {
         "quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm",
@@ -166,7 +168,7 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
     card = (made.path / "README.md").read_text()
     assert "The checkpoint is in format awq, for which transformers needs gptqmodel and optimum." in card
     assert not (made.path / "quantize_config.json").exists()
-    made = variant(llama, tmp_path / "channel", lambda t: rounded(t, None, 4), Storage(format=find_format("gptq")))
+    made = variant(llama, tmp_path / "channel", lambda t: rounded(t, None, 4), WriteOptions(format=find_format("gptq")))
     config = json.loads((made.path / "config.json").read_text())["quantization_config"]
     assert (config["group_size"], config["lm_head"]) == (-1, False)
 
@@ -203,8 +205,8 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
 def test_what_a_format_cannot_hold_is_refused_with_the_fix(tiny, name, pipeline, message):
     model = Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=False, vocab_size=336)))
     passes = Pipeline.parse(pipeline)
-    weights = predict(Sketch(model.built), passes, Hf.capability).weights
-    refused = find_format(name).refusal(model.built, weights)
+    weights = predict(ConfigOnlyModel(model.built), passes, Hf.capability).weights
+    refused = find_format(name).unsupported_reason(model.built, weights)
     if message is None:
         assert refused is None
     else:
@@ -213,15 +215,17 @@ def test_what_a_format_cannot_hold_is_refused_with_the_fix(tiny, name, pipeline,
 
 def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
     model = Model.open(str(bert))
-    assert find_format("gptq").refusal(model.built, {}) == "format gptq is for decoders; leave out --format"
+    assert find_format("gptq").unsupported_reason(model.built, {}) == "format gptq is for decoders; leave out --format"
     odd = Model.open(str(tiny("LlamaForCausalLM", intermediate_size=100)))
     weights = predict(
-        Sketch(odd.built), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.capability
+        ConfigOnlyModel(odd.built), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.capability
     ).weights
-    assert re.search("100 × 64 codes, 8 a word .*; leave out --format", find_format("awq").refusal(odd.built, weights))
+    assert re.search(
+        "100 × 64 codes, 8 a word .*; leave out --format", find_format("awq").unsupported_reason(odd.built, weights)
+    )
     odd = Model.open(str(untied))
-    weights = predict(Sketch(odd.built), Pipeline.parse("int4:embed=float:head=int4"), Hf.capability).weights
-    refused = find_format("gptq").refusal(odd.built, weights)
+    weights = predict(ConfigOnlyModel(odd.built), Pipeline.parse("int4:embed=float:head=int4"), Hf.capability).weights
+    refused = find_format("gptq").unsupported_reason(odd.built, weights)
     assert refused == "format gptq can't hold 322 × 64 codes, 8 a word (lm_head.weight); give head=float"
     with pytest.raises(UsageError, match="unknown format 'gpqt'; did you mean 'gptq'?"):
         find_format("gpqt")
@@ -230,7 +234,7 @@ def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
 
 def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
     told = Silent()
-    gptq = Storage(format=find_format("gptq"))
+    gptq = WriteOptions(format=find_format("gptq"))
     made = variant(untied, tmp_path / "a", lambda t: rounded(t, 32, 4), gptq, progress=told)
     (notice,) = told.notices
     assert notice.startswith("format gptq rounds scales, here by up to 0.0")
@@ -253,11 +257,11 @@ def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
 
 
 def test_a_variant_is_written_again_without_solving(untied, tmp_path, rounded):
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), Storage())
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions())
     for name in ("gptq", "awq"):
         out = tmp_path / name
         out.mkdir()
-        again = rewrite(made, out, Storage(find_format(name), shard_bytes=30_000), Silent())
+        again = rewrite(made, out, WriteOptions(find_format(name), shard_bytes=30_000), Silent())
         index = json.loads((out / "model.safetensors.index.json").read_text())
         files = [load_file(out / name) for name in sorted(set(index["weight_map"].values()))]
         assert len(files) > 3
@@ -271,7 +275,7 @@ def test_a_variant_is_written_again_without_solving(untied, tmp_path, rounded):
         assert Variant.open(out).manifest.format == name
     back = tmp_path / "back"
     back.mkdir()
-    plain = rewrite(Variant.open(tmp_path / "gptq"), back, Storage(), Silent())
+    plain = rewrite(Variant.open(tmp_path / "gptq"), back, WriteOptions(), Silent())
     name = "model.layers.1.mlp.down_proj.weight"
     assert torch.equal(plain.weight(name).dequantize(), Variant.open(tmp_path / "gptq").weight(name).dequantize())
 
@@ -282,7 +286,7 @@ def test_masks_are_kept(untied, tmp_path, rounded):
         weight = rounded(tensor * mask, 32, 4)
         return Quantized(weight.codes * mask, weight.scale, 4, 32, mask=mask & (weight.codes != 0))
 
-    made = variant(untied, tmp_path / "v", form, Storage(find_format("gptq")))
+    made = variant(untied, tmp_path / "v", form, WriteOptions(find_format("gptq")))
     weight = made.weight("model.layers.0.mlp.up_proj.weight")
     assert torch.equal(mask_of(weight), weight.codes != 0)
     dense = Masked(torch.eye(4), torch.eye(4) > 0)
@@ -292,7 +296,7 @@ def test_masks_are_kept(untied, tmp_path, rounded):
 
 def test_the_hf_target_says_that_readers_are_missing(untied, tmp_path, rounded, monkeypatch):
     monkeypatch.setattr("compress.export.targets.hf.find_spec", lambda name: None)
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), Storage(find_format("gptq")))
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions(find_format("gptq")))
     told = Silent()
     artifact = Hf(find_format("gptq")).export(made, (), Path(made.path), told)
     assert artifact.stored_bytes == sum(made.shards.raw(name).nbytes for name in made.shards.where)

@@ -9,7 +9,7 @@ from compress.errors import ModelError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.modeling.kinds import ENCODER
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
@@ -29,7 +29,7 @@ TOKENS = token_ids(4, 24)
 def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipeline):
     path, passes = tiny(name), Pipeline.parse(pipeline)
     found = make_variant(path, passes, OrtCpu.capability, tmp_path, TOKENS)
-    predicted = predict(Sketch.read(path), passes, OrtCpu.capability)
+    predicted = predict(ConfigOnlyModel.read(path), passes, OrtCpu.capability)
     assert predicted.weights == found.manifest.weights
     assert predicted.nbytes == found.manifest.nbytes
     assert predicted.bits_per_weight == found.manifest.bits_per_weight
@@ -38,7 +38,7 @@ def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipelin
 def gpt_j(path):
     """GPT-J's config, as it is published: 6 billion parameters."""
     transformers.GPTJConfig(architectures=["GPTJForCausalLM"], dtype="float16").save_pretrained(path)
-    return Sketch.read(path)
+    return ConfigOnlyModel.read(path)
 
 
 def test_low_rank_takes_a_seventh_off_a_6b_gpt(tmp_path):
@@ -65,18 +65,18 @@ def test_low_rank_takes_a_seventh_off_a_6b_gpt(tmp_path):
 )
 def test_what_only_the_weights_tell_is_refused(llama, pipeline, message):
     with pytest.raises(UsageError, match=message):
-        predict(Sketch.read(llama), Pipeline.parse(pipeline), OrtCpu.capability)
+        predict(ConfigOnlyModel.read(llama), Pipeline.parse(pipeline), OrtCpu.capability)
 
 
 def test_a_config_that_is_none_is_refused(tmp_path):
     with pytest.raises(ModelError, match="it has no config.json"):
-        Sketch.read(tmp_path)
+        ConfigOnlyModel.read(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing"}))
     with pytest.raises(ModelError, match="no config that transformers knows"):
-        Sketch.read(tmp_path)
+        ConfigOnlyModel.read(tmp_path)
 
 
 def test_a_base_model_has_no_head(tmp_path):
     config = transformers.LongT5Config(d_model=64, num_layers=2, num_decoder_layers=2, vocab_size=100)
     config.save_pretrained(tmp_path)
-    assert Sketch.read(tmp_path).kind is ENCODER
+    assert ConfigOnlyModel.read(tmp_path).kind is ENCODER

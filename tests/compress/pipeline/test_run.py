@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import Storage
+from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
 from compress.errors import ModelError, PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
@@ -125,7 +125,7 @@ def test_the_card_names_the_model_and_the_recipe(llama, tmp_path):
 
 
 def test_large_checkpoints_are_sharded(untied, tmp_path):
-    variant = make(untied, "int8", tmp_path / "v", storage=Storage(shard_bytes=40_000))
+    variant = make(untied, "int8", tmp_path / "v", storage=WriteOptions(shard_bytes=40_000))
     assert len(list(variant.path.glob("model-*-of-*.safetensors"))) > 1
     with torch.no_grad():
         theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)(TOKENS).logits

@@ -19,7 +19,7 @@ from compress.export.gguf.file import interleaved, write_gguf
 from compress.export.gguf.tokenizer import split_name
 from compress.export.targets.gguf import Gguf
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
 from tests.support.passes import make_variant
@@ -180,7 +180,7 @@ def test_a_window_ends_the_context(tiny, tmp_path):
 )
 def test_what_has_no_blocks_is_refused_with_the_fix(untied, pipeline, message):
     model, every = Model.open(str(untied)), replace(Gguf.capability, bits=frozenset(range(2, 9)))
-    weights = predict(Sketch(model.built), Pipeline.parse(pipeline), every).weights
+    weights = predict(ConfigOnlyModel(model.built), Pipeline.parse(pipeline), every).weights
     if message is None:
         Gguf().check_weights(model.built, weights)
         return
@@ -199,7 +199,7 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
         write_gguf(model, tmp_path / "a.gguf")
     odd = Model.open(str(tiny("LlamaForCausalLM", hidden_size=48, head_dim=12)))
     weights = predict(
-        Sketch(odd.built), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.capability
+        ConfigOnlyModel(odd.built), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.capability
     ).weights
     with pytest.raises(UsageError, match=r"groups of 48, which 32 doesn't divide \(.*\); give group=32"):
         Gguf().check_weights(odd.built, weights)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.runtime.engine import opener
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import Storage
+from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
 from compress.errors import ExportError, UsageError
 from compress.export.targets.hf import Hf
@@ -166,7 +166,7 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
     path = tiny(name)
     for merge in (True, False):
         out = tmp_path / str(merge)
-        found = make_variant(path, pipeline, Hf.capability, out, storage=Storage(merge=merge))
+        found = make_variant(path, pipeline, Hf.capability, out, storage=WriteOptions(merge=merge))
         forms = {form.form for form in found.manifest.weights.values()}
         assert ("factored" in forms) != merge
     with torch.no_grad():

@@ -19,7 +19,7 @@ from compress.export.lowering.qdq import nibbles
 from compress.export.targets.tensorrt import TensorRt
 from compress.export.trt.lint import OPERATORS, lint_graph
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import Sketch, predict
+from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.progress import Silent
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
@@ -198,7 +198,7 @@ def test_the_command_names_shapes_to_read_with_and_to_go_on_with(tiny, tmp_path)
 )
 def test_what_it_cannot_hold_is_refused_with_the_fix(untied, pipeline, message):
     model, every = Model.open(str(untied)), replace(TensorRt.capability, bits=frozenset(range(2, 9)), any_inputs=True)
-    weights = predict(Sketch(model.built), Pipeline.parse(pipeline), every).weights
+    weights = predict(ConfigOnlyModel(model.built), Pipeline.parse(pipeline), every).weights
     if message is None:
         TensorRt().check_weights(model.built, weights)
         return
