@@ -11,7 +11,7 @@ import torch
 from compress.calibration.data import Calibration
 from compress.calibration.statistics import InputStatistics
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import Storage
+from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
 from compress.pipeline.contract import Capability, WeightPass
 from compress.pipeline.parse import Pipeline
@@ -49,7 +49,7 @@ def make_variant(
     tokens: torch.Tensor | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    storage: Storage | None = None,
+    storage: WriteOptions | None = None,
 ) -> Variant:
     """Compress the model at ``source`` into ``out``, which is made; ``tokens`` are the calibration's windows."""
     out.mkdir(exist_ok=True)
