@@ -67,4 +67,4 @@ def export_with_fallback(
         progress.notice(f"{why}: the model is traced instead")
     from compress.export.traced.trace import trace_graph  # here: torch's exporter takes a second to load
 
-    return write(trace_graph(checkpoint.built, checkpoint.names, fused))
+    return write(trace_graph(checkpoint.architecture, checkpoint.names, fused))

@@ -80,7 +80,7 @@ def read_labelled(path: Path, model: Model) -> Labelled:
     """
     if model.kind.generates_text:
         raise UsageError(
-            f"--labels is for classifiers and sentence encoders, but {model.architecture} writes text; leave it out"
+            f"--labels is for classifiers and sentence encoders, but {model.class_name} writes text; leave it out"
         )
     if model.kind.is_vision:
         raise UsageError(f"--labels takes labelled text, and {model.source} reads images; leave it out")
@@ -88,7 +88,7 @@ def read_labelled(path: Path, model: Model) -> Labelled:
     fields: tuple[str, ...]
     if not model.kind.has_head:
         metrics, fields, read = SPEARMAN, ("text", "text2", "score"), reader.compared
-    elif is_token_classifier(model.architecture):
+    elif is_token_classifier(model.class_name):
         metrics, fields, read = ACCURACY, ("tokens", "labels"), reader.tagged
     elif len(label_names(model.config)) == 1:
         metrics, fields, read = SPEARMAN, ("text", "score"), reader.scored

@@ -58,7 +58,7 @@ def command(
     if graph is not None:
         runtime = runtime.with_graph(graph)
     weights = variant.manifest.weights
-    runtime.check_weights(variant.built, {n: form.merged for n, form in weights.items()} if merge else weights)
+    runtime.check_weights(variant.architecture, {n: form.merged for n, form in weights.items()} if merge else weights)
     storage = WriteOptions(runtime.format, shard_bytes or SHARD_BYTES, merge)
     new = not runtime.folder and (out is not None or shard_bytes is not None or _differs(variant, storage))
     place = out or (_beside(variant, storage) if new else path / runtime.folder)

@@ -186,7 +186,7 @@ def _check_free(out: Path, pipelines: Sequence[Pipeline], overwrite: bool, scori
 def _check_weights(model: Model, pipeline: Pipeline, runtime: Target, merge: bool) -> None:
     """Refuse now what the target can't hold of what a pipeline will leave."""
     try:
-        weights = predict(ConfigOnlyModel(model.built), pipeline, runtime.capability).weights
+        weights = predict(ConfigOnlyModel(model.architecture), pipeline, runtime.capability).weights
     except UsageError as error:
         holder = f"{runtime.name} (format {runtime.format.name})"
         raise UsageError(
@@ -194,7 +194,7 @@ def _check_weights(model: Model, pipeline: Pipeline, runtime: Target, merge: boo
             "--target hf without --format and export it then"
         ) from None
     held = {name: form.merged for name, form in weights.items()} if merge else weights
-    runtime.check_weights(model.built, held)
+    runtime.check_weights(model.architecture, held)
 
 
 def _make(

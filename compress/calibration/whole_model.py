@@ -55,17 +55,19 @@ class _Divergence(torch.autograd.Function):
 class WholeInputs(BlockInputs):
     """The calibration text ``tokens`` int64 ``[windows, length]``, or images, for the ``block`` that the variant is.
 
-    ``built`` is the variant's architecture. The original and all that is trained are in memory together.
+    ``architecture`` is the variant's architecture. The original and all that is trained are in memory together.
     """
 
-    def __init__(self, model: Model, built: Architecture, block: Block, tokens: Tensor, progress: Progress) -> None:
+    def __init__(
+        self, model: Model, architecture: Architecture, block: Block, tokens: Tensor, progress: Progress
+    ) -> None:
         self.block = block
         self._windows = tokens.split(BATCH)
         self.batches = len(self._windows)
-        self._built = built
+        self._architecture = architecture
         self._progress = progress
         self._reference = model.torch_module()
-        self._module = built.meta_module().eval()  # its weights are given with every call
+        self._module = architecture.meta_module().eval()  # its weights are given with every call
         compute_buffers(self._module, self._module)
 
     def refresh(self) -> None:
@@ -76,7 +78,7 @@ class WholeInputs(BlockInputs):
 
         ``parameters`` by their names in the checkpoint; differentiable in them.
         """
-        given = {name: self._built.to_out_in(name, tensor) for name, tensor in parameters.items()}
+        given = {name: self._architecture.to_out_in(name, tensor) for name, tensor in parameters.items()}
         fixed = {name: vector for name, vector in self.block.vectors.items() if name not in given}
         return self._output(functional_call(self._module, given | fixed, kwargs=self._called(batch)))
 
@@ -87,7 +89,7 @@ class WholeInputs(BlockInputs):
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
         """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
-        if not self._built.kind.has_head:
+        if not self._architecture.kind.has_head:
             return token_error(output.float(), exact.float())
         found: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
         return found
@@ -98,12 +100,12 @@ class WholeInputs(BlockInputs):
             yield from self._progress.track(range(steps), "training", unit="step")
 
     def _called(self, batch: int) -> dict[str, Tensor | bool]:
-        given, kind = self._windows[batch], self._built.kind
+        given, kind = self._windows[batch], self._architecture.kind
         arguments: dict[str, Tensor | bool] = {**called(given)}
         if kind.is_seq2seq:
-            arguments["decoder_input_ids"] = decoder_inputs(self._built.config, given)
+            arguments["decoder_input_ids"] = decoder_inputs(self._architecture.config, given)
         return arguments | ({"use_cache": False} if kind.generates_text else {})
 
     def _output(self, output: object) -> Tensor:
-        found: Tensor = getattr(output, "logits" if self._built.kind.has_head else "last_hidden_state")
+        found: Tensor = getattr(output, "logits" if self._architecture.kind.has_head else "last_hidden_state")
         return found

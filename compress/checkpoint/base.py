@@ -63,7 +63,7 @@ class Checkpoint(ModelInfo, Protocol):
         """The directory, which also holds the tokenizer and ``config.json``."""
 
     @property
-    def built(self) -> Architecture:
+    def architecture(self) -> Architecture:
         """The class that the config makes."""
 
     @property

@@ -15,19 +15,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_module(checkpoint: Checkpoint, built: Architecture, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def load_module(
+    checkpoint: Checkpoint, architecture: Architecture, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
     """The module with a checkpoint's weights, dequantized, for inference: the whole model in memory."""
     from transformers import GenerationConfig
 
     def read(name: str) -> Tensor:
         if len(shapes[name]) != 2:
             return checkpoint.tensor(name)
-        return built.to_out_in(name, checkpoint.weight(name).dequantize())
+        return architecture.to_out_in(name, checkpoint.weight(name).dequantize())
 
-    shapes = built.shapes()
+    shapes = architecture.shapes()
     state = {name: read(name) for name in checkpoint.names}
     with quiet_transformers():
-        module = built.cls.from_pretrained(None, config=built.config, state_dict=state, dtype=dtype, **built.options)
+        module = architecture.cls.from_pretrained(
+            None, config=architecture.config, state_dict=state, dtype=dtype, **architecture.options
+        )
     if (checkpoint.path / "generation_config.json").is_file():
         module.generation_config = GenerationConfig.from_pretrained(checkpoint.path)
     return module.eval()  # type: ignore[no-any-return]

@@ -40,7 +40,7 @@ class Model(ArchitectureMixin):
     source: str
     path: Path
     shards: Shards
-    built: Architecture
+    architecture: Architecture
     stored: dict[str, str]
 
     @classmethod
@@ -55,9 +55,9 @@ class Model(ArchitectureMixin):
         path = locate(source, trust_remote_code, progress)
         check_config(path, trust_remote_code)
         shards = find_shards(path, trust_remote_code, progress)
-        built = read_architecture(path, shards.where)
-        built = _resolve_tied_head(built, shards, progress)
-        return cls(source, path, shards, built, _match(path, built, shards, progress))
+        architecture = read_architecture(path, shards.where)
+        architecture = _resolve_tied_head(architecture, shards, progress)
+        return cls(source, path, shards, architecture, _match(path, architecture, shards, progress))
 
     @property
     def name(self) -> str:
@@ -69,22 +69,22 @@ class Model(ArchitectureMixin):
     @property
     def config(self) -> PretrainedConfig:
         """The architecture's config."""
-        return self.built.config
+        return self.architecture.config
 
     @property
-    def architecture(self) -> str:
+    def class_name(self) -> str:
         """The transformers class, as in the config's ``architectures``."""
-        return self.built.cls.__name__
+        return self.architecture.class_name
 
     @property
     def kind(self) -> TaskKind:
         """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
-        return self.built.kind
+        return self.architecture.kind
 
     @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
-        return self.built.tied
+        return self.architecture.tied
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class Model(ArchitectureMixin):
 
     def weight(self, name: str) -> Dense:
         """A matrix ``[out, in]`` in its stored dtype."""
-        return Dense(self.built.to_out_in(name, self.tensor(name)))
+        return Dense(self.architecture.to_out_in(name, self.tensor(name)))
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
@@ -127,13 +127,13 @@ class Model(ArchitectureMixin):
 
     def meta_module(self) -> PreTrainedModel:
         """The module without weights: every tensor on torch's meta device."""
-        module = self.built.meta_module()
+        module = self.architecture.meta_module()
         module.eval()
         return module
 
     def torch_module(self, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
         """The module with its weights, for inference: the whole model in memory."""
-        return load_module(self, self.built, dtype)
+        return load_module(self, self.architecture, dtype)
 
     @property
     def nbytes(self) -> int:
@@ -146,61 +146,62 @@ class Model(ArchitectureMixin):
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return self.built.shapes()
+        return self.architecture.shapes()
 
     def resized(self, resize: Callable[[PretrainedConfig], None]) -> Model:
         """What a pass that changes the config so will leave: for names and shapes, not to be read from."""
-        built = self.built.resized(resize)
-        if built.config.to_dict() == self.config.to_dict():
+        architecture = self.architecture.resized(resize)
+        if architecture.config.to_dict() == self.config.to_dict():
             return self
-        names = built.shapes()
-        return replace(self, built=built, stored={new: old for new, old in self.stored.items() if new in names})
+        names = architecture.shapes()
+        stored = {name: source for name, source in self.stored.items() if name in names}
+        return replace(self, architecture=architecture, stored=stored)
 
 
-def _resolve_tied_head(built: Architecture, shards: Shards, progress: Progress) -> Architecture:
+def _resolve_tied_head(architecture: Architecture, shards: Shards, progress: Progress) -> Architecture:
     """A config may say tied while the checkpoint holds a head of its own: then the checkpoint is right."""
-    if not built.tied:
-        return built
-    for head, embedding in built.meta_module().all_tied_weights_keys.items():
-        found = _stored(built, [head, embedding], shards)
+    if not architecture.tied:
+        return architecture
+    for head, embedding in architecture.meta_module().all_tied_weights_keys.items():
+        found = _stored(architecture, [head, embedding], shards)
         if len(found) < 2 or torch.equal(*map(shards.read, found.values())):
             continue
-        if built.kind.is_seq2seq:
-            return _with_own_head(built, head)
-        built.config.tie_word_embeddings = False
+        if architecture.kind.is_seq2seq:
+            return _with_own_head(architecture, head)
+        architecture.config.tie_word_embeddings = False
         progress.notice("the config says that the head is tied to the embedding, but they differ: read as untied")
-    return built
+    return architecture
 
 
-def _stored(built: Architecture, wanted: Iterable[str], shards: Shards) -> dict[str, str]:
-    renamed = FAMILIES[built.config.model_type].renamed
-    return stored_names(wanted, shards.where, built.cls.base_model_prefix, renamed)
+def _stored(architecture: Architecture, wanted: Iterable[str], shards: Shards) -> dict[str, str]:
+    renamed = FAMILIES[architecture.config.model_type].renamed
+    return stored_names(wanted, shards.where, architecture.cls.base_model_prefix, renamed)
 
 
-def _with_own_head(built: Architecture, name: str) -> Architecture:
+def _with_own_head(architecture: Architecture, name: str) -> Architecture:
     """An encoder-decoder whose head isn't its embedding; a ModelError where another table isn't."""
-    if name != lm_head_name(built.meta_module()):
+    if name != lm_head_name(architecture.meta_module()):
         raise ModelError(
             f"{name} isn't the embedding that encoder and decoder share; only a head may be one of its own"
         )
-    return replace(built, untied_head=True)
+    return replace(architecture, untied_head=True)
 
 
-def _match(path: Path, built: Architecture, shards: Shards, progress: Progress) -> dict[str, str]:
+def _match(path: Path, architecture: Architecture, shards: Shards, progress: Progress) -> dict[str, str]:
     """Every tensor of the module with its name in the checkpoint; a ModelError for one that is missing or misshapen."""
-    module = built.meta_module()
+    module = architecture.meta_module()
     state = module.state_dict()
     tied = set(module.all_tied_weights_keys)
-    found = _stored(built, state, shards)
+    found = _stored(architecture, state, shards)
     for name, tensor in state.items():
-        if name in tied or (name not in found and built.computed_on_load(name)):
+        if name in tied or (name not in found and architecture.computed_on_load(name)):
             continue
         if name not in found:
-            raise ModelError(f"{path} lacks {name}, which {built.cls.__name__} needs")
+            raise ModelError(f"{path} lacks {name}, which {architecture.class_name} needs")
         if shards.shapes[found[name]] != tuple(tensor.shape):
             shape, needed = list(shards.shapes[found[name]]), list(tensor.shape)
             raise ModelError(f"{path}: {name} is {shape}, but by config.json {needed} is needed")
     extra = unused_tensors(shards.where, found.values())
     if extra:
-        progress.notice(f"{len(extra)} tensors that {built.cls.__name__} doesn't use were left out: {extra[0]}, …")
+        progress.notice(f"{len(extra)} tensors that {architecture.class_name} doesn't use were left out: {extra[0]}, …")
     return {name: found[name] for name in state if name not in tied and name in found}

@@ -41,22 +41,22 @@ class VariantWriter:
 
     Loaders can't tie compressed weights, so a tied matrix that is quantized is stored under both of its names and the
     config says untied; the manifest and every ONNX target keep it tied. ``model`` is what the variant is made from,
-    ``built`` the variant's architecture.
+    ``architecture`` the variant's architecture.
     """
 
-    def __init__(self, model: Checkpoint, built: Architecture, directory: Path, storage: WriteOptions) -> None:
-        module = built.meta_module()
+    def __init__(self, model: Checkpoint, architecture: Architecture, directory: Path, storage: WriteOptions) -> None:
+        module = architecture.meta_module()
         self.model = model
         self.storage = storage
-        self.built = built
-        self.config = built.config
+        self.architecture = architecture
+        self.config = architecture.config
         self.directory = directory
         self.forms: dict[str, StoredForm] = {}
         # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
-        loaded = replace(built, options={}).meta_module()
+        loaded = replace(architecture, options={}).meta_module()
         self._linears = list(linears(loaded))
         # An encoder-decoder's table has more than two names, and some of these classes tie whatever the config says.
-        twice = model.tied and built.kind.is_decoder_only
+        twice = model.tied and architecture.kind.is_decoder_only
         self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if twice else {}
         self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
         self._vector_bytes = 0
@@ -73,12 +73,12 @@ class VariantWriter:
             self.forms[name] = StoredForm.of(weight)
             self._parameters += weight.shape[0] * weight.shape[1]
             if isinstance(weight, Dense):
-                stored = self.built.to_out_in(name, weight.tensor).contiguous()
+                stored = self.architecture.to_out_in(name, weight.tensor).contiguous()
                 self._shards.put(name, stored, unchanged.get(name))
                 continue
             for written in self._written_names(name):
                 encoded = self.storage.format.encode(
-                    written, weight, written in self._linears, name in self.built.expert_weights
+                    written, weight, written in self._linears, name in self.architecture.expert_weights
                 )
                 for each, tensor in encoded.items():
                     self._shards.put(each, tensor)
@@ -128,7 +128,7 @@ class VariantWriter:
         config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
-        quantization = self.storage.format.config(written, self._linears, self.built.expert_weights)
+        quantization = self.storage.format.config(written, self._linears, self.architecture.expert_weights)
         if quantization is not None:
             config["quantization_config"] = quantization
         beside = {} if quantization is None else self.storage.format.extra_files(quantization)
@@ -143,27 +143,27 @@ class Variant(ArchitectureMixin):
     path: Path
     manifest: Manifest
     shards: Shards
-    built: Architecture
+    architecture: Architecture
 
     @classmethod
     def open(cls, path: Path) -> Variant:
         """Read a variant's headers; a ModelError for a directory that is none, or is damaged."""
         manifest = Manifest.read(path)
         shards = find_shards(path, trust_pickle=False, progress=Silent())
-        built = read_architecture(path, shards.where)
+        architecture = read_architecture(path, shards.where)
         # What the integers stand for is a float model, with its head tied as it was.
-        if built.kind.is_seq2seq:
-            built = replace(built, untied_head=not manifest.source.tied)
+        if architecture.kind.is_seq2seq:
+            architecture = replace(architecture, untied_head=not manifest.source.tied)
         else:
-            built.config.tie_word_embeddings = manifest.source.tied
-        if hasattr(built.config, "quantization_config"):
-            del built.config.quantization_config
-        return cls(path, manifest, shards, built)
+            architecture.config.tie_word_embeddings = manifest.source.tied
+        if hasattr(architecture.config, "quantization_config"):
+            del architecture.config.quantization_config
+        return cls(path, manifest, shards, architecture)
 
     @property
     def config(self) -> PretrainedConfig:
         """The architecture's config, without the quantization."""
-        return self.built.config
+        return self.architecture.config
 
     @cached_property
     def format(self) -> CheckpointFormat:
@@ -188,10 +188,10 @@ class Variant(ArchitectureMixin):
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Every tensor, in the module's order; tied ones once."""
-        module = self.built.meta_module()
+        module = self.architecture.meta_module()
         tied = set(module.all_tied_weights_keys)
         left = (name for name in module.state_dict() if name not in tied)
-        return tuple(name for name in left if name in self.shards.where or not self.built.computed_on_load(name))
+        return tuple(name for name in left if name in self.shards.where or not self.architecture.computed_on_load(name))
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is stored as it is."""
@@ -201,12 +201,12 @@ class Variant(ArchitectureMixin):
         """A matrix in the form that the passes left it in."""
         stored = self.manifest.weights.get(name)
         if stored is None:
-            return Dense(self.built.to_out_in(name, self.shards.raw(name)))
+            return Dense(self.architecture.to_out_in(name, self.shards.raw(name)))
         return self.format.decode(name, stored, _Reader(self))
 
     def torch_module(self) -> PreTrainedModel:
         """The module with its dequantized weights in float32, for inference: the whole model in memory."""
-        return load_module(self, self.built)
+        return load_module(self, self.architecture)
 
 
 class _Reader(Mapping[str, Tensor]):
@@ -214,11 +214,11 @@ class _Reader(Mapping[str, Tensor]):
 
     def __init__(self, variant: Variant) -> None:
         self.shards = variant.shards
-        self.built = variant.built
+        self.architecture = variant.architecture
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self.shards.raw(name)
-        return self.built.to_out_in(name, tensor) if tensor.is_floating_point() else tensor
+        return self.architecture.to_out_in(name, tensor) if tensor.is_floating_point() else tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shards.where)

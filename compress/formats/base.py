@@ -36,7 +36,7 @@ class CheckpointFormat(ABC):
         if "name" in cls.__dict__:
             _registry[cls.name] = cls
 
-    def unsupported_reason(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
+    def unsupported_reason(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
         """What of an architecture or its matrices this format can't hold, and the fix; by default it holds all.
 
         ``weights`` are all matrices by name, as a prediction or a manifest tells of them.

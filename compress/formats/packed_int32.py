@@ -33,14 +33,14 @@ class PackedInt32Format(CheckpointFormat):
     restricted = True
     required_packages = ("gptqmodel", "optimum")
 
-    def unsupported_reason(self, built: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
+    def unsupported_reason(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
         """What is no decoder, the first matrix that doesn't fit in, or a second scheme."""
-        if not built.kind.is_decoder_only:
+        if not architecture.kind.is_decoder_only:
             return f"format {self.name} is for decoders; leave out --format"
-        if built.nonstandard_linear or built.expert_weights:
-            other = built.nonstandard_linear or "experts"
+        if architecture.nonstandard_linear or architecture.expert_weights:
+            other = architecture.nonstandard_linear or "experts"
             return f"format {self.name} is for torch's own linears, not for {other}; leave out --format"
-        places = _places(built)
+        places = _places(architecture)
         for name, form in weights.items():
             if odd := self._oddity(form, places.get(name, "embedding")):
                 what, fix = odd
@@ -128,9 +128,9 @@ class PackedInt32Format(CheckpointFormat):
         """The codes int8 ``[out, in]`` in ``qweight``, or the zero points ``[out, groups]`` in ``qzeros``."""
 
 
-def _places(built: Architecture) -> dict[str, Place]:
+def _places(architecture: Architecture) -> dict[str, Place]:
     """Where the linears of an architecture are, by their weights' names."""
-    module = built.meta_module()
+    module = architecture.meta_module()
     head = module.get_output_embeddings()
     return {
         f"{name}.weight": "head" if each is head else "layer"

@@ -47,6 +47,11 @@ class Architecture:
     """whether an encoder-decoder has a head of its own, which its config doesn't say"""
 
     @property
+    def class_name(self) -> str:
+        """The name of the transformers class, as in a config's ``architectures``."""
+        return self.cls.__name__
+
+    @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
         return self.kind.generates_text and bool(self.config.tie_word_embeddings) and not self.untied_head
@@ -117,26 +122,26 @@ class Architecture:
 class ArchitectureMixin:
     """What is made by an architecture, and says of its matrices what that does."""
 
-    built: Architecture
+    architecture: Architecture
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor by its name; a linear's is ``[out, in]``."""
-        return self.built.shapes()
+        return self.architecture.shapes()
 
     @property
     def matrices(self) -> tuple[str, ...]:
         """The weights that passes work on."""
-        return self.built.matrices
+        return self.architecture.matrices
 
     @property
     def expert_weights(self) -> frozenset[str]:
         """The linears' weights that only some tokens reach."""
-        return self.built.expert_weights
+        return self.architecture.expert_weights
 
     @property
     def nonstandard_linear(self) -> str | None:
         """The class of its linears where that isn't torch's own."""
-        return self.built.nonstandard_linear
+        return self.architecture.nonstandard_linear
 
 
 def check_config(path: Path, trust_remote_code: bool) -> None:
@@ -205,8 +210,8 @@ def any_architecture(path: Path) -> Architecture:
 
     raw = _read_config(path)
     if raw.get("model_type") in FAMILIES:
-        built = read_architecture(path, ["pooler."])
-        return replace(built, untied_head=built.kind.is_seq2seq and declares_untied_head(raw))
+        architecture = read_architecture(path, ["pooler."])
+        return replace(architecture, untied_head=architecture.kind.is_seq2seq and declares_untied_head(raw))
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ConfigOnlyModel(ArchitectureMixin):
     """A model without its weights: a `ModelOutline` of any architecture that transformers knows."""
 
-    built: Architecture
+    architecture: Architecture
 
     @classmethod
     def read(cls, path: Path) -> ConfigOnlyModel:
@@ -37,29 +37,29 @@ class ConfigOnlyModel(ArchitectureMixin):
     @property
     def config(self) -> PretrainedConfig:
         """The architecture."""
-        return self.built.config
+        return self.architecture.config
 
     @property
     def kind(self) -> TaskKind:
         """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
-        return self.built.kind
+        return self.architecture.kind
 
     @cached_property
     def module(self) -> PreTrainedModel:
         """The module, every tensor on torch's meta device."""
-        return self.built.meta_module()
+        return self.architecture.meta_module()
 
     @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
-        return self.built.tied
+        return self.architecture.tied
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, tied ones once, on the meta device."""
         tied = set(self.module.all_tied_weights_keys)
         left = ((name, tensor) for name, tensor in self.module.state_dict().items() if name not in tied)
-        return {name: tensor for name, tensor in left if not self.built.not_saved(name)}
+        return {name: tensor for name, tensor in left if not self.architecture.not_saved(name)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class ConfigOnlyModel(ArchitectureMixin):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape; a linear's is ``[out, in]``."""
-        return tuple(self.built.to_out_in(name, self.tensors[name]).shape)
+        return tuple(self.architecture.to_out_in(name, self.tensors[name]).shape)
 
     @property
     def itemsize(self) -> int:
@@ -119,7 +119,7 @@ def predict(sketch: ConfigOnlyModel, pipeline: Pipeline | None, holds: Capabilit
     passes = []
     for item in pipeline.weight_passes if pipeline else ():
         passes.append(one := settled(item, sketch, holds))
-        sketch = ConfigOnlyModel(sketch.built.resized(one.resize))
+        sketch = ConfigOnlyModel(sketch.architecture.resized(one.resize))
     weights: dict[str, StoredForm] = {}
     vectors = 0
     size = sketch.itemsize

@@ -23,7 +23,7 @@ class Merged(Variant):
     @classmethod
     def of(cls, variant: Variant) -> Merged:
         """The same variant, read so."""
-        return cls(variant.path, variant.manifest, variant.shards, variant.built)
+        return cls(variant.path, variant.manifest, variant.shards, variant.architecture)
 
     def weight(self, name: str) -> Weight:
         """A matrix, dense where it is stored as a product."""
@@ -38,7 +38,7 @@ def rewrite(
     It will be the variant of another ``pipeline``, if that is given, which must have the same weight passes. One matrix
     at a time is in memory beside the file that is being filled.
     """
-    writer = VariantWriter(variant, variant.built, out, storage)
+    writer = VariantWriter(variant, variant.architecture, out, storage)
     for name in progress.track(variant.names, "writing the checkpoint", unit="tensor"):
         if name in variant.manifest.weights:
             writer.add({name: variant.weight(name)}, {}, {})

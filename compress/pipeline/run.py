@@ -91,15 +91,15 @@ def run_pipeline(
     survey = partial(walk_blocks, model, None if tokens is None else tokens[:_SURVEYED], progress, doing="surveying")
     planned = [item.plan(survey) if isinstance(item, WeightPass) else item for item in decided.passes]
     passes = [item for item in planned if isinstance(item, WeightPass)]
-    shapes, built = _resized(model.built, passes)
-    writer = VariantWriter(model, built, out, storage or WriteOptions())
+    shapes, architecture = _resized(model.architecture, passes)
+    writer = VariantWriter(model, architecture, out, storage or WriteOptions())
     idle = dict.fromkeys(map(str, passes))
     walk = walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH)
     steps = list(zip(passes, shapes, strict=True))
-    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle, built.layer_counts)
+    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle, architecture.layer_counts)
     if whole := [step for step in steps if step[0].whole()]:
         assert tokens is not None, "a pass on the whole model reads text"
-        found = _as_one(model, built, tokens, list(found), whole, idle, progress)
+        found = _as_one(model, architecture, tokens, list(found), whole, idle, progress)
     layers: dict[str, LayerReport] = {}
     for made in found:
         writer.add(made.block.weights, made.block.vectors, made.unchanged)
@@ -156,7 +156,7 @@ def _made(block: Block, loaded: Mapping[str, Weight], index: int, seconds: float
 
 def _as_one(
     model: Model,
-    built: Architecture,
+    architecture: Architecture,
     tokens: Tensor,
     parts: Sequence[Made],
     steps: Sequence[Step],
@@ -168,7 +168,7 @@ def _as_one(
     vectors = {name: vector for part in parts for name, vector in part.block.vectors.items()}
     reports = {name: told for part in parts for name, told in part.block.reports.items()}
     whole = Block("model", "model", dict(weights), vectors, reports=reports)
-    for item in _run(steps, whole, WholeInputs(model, built, whole, tokens, progress), 0):
+    for item in _run(steps, whole, WholeInputs(model, architecture, whole, tokens, progress), 0):
         idle.pop(str(item), None)
     for part in parts:
         block = part.block
@@ -183,7 +183,7 @@ def _source(model: Model) -> Source:
     return Source(
         name=model.source,
         sha256=model.digest,
-        architecture=model.architecture,
+        architecture=model.class_name,
         kind=model.kind,
         parameters=model.parameters,
         nbytes=model.nbytes,
@@ -191,13 +191,13 @@ def _source(model: Model) -> Source:
     )
 
 
-def _resized(built: Architecture, passes: Sequence[WeightPass]) -> tuple[list[Shapes], Architecture]:
+def _resized(architecture: Architecture, passes: Sequence[WeightPass]) -> tuple[list[Shapes], Architecture]:
     """The shapes that tensors have after each pass, and the architecture that all of them together leave."""
     shapes: list[Shapes] = []
     for item in passes:
-        built = built.resized(item.resize)
-        shapes.append(built.shapes())
-    return shapes, built
+        architecture = architecture.resized(item.resize)
+        shapes.append(architecture.shapes())
+    return shapes, architecture
 
 
 def _run(steps: Sequence[Step], block: Block, inputs: BlockInputs, index: int) -> Iterator[WeightPass]:

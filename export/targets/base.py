@@ -61,7 +61,7 @@ class Target(ABC):
             if odd := [form.__name__ for form in forms if form not in held]:
                 raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)}); {self.fix}")
 
-    def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
+    def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse, with a UsageError that names the fix, an architecture or matrices that this target can't hold.
 
         ``weights`` are all matrices by name, as a prediction tells of them before the work, or a manifest after it.
@@ -73,7 +73,7 @@ class Target(ABC):
                 raise UsageError(f"{self.name} can't hold inputs that are rounded as they come ({name}); give act=none")
             if odd := {leaf.bits for leaf in form.leaves} - {None, *self.capability.bits}:
                 raise UsageError(f"{self.name} can't hold {odd.pop()} bits ({name}); --target hf can")
-        if refused := self.format.unsupported_reason(built, weights):
+        if refused := self.format.unsupported_reason(architecture, weights):
             raise UsageError(refused)
 
     def with_format(self, name: str) -> Self:

@@ -30,11 +30,11 @@ class Gguf(Target):
     capability = Capability(name, (Dense, Masked, Quantized), bits=frozenset({4, 8}), graphs=False)
     restricted = True
 
-    def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
+    def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse architectures and matrices that have no place in the file."""
-        if reason := file.unsupported_reason(built.config):
+        if reason := file.unsupported_reason(architecture.config):
             raise UsageError(f"gguf can't hold {reason}; choose another target")
-        super().check_weights(built, weights)
+        super().check_weights(architecture, weights)
         for name, form in weights.items():
             if reason := blocks.unsupported_reason(name, form):
                 raise UsageError(f"gguf can't hold {reason}")

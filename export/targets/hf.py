@@ -97,7 +97,7 @@ def _prove_loads(variant: Variant) -> None:
     """Load a variant as its user will, and compare what it says to a text; an ExportError where it differs."""
     whole = variant.torch_module()
     module = whole if variant.kind.has_head else whole.base_model
-    auto = getattr(transformers, auto_class(variant.kind, variant.built.cls.__name__))
+    auto = getattr(transformers, auto_class(variant.kind, variant.architecture.class_name))
     seen = sample_input(variant)
     given = called(seen if variant.kind.is_vision else seen[None])
     if variant.kind.is_seq2seq:
@@ -145,7 +145,7 @@ def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
 def _sizes(variant: Variant) -> tuple[int, int]:
     """Bytes of all stored weights, and of those that decoding a token reads: no encoder, no table only looked up in."""
     every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
-    module = variant.built.meta_module()
+    module = variant.architecture.meta_module()
     tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
     if variant.kind.is_seq2seq:
         return sum(every.values()), sum(size for name, size in every.items() if read_per_decoded_token(module, name))

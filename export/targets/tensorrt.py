@@ -61,10 +61,10 @@ class TensorRt(Target):
     )
     restricted = True
 
-    def check_weights(self, built: Architecture, weights: Mapping[str, StoredForm]) -> None:
+    def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse integers that explicit dequantization doesn't hold there."""
-        super().check_weights(built, weights)
-        module = built.meta_module()
+        super().check_weights(architecture, weights)
+        module = architecture.meta_module()
         tables = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, torch.nn.Embedding)}
         for name, form in weights.items():
             if reason := qdq.unsupported_reason(name, form, name in tables):

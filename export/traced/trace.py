@@ -43,14 +43,14 @@ _PLACE = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
 """What a module calls its own place among the layers."""
 
 
-def trace_graph(built: Architecture, names: Sequence[str], fused: bool) -> FloatGraph:
+def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -> FloatGraph:
     """The float graph of an architecture whose checkpoint has tensors ``names``, as `built.build.build` says.
 
     It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
     layers don't keep keys and values in transformers' cache.
     """
-    config = {key: value for key, value in built.config.to_dict().items() if key not in _OF_NO_ACCOUNT}
-    model = _traced(_Key(f"{built.cls.__name__} {config}", tuple(names), built)).clone()
+    config = {key: value for key, value in architecture.config.to_dict().items() if key not in _OF_NO_ACCOUNT}
+    model = _traced(_Key(f"{architecture.class_name} {config}", tuple(names), architecture)).clone()
     if fused:
         fuse_operators(model)
     return FloatGraph(model, {})
@@ -62,23 +62,23 @@ class _Key:
 
     text: str
     names: tuple[str, ...]
-    built: Architecture = field(compare=False)
+    architecture: Architecture = field(compare=False)
 
 
 @lru_cache(maxsize=4)
 def _traced(key: _Key) -> ir.Model:
     with quiet_transformers():
-        return _Tracer(key.built, key.names).model()
+        return _Tracer(key.architecture, key.names).model()
 
 
 class _Tracer:
     """One model on its way."""
 
-    def __init__(self, built: Architecture, names: Sequence[str]) -> None:
-        self.built = built
+    def __init__(self, architecture: Architecture, names: Sequence[str]) -> None:
+        self.architecture = architecture
         self.names = set(names)
-        self.decoder = built.kind.is_decoder_only
-        self.module = built.meta_module().eval()
+        self.decoder = architecture.kind.is_decoder_only
+        self.module = architecture.meta_module().eval()
         self.path, self.layers = layer_list(self.module)
         self.calls: dict[int, TracedCall] = {}
 
@@ -96,7 +96,7 @@ class _Tracer:
         self.name_weights(shell.graph)
         shell.opset_imports.pop(DOMAIN, None)
         CommonSubexpressionEliminationPass()(shell)
-        replace_by_tables(shell.graph, longest_input(self.built.config))
+        replace_by_tables(shell.graph, longest_input(self.architecture.config))
         RemoveUnusedNodesPass()(shell)
         name_dynamic_dims(shell.graph)
         return shell
@@ -110,11 +110,11 @@ class _Tracer:
         )
         _fill(self.module, self.module)
         inputs = self.inputs()
-        bare = not self.built.kind.has_head
+        bare = not self.architecture.kind.has_head
         target, out = (self.module.base_model, "last_hidden_state") if bare else (self.module, "logits")
         shell = ModelWrapper(target, list(inputs), self.decoder, out)
         with traced_attention(self.module, None):
-            model = trace_module(shell, list(inputs.values()), list(inputs), [out], f"a {self.built.cls.__name__}")
+            model = trace_module(shell, list(inputs.values()), list(inputs), [out], f"a {self.architecture.class_name}")
         inner = next(name for name, child in [("", self.module), *self.module.named_modules()] if child is target)
         rename_weights(model.graph, "inner.", f"{inner}." if inner else "", shell.state_dict())
         match_patterns(model)
@@ -122,8 +122,8 @@ class _Tracer:
 
     def inputs(self) -> dict[str, ExampleInput]:
         """What the model is called with, by name: images of the one size that it takes, or tokens."""
-        if self.built.kind.is_vision:
-            shape = image_shape(self.built.config)
+        if self.architecture.kind.is_vision:
+            shape = image_shape(self.architecture.config)
             return {"pixel_values": ExampleInput((_BATCH, *shape), (True, False, False, False))}
         sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}
         names = ["input_ids", "attention_mask", *self.further_inputs()]
@@ -133,11 +133,11 @@ class _Tracer:
         """A decoder's positions; an encoder's kinds of tokens, where there are several."""
         if self.decoder:
             return ["position_ids"]
-        return ["token_type_ids"] if getattr(self.built.config, "type_vocab_size", 0) > 1 else []
+        return ["token_type_ids"] if getattr(self.architecture.config, "type_vocab_size", 0) > 1 else []
 
     def pairs(self) -> bool:
         """Whether layers return their hidden states as the first of a tuple."""
-        return FAMILIES[self.built.config.model_type].pairs
+        return FAMILIES[self.architecture.config.model_type].pairs
 
     def kind(self, index: int) -> str:
         """What is the same of two layers that the same graph does for: modules, settings, shapes, their calls."""
@@ -147,7 +147,7 @@ class _Tracer:
             for name, child in layer.named_modules()
         ]
         shapes = {name: tuple(tensor.shape) for name, tensor in layer.state_dict().items()}
-        types = getattr(self.built.config, "layer_types", None)
+        types = getattr(self.architecture.config, "layer_types", None)
         return repr((modules, shapes, types and types[index], self.calls[index].kind))
 
     def layer(self, index: int) -> ir.Graph:
@@ -156,7 +156,7 @@ class _Tracer:
         inputs, outputs = list(call.inputs), ["hidden"]
         past = TracedCache(_TOTAL - _NEW) if self.decoder else None
         layer = LayerWrapper(self.layers[index], call, past)
-        what = f"a layer of a {self.built.cls.__name__}"
+        what = f"a layer of a {self.architecture.class_name}"
         with traced_attention(self.module, past):
             if past is not None:
                 inputs += self.cache(index, what)
@@ -196,7 +196,7 @@ class _Tracer:
                     del graph.initializers[name]
                     value.name = source
                     graph.initializers.add(value)
-            elif name in self.built.transposed_weights:
+            elif name in self.architecture.transposed_weights:
                 transpose_weight(graph, value)
 
 

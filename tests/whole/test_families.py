@@ -186,7 +186,7 @@ def path_of(random_model):
 
 def loaded(path, model):
     """A checkpoint as its user loads it."""
-    auto = getattr(transformers, auto_class(model.kind, model.built.cls.__name__))
+    auto = getattr(transformers, auto_class(model.kind, model.class_name))
     return auto.from_pretrained(path, dtype=torch.float32).eval()
 
 

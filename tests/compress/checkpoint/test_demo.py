@@ -110,7 +110,7 @@ def test_an_interrupted_demo_leaves_nothing(cache: Path, monkeypatch: pytest.Mon
 @pytest.mark.slow
 def test_smollm2_is_the_model_that_it_claims_to_be() -> None:
     model = Model.open("demo:smollm2")
-    assert (model.name, model.architecture, model.kind, model.tied) == ("smollm2", "LlamaForCausalLM", DECODER, True)
+    assert (model.name, model.class_name, model.kind, model.tied) == ("smollm2", "LlamaForCausalLM", DECODER, True)
     assert model.parameters == 134_515_008
     ids = model.tokenizer()("The capital of France is", return_tensors="pt").input_ids
     assert model.tokenizer().decode(model.torch_module()(ids).logits[0, -1].argmax()) == " Paris"
@@ -159,7 +159,7 @@ def rounded_off(weight: torch.Tensor) -> float:
 @pytest.mark.slow
 def test_minilm_finds_what_is_alike() -> None:
     model = Model.open("demo:minilm")
-    assert (model.architecture, model.kind, model.parameters) == ("BertModel", ENCODER, 22_713_216)
+    assert (model.class_name, model.kind, model.parameters) == ("BertModel", ENCODER, 22_713_216)
     texts = ["A cat sits on the mat.", "A kitten rests on a rug.", "Interest rates rose sharply."]
     batch = model.tokenizer()(texts, return_tensors="pt", padding=True)
     states = model.torch_module()(**batch).last_hidden_state * batch.attention_mask[..., None]

@@ -83,7 +83,7 @@ def test_every_supported_architecture_gives_what_transformers_gives(tmp_path: Pa
     real = build(name)
     real.save_pretrained(tmp_path / "it")
     model = Model.open(str(tmp_path / "it"))
-    assert (model.name, model.kind, model.architecture, model.tied) == ("it", kind, name, False)
+    assert (model.name, model.kind, model.class_name, model.tied) == ("it", kind, name, False)
     assert model.names == tuple(real.state_dict())
     assert model.parameters == sum(p.numel() for p in real.parameters())
     module = model.torch_module()
@@ -159,7 +159,7 @@ def test_an_encoder_with_another_head_is_its_base(tmp_path: Path, name: str) -> 
     real.save_pretrained(tmp_path)
     model = Model.open(str(tmp_path), progress=told)
     assert model.kind is ENCODER
-    assert model.architecture == model.config.architectures[0] == type(real.base_model).__name__
+    assert model.class_name == model.config.architectures[0] == type(real.base_model).__name__
     assert model.names == tuple(real.base_model.state_dict())
     assert "were left out" in told.notices[0]
     assert torch.equal(model.torch_module()(IDS)[0], real.base_model(IDS)[0])
@@ -172,7 +172,7 @@ def test_a_classifier_keeps_its_head(tmp_path: Path, name: str) -> None:
     real, told = build(name), Silent()
     real.save_pretrained(tmp_path)
     model = Model.open(str(tmp_path), progress=told)
-    assert (model.kind, model.architecture, model.config.architectures) == (CLASSIFIER, name, [name])
+    assert (model.kind, model.class_name, model.config.architectures) == (CLASSIFIER, name, [name])
     assert model.names == tuple(real.state_dict())
     assert not any("classifier" in matrix for matrix in model.matrices)
     assert told.notices == []
@@ -254,7 +254,7 @@ def test_code_in_a_checkpoint_is_refused_unless_accepted(llama: Path) -> None:
     (llama / "modeling.py").write_text("raise RuntimeError('this ran')\n")
     with pytest.raises(ModelError, match="--trust-remote-code"):
         Model.open(str(llama))
-    assert Model.open(str(llama), trust_remote_code=True).architecture == "LlamaForCausalLM"
+    assert Model.open(str(llama), trust_remote_code=True).class_name == "LlamaForCausalLM"
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -396,7 +396,7 @@ def test_a_checkpoint_in_the_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path
     (cached / "snapshots").mkdir()
     llama.rename(cached / "snapshots" / "0123abcd")
     model = Model.open("somebody/tiny")
-    assert (model.name, model.source, model.architecture) == ("tiny", "somebody/tiny", "LlamaForCausalLM")
+    assert (model.name, model.source, model.class_name) == ("tiny", "somebody/tiny", "LlamaForCausalLM")
 
 
 def test_an_unknown_demo() -> None:

@@ -205,8 +205,8 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
 def test_what_a_format_cannot_hold_is_refused_with_the_fix(tiny, name, pipeline, message):
     model = Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=False, vocab_size=336)))
     passes = Pipeline.parse(pipeline)
-    weights = predict(ConfigOnlyModel(model.built), passes, Hf.capability).weights
-    refused = find_format(name).unsupported_reason(model.built, weights)
+    weights = predict(ConfigOnlyModel(model.architecture), passes, Hf.capability).weights
+    refused = find_format(name).unsupported_reason(model.architecture, weights)
     if message is None:
         assert refused is None
     else:
@@ -215,17 +215,18 @@ def test_what_a_format_cannot_hold_is_refused_with_the_fix(tiny, name, pipeline,
 
 def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
     model = Model.open(str(bert))
-    assert find_format("gptq").unsupported_reason(model.built, {}) == "format gptq is for decoders; leave out --format"
+    refused = find_format("gptq").unsupported_reason(model.architecture, {})
+    assert refused == "format gptq is for decoders; leave out --format"
     odd = Model.open(str(tiny("LlamaForCausalLM", intermediate_size=100)))
     weights = predict(
-        ConfigOnlyModel(odd.built), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.capability
+        ConfigOnlyModel(odd.architecture), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.capability
     ).weights
-    assert re.search(
-        "100 × 64 codes, 8 a word .*; leave out --format", find_format("awq").unsupported_reason(odd.built, weights)
-    )
+    refused = find_format("awq").unsupported_reason(odd.architecture, weights)
+    assert re.search("100 × 64 codes, 8 a word .*; leave out --format", refused)
     odd = Model.open(str(untied))
-    weights = predict(ConfigOnlyModel(odd.built), Pipeline.parse("int4:embed=float:head=int4"), Hf.capability).weights
-    refused = find_format("gptq").unsupported_reason(odd.built, weights)
+    passes = Pipeline.parse("int4:embed=float:head=int4")
+    weights = predict(ConfigOnlyModel(odd.architecture), passes, Hf.capability).weights
+    refused = find_format("gptq").unsupported_reason(odd.architecture, weights)
     assert refused == "format gptq can't hold 322 × 64 codes, 8 a word (lm_head.weight); give head=float"
     with pytest.raises(UsageError, match="unknown format 'gpqt'; did you mean 'gptq'?"):
         find_format("gpqt")

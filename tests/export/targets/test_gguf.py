@@ -180,29 +180,29 @@ def test_a_window_ends_the_context(tiny, tmp_path):
 )
 def test_what_has_no_blocks_is_refused_with_the_fix(untied, pipeline, message):
     model, every = Model.open(str(untied)), replace(Gguf.capability, bits=frozenset(range(2, 9)))
-    weights = predict(ConfigOnlyModel(model.built), Pipeline.parse(pipeline), every).weights
+    weights = predict(ConfigOnlyModel(model.architecture), Pipeline.parse(pipeline), every).weights
     if message is None:
-        Gguf().check_weights(model.built, weights)
+        Gguf().check_weights(model.architecture, weights)
         return
     with pytest.raises(UsageError, match=message):
-        Gguf().check_weights(model.built, weights)
+        Gguf().check_weights(model.architecture, weights)
 
 
 def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path):
     with pytest.raises(UsageError, match=r"gguf can't hold bert models; llama.cpp's llama, .* are written here"):
-        Gguf().check_weights(Model.open(str(bert)).built, {})
+        Gguf().check_weights(Model.open(str(bert)).architecture, {})
     scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
     model = Model.open(str(tiny("LlamaForCausalLM", rope_parameters=scaled)))
     with pytest.raises(UsageError, match="rotary embeddings of the type linear"):
-        Gguf().check_weights(model.built, {})
+        Gguf().check_weights(model.architecture, {})
     with pytest.raises(ExportError, match="rotary embeddings of the type linear"):
         write_gguf(model, tmp_path / "a.gguf")
     odd = Model.open(str(tiny("LlamaForCausalLM", hidden_size=48, head_dim=12)))
     weights = predict(
-        ConfigOnlyModel(odd.built), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.capability
+        ConfigOnlyModel(odd.architecture), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.capability
     ).weights
     with pytest.raises(UsageError, match=r"groups of 48, which 32 doesn't divide \(.*\); give group=32"):
-        Gguf().check_weights(odd.built, weights)
+        Gguf().check_weights(odd.architecture, weights)
     with pytest.raises(UsageError, match=r"gguf can't hold what lowrank produces \(Factored\); --merge"):
         Gguf().check(Pipeline.parse("lowrank:rank=0.4").passes)
     with pytest.raises(UsageError, match="gguf has no graph for fuse to change; leave fuse out"):

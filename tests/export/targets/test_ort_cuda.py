@@ -98,7 +98,7 @@ def test_what_cuda_has_no_operator_for_is_refused(untied):
         OrtCuda().check([Fuse(kv="int8")])
     rounded = StoredForm(form="quantized", shape=(64, 64), nbytes=4352, bits=8, group=64, symmetric=True, act="dynamic")
     with pytest.raises(UsageError, match=r"inputs that are rounded as they come \(a\); give act=none"):
-        OrtCuda().check_weights(model.built, {"a": rounded})
+        OrtCuda().check_weights(model.architecture, {"a": rounded})
 
 
 @pytest.mark.skipif(PROVIDER in ort.get_available_providers(), reason="there is one")

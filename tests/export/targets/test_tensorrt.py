@@ -198,12 +198,12 @@ def test_the_command_names_shapes_to_read_with_and_to_go_on_with(tiny, tmp_path)
 )
 def test_what_it_cannot_hold_is_refused_with_the_fix(untied, pipeline, message):
     model, every = Model.open(str(untied)), replace(TensorRt.capability, bits=frozenset(range(2, 9)), any_inputs=True)
-    weights = predict(ConfigOnlyModel(model.built), Pipeline.parse(pipeline), every).weights
+    weights = predict(ConfigOnlyModel(model.architecture), Pipeline.parse(pipeline), every).weights
     if message is None:
-        TensorRt().check_weights(model.built, weights)
+        TensorRt().check_weights(model.architecture, weights)
         return
     with pytest.raises(UsageError, match=message):
-        TensorRt().check_weights(model.built, weights)
+        TensorRt().check_weights(model.architecture, weights)
 
 
 def dequantized(

@@ -33,7 +33,7 @@ def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypa
     parts = []
     trace = traced.trace_module
     monkeypatch.setattr(traced, "trace_module", lambda *call: parts.append(call[-1]) or trace(*call))
-    model = traced.trace_graph(deep.built, deep.names, fused=False).model
+    model = traced.trace_graph(deep.architecture, deep.names, fused=False).model
     assert parts == ["a LlamaForCausalLM", "a layer of a LlamaForCausalLM"]
     weights = [name for name, value in model.graph.initializers.items() if value.const_value is None]
     assert sorted(weights) == sorted(deep.names)
@@ -44,12 +44,12 @@ def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypa
     assert found["MatMul"] == 7 * LAYERS + 1
     assert [value.name for value in model.graph.outputs][:3] == ["logits", "present.0.key", "present.0.value"]
     assert str(model.graph.inputs[3].shape) == "[batch,2,past_sequence_len,16]"
-    traced.trace_graph(deep.built, deep.names, fused=True)
+    traced.trace_graph(deep.architecture, deep.names, fused=True)
     assert len(parts) == 2  # kept for the next export
 
 
 def test_fused_it_has_the_operators_of_a_built_one(deep):
-    model = traced.trace_graph(deep.built, deep.names, fused=True).model
+    model = traced.trace_graph(deep.architecture, deep.names, fused=True).model
     Fuse().rewrite(model)
     found = operators(model)
     assert found["GroupQueryAttention"] == LAYERS
