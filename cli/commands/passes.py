@@ -19,10 +19,10 @@ def command() -> None:
     """List every pass: what it does, what it accepts and produces, its options with defaults and units."""
     console = Console()
     for name, kind in passes().items():
-        console.out.print(f"[bold]{name}[/bold]  {_summary(kind)}", soft_wrap=True)
-        console.out.print(f"    {_forms(kind)}", soft_wrap=True)
+        console.out.print(f"[bold]{name}[/bold]  {summary(kind)}", soft_wrap=True)
+        console.out.print(f"    {forms(kind)}", soft_wrap=True)
         for key, option in kind.options().items():
-            console.out.print(f"    {key}={option.default}  ({_values(option)})", markup=False, soft_wrap=True)
+            console.out.print(f"    {key}={option.default}  ({values(option)})", markup=False, soft_wrap=True)
             if option.description:
                 console.out.print(f"        {option.description}", markup=False, soft_wrap=True)
         for scheme, options in kind.schemes.items():
@@ -30,18 +30,20 @@ def command() -> None:
         console.out.print()
 
 
-def _summary(kind: type[Pass]) -> str:
+def summary(kind: type[Pass]) -> str:
+    """The first line of a pass's docstring."""
     return (kind.__doc__ or "").strip().splitlines()[0]
 
 
-def _forms(kind: type[Pass]) -> str:
+def forms(kind: type[Pass]) -> str:
+    """The weight forms that a pass accepts and those that it may leave, or what a graph pass works on."""
     if issubclass(kind, WeightPass):
         accepted = " or ".join(form.__name__ for form in kind.accepts)
-        return f"weights: {accepted} → {' or '.join(form.__name__ for form in kind.produces)}"
+        return f"weights: {accepted} → {' or '.join(form.__name__ for form in kind.produces) or 'the same forms'}"
     return "graph: float operators → fused operators" if issubclass(kind, GraphPass) else ""
 
 
-def _values(option: FieldInfo) -> str:
+def values(option: FieldInfo) -> str:
     """The choices of an option, or its type and bounds."""
     words = list(choices(option))
     others = [kind for kind in get_args(option.annotation) or [option.annotation] if isinstance(kind, type)]
