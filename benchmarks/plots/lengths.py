@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from compress.benchmarks.plots.figure import Suffix, picture
-from compress.benchmarks.results.fusion_gain import PACES, gains
+from compress.benchmarks.results.fusion_gain import gains
+from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metric
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.statistics.measure import Measure
@@ -38,8 +39,8 @@ def draw_latency(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
 
 def draw_gains(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """How many times as fast variants are with a graph pass as without it, against length; None as above."""
-    called = {key: name for paces in PACES.values() for key, name in paces.items()}
-    panels = {f"{name}, × without the pass": _curves(_gains(cards, key)) for key, name in called.items()}
+    works = {key: work for plan in PLANS.values() for key, work in plan.paces.items()}
+    panels = {f"{work}, × without the pass": _curves(_gains(cards, key)) for key, work in works.items()}
     return _draw(GAIN, panels, suffix, logarithmic=False)
 
 

@@ -34,7 +34,8 @@ from compress.benchmarks.project.peers import build_peers
 from compress.benchmarks.report import base as report
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
-from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS, Scorecard
+from compress.benchmarks.results.kinds import PLANS
+from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import comparison_table
 from compress.benchmarks.score import score
 from compress.benchmarks.statistics.measure import Measure
@@ -108,7 +109,7 @@ def bench(
         *peers,
     ]
     text = evaluation_text() if evaluation is None else read_text(evaluation)
-    count, length = EVALUATION_WINDOWS[model.kind.name]
+    count, length = PLANS[model.kind].evaluation_windows
     tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
     card = score(contenders, tokens, model=model.source, command=" ".join(sys.argv), notes=absent)
     graphs = [contender for contender in contenders if (contender.path / "model.onnx").is_file()]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metrics_of
 from compress.benchmarks.results.phases import MEASURED
 from compress.benchmarks.results.report_file import NAME, read_card
@@ -19,8 +20,6 @@ from compress.benchmarks.statistics.measure import Measure
 from compress.errors import RunError
 
 TIMES = 10
-_SPEED = ("decode_tps", "latency_p50")
-"""the ratio that is compared: the first of these that is measured"""
 _NEAR = 0.05
 """how far from the middle a ratio may lie, as a share of it"""
 
@@ -36,8 +35,9 @@ class Repeat:
     def ratio(self) -> float:
         """How many times the original's speed the variant has."""
         rows = [row for row in self.card.rows if row.role == "variant"]
-        found = (ratio(rows[0], self.card.original, key) for key in _SPEED)
-        return next(each.value for each in found if each is not None)
+        speedup = ratio(rows[0], self.card.original, PLANS[self.card.kind].speed)
+        assert speedup is not None, "a speed is measured in every row"
+        return speedup.value
 
     @property
     def overhead(self) -> float:
@@ -89,9 +89,7 @@ def repeat_lines(repeats: Sequence[Repeat]) -> Sequence[str]:
     """A line a repeat: the ratio, its rounds, seconds in all and of overhead a row, cores that others took."""
     lines = ["  ratio  rounds  seconds  overhead  others"]
     for each in repeats:
-        rounds = max(
-            len(each.card.original.measures[key].rounds) for key in _SPEED if key in each.card.original.measures
-        )
+        rounds = len(each.card.original.measures[PLANS[each.card.kind].speed].rounds)
         lines.append(
             f"{each.ratio:7.3f}  {rounds:6}  {each.seconds:7.1f}  {each.overhead:8.1f}  {each.card.others:6.2f}"
         )

@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from compress.benchmarks.plots.registry import PICTURES
 from compress.benchmarks.report.base import ReportFormat
-from compress.benchmarks.report.markdown import EFFECTS, GAINS, machine_facts, method_facts
+from compress.benchmarks.report.markdown import EFFECTS, GAINS
 from compress.benchmarks.results.effects import effect_table
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
+from compress.benchmarks.results.method import machine_facts, method_facts
 from compress.benchmarks.results.metrics import Metric
 from compress.benchmarks.results.overview import ReportRow, measured, report_rows
 from compress.benchmarks.results.scorecard import Scorecard

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.benchmarks.results.contender import Applied
+from compress.benchmarks.results.kinds import ACCURACY, PLANS, SIZE
 from compress.benchmarks.results.metrics import metric
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.statistics.estimators import paired_ratio
@@ -13,22 +14,6 @@ from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.statistics.measure import Measure
 from compress.modeling.kinds import TaskKind
 
-SPEED: dict[str, str] = {
-    "decoder": "decode_tps",
-    "encoder": "latency_p50",
-    "classifier": "latency_p50",
-    "encoder-decoder": "decode_tps",
-    "image-classifier": "latency_p50",
-}
-SIZE, ACCURACY = "disk_bytes", "retention"
-_BY_SENTENCE = ("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY)
-_COMPARED: dict[str, tuple[str, ...]] = {
-    "decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
-    "encoder": _BY_SENTENCE,
-    "classifier": _BY_SENTENCE,
-    "encoder-decoder": ("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
-    "image-classifier": ("latency_p50", "images_ps", "peak_rss", SIZE, ACCURACY),
-}
 _WORTH = 1.02
 _GAINS = (1.05, 1.5, 2.5, 4.0)
 """factors from which a gain has 2, 3, 4, 5 stars"""
@@ -76,7 +61,7 @@ def effects(card: Scorecard) -> list[Effect]:
 
 def effect_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     """Headers and rows: how many times what it was without a pass each figure is, and stars (`docs/metrics.md`)."""
-    keys = _COMPARED[card.kind.name]
+    keys = PLANS[card.kind].compared
     names = [metric(key).heading.partition(",")[0] for key in keys]
     starred = [f"{what} ★" for what in ("latency", "memory", "accuracy", "difficulty")]
     rows = []
@@ -90,7 +75,7 @@ def stars(effect: Effect, kind: TaskKind) -> list[str]:
     """One to five each for latency reduction, memory reduction, accuracy retention and difficulty; a dash for none."""
     accuracy = effect.times.get(ACCURACY)
     counts = (
-        _count(effect.gain(SPEED[kind.name]), _GAINS),
+        _count(effect.gain(PLANS[kind].speed), _GAINS),
         _count(effect.gain(SIZE), _GAINS),
         _count(accuracy.value if accuracy is not None else None, _KEPT),
         effect.applied.difficulty,
@@ -105,7 +90,7 @@ def within_noise(times: Measure) -> bool:
 
 
 def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
-    found = {key: ratio(row, without, key) for key in _COMPARED[kind.name] if key != ACCURACY}
+    found = {key: ratio(row, without, key) for key in PLANS[kind].compared if key != ACCURACY}
     if ACCURACY in row.measures and ACCURACY in without.measures:
         found[ACCURACY] = paired_ratio(row.measures[ACCURACY], without.measures[ACCURACY])
     return {key: times for key, times in found.items() if times is not None}

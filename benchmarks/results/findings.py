@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.benchmarks.results.effects import effects
-from compress.benchmarks.results.fusion_gain import PACES
+from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metric
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.results.table import setting
@@ -48,10 +48,9 @@ def findings(card: Scorecard) -> list[str]:
 def _no_help(card: Scorecard) -> list[str]:
     """Passes without which a variant would be no worse."""
     return [
-        f"{each.applied.text} helps NOTHING in {each.row.name}: as far as the noise lets tell, {each.without.name} is "
-        "no slower, larger or less accurate"
-        for each in effects(card)
-        if each.without.role == "variant" and not each.helped and not each.row.unchanged
+        f"{effect.applied.text} has no measurable benefit in {effect.row.name} (compared with {effect.without.name})"
+        for effect in effects(card)
+        if effect.without.role == "variant" and not effect.helped and not effect.row.unchanged
     ]
 
 
@@ -59,10 +58,7 @@ def _idle(row: Row, worse: bool) -> list[str]:
     """What a variant holds that its runtime makes nothing of."""
     lines = []
     if row.zeros:
-        lines.append(
-            f"{row.name} gains NOTHING by its zeros: {row.engine} computes with them like with any other number, "
-            "they save no time and no bytes here"
-        )
+        lines.append(f"{row.name} has zeros that bring no speedup and no size reduction on {row.engine}")
     if row.products and worse:
         lines.append(f"{row.name} multiplies part by part: two thin products, where the original has one matrix")
     return lines
@@ -97,13 +93,13 @@ def _slower_pace(row: Row, base: Row, key: str) -> float | None:
 def _slower_at(cards: Mapping[str, Scorecard], kind: TaskKind, row: Row, base: Row) -> list[str]:
     """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
     lines = []
-    for key, what in PACES[kind.name].items():
+    for key, work in PLANS[kind].paces.items():
         found = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
         slower = {at: pace for at, pace in found.items() if pace is not None}
         if slower:
             worst = min(slower.values())
             lines.append(
-                f"{row.name} is SLOWER than {base.name} at {what} with {', '.join(slower)}: "
+                f"{row.name} is SLOWER than {base.name} at {work} with {', '.join(slower)}: "
                 f"{worst:.2f}× its speed{' at worst' if len(slower) > 1 else ''}"
             )
     return lines

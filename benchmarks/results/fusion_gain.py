@@ -5,20 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compress.benchmarks.results.effects import effects, times_shown
+from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import setting
 from compress.benchmarks.statistics.measure import Measure
-
-_WRITING = {"prefill_tps": "prefill", "decode_tps": "decoding"}
-_READING = {"sentences_ps": "sentences"}
-PACES: dict[str, dict[str, str]] = {
-    "decoder": _WRITING,
-    "encoder-decoder": _WRITING,
-    "encoder": _READING,
-    "classifier": _READING,
-    "image-classifier": {"images_ps": "images"},
-}
-"""What is compared, and how it is called; more is better."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +30,13 @@ def gains(card: Scorecard) -> list[Gain]:
         for length, batch in card.settings.cells
         for each in effects(card.at(length, batch))
         if each.applied.graph
-        and (times := {key: each.times[key] for key in PACES[card.kind.name] if key in each.times})
+        and (times := {key: each.times[key] for key in PLANS[card.kind].paces if key in each.times})
     ]
 
 
 def gain_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     """Headers and rows, pass by pass: how many times as fast each pace is with it."""
-    paces = PACES[card.kind.name]
+    paces = PLANS[card.kind].paces
     rows = [
         [each.applied, each.row, each.without, setting(each.length, each.batch),
          *(times_shown(each.times[key]) if key in each.times else "–" for key in paces)]

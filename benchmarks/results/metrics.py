@@ -10,7 +10,7 @@ from typing import Literal
 
 from compress.benchmarks.results.scorecard import Direction, Scorecard
 from compress.benchmarks.statistics.measure import Measure
-from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, IMAGE_CLASSIFIER, KINDS, TaskKind
+from compress.modeling.kinds import KINDS, TaskKind
 
 Unit = Literal["bytes", "seconds", "share", "number"]
 """How a figure is stored; a share is one between 0 and 1, a number anything else: a rate, a perplexity, nats."""
@@ -47,50 +47,53 @@ class Metric:
         return f"{value} ± {measure.spread * self.scale:,.{self.decimals}f}"
 
 
-_DECODER = tuple(kind for kind in KINDS.values() if kind.generates_text)
-_ENCODER = (ENCODER,)
-_CLASSIFIER = (CLASSIFIER,)
-_IMAGES = (IMAGE_CLASSIFIER,)
-_BY_SENTENCE = _ENCODER + _CLASSIFIER
-_BY_CLASS = _DECODER + _CLASSIFIER + _IMAGES
+_EVERY = tuple(KINDS.values())
+_WRITES = tuple(kind for kind in _EVERY if kind.generates_text)
+_DECODER_ONLY = tuple(kind for kind in _EVERY if kind.is_decoder_only)
+_READS = tuple(kind for kind in _EVERY if not kind.generates_text)
+_SENTENCES = tuple(kind for kind in _READS if not kind.is_vision)
+_IMAGES = tuple(kind for kind in _READS if kind.is_vision)
+_EMBEDS = tuple(kind for kind in _EVERY if not kind.has_head)
+_LOGITS = tuple(kind for kind in _EVERY if kind.has_head)
+_TEXT_CLASSES = tuple(kind for kind in _SENTENCES if kind.has_classes)
 
 METRICS = (
-    Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_DECODER),
-    Metric("itl_p50", "inter-token p50, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
-    Metric("itl_p95", "inter-token p95, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
-    Metric("itl_p99", "inter-token p99, ms", "lower", 2, "seconds", 1e3, kinds=_DECODER),
-    Metric("ttft", "time to first token, ms", "lower", 1, "seconds", 1e3, kinds=_DECODER),
-    Metric("prefill_tps", "prefill, tokens/s", "higher", 0, kinds=_DECODER),
-    Metric("beam_tps", "beam search, tokens/s", "higher", 1, kinds=_DECODER),
-    Metric("sample_tps", "sampling, tokens/s", "higher", 1, kinds=_DECODER),
-    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE + _IMAGES),
-    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_BY_SENTENCE + _IMAGES),
-    Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_BY_SENTENCE),
+    Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_WRITES),
+    Metric("itl_p50", "inter-token p50, ms", "lower", 2, "seconds", 1e3, kinds=_WRITES),
+    Metric("itl_p95", "inter-token p95, ms", "lower", 2, "seconds", 1e3, kinds=_WRITES),
+    Metric("itl_p99", "inter-token p99, ms", "lower", 2, "seconds", 1e3, kinds=_WRITES),
+    Metric("ttft", "time to first token, ms", "lower", 1, "seconds", 1e3, kinds=_WRITES),
+    Metric("prefill_tps", "prefill, tokens/s", "higher", 0, kinds=_WRITES),
+    Metric("beam_tps", "beam search, tokens/s", "higher", 1, kinds=_WRITES),
+    Metric("sample_tps", "sampling, tokens/s", "higher", 1, kinds=_WRITES),
+    Metric("latency_p50", "latency p50, ms", "lower", 2, "seconds", 1e3, kinds=_READS),
+    Metric("latency_p95", "latency p95, ms", "lower", 2, "seconds", 1e3, kinds=_READS),
+    Metric("sentences_ps", "batched, sentences/s", "higher", 1, kinds=_SENTENCES),
     Metric("images_ps", "batched, images/s", "higher", 1, kinds=_IMAGES),
     Metric("peak_rss", "peak RSS, MB", "lower", 0, "bytes", 1e-6),
     Metric("load_rss", "peak RSS of loading, MB", "lower", 0, "bytes", 1e-6),
-    Metric("prefill_rss", "peak RSS of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
-    Metric("decode_rss", "peak RSS of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER),
+    Metric("prefill_rss", "peak RSS of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_WRITES),
+    Metric("decode_rss", "peak RSS of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_WRITES),
     Metric("load_device", "device memory once loaded, MB", "lower", 0, "bytes", 1e-6, device=True),
-    Metric("prefill_device", "device memory of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER, device=True),
-    Metric("decode_device", "device memory of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_DECODER, device=True),
+    Metric("prefill_device", "device memory of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_WRITES, device=True),
+    Metric("decode_device", "device memory of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_WRITES, device=True),
     Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
     Metric("load_s", "load, s", "lower", 2, "seconds"),
     Metric("retention", "accuracy retention", "higher", 4, "share", compared=False),
-    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _CLASSIFIER, labelled=True),
-    Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _CLASSIFIER, labelled=True),
-    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _BY_SENTENCE, labelled=True),
-    Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_DECODER),
-    Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_DECODER),
-    Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_BY_CLASS),
-    Metric("kl_p99", "KL to original p99, nats", "lower", 4, compared=False, kinds=_DECODER),
-    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_BY_CLASS),
-    Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_ENCODER),
-    Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_ENCODER),
-    Metric("cost", "cost, per million tokens", "lower", 4, kinds=_DECODER + _BY_SENTENCE),
+    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _TEXT_CLASSES, labelled=True),
+    Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _TEXT_CLASSES, labelled=True),
+    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _SENTENCES, labelled=True),
+    Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_WRITES),
+    Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_WRITES),
+    Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_LOGITS),
+    Metric("kl_p99", "KL to original p99, nats", "lower", 4, compared=False, kinds=_WRITES),
+    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_LOGITS),
+    Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_EMBEDS),
+    Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_EMBEDS),
+    Metric("cost", "cost, per million tokens", "lower", 4, kinds=_WRITES + _SENTENCES),
     Metric("image_cost", "cost, per million images", "lower", 4, kinds=_IMAGES),
-    Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, "share", 100.0, False, _DECODER),
+    Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, "share", 100.0, False, _WRITES),
 )
 
 
@@ -106,7 +109,7 @@ def metrics_of(card: Scorecard) -> tuple[Metric, ...]:
 
 def task_metric(key: str, better: Direction = "higher") -> Metric:
     """The metric of a task's figure: named as lm-eval does, whatever its range."""
-    return Metric(key, key, better, 4, compared=False, kinds=(DECODER,))
+    return Metric(key, key, better, 4, compared=False, kinds=_DECODER_ONLY)
 
 
 def metric(key: str) -> Metric:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from compress.benchmarks.results.contender import Applied, Role
+from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.statistics.measure import Measure, summarize
@@ -18,21 +19,6 @@ SCHEMA = 1
 Direction = Literal["higher", "lower"]
 BUSY = 0.2
 """cores that other programs may keep busy before it counts"""
-EVALUATION_WINDOWS: dict[str, tuple[int, int]] = {
-    "decoder": (8, 512),
-    "encoder": (64, 128),
-    "classifier": (64, 128),
-    "encoder-decoder": (8, 256),
-    "image-classifier": (64, 1),
-}
-"""How many windows of how many tokens, or of one image, a quick score reads."""
-_ROUNDS: dict[str, int] = {
-    "decoder": 5,
-    "encoder": 15,
-    "classifier": 15,
-    "encoder-decoder": 5,
-    "image-classifier": 15,
-}
 
 
 class Settings(BaseModel, frozen=True):
@@ -85,11 +71,12 @@ class Settings(BaseModel, frozen=True):
     def within(self, length: int, kind: TaskKind) -> Settings:
         """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
         decoded = min(self.steps, max(length - 1, 2)) if kind.generates_text else 0
-        rounds = self.rounds or _ROUNDS[kind.name]
+        plan = PLANS[kind]
+        rounds = self.rounds or plan.rounds
         return self.model_copy(
             update={
                 "rounds": rounds,
-                "extra": (2 if kind.generates_text else 1) * rounds if self.extra is None else self.extra,
+                "extra": plan.extra_rounds * rounds if self.extra is None else self.extra,
                 "steps": decoded or self.steps,
                 "prompt": max(1, min(self.prompt, length - decoded)),
                 "prefill": min(self.prefill, length),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS
+from compress.benchmarks.results.kinds import PLANS
 from compress.calibration.data import Calibration
 from compress.calibration.images import made_images, read_images
 from compress.checkpoint.model import Model
@@ -35,7 +35,7 @@ class Pictures(Texts):
     @cached_property
     def evaluation(self) -> Calibration:
         """The same, with another seed."""
-        return self._taken(self.evaluation_file, EVALUATION_WINDOWS[self.model.kind.name][0], self.seed + 1)
+        return self._taken(self.evaluation_file, PLANS[self.model.kind].evaluation_windows[0], self.seed + 1)
 
     def _taken(self, source: Path | None, count: int, seed: int) -> Calibration:
         model = self.model

@@ -12,7 +12,7 @@ from torch import Tensor
 from compress.benchmarks.data.labels import Labelled, read_labelled
 from compress.benchmarks.data.tasks import Tasks, read_tasks
 from compress.benchmarks.gate.requirement import Figure, check_labelled, check_tasks
-from compress.benchmarks.results.scorecard import EVALUATION_WINDOWS
+from compress.benchmarks.results.kinds import PLANS
 from compress.calibration.data import Calibration
 from compress.calibration.text import read_text, self_written, vocabulary_text, windows
 from compress.checkpoint.demo_text import evaluation_text
@@ -85,7 +85,7 @@ class Texts:
     @cached_property
     def evaluation(self) -> Calibration:
         """The named file, else for a demo its held-out text, else what the model writes with another seed."""
-        count, length = EVALUATION_WINDOWS[self.model.kind.name]
+        count, length = PLANS[self.model.kind].evaluation_windows
         length = min(length, longest_input(self.model.config))
         if self.evaluation_file is not None:
             tokens = windows(self.model.tokenizer(), read_text(self.evaluation_file), length, count)

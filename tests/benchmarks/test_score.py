@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.speed import ratios_converged
-from compress.benchmarks.report.markdown import method_facts
 from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.method import method_facts
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.phases import overhead
 from compress.benchmarks.results.report_file import read_card
@@ -95,7 +95,7 @@ def test_it_is_told_where_the_time_went(scored):
     assert min(scored.seconds.values()) > 0
     besides = sum(scored.seconds.values()) - scored.seconds["speed"] - scored.seconds["accuracy"]
     assert overhead(scored.seconds) == pytest.approx(besides)
-    told = next(line for line in method_facts(scored) if line.startswith("- Scoring took"))
+    told = next(line for line in method_facts(scored) if line.startswith("Scoring took"))
     assert f"s besides (bandwidth {scored.seconds['bandwidth']:.1f}, load " in told
     assert not any("Scoring took" in line for line in method_facts(scored.model_copy(update={"seconds": {}})))
 

@@ -1,6 +1,7 @@
 """A model that sees, from the command line: what is made and measured, and what is refused in one line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import transformers
 from PIL import Image
 
 from compress.benchmarks.data.tasks import read_tasks
-from compress.benchmarks.results import scorecard
+from compress.benchmarks.results.kinds import PLANS
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
+from compress.modeling.kinds import IMAGE_CLASSIFIER
 
 SHAPE = {
     "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 96, "image_size": 48,
@@ -40,7 +42,7 @@ def photos(tmp_path_factory):
 
 
 def test_a_run_makes_a_variant_an_artifact_and_a_score(vit, photos, tmp_path, inside, monkeypatch, capsys):
-    monkeypatch.setitem(scorecard._ROUNDS, "image-classifier", 2)
+    monkeypatch.setitem(PLANS, IMAGE_CLASSIFIER, replace(PLANS[IMAGE_CLASSIFIER], rounds=2))
     out = tmp_path / "out"
     done = inside("run", vit, "-p", "int8,fuse", "-o", out, "--samples", 4, "--eval", photos)
     assert done.returncode == 0, done.stderr

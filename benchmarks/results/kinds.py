@@ -1,0 +1,80 @@
+"""How each kind of model is measured and reported: one row a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, IMAGE_CLASSIFIER, SEQ2SEQ, TaskKind
+
+SIZE, ACCURACY = "disk_bytes", "retention"
+"""Metrics that every kind of model has."""
+
+
+@dataclass(frozen=True)
+class ScoringPlan:
+    """What is measured of a kind of model, and which of it a report compares; metrics by their keys.
+
+    ``evaluation_windows``: how many windows of how many tokens, or of one image, a quick score reads. ``rounds`` of
+    speed, and up to ``extra_rounds`` times as many more until the ratios are known. ``speed`` is the metric that stands
+    for speed; ``compared`` are those shown for each pass; ``paces`` are rates by length and batch, with what each is a
+    rate of. ``latency_of`` and ``batches_of`` say what one turn reads, for kinds that write nothing.
+    ``accuracy_by``: what of the outputs is compared; ``prefill_by``: how a prompt is read.
+    """
+
+    evaluation_windows: tuple[int, int]
+    rounds: int
+    extra_rounds: int
+    speed: str
+    compared: tuple[str, ...]
+    paces: Mapping[str, str]
+    accuracy_by: str = ""
+    prefill_by: str = ""
+    latency_of: str = ""
+    batches_of: str = ""
+
+
+_WRITING = ScoringPlan(
+    evaluation_windows=(8, 512),
+    rounds=5,
+    extra_rounds=2,
+    speed="decode_tps",
+    compared=("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
+    paces={"prefill_tps": "prefill", "decode_tps": "decoding"},
+    accuracy_by=", on the exported artifact.",
+    prefill_by="torch computes the last logits only, as `generate` does.",
+)
+_READING = ScoringPlan(
+    evaluation_windows=(64, 128),
+    rounds=15,
+    extra_rounds=1,
+    speed="latency_p50",
+    compared=("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY),
+    paces={"sentences_ps": "sentences"},
+    accuracy_by="; cosine of the mean-pooled embeddings to the original's.",
+    latency_of="one sentence of {prompt} tokens",
+    batches_of="sentences/s",
+)
+_BY_CLASS = "; the classes' probabilities against the original's."
+
+PLANS: Mapping[TaskKind, ScoringPlan] = {
+    DECODER: _WRITING,
+    ENCODER: _READING,
+    CLASSIFIER: replace(_READING, accuracy_by=_BY_CLASS),
+    SEQ2SEQ: replace(
+        _WRITING,
+        evaluation_windows=(8, 256),
+        accuracy_by=", on the exported artifact, which the encoder reads and the decoder is to write, token by token.",
+        prefill_by="The encoder reads the prompt, and the decoder its start.",
+    ),
+    IMAGE_CLASSIFIER: replace(
+        _READING,
+        evaluation_windows=(64, 1),
+        compared=("latency_p50", "images_ps", "peak_rss", SIZE, ACCURACY),
+        paces={"images_ps": "images"},
+        accuracy_by=_BY_CLASS,
+        latency_of="one image",
+        batches_of="images/s",
+    ),
+}
+"""Of every kind."""

@@ -1,0 +1,99 @@
+"""How a run was measured, and on what machine: facts in sentences, for every report."""
+
+from __future__ import annotations
+
+from compress.benchmarks.results.kinds import PLANS
+from compress.benchmarks.results.phases import MEASURED, overhead
+from compress.benchmarks.results.scorecard import Scorecard, Settings
+
+
+def method_facts(card: Scorecard) -> list[str]:
+    """How the figures of a run were taken, a sentence or two each."""
+    settings = card.settings
+    facts = [
+        "Every contender ran in a process of its own; turns were interleaved round by round in an order drawn anew "
+        f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each."
+        + _extra_rounds(settings),
+        "Speed: the median of the rounds ± half their interquartile range. Ratios: the median of the ratios within a "
+        "round. Accuracy: the mean ± its standard error over windows.",
+        "Peak RSS is that of the serving process; load is from starting that process until it can serve.",
+        *(_writing_facts(card) if card.kind.generates_text else _reading_facts(card)),
+    ]
+    if card.tasks:
+        facts.append("Tasks: lm-eval's, answered by each contender's own runtime; ± lm-eval's standard error.")
+    facts += [*_optional_facts(card), *_time_facts(card)]
+    if settings.price_per_hour:
+        facts.append(f"Cost: an hour of the machine at {settings.price_per_hour:g}.")
+    return facts
+
+
+def machine_facts(card: Scorecard) -> list[str]:
+    """What a run was measured on."""
+    return [
+        *(f"{part}: {value}" for part, value in card.machine.items()),
+        f"load average when measuring began: {card.load:.2f}; other programs kept {card.others:.2f} cores busy "
+        "while speed was measured",
+        ", ".join(f"{name} {number}" for name, number in card.versions.items()),
+        card.created,
+    ]
+
+
+def _writing_facts(card: Scorecard) -> list[str]:
+    """Of models that generate text."""
+    settings, plan = card.settings, PLANS[card.kind]
+    return [
+        f"Time to first token: a prompt of {settings.prompt} tokens; decoding: {settings.steps} greedy tokens "
+        f"after it, with the cache; prefill: a prompt of {settings.prefill} tokens. {plan.prefill_by}",
+        f"Accuracy: {card.read}{plan.accuracy_by}",
+        f"Memory bandwidth: {card.bandwidth / 1e9:.1f} GB/s read by {card.threads} threads; the share is decode "
+        "tokens/s × (weight bytes read a token + cache bytes).",
+    ]
+
+
+def _reading_facts(card: Scorecard) -> list[str]:
+    """Of models that read sentences or images."""
+    settings, plan = card.settings, PLANS[card.kind]
+    single = plan.latency_of.format(prompt=settings.prompt)
+    return [
+        f"Latency: {single}, {settings.runs} times a round; {plan.batches_of}: batches of {settings.batch}.",
+        f"Accuracy: {card.read}{plan.accuracy_by}",
+    ]
+
+
+def _extra_rounds(settings: Settings) -> str:
+    if not settings.extra:
+        return ""
+    return (
+        f" Up to {settings.extra} more rounds of decoding, or single sentences, followed until each ratio to the "
+        f"original was known to ±{settings.precision:.0%}."
+    )
+
+
+def _optional_facts(card: Scorecard) -> list[str]:
+    """Of the measurements that were asked for beside the usual ones."""
+    settings, facts = card.settings, []
+    if settings.cells:
+        work = f"prompts, then {settings.steps} greedy tokens or what fits" if card.kind.generates_text else "sentences"
+        facts.append(f"By length and batch: {work}, every row of a batch equally long; rounds and order as above.")
+    if settings.beams is not None:
+        facts.append(f"Beam search: {settings.beams} beams; tokens/s are those of one text.")
+    if (sampling := settings.sampling) is not None:
+        options = f"top_k={sampling.top_k}, top_p={sampling.top_p:g}, temperature={sampling.temperature:g}"
+        facts.append(f"Sampling: {options}, seed {settings.seed}.")
+    return facts
+
+
+def _time_facts(card: Scorecard) -> list[str]:
+    """Where the time of the run went; nothing of reports that don't know."""
+    if not card.seconds:
+        return []
+
+    def listed(measured: bool) -> str:
+        phases = [(phase, spent) for phase, spent in card.seconds.items() if (phase in MEASURED) is measured]
+        return ", ".join(f"{phase} {spent:.1f}" for phase, spent in phases)
+
+    besides, total = overhead(card.seconds), sum(card.seconds.values())
+    return [
+        f"Scoring took {total:.1f} s: {total - besides:.1f} s of measured work ({listed(True)}) and {besides:.1f} s "
+        f"besides ({listed(False)}), {besides / len(card.rows):.1f} s a row."
+    ]
