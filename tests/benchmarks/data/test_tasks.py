@@ -2,11 +2,8 @@
 
 import json
 
-import pytest
-
-pytest.importorskip("lm_eval", reason="lm-eval isn't installed: pip install -c constraints.txt 'lm-eval>=0.4.13'")
-
 import datasets
+import pytest
 from lm_eval import evaluate
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -91,7 +91,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("mistake", REFUSED)
 def test_mistakes_cost_no_work(llama, folder, inside, monkeypatch, mistake):
-    pytest.importorskip("lm_eval", reason="lm-eval isn't installed")
     monkeypatch.chdir(folder)
     file, args, said = REFUSED[mistake]
     done = inside("run", llama, "-p", "fuse", "-o", "out", "--tasks", file, *args)
@@ -102,7 +101,6 @@ def test_mistakes_cost_no_work(llama, folder, inside, monkeypatch, mistake):
 
 
 def test_an_encoder_has_no_tasks(bert, folder, inside):
-    pytest.importorskip("lm_eval", reason="lm-eval isn't installed")
     done = inside("run", bert, "-p", "fuse", "-o", folder / "out", "--tasks", folder / "letters.yaml")
     assert done.returncode == 2
     assert "is of the kind encoder; leave it out" in " ".join(done.stderr.split())
@@ -110,7 +108,6 @@ def test_an_encoder_has_no_tasks(bert, folder, inside):
 
 @pytest.mark.slow  # reading lm-eval's thousands of tasks takes seconds
 def test_an_unknown_task_is_told_with_the_nearest_names(llama, folder, inside):
-    pytest.importorskip("lm_eval", reason="lm-eval isn't installed")
     done = inside("run", llama, "-p", "fuse", "-o", folder / "out", "--tasks", "arc_esy")
     assert done.returncode == 2
     assert "lm-eval has no task 'arc_esy'; nearest: arc_easy, " in done.stderr
@@ -118,7 +115,6 @@ def test_an_unknown_task_is_told_with_the_nearest_names(llama, folder, inside):
 
 
 def test_every_contender_is_measured_and_every_report_tells(llama, folder, inside):
-    pytest.importorskip("lm_eval", reason="lm-eval isn't installed")
     out = folder / "out"
     asked = ["--tasks", folder / "letters.yaml", "--require", "letters.acc>=0"]
     done = inside("run", llama, "-p", "fuse", "-o", out, *asked)
