@@ -18,7 +18,7 @@ help:  ## list the targets
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools
-	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[cpu,dev,eval]'
+	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[cpu,dev]'
 	touch $@
 
 demo: $(STAMP)  ## compress demo:smollm2 to 8 bits, export, and score it: out/demo

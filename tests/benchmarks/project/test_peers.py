@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -61,7 +62,6 @@ def test_llama_cpp_computes_what_torch_does_from_the_float_file(kind, request, t
 
 def test_q4_0_comes_from_its_own_quantizer(model, untied_model, tmp_path):
     pytest.importorskip("llama_cpp")
-    gguf = pytest.importorskip("gguf")
     for each in (model, untied_model):
         out = tmp_path / str(each.tied)
         out.mkdir()

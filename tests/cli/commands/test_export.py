@@ -6,6 +6,7 @@ import errno
 import json
 import os
 
+import gguf
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -133,7 +134,6 @@ def test_bits_that_a_target_lacks_are_refused(made, inside):
 
 
 def test_a_file_for_llama_cpp(made, inside, untied, tmp_path):
-    gguf = pytest.importorskip("gguf")
     path = made("int4:solver=rtn,fuse")
     done = inside("export", path, "--target", "gguf")
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -25,7 +26,6 @@ from compress.weights.forms import Dense, Quantized
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
-gguf = pytest.importorskip("gguf")
 TOKENS = token_ids(2, 12)
 FAMILIES = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
 SCHEMES = {"Q4_0": (4, False), "Q4_1": (4, True), "Q8_0": (8, False)}
