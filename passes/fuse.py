@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.errors import UsageError
 from compress.modeling.architecture import head_size
-from compress.pipeline.contract import Capability, GraphPass
+from compress.pipeline.contract import GraphPass, TargetCapability
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -31,7 +31,7 @@ class Fuse(GraphPass):
         "ranges are taken from the model at export",
     )
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
         if model.kind.is_seq2seq and self.kv != "float":
             raise UsageError(f"fuse: an encoder-decoder's cache is float; leave out kv={self.kv}")

@@ -16,4 +16,4 @@ class Int4(Integer):
 
     name: ClassVar[str] = "int4"
     bits: ClassVar[int] = 4
-    schemes: ClassVar[Mapping[str, str]] = {"W4A16": "group=128", "W4A16_ASYM": "group=128:symmetry=asym"}
+    presets: ClassVar[Mapping[str, str]] = {"W4A16": "group=128", "W4A16_ASYM": "group=128:symmetry=asym"}

@@ -19,7 +19,7 @@ from compress.passes.solvers.grid import Grid, fitting
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
 from compress.passes.solvers.solver import Solved
-from compress.pipeline.contract import Capability
+from compress.pipeline.contract import TargetCapability
 from compress.weights.forms import Dense, Quantized
 from compress.weights.stored import StoredForm
 
@@ -36,7 +36,7 @@ class Int8(Integer):
 
     name: ClassVar[str] = "int8"
     bits: ClassVar[int] = 8
-    schemes: ClassVar[Mapping[str, str]] = {"W8A16": "group=128:act=none", "W8A8": "act=dynamic"}
+    presets: ClassVar[Mapping[str, str]] = {"W8A16": "group=128:act=none", "W8A8": "act=dynamic"}
 
     group: Literal["auto", "channel", "32", "64", "128"] = Field(  # type: ignore[assignment]
         "auto",
@@ -61,12 +61,12 @@ class Int8(Integer):
         description="with act=dynamic: a linear whose relative squared output error exceeds this keeps float inputs",
     )
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Decide ``act`` by the kind of model, and refuse what can't work on it."""
-        plain = model.kind.generates_text or not holds.any_inputs
+        plain = model.kind.generates_text or not target.any_inputs
         act = self.act if self.act != "auto" else ("none" if plain else "dynamic")
-        if act == "dynamic" and not holds.any_inputs:
-            raise UsageError(f"int8: {holds.target} has no products that round their inputs; give act=none")
+        if act == "dynamic" and not target.any_inputs:
+            raise UsageError(f"int8: {target.name} has no products that round their inputs; give act=none")
         if act == "dynamic" and self.group not in ("auto", "channel"):
             raise UsageError(f"int8: act=dynamic needs one scale a channel; leave out group={self.group}")
         for option, value, default in (("symmetry", self.symmetry, "sym"), ("mixed", self.mixed, None)):
@@ -74,14 +74,14 @@ class Int8(Integer):
                 raise UsageError(
                     f"int8: act=dynamic needs symmetric 8-bit codes; leave out {option}={value}, or give act=none"
                 )
-        if act == "dynamic" and model.expert_weights and not holds.any_linear:
+        if act == "dynamic" and model.expert_weights and not target.any_linear:
             raise UsageError("int8: transformers loads experts with float inputs alone; leave out act=dynamic")
         smoothing = "off" if self.smooth == "auto" and act != "dynamic" else self.smooth
-        return replace(super().settle(model, holds), act=act, smooth=smoothing)
+        return replace(super().resolve(model, target), act=act, smooth=smoothing)
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """Ranges and sampled rows of the inputs too, where these are quantized."""
-        return max(super().needs(), Statistic.AMAX if self.act == "dynamic" else Statistic.NONE)
+        return max(super().required_statistic(), Statistic.AMAX if self.act == "dynamic" else Statistic.NONE)
 
     def _smooth(self, block: Block, inputs: BlockInputs) -> None:
         if self.smooth == "auto":

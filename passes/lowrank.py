@@ -19,7 +19,7 @@ from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
 from compress.passes.solvers.whitened_svd import Metric, Spectrum
-from compress.pipeline.contract import Capability, WeightPass
+from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Weight
 from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
 
@@ -61,14 +61,14 @@ class Lowrank(WeightPass):
         if sum(given is not None for given in (self.rank, self.keep, self.energy)) != 1:
             raise ValueError("give exactly one of rank, keep and energy, like rank=0.625")
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Refuse patterns that match nothing, and options that contradict each other."""
         Skipped(self.skip).check(self.name, model)
         if self.whiten == "off" and self.mismatch == "on":
             raise UsageError("lowrank: mismatch=on needs whiten=on, which knows the inputs")
         return self
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """The inputs' Gram, and the original model's beside them; nothing for a plain SVD."""
         if self.whiten == "off":
             return Statistic.NONE
@@ -82,8 +82,8 @@ class Lowrank(WeightPass):
         for block, inputs in walk():
             if block.role == "layer":
                 open_ = [name for name in block.weights if name not in Skipped(self.skip)]
-                level = min(self.needs(), Statistic.GRAM)
-                for names, seen in inputs.staged(level, open_):
+                level = min(self.required_statistic(), Statistic.GRAM)
+                for names, seen in inputs.by_stage(level, open_):
                     metric = Metric(seen, self.whiten == "on")
                     for name in names:
                         matrix = block.weights[name].dequantize()
@@ -106,9 +106,9 @@ class Lowrank(WeightPass):
         """Factor a layer's matrices in the order in which they run, each stage on what the ones before it left."""
         if block.role not in self._roles:
             return
-        level = self.needs() if block.role == "layer" else Statistic.NONE
+        level = self.required_statistic() if block.role == "layer" else Statistic.NONE
         open_ = [name for name in block.weights if name not in Skipped(self.skip)]
-        for names, seen in inputs.staged(level, open_):
+        for names, seen in inputs.by_stage(level, open_):
             metric = Metric(seen, self.whiten == "on")
             for name in names:
                 old = block.weights[name]

@@ -18,7 +18,7 @@ from compress.errors import PassError, UsageError
 from compress.modeling.architecture import head_size
 from compress.modeling.quiet import first_line
 from compress.passes.solvers.channels import HEADS, MLP, Solver, drop_channels, find_channels
-from compress.pipeline.contract import Capability, WeightPass
+from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Weight
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Prune(WeightPass):
     head: int = Field(1, exclude=True)
     """Channels a head, once the model is known."""
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Refuse a model that can't do with fewer of these, and a ratio that drops none or all of them."""
         config = model.config
         if model.kind.is_seq2seq and self.what == "blocks":
@@ -76,7 +76,7 @@ class Prune(WeightPass):
             self._check_heads(config)
         return replace(self, head=head_size(config))
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """The Gram of what the channels' reader reads; for whole layers text alone."""
         return Statistic.AMAX if self.what == "blocks" else Statistic.GRAM
 
@@ -123,7 +123,7 @@ class Prune(WeightPass):
                 raise PassError(
                     f"prune drops channels of dense weights; {name} isn't one, put prune before what made it"
                 )
-        seen = inputs.statistics(self.needs(), [channels.reader])[channels.reader]
+        seen = inputs.statistics(self.required_statistic(), [channels.reader])[channels.reader]
         rows = min(block.weights[name].shape[0] // channels.times for name in channels.makers)
         units = rows // self.head if self.what == "heads" else rows
         solver: Solver = "nystrom" if self.compensate == "on" else "dropped"

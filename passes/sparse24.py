@@ -11,7 +11,7 @@ from compress.errors import UsageError
 from compress.passes.base.skip import Skipped
 from compress.passes.base.sparsity import Sparsity
 from compress.passes.solvers.sparsity import Choose, two_of_four_stay
-from compress.pipeline.contract import Capability
+from compress.pipeline.contract import TargetCapability
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Sparse24(Sparsity):
         """Two of four stay."""
         return two_of_four_stay
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Refuse matrices whose inputs don't come in fours."""
         for name in model.matrices:
             inputs = model.shape(name)[1]
@@ -34,4 +34,4 @@ class Sparse24(Sparsity):
                 raise UsageError(
                     f"sparse24: 4 doesn't divide the {inputs} inputs of {name}; leave it out with skip={name}"
                 )
-        return super().settle(model, holds)
+        return super().resolve(model, target)

@@ -16,7 +16,7 @@ from compress.calibration.whole_model import WholeInputs
 from compress.errors import UsageError
 from compress.passes.solvers.parameters import Rates, form
 from compress.passes.solvers.reconstruct import reconstruct
-from compress.pipeline.contract import Capability, WeightPass
+from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.system.memory import free_memory
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight
 from compress.weights.stored import WeightReport
@@ -55,7 +55,7 @@ class Tune(WeightPass):
         "once, towards its predictions, with some 28 bytes a parameter in memory, and as the last pass",
     )
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Decide ``steps`` by the scope, and refuse a model that is too large to be trained as a whole here."""
         needed, free = _BYTES * sum(math.prod(model.shape(name)) for name in model.matrices), free_memory()
         if self.scope == "model" and needed > free:
@@ -65,15 +65,15 @@ class Tune(WeightPass):
             )
         return replace(self, steps=self._count)
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """The original model's hidden states beside the compressed ones'; for the whole model as much text."""
         return Statistic.MISMATCH if self.scope == "layer" else Statistic.GRAM
 
-    def whole(self) -> bool:
+    def on_whole_model(self) -> bool:
         """Only with that scope."""
         return self.scope == "model"
 
-    def trains(self) -> bool:
+    def uses_gradients(self) -> bool:
         """By gradients, towards the original's outputs."""
         return True
 

@@ -44,7 +44,7 @@ def main() -> None:
     from compress.calibration.data import Calibration
     from compress.calibration.text import read_text, windows
     from compress.checkpoint.model import Model
-    from compress.pipeline.contract import Capability
+    from compress.pipeline.contract import TargetCapability
     from compress.pipeline.parse import Pipeline
     from compress.pipeline.run import run_pipeline
     from compress.progress import Silent
@@ -56,9 +56,9 @@ def main() -> None:
     def calibration() -> Calibration:
         return Calibration(windows(model.tokenizer(), read_text(Path(text)), int(length), int(samples)), text)
 
-    # What ort-cpu holds, without loading that runtime, which compressing has no use for.
-    holds = Capability("ort-cpu", (Dense, Quantized), frozenset({2, 4, 8}))
-    run_pipeline(model, Pipeline.parse(passes), holds, Path(out), calibration, 0, Silent())
+    # What ort-cpu target, without loading that runtime, which compressing has no use for.
+    target = TargetCapability("ort-cpu", (Dense, Quantized), frozenset({2, 4, 8}))
+    run_pipeline(model, Pipeline.parse(passes), target, Path(out), calibration, 0, Silent())
     print(peak_rss())
 
 

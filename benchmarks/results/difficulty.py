@@ -14,7 +14,7 @@ def difficulty(one: Pass) -> int:
     """1: nothing but the weights; 2: ranges on a text; 3: a Gram matrix; 4: the original's inputs too; 5: gradients."""
     if not isinstance(one, WeightPass):
         return 1
-    return 5 if one.trains() else _STARS[one.needs()]
+    return 5 if one.uses_gradients() else _STARS[one.required_statistic()]
 
 
 def applied(pipeline: Pipeline) -> tuple[Applied, ...]:

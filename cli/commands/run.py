@@ -43,7 +43,7 @@ from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.rewrite import rewrite
-from compress.pipeline.run import run_pipeline, settle
+from compress.pipeline.run import resolve, run_pipeline
 from compress.profiles.loader import load_profile
 from compress.system.staging import check_replaceable, staged
 
@@ -133,10 +133,10 @@ def command(
         model = Model.open(source, trust_remote_code, console)
         check_kind([each.figure for each in required], model.kind)
         besides = more.settings(model)
-        settled = [settle(model, pipeline, runtime.capability) for pipeline in parsed]
+        settled = [resolve(model, pipeline, runtime.capability) for pipeline in parsed]
         for pipeline in settled if runtime.restricted else ():
             _check_weights(model, pipeline, runtime, merge)
-        needed = max(pipeline.needs() for pipeline in settled)
+        needed = max(pipeline.required_statistic() for pipeline in settled)
     texts = reader(model)(
         model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, tasks
     )

@@ -47,7 +47,7 @@ class BlockInputs:
         """
         return {}
 
-    def staged(self, level: Statistic, names: Iterable[str]) -> Iterator[tuple[list[str], LinearInput | None]]:
+    def by_stage(self, level: Statistic, names: Iterable[str]) -> Iterator[tuple[list[str], LinearInput | None]]:
         """The matrices ``names`` in the order in which they run, those that read the same tensor together.
 
         Each stage comes with the statistics of its inputs as they are when it is reached: what was left in the block
@@ -156,7 +156,7 @@ class LayerInputs(BlockInputs):
         """How far the layer's outputs are from the original's."""
         return token_error(output, exact)
 
-    def rounds(self, steps: int) -> Iterable[int]:
+    def training_steps(self, steps: int) -> Iterable[int]:
         """So many steps of work on this layer."""
         return range(steps)
 

@@ -94,7 +94,7 @@ class WholeInputs(BlockInputs):
         found: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
         return found
 
-    def rounds(self, steps: int) -> Iterator[int]:
+    def training_steps(self, steps: int) -> Iterator[int]:
         """So many steps of work on the model. Each needs the same memory again, so that it is kept in between."""
         with held_memory():
             yield from self._progress.track(range(steps), "training", unit="step")

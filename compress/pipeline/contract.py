@@ -35,35 +35,35 @@ _registry: dict[str, type[Pass]] = {}
 
 
 @dataclass(frozen=True)
-class Capability:
-    """What a target can hold: weight forms, integers of so many bits; and whether graph passes have a graph there.
+class TargetCapability:
+    """What the target ``name`` can hold; every target publishes it, so that solving never ends in a refusal."""
 
-    Every target publishes one, so that what can't be held is refused before an hour of solving.
-    ``any_linear``: whether the matrices of linears that aren't torch's own class may be integers; ``any_inputs``:
-    whether linears may round their inputs as they come. ``any_table``:
-    whether an embedding that an encoder and a decoder share may be, and their head. ``lacks`` names the models
-    that a config is one of and that it has no graph of; None where there is nothing to name.
-    """
-
-    target: str
+    name: str
     forms: tuple[type, ...]
+    """weight forms"""
     bits: frozenset[int]
+    """widths of integers"""
     graphs: bool = True
+    """whether there is a graph for graph passes to rewrite"""
     any_linear: bool = True
+    """whether the matrices of linears that aren't torch's own class may be integers"""
     any_inputs: bool = True
+    """whether linears may round their inputs as they come"""
     any_table: bool = True
-    lacks: Callable[[PretrainedConfig], str | None] = lambda config: None
+    """whether an embedding that an encoder and a decoder share may be integers, and their head"""
+    unsupported_reason: Callable[[PretrainedConfig], str | None] = lambda config: None
+    """names the models that a config is one of and that the target has no graph of; None where it has one"""
 
 
 class Pass(ABC):
     """One technique.
 
-    ``schemes`` are names that the field has for some of its settings, each with the options that it stands for, as on
+    ``presets`` are names that the field has for some of its settings, each with the options that it stands for, as on
     the command line: ``{"W4A16": "group=128"}``.
     """
 
     name: ClassVar[str]
-    schemes: ClassVar[Mapping[str, str]] = {}
+    presets: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -76,7 +76,7 @@ class Pass(ABC):
         changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
         return ":".join([self.name, *changed])
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """The same pass with everything that its defaults leave open decided for this model and target.
 
         Called before any weight is read: a pass that can't work on this model, or would leave what the target can't
@@ -101,19 +101,19 @@ class WeightPass(Pass):
     accepts: ClassVar[tuple[type, ...]] = (Dense,)
     produces: ClassVar[tuple[type, ...]]
 
-    def makes(self) -> tuple[type, ...]:
+    def output_forms(self) -> tuple[type, ...]:
         """The forms that it may leave with its options as they are; by default all that it produces."""
         return self.produces
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """The statistics that `run` reads; NONE spares the calibration."""
         return Statistic.NONE
 
-    def trains(self) -> bool:
+    def uses_gradients(self) -> bool:
         """Whether gradients find its weights, which takes longest."""
         return False
 
-    def whole(self) -> bool:
+    def on_whole_model(self) -> bool:
         """Whether it works on the model as a whole: it then comes last, and `run` gets one block with all weights."""
         return False
 
@@ -145,7 +145,7 @@ class WeightPass(Pass):
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Change a block's weights in place; by default, each linear by itself through `apply`."""
-        stats = inputs.statistics(self.needs())
+        stats = inputs.statistics(self.required_statistic())
         for name, weight in block.weights.items():
             block.weights[name] = self.apply(name, weight, stats)
 
@@ -162,13 +162,13 @@ class GraphPass(Pass):
         """Rewrite in place and return how many places changed."""
 
 
-def settled(item: PassType, model: ModelOutline, holds: Capability) -> PassType:
+def resolve_for(item: PassType, model: ModelOutline, target: TargetCapability) -> PassType:
     """A pass decided for a model and a target that ``holds`` so much; a UsageError where they don't go together."""
-    if (odd := holds.lacks(model.config)) is not None:
-        raise UsageError(f"{holds.target}: no graph of {odd} is known; --target hf needs none")
-    found = item.settle(model, holds)
-    made = found.makes() if isinstance(found, WeightPass) else ()
-    if not holds.any_linear and model.nonstandard_linear is not None and (Quantized in made or Residual in made):
+    if (odd := target.unsupported_reason(model.config)) is not None:
+        raise UsageError(f"{target.name}: no graph of {odd} is known; --target hf needs none")
+    found = item.resolve(model, target)
+    made = found.output_forms() if isinstance(found, WeightPass) else ()
+    if not target.any_linear and model.nonstandard_linear is not None and (Quantized in made or Residual in made):
         raise UsageError(
             f"{found.name}: the linears of a {model.config.model_type} are transformers' own "
             f"{model.nonstandard_linear}, of which compressed-tensors loads no integers; --target ort-cpu holds them"
@@ -189,7 +189,7 @@ def find(name: str) -> tuple[type[Pass], str]:
     Upper and lower case are the same. Raises UsageError with the nearest name where there is none.
     """
     kinds = passes().values()
-    known = {scheme: (kind, options) for kind in kinds for scheme, options in kind.schemes.items()}
+    known = {scheme: (kind, options) for kind in kinds for scheme, options in kind.presets.items()}
     known |= {kind.name: (kind, "") for kind in kinds}
     for each, found in known.items():
         if each.lower() == name.lower():

@@ -57,9 +57,9 @@ class Pipeline:
         """Those that change which operators run."""
         return tuple(p for p in self.passes if isinstance(p, GraphPass))
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """The most that one of its passes reads of a linear's inputs."""
-        return max((item.needs() for item in self.weight_passes), default=Statistic.NONE)
+        return max((item.required_statistic() for item in self.weight_passes), default=Statistic.NONE)
 
     def without_one(self) -> list[Pipeline]:
         """The pipelines that lack one of its passes; none where it has but one."""
@@ -145,13 +145,13 @@ def _conflict(order: Sequence[WeightPass]) -> str | None:
     forms: list[type] = [Dense]
     makers: dict[type, str] = {Dense: "the model"}
     for before, item in zip([None, *order], order, strict=False):
-        if before is not None and before.whole():
+        if before is not None and before.on_whole_model():
             return f"{before} works on the model as a whole, so nothing can come after it"
         if odd := [form for form in forms if form not in item.accepts]:
             made = ", ".join(form.__name__ for form in odd)
             takes = ", ".join(form.__name__ for form in item.accepts)
             return f"{item.name} works on {takes} weights, but {makers[odd[0]]} may leave {made}"
-        new = [form for form in item.makes() if form not in forms]
+        new = [form for form in item.output_forms() if form not in forms]
         forms.extend(new)
         makers |= dict.fromkeys(new, item.name)
     return None

@@ -15,7 +15,7 @@ from compress.calibration.block import Role
 from compress.modeling.architecture import Architecture, ArchitectureMixin, any_architecture
 from compress.modeling.kinds import TaskKind
 from compress.modeling.modules import stacks, table_names
-from compress.pipeline.contract import Capability, settled
+from compress.pipeline.contract import TargetCapability, resolve_for
 from compress.pipeline.parse import Pipeline
 from compress.weights.stored import StoredForm
 
@@ -110,15 +110,15 @@ class Prediction:
         return 8 * self.nbytes / self.parameters
 
 
-def predict(sketch: ConfigOnlyModel, pipeline: Pipeline | None, holds: Capability) -> Prediction:
-    """What a pipeline will make of a model, on a target that ``holds`` so much; without one, the model as it is.
+def predict(sketch: ConfigOnlyModel, pipeline: Pipeline | None, target: TargetCapability) -> Prediction:
+    """What a pipeline will make of a model, on a target that holds so much; without one, the model as it is.
 
     Raises UsageError where a pass can't work on the model, or only the weights tell.
     """
     parameters = sum(math.prod(sketch.shape(name)) for name in sketch.names)
     passes = []
     for item in pipeline.weight_passes if pipeline else ():
-        passes.append(one := settled(item, sketch, holds))
+        passes.append(one := resolve_for(item, sketch, target))
         sketch = ConfigOnlyModel(sketch.architecture.resized(one.resize))
     weights: dict[str, StoredForm] = {}
     vectors = 0

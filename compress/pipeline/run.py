@@ -23,7 +23,7 @@ from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant, VariantWriter
 from compress.errors import PassError, UsageError
 from compress.modeling.architecture import Architecture
-from compress.pipeline.contract import Capability, Pass, WeightPass, settled
+from compress.pipeline.contract import Pass, TargetCapability, WeightPass, resolve_for
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress
 from compress.system.machine import machine, versions
@@ -47,8 +47,8 @@ class Made:
     seconds: float
 
 
-def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
-    """The pipeline with every option decided for this model and a target that ``holds`` so much.
+def resolve(model: Model, pipeline: Pipeline, target: TargetCapability) -> Pipeline:
+    """The pipeline with every option decided for this model and a target that holds so much.
 
     Each pass decides on the shapes that the ones before it leave.
 
@@ -57,7 +57,7 @@ def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
     decided: list[Pass] = []
     dropping: Pass | None = None
     for item in pipeline.passes:
-        decided.append(one := settled(item, model, holds))
+        decided.append(one := resolve_for(item, model, target))
         if isinstance(one, WeightPass):
             layers, model = model.config.num_hidden_layers, model.resized(one.resize)
             if model.config.num_hidden_layers < layers:
@@ -70,7 +70,7 @@ def settle(model: Model, pipeline: Pipeline, holds: Capability) -> Pipeline:
 def run_pipeline(
     model: Model,
     pipeline: Pipeline,
-    holds: Capability,
+    target: TargetCapability,
     out: Path,
     calibration: Callable[[], Calibration],
     seed: int,
@@ -79,12 +79,12 @@ def run_pipeline(
 ) -> Variant:
     """Run a pipeline's weight passes over a model, block by block, and write the variant into the directory ``out``.
 
-    ``holds`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics.
-    ``storage`` says how the checkpoint is written. Raises UsageError as `settle` does, and PassError where a pass
+    ``target`` is what the variant's target can hold. ``calibration`` is called only if a pass reads statistics.
+    ``storage`` says how the checkpoint is written. Raises UsageError as `resolve` does, and PassError where a pass
     breaks its contract.
     """
-    decided = settle(model, pipeline, holds)
-    needed = decided.needs()
+    decided = resolve(model, pipeline, target)
+    needed = decided.required_statistic()
     text = calibration() if needed > Statistic.NONE else None
     tokens = text.inputs if text else None
     torch.manual_seed(seed)
@@ -96,8 +96,8 @@ def run_pipeline(
     idle = dict.fromkeys(map(str, passes))
     walk = walk_blocks(model, tokens, progress, originals=needed >= Statistic.MISMATCH)
     steps = list(zip(passes, shapes, strict=True))
-    found = _by_layer(walk, [step for step in steps if not step[0].whole()], idle, architecture.layer_counts)
-    if whole := [step for step in steps if step[0].whole()]:
+    found = _by_layer(walk, [step for step in steps if not step[0].on_whole_model()], idle, architecture.layer_counts)
+    if whole := [step for step in steps if step[0].on_whole_model()]:
         assert tokens is not None, "a pass on the whole model reads text"
         found = _as_one(model, architecture, tokens, list(found), whole, idle, progress)
     layers: dict[str, LayerReport] = {}

@@ -16,7 +16,7 @@ from compress.export.lowering.float_graph import GraphSource
 from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture
-from compress.pipeline.contract import Capability, GraphPass, Pass, WeightPass
+from compress.pipeline.contract import GraphPass, Pass, TargetCapability, WeightPass
 from compress.progress import Progress
 from compress.registry import import_all, made
 from compress.weights.forms import Factored, Residual
@@ -31,7 +31,7 @@ class Target(ABC):
     name: ClassVar[str]
     folder: ClassVar[str]
     """where a variant's artifact lies inside it; empty where the variant itself is what is loaded"""
-    capability: ClassVar[Capability]
+    capability: ClassVar[TargetCapability]
     fix: ClassVar[str] = "choose another target"
     """what to do where a pass leaves a form that it can't hold"""
     format: CheckpointFormat = CompressedTensorsFormat()
@@ -57,7 +57,7 @@ class Target(ABC):
         for one in passes:
             if isinstance(one, GraphPass) and not self.capability.graphs:
                 raise UsageError(f"{self.name} has no graph for {one.name} to change; leave {one.name} out")
-            forms = one.makes() if isinstance(one, WeightPass) else ()
+            forms = one.output_forms() if isinstance(one, WeightPass) else ()
             if odd := [form.__name__ for form in forms if form not in held]:
                 raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)}); {self.fix}")
 

@@ -13,7 +13,7 @@ from compress.errors import ExportError, UsageError
 from compress.export.gguf import blocks, file
 from compress.export.targets.base import Target
 from compress.modeling.architecture import Architecture
-from compress.pipeline.contract import Capability, GraphPass
+from compress.pipeline.contract import GraphPass, TargetCapability
 from compress.progress import Progress
 from compress.weights.forms import Dense, Masked, Quantized
 from compress.weights.stored import StoredForm
@@ -27,7 +27,7 @@ class Gguf(Target):
     name = "gguf"
     folder = "gguf"
     fix = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
-    capability = Capability(name, (Dense, Masked, Quantized), bits=frozenset({4, 8}), graphs=False)
+    capability = TargetCapability(name, (Dense, Masked, Quantized), bits=frozenset({4, 8}), graphs=False)
     restricted = True
 
     def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:

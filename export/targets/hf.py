@@ -30,7 +30,7 @@ from compress.formats.packing import quantization_config
 from compress.modeling.classifier import auto_class
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import decoder_inputs, read_per_decoded_token
-from compress.pipeline.contract import Capability, GraphPass
+from compress.pipeline.contract import GraphPass, TargetCapability
 from compress.progress import Progress
 from compress.weights.forms import Dense, Masked, Quantized
 
@@ -48,7 +48,7 @@ class Hf(Target):
     name = "hf"
     folder = ""
     fix = "--merge stores such a matrix multiplied out, as one dense matrix; --target ort-cpu holds it as it is"
-    capability = Capability(
+    capability = TargetCapability(
         name, (Dense, Masked, Quantized), frozenset(range(2, 9)), graphs=False, any_linear=False, any_table=False
     )
 

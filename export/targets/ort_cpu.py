@@ -25,7 +25,7 @@ from compress.export.seq2seq import graphs as seq2seq_graphs
 from compress.export.seq2seq.ort_cpu import export_seq2seq
 from compress.export.source import export_with_fallback, unsupported_reason
 from compress.export.targets.base import Target
-from compress.pipeline.contract import Capability, GraphPass
+from compress.pipeline.contract import GraphPass, TargetCapability
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 
@@ -40,8 +40,11 @@ class OrtCpu(Target):
     name = "ort-cpu"
     folder = FOLDER
     graph = "auto"
-    capability = Capability(
-        name, (Dense, Masked, Quantized, Factored, Residual), bits=frozenset({2, 4, 8}), lacks=_unsupported_reason
+    capability = TargetCapability(
+        name,
+        (Dense, Masked, Quantized, Factored, Residual),
+        bits=frozenset({2, 4, 8}),
+        unsupported_reason=_unsupported_reason,
     )
 
     def export(

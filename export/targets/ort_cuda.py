@@ -24,7 +24,7 @@ from compress.export.parity.prove import compute_dtype, lower_and_verify
 from compress.export.source import export_with_fallback, unsupported_reason
 from compress.export.targets.base import Target
 from compress.onnx_names import LENGTHS
-from compress.pipeline.contract import Capability, GraphPass, Pass
+from compress.pipeline.contract import GraphPass, Pass, TargetCapability
 from compress.progress import Progress
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 
@@ -42,12 +42,12 @@ class OrtCuda(Target):
     folder = "onnx-cuda"
     default_dtype = "float16"
     graph = "auto"
-    capability = Capability(
+    capability = TargetCapability(
         name,
         (Dense, Masked, Quantized, Factored, Residual),
         bits=frozenset({4, 8}),
         any_inputs=False,
-        lacks=unsupported_reason,
+        unsupported_reason=unsupported_reason,
     )
 
     def export(

@@ -26,7 +26,7 @@ from compress.export.trt.build import build_engine, shape_profiles, write_script
 from compress.export.trt.lint import lint_graph
 from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
-from compress.pipeline.contract import Capability, GraphPass
+from compress.pipeline.contract import GraphPass, TargetCapability
 from compress.progress import Progress
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, leaves, mask_of
 from compress.weights.stored import StoredForm
@@ -51,13 +51,13 @@ class TensorRt(Target):
     name = "tensorrt"
     folder = "tensorrt"
     graph = "auto"
-    capability = Capability(
+    capability = TargetCapability(
         name,
         (Dense, Masked, Quantized, Factored, Residual),
         bits=frozenset({4, 8}),
         graphs=False,
         any_inputs=False,
-        lacks=_unsupported_reason,
+        unsupported_reason=_unsupported_reason,
     )
     restricted = True
 

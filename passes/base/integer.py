@@ -26,7 +26,7 @@ from compress.passes.solvers.learned import learn
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solved, Solver, report
 from compress.passes.solvers.widths import check_bits, check_budget
-from compress.pipeline.contract import Capability, WeightPass
+from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
 from compress.weights.stored import StoredForm, WeightReport
 
@@ -84,25 +84,25 @@ class Integer(WeightPass):
     widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Each matrix's bits, once they are planned."""
 
-    def makes(self) -> tuple[type, ...]:
+    def output_forms(self) -> tuple[type, ...]:
         """Repaired matrices only where that is asked for."""
         return self.produces if self.compensate else (Quantized,)
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Refuse what can't work on this model or target; leave a table float that two halves share, if need be."""
-        if model.kind.is_seq2seq and not holds.any_table:
-            return replace(self, head="float", embed="float")._settle(model, holds)
-        return self._settle(model, holds)
+        if model.kind.is_seq2seq and not target.any_table:
+            return replace(self, head="float", embed="float")._resolve(model, target)
+        return self._resolve(model, target)
 
-    def _settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def _resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         if self.compensate and self.solver == "learned":
             raise UsageError(f"{self.name}: compensate repairs an error that solver=learned trains; use solver=gptq")
-        choices = tuple(bits for bits in self.choices if bits in holds.bits)
+        choices = tuple(bits for bits in self.choices if bits in target.bits)
         if self.mixed is not None:
             check_budget(self.name, self.mixed, choices)
         else:
             wanted = {self.bits, *(int(kind[3:]) for kind in (self.head, self.embed) if kind != "float")}
-            check_bits(self.name, wanted, holds)
+            check_bits(self.name, wanted, target)
         if model.tied and self.head != self.embed:
             raise UsageError(
                 f"{self.name}: this model's head is its embedding, stored once; give head={self.head} and "
@@ -115,25 +115,25 @@ class Integer(WeightPass):
                 raise UsageError(
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
-        self._check_packed(model, holds)
-        if model.expert_weights and not holds.any_linear and (self.mixed is not None or self.group == "channel"):
+        self._check_packed(model, target)
+        if model.expert_weights and not target.any_linear and (self.mixed is not None or self.group == "channel"):
             given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
             raise UsageError(
                 f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
             )
         return replace(self, choices=choices)
 
-    def _check_packed(self, model: ModelOutline, holds: Capability) -> None:
+    def _check_packed(self, model: ModelOutline, target: TargetCapability) -> None:
         """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
         family = FAMILIES.get(model.config.model_type)
         whole = self.bits == 8 and self.group == "channel" and self.mixed is None
-        if family is not None and not family.packs and not holds.any_linear and not whole:
+        if family is not None and not family.packs and not target.any_linear and not whole:
             raise UsageError(
                 f"{self.name}: transformers loads no packed integers of a {model.config.model_type}; use "
                 "int8:group=channel, or --target ort-cpu, which holds them"
             )
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """Nothing for plain rounding; else the inputs' Gram, and the original model's inputs beside them."""
         if self.solver == "learned" or (self.solver == "gptq" and self.mismatch == "on"):
             return Statistic.MISMATCH
@@ -141,7 +141,7 @@ class Integer(WeightPass):
             return Statistic.GRAM
         return Statistic.AMAX if self.mixed is not None else Statistic.NONE
 
-    def trains(self) -> bool:
+    def uses_gradients(self) -> bool:
         """The learned solver does."""
         return self.solver == "learned"
 
@@ -177,7 +177,7 @@ class Integer(WeightPass):
         self._smooth(block, inputs)
         open_ = {name: weight for name, weight in block.weights.items() if name not in self._skipped}
         solved: dict[str, Solved] = {}
-        for names, seen in inputs.staged(self.needs(), open_):
+        for names, seen in inputs.by_stage(self.required_statistic(), open_):
             here = {name: open_[name] for name in names}
             solved |= by_factor(self.name, here, seen, self._solve)
             block.weights |= {name: rejoined(name, weight, solved) for name, weight in here.items()}
@@ -209,7 +209,7 @@ class Integer(WeightPass):
     def _grid(self, bits: int, features: int) -> Grid:
         """The grid of a matrix with so many inputs.
 
-        Only a left factor's inputs can be more or fewer than whole groups (`settle`): then these are smaller, or one.
+        Only a left factor's inputs can be more or fewer than whole groups (`resolve`): then these are smaller, or one.
         """
         group = int(self.group) if self.group.isdigit() else features
         return Grid(bits, group if features % group == 0 else fitting(features), self.symmetry == "sym")

@@ -26,7 +26,7 @@ from compress.passes.solvers.sparsity import (
     refined,
     sparsegpt,
 )
-from compress.pipeline.contract import Capability, WeightPass
+from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Weight, mask_of
 from compress.weights.stored import StoredForm, WeightReport
 
@@ -62,12 +62,12 @@ class Sparsity(WeightPass):
     def choose(self) -> Choose:
         """What stays, by scores."""
 
-    def settle(self, model: ModelOutline, holds: Capability) -> Self:
+    def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Refuse patterns that match nothing."""
         Skipped(self.skip).check(self.name, model)
         return self
 
-    def needs(self) -> Statistic:
+    def required_statistic(self) -> Statistic:
         """The inputs' Gram, and the original model's inputs, where weights are moved; for wanda alone their sizes."""
         if self.solver == "sparsegpt" or self.refine == "on":
             return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
@@ -84,7 +84,7 @@ class Sparsity(WeightPass):
         if block.role != "layer":
             return
         open_ = {name: weight for name, weight in block.weights.items() if name not in Skipped(self.skip)}
-        for names, seen in inputs.staged(self.needs(), open_):
+        for names, seen in inputs.by_stage(self.required_statistic(), open_):
             found = by_factor(self.name, {name: open_[name] for name in names}, seen, self._solve)
             gram = seen.gram if seen is not None and seen.level >= Statistic.GRAM else None
             for name in names:
@@ -101,10 +101,10 @@ class Sparsity(WeightPass):
         """Thin out matrices that read the same inputs, stacked: every output row is a problem of its own."""
         whole = stack(list(weights.values()))
         hessian, said = None, ""
-        if self.needs() >= Statistic.GRAM:
+        if self.required_statistic() >= Statistic.GRAM:
             hessian, said = factored(inputs, self.mismatch == "on", 1, "natural")
             said = said if hessian is not None else f"fallback: {said}"
-        elif self.needs() > Statistic.NONE and inputs is None:
+        elif self.required_statistic() > Statistic.NONE and inputs is None:
             said = "fallback: no calibration text reaches it"
         found, mask, solver = self._thin(whole, inputs, hessian)
         solver = f"{solver} ({said})" if said else solver

@@ -40,7 +40,7 @@ class Run(Protocol):
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
         """How far the one is from the other."""
 
-    def rounds(self, steps: int) -> Iterable[int]:
+    def training_steps(self, steps: int) -> Iterable[int]:
         """So many steps, shown to the user where they take long."""
 
 
@@ -94,7 +94,7 @@ def _train(
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (warm_up + 1)) * (1 - i / steps))
     moved = [one for group in groups for one in group["params"]]
     order: list[int] = []
-    for _ in inputs.rounds(steps):
+    for _ in inputs.training_steps(steps):
         order = order or torch.randperm(len(batches)).tolist()
         optimizer.zero_grad()
         _loss(inputs, batches[order.pop()], parameters()).backward()

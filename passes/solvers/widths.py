@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from compress.errors import UsageError
-from compress.pipeline.contract import Capability
+from compress.pipeline.contract import TargetCapability
 
 
 def check_budget(item: str, mixed: float, choices: tuple[int, ...]) -> None:
@@ -14,12 +14,12 @@ def check_budget(item: str, mixed: float, choices: tuple[int, ...]) -> None:
         raise UsageError(f"{item}: mixed={mixed:g} is out of reach of {_listed(choices)} bits")
 
 
-def check_bits(item: str, wanted: set[int], holds: Capability) -> None:
+def check_bits(item: str, wanted: set[int], target: TargetCapability) -> None:
     """Refuse, in the name of the pass ``item``, widths that the target can't hold."""
-    if odd := sorted(wanted - holds.bits):
-        other = min(holds.bits, key=lambda bits: (abs(bits - odd[0]), -bits))
+    if odd := sorted(wanted - target.bits):
+        other = min(target.bits, key=lambda bits: (abs(bits - odd[0]), -bits))
         raise UsageError(
-            f"{item}: {holds.target} holds integers of {_listed(sorted(holds.bits))} bits, not {odd[0]}; use "
+            f"{item}: {target.name} holds integers of {_listed(sorted(target.bits))} bits, not {odd[0]}; use "
             f"int{other}, or --target hf"
         )
 

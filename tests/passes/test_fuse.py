@@ -71,4 +71,4 @@ def test_an_int8_cache_is_int8_on_both_sides_with_a_scale_a_channel(llama):
 
 def test_an_encoder_has_no_cache_to_round(bert):
     with pytest.raises(UsageError, match="fuse: an encoder keeps no keys and values; leave out kv=int8"):
-        Fuse(kv="int8").settle(Model.open(str(bert)), OrtCpu.capability)
+        Fuse(kv="int8").resolve(Model.open(str(bert)), OrtCpu.capability)

@@ -208,13 +208,13 @@ def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert,
 
 
 def test_steps_left_open_are_decided_by_the_scope(llama):
-    model, holds = Model.open(str(llama)), find_target("hf").capability
+    model, target = Model.open(str(llama)), find_target("hf").capability
     scopes = ("layer", "model")
-    assert [str(Tune(scope=scope).settle(model, holds)) for scope in scopes] == [
+    assert [str(Tune(scope=scope).resolve(model, target)) for scope in scopes] == [
         "tune:steps=100",
         "tune:steps=450:scope=model",
     ]
-    assert Tune(steps=7, scope="model").settle(model, holds).steps == 7
+    assert Tune(steps=7, scope="model").resolve(model, target).steps == 7
     with pytest.raises(UsageError, match="steps"):
         Pipeline.parse("tune:steps=0")
 
@@ -242,7 +242,7 @@ class Slope:
     def loss(self, output, exact):
         return -(output - exact).sum()
 
-    def rounds(self, steps):
+    def training_steps(self, steps):
         self.seen = []
         return range(steps)
 

@@ -13,7 +13,7 @@ from compress.calibration.statistics import InputStatistics
 from compress.checkpoint.model import Model
 from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
-from compress.pipeline.contract import Capability, WeightPass
+from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.run import run_pipeline
 from compress.progress import Progress, Silent
@@ -44,7 +44,7 @@ Stored.name = "stored"  # set here, and so not in the registry, which would list
 def make_variant(
     source: Path,
     pipeline: str | Pipeline | Form,
-    capability: Capability,
+    capability: TargetCapability,
     out: Path,
     tokens: torch.Tensor | None = None,
     seed: int = 0,

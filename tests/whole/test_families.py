@@ -28,7 +28,7 @@ from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, smooth
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
-from compress.pipeline.run import run_pipeline, settle
+from compress.pipeline.run import resolve, run_pipeline
 from compress.progress import Silent
 from tests.support.tensors import token_ids
 
@@ -262,11 +262,11 @@ def test_every_cell(path_of, tmp_path, family, word):
         if reason := refusal(family, word, target.name):
             with pytest.raises(UsageError, match=reason) as error:
                 target.check(pipeline.passes)
-                settle(model, pipeline, target.capability)
+                resolve(model, pipeline, target.capability)
             assert error.value.exit_code == 2
             continue
         target.check(pipeline.passes)
-        assert settle(model, pipeline, target.capability)
+        assert resolve(model, pipeline, target.capability)
         if made is None:  # one variant serves every target that holds it
             made = run_pipeline(model, pipeline, target.capability, tmp_path, lambda: calibration(model), 0, Silent())
             predicted = predict(ConfigOnlyModel.read(path_of(family)), pipeline, target.capability)
@@ -333,7 +333,7 @@ def test_a_setting_that_no_graph_is_known_of_is_refused(random_model, family):
     model = Model.open(str(random_model(name, **{**options, **REASONS[family]})))
     setting = next(iter(REASONS[family]))
     with pytest.raises(UsageError, match=f"ort-cpu: no graph of .* models with {setting}.* is known; --target hf"):
-        settle(model, Pipeline.parse("int8"), find_target("ort-cpu").capability)
+        resolve(model, Pipeline.parse("int8"), find_target("ort-cpu").capability)
 
 
 def cell(family, word, target, reasons):
@@ -357,7 +357,7 @@ def test_a_setting_that_no_built_graph_has_is_not_refused(random_model, family):
     """What comes of tracing it is tested by the families that have no other graph: a trace takes seconds."""
     name, options = FAMILIES[family]
     model = Model.open(str(random_model(name, **{**options, **TRACED[family]})))
-    assert settle(model, Pipeline.parse("int8"), find_target("ort-cpu").capability)
+    assert resolve(model, Pipeline.parse("int8"), find_target("ort-cpu").capability)
 
 
 def page():

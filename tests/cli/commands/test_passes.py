@@ -19,7 +19,7 @@ def test_options_and_schemes_are_listed_under_their_pass(monkeypatch):
 
         name: ClassVar[str] = "squeeze"
         produces: ClassVar[tuple[type, ...]] = (Quantized, Dense)
-        schemes: ClassVar[dict[str, str]] = {"S4A16": "group=128", "S4A16_ASYM": "group=128:asym"}
+        presets: ClassVar[dict[str, str]] = {"S4A16": "group=128", "S4A16_ASYM": "group=128:asym"}
 
         group: Literal["32", "128"] = Field("32", description="inputs that share a scale")
         mixed: float | None = Field(None, gt=0, le=8)

@@ -11,15 +11,15 @@ from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.modeling.experts import waves
-from compress.pipeline.contract import Capability
+from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import run_pipeline, settle
+from compress.pipeline.run import resolve, run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
 from tests.support.tensors import token_ids
 
 TOKENS = token_ids(3, 20)
-ANY = Capability("test", (Dense, Masked, Quantized), bits=frozenset(range(2, 9)))
+ANY = TargetCapability("test", (Dense, Masked, Quantized), bits=frozenset(range(2, 9)))
 CLASSES = {"MixtralForCausalLM": ("num_local_experts", "w1"), "Qwen3MoeForCausalLM": ("num_experts", "gate_proj")}
 
 
@@ -102,6 +102,6 @@ def test_stages_of_experts_run_side_by_side():
 def test_what_transformers_does_not_load_of_experts_is_refused(mixture, text, reason):
     model = Model.open(str(mixture[0]))
     with pytest.raises(UsageError, match=f"transformers loads experts .* alone; {reason}") as error:
-        settle(model, Pipeline.parse(text), find_target("hf").capability)
+        resolve(model, Pipeline.parse(text), find_target("hf").capability)
     assert error.value.exit_code == 2
-    settle(model, Pipeline.parse(text), find_target("ort-cpu").capability)
+    resolve(model, Pipeline.parse(text), find_target("ort-cpu").capability)

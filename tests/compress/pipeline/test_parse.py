@@ -23,7 +23,7 @@ def squeeze(monkeypatch):
 
         name: ClassVar[str] = "squeeze"
         produces: ClassVar[tuple[type, ...]] = (Dense,)
-        schemes: ClassVar[dict[str, str]] = {"S4A16": "group=128", "S4A16_ASYM": "group=128:asym"}
+        presets: ClassVar[dict[str, str]] = {"S4A16": "group=128", "S4A16_ASYM": "group=128:asym"}
 
         group: Literal["32", "128", "channel"] = "32"
         symmetry: Literal["sym", "asym"] = "sym"

@@ -18,7 +18,7 @@ from compress.export.parity.seq2seq_reference import reference_traces
 from compress.export.seq2seq.graphs import DECODER, ENCODER
 from compress.export.targets.base import find_target
 from compress.modeling.kinds import SEQ2SEQ
-from compress.pipeline.contract import settled
+from compress.pipeline.contract import resolve_for
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
 
@@ -121,12 +121,12 @@ def test_the_gate_sees_padding_that_is_not_hidden(marian, exported):
 )
 def test_what_cannot_work_is_refused(marian, text, message):
     with pytest.raises(UsageError, match=message):
-        settled(Pipeline.parse(text).passes[0], Model.open(str(marian)), find_target("ort-cpu").capability)
+        resolve_for(Pipeline.parse(text).passes[0], Model.open(str(marian)), find_target("ort-cpu").capability)
 
 
 def test_tensorrt_has_no_graph_of_it(marian):
     with pytest.raises(UsageError, match="tensorrt: no graph of marian models is known; --target hf needs none"):
-        settled(Pipeline.parse("fp16").passes[0], Model.open(str(marian)), find_target("tensorrt").capability)
+        resolve_for(Pipeline.parse("fp16").passes[0], Model.open(str(marian)), find_target("tensorrt").capability)
 
 
 def test_halves_with_tables_of_their_own_are_refused(random_model):

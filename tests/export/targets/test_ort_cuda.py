@@ -91,9 +91,9 @@ def test_encoders_keep_their_inputs_in_float_where_int8_leaves_it_open(bert, tmp
 def test_what_cuda_has_no_operator_for_is_refused(untied):
     model = Model.open(str(untied))
     with pytest.raises(UsageError, match="ort-cuda has no products that round their inputs; give act=none"):
-        Pipeline.parse("int8:act=dynamic").passes[0].settle(model, OrtCuda.capability)
+        Pipeline.parse("int8:act=dynamic").passes[0].resolve(model, OrtCuda.capability)
     with pytest.raises(UsageError, match="ort-cuda holds integers of 4 (and|or) 8 bits, not 2"):
-        Pipeline.parse("int2").passes[0].settle(model, OrtCuda.capability)
+        Pipeline.parse("int2").passes[0].resolve(model, OrtCuda.capability)
     with pytest.raises(UsageError, match="leave out kv=int8"):
         OrtCuda().check([Fuse(kv="int8")])
     rounded = StoredForm(form="quantized", shape=(64, 64), nbytes=4352, bits=8, group=64, symmetric=True, act="dynamic")

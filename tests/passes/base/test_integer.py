@@ -8,13 +8,13 @@ from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
-from compress.pipeline.contract import Capability, WeightPass
+from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
 
-ANY = Capability("test", (Dense, Quantized), bits=frozenset(range(2, 9)))
+ANY = TargetCapability("test", (Dense, Quantized), bits=frozenset(range(2, 9)))
 SYMMETRIC = "int8: act=dynamic needs symmetric 8-bit codes"
 ERRORS = {2: 0.4, 3: 0.08, 4: 0.02, 8: 2e-4}
 """At most so much of a Gaussian matrix is lost, ‖W − Ŵ‖² / ‖W‖², rounded in groups of 32. GPTQ gives up up to five
@@ -170,16 +170,16 @@ def test_what_cannot_work_is_refused_before_any_weight_is_read(
 ):
     model = Model.open(str(request.getfixturevalue(family)))
     monkeypatch.setattr(Model, "tensor", lambda self, name: pytest.fail(f"{name} was read"))
-    holds = Capability("narrow", (Dense, Quantized), bits=frozenset({2, 4})) if "of 2 and 4" in message else ANY
+    target = TargetCapability("narrow", (Dense, Quantized), bits=frozenset({2, 4})) if "of 2 and 4" in message else ANY
     with pytest.raises(UsageError) as error:
-        run_pipeline(model, Pipeline.parse(pipeline), holds, tmp_path, lambda: pytest.fail("calibrated"), 0, Silent())
+        run_pipeline(model, Pipeline.parse(pipeline), target, tmp_path, lambda: pytest.fail("calibrated"), 0, Silent())
     assert str(error.value) == message
 
 
 def test_three_bits_are_refused_for_the_cpu_runtime(llama):
     message = "int3: ort-cpu holds integers of 2, 4 and 8 bits, not 3; use int4, or --target hf"
     with pytest.raises(UsageError) as error:
-        parse_pass("int3").settle(Model.open(str(llama)), OrtCpu.capability)
+        parse_pass("int3").resolve(Model.open(str(llama)), OrtCpu.capability)
     assert str(error.value) == message
 
 

@@ -13,7 +13,7 @@ from compress.passes.int4 import Int4
 from compress.passes.solvers.bit_budget import Offer, allocate, survey
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.pipeline.contract import Capability
+from compress.pipeline.contract import TargetCapability
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
 from tests.support.tensors import token_ids
@@ -140,8 +140,8 @@ def test_a_surveys_loss_is_that_of_the_layers_output(llama, exact_products):
 @pytest.mark.parametrize("solver", ["rtn", "gptq"])
 @pytest.mark.parametrize(("mixed", "held"), [(4.5, {2, 4, 8}), (2.5, {2, 3, 4, 8}), (6.0, {4, 8}), (4, {4})])
 def test_the_pass_keeps_its_budget_and_the_targets_widths(llama, run, solver, mixed, held):
-    holds = Capability("test", (Dense, Quantized), frozenset(held))
-    variant = run(llama, f"int4:mixed={mixed}:head=float:embed=float:solver={solver}", holds)
+    target = TargetCapability("test", (Dense, Quantized), frozenset(held))
+    variant = run(llama, f"int4:mixed={mixed}:head=float:embed=float:solver={solver}", target)
     layers = {name: form for name, form in variant.manifest.weights.items() if ".layers." in name}
     assert len(layers) == 14
     assert {form.bits for form in layers.values()} <= held
@@ -158,5 +158,5 @@ def test_the_pass_keeps_its_budget_and_the_targets_widths(llama, run, solver, mi
 
 
 def test_plain_rounding_needs_no_more_than_the_inputs_for_its_survey():
-    assert Int4(solver="rtn", mixed=4.5).needs() is Statistic.AMAX
-    assert Int4(solver="rtn").needs() is Statistic.NONE
+    assert Int4(solver="rtn", mixed=4.5).required_statistic() is Statistic.AMAX
+    assert Int4(solver="rtn").required_statistic() is Statistic.NONE

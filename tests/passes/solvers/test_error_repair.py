@@ -89,5 +89,5 @@ def test_what_cannot_be_combined_is_refused_before_the_work(untied, run):
     )
     find_target("hf").check(Pipeline.parse("int4:compensate=8").passes, merge=True)
     find_target("hf").check(Pipeline.parse("sparse24,int4").passes)
-    assert Int4().makes() == (Int4.produces[0],)
+    assert Int4().output_forms() == (Int4.produces[0],)
     assert Masked in Int4.accepts

@@ -88,8 +88,8 @@ def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
     model = Model.open(str(llama))
     for block, inputs in walk_blocks(model, TOKENS, Silent()):
         if block.role == "layer":
-            strict = Int8(act="dynamic", fallback=0).settle(model, OrtCpu.capability)
-            loose = Int8(act="dynamic", fallback=1).settle(model, OrtCpu.capability)
+            strict = Int8(act="dynamic", fallback=0).resolve(model, OrtCpu.capability)
+            loose = Int8(act="dynamic", fallback=1).resolve(model, OrtCpu.capability)
             name = f"{block.name}.mlp.up_proj.weight"
             stats = inputs.statistics(Statistic.AMAX)
             kept = loose.apply(name, block.weights[name], stats)
@@ -103,7 +103,7 @@ def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
 
 def test_a_tied_head_keeps_float_inputs(llama):
     model = Model.open(str(llama))
-    item = Int8(act="dynamic").settle(model, OrtCpu.capability)
+    item = Int8(act="dynamic").resolve(model, OrtCpu.capability)
     for block, inputs in walk_blocks(model, TOKENS, Silent()):
         if block.role == "tied":
             item.run(block, inputs)
