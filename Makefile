@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 ROOMS := benchmarks cli export passes profiles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench peers clean
+.PHONY: help demo test test-fast lint docs bench peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ help:  ## list the targets
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools
-	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[cpu,dev]'
+	$(PIP) install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[cpu,dev,docs]'
 	touch $@
 
 demo: $(STAMP)  ## compress demo:smollm2 to 8 bits, export, and score it: out/demo
@@ -37,7 +37,11 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
 	cd .links/compress && ln -s ../../compress/* . && ln -s $(ROOMS:%=../../%) .
 	cd .links && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 
-bench: $(STAMP)  ## the claims in README, measured here and printed as ratios, beside the peers that are installed
+docs: $(STAMP)  ## write the generated pages of docs/ again, and build the site: site/index.html
+	$(BIN)/python -m tests.whole.test_docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+bench: $(STAMP)  ## the claims in docs/benchmarks.md, measured here as ratios, beside the peers that are installed
 	$(BIN)/python -m compress.benchmarks.project.bench
 
 # llama.cpp is compiled for this machine. On x86 it does without AMX: what GCC 12 makes of its AMX kernels dies of an
@@ -48,5 +52,5 @@ peers: $(STAMP)  ## compile and install llama.cpp, for `make bench` to measure b
 		$(PIP) install $(PIP_FLAGS) -c constraints.txt llama-cpp-python
 
 clean:  ## remove outputs and caches; the environment stays
-	rm -rf out build dist .links .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf out site build dist .links .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 
 import matplotlib.image
 import pytest
 
 from compress.benchmarks.report.base import write
+from tests.support.browser import browse, needs_browser
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the page in: apt install chromium")
+pytestmark = needs_browser
 
 SIZES = {"torch": 100e6, "onnx": 101e6, "int8": 27e6, "int4": 9e6, "fp16": 50e6}
 # What a reader does: clicks, and looks at the names from top to bottom.
@@ -27,27 +25,6 @@ document.body.innerHTML = `<pre>${seen.join("\\n")}</pre>`;
 """
 
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-    # nothing of a first start, and no look-ups of hosts that may be out of reach
-    "--no-first-run", "--disable-quic", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-)  # fmt: skip
-
-
-@pytest.fixture
-def browse(tmp_path):
-    """Start the browser on a profile of its own, so that neither a user's nor another test's is in the way."""
-
-    def start(*arguments):
-        command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *arguments]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    return start
-
-
 @pytest.fixture
 def page(card, tmp_path):
     rows = {name: {"disk_bytes": size, "retention": 1.0, "decode_tps": [1e9 / size]} for name, size in SIZES.items()}
@@ -57,11 +34,11 @@ def page(card, tmp_path):
     return tmp_path / "report.html"
 
 
-def test_a_click_on_a_header_sorts(browse, page):
+def test_a_click_on_a_header_sorts(page, tmp_path):
     clicks = ["on disk, MB", "on disk, MB", "variant", "KL to original, nats"]
     looked = page.with_name("looked.html")
     looked.write_text(page.read_text().replace("</body>", LOOK.replace("CLICKS", repr(clicks)) + "</body>"))
-    shown = re.search(r"<pre>(.*?)</pre>", browse("--dump-dom", looked.as_uri()), re.S)
+    shown = re.search(r"<pre>(.*?)</pre>", browse(tmp_path / "profile", "--dump-dom", looked.as_uri()), re.S)
     assert shown is not None
     original, rising, falling, words, kl = shown.group(1).splitlines()
     assert original == "torch onnx int8 int4 fp16"
@@ -71,10 +48,10 @@ def test_a_click_on_a_header_sorts(browse, page):
     assert kl.startswith("int8 fp16 ")  # those without the figure stay below
 
 
-def test_the_page_can_be_seen(browse, page, tmp_path):
+def test_the_page_can_be_seen(page, tmp_path):
     """The picture stays in pytest's temporary directory."""
     picture = tmp_path / "report.png"
-    browse(f"--screenshot={picture}", "--window-size=1400,1600", page.as_uri())
+    browse(tmp_path / "profile", f"--screenshot={picture}", "--window-size=1400,1600", page.as_uri())
     pixels = matplotlib.image.imread(picture)
     assert pixels.shape[:2] == (1600, 1400)
     for part in (pixels[:400], pixels[500:1400]):  # the table, then the plots
