@@ -1,4 +1,4 @@
-"""What the command line shows: progress and notices on standard error, results on standard output."""
+"""Terminal output: progress and notices on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rich.text import Text
 
 T = TypeVar("T")
 
-_PATIENCE = 2.0
-"""Seconds that work may take before it shows a bar."""
+_SECONDS_WITHOUT_BAR = 2.0
+"""How long work may take before it shows a bar."""
+_PIPE_WIDTH = 200
 
 
 class Console:
-    """Draws progress where standard error is a terminal, and stays quiet elsewhere; notices are always shown."""
+    """A `Progress` that draws bars where standard error is a terminal and none elsewhere; notices are always shown."""
 
     def __init__(self) -> None:
         self.out = Terminal(highlight=False)
@@ -27,7 +28,7 @@ class Console:
         self.notices: list[str] = []
 
     def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-        """Yield the items; after two seconds a bar shows how many are done, the rate and the time left."""
+        """Yield the items; after two seconds a bar shows how many are done, the rate and the remaining time."""
         if total is None:
             total = len(items) if isinstance(items, Sized) else None
         if not self.err.is_terminal:
@@ -43,48 +44,48 @@ class Console:
             transient=True,
         )
         task = bar.add_task(what, total=total)
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             for item in items:
                 yield item
                 bar.advance(task)
-                if not bar.live.is_started and time.monotonic() - begun > _PATIENCE:
+                if not bar.live.is_started and time.monotonic() - start > _SECONDS_WITHOUT_BAR:
                     bar.start()
         finally:
             bar.stop()
 
-    def waiting(self, what: str) -> AbstractContextManager[object]:
-        """Show that something without steps is under way."""
-        return self.err.status(what) if self.err.is_terminal else nullcontext()
+    def status(self, text: str) -> AbstractContextManager[object]:
+        """Show a spinner while work without countable steps runs."""
+        return self.err.status(text) if self.err.is_terminal else nullcontext()
 
     def notice(self, text: str) -> None:
-        """Say one line that the user should not miss."""
+        """Print a line that the user should not miss, on standard error, and keep it for the report."""
         self.notices.append(text)
         self.err.print(Text(f"note: {text}"), soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """Tell of a step done, on standard error."""
+        """Print that a step is done, on standard error."""
         self.err.print(Text(text), soft_wrap=True)
 
     def show(self, headers: list[str], rows: list[list[str]]) -> None:
-        """Print a table on standard output: whole lines where that is a file or a pipe."""
+        """Print a table on standard output; its lines are never cut where that is a file or a pipe."""
         table = Table(*headers, header_style="bold")
         for row in rows:
             table.add_row(*map(Text, row))
         if self.out.is_terminal:
             self.out.print(table)
         else:
-            Terminal(highlight=False, width=200).print(table)
+            Terminal(highlight=False, width=_PIPE_WIDTH).print(table)
 
 
 class _Rate(ProgressColumn):
-    """Items a second."""
+    """A progress bar's column of items per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        """The rate so far."""
+        """The rate so far; empty before the first item."""
         rate = task.finished_speed or task.speed
         return Text("" if rate is None else f"{rate:.1f} {self.unit}/s")

@@ -1,4 +1,4 @@
-"""``compress export``: export a variant to a target again."""
+"""Export a variant to a target runtime, without compressing it again."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ from compress.system.staging import staged
 
 @click.command("export")
 @click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
-@click.option("--target", default="ort-cpu", show_default=True, help="Where the artifact is to run.")
+@click.option("--target", default="ort-cpu", show_default=True, help="Target runtime.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path),
-    help="Where it goes.  [default: the target's directory in the variant's own, which is made again; beside the "
-    "variant for another checkpoint of it, as int4-gptq beside int4]",
-)  # fmt: skip
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Output directory.  [default: the target's directory inside the variant, which is replaced; for another "
+    "checkpoint format a directory next to the variant, e.g. int4-gptq next to int4]",
+)
 @click.option(
-    "--graph", type=click.Choice(get_args(GraphSource)),
-    help="Where the float graph comes from: built from a description of the architecture, or traced by torch.  "
-    "[default: auto, built where that is known and right]",
-)  # fmt: skip
+    "--graph",
+    type=click.Choice(get_args(GraphSource)),
+    help="Graph source: built from an architecture description, or traced by torch.  [default: auto, built where that "
+    "is possible and correct]",
+)
 @checkpoint_format
 @max_shard_size
 @merge
@@ -47,12 +50,12 @@ def command(
     merge: bool,
     overwrite: bool,
 ) -> None:
-    """Export VARIANT to a target again."""
+    """Export VARIANT to a target runtime, without compressing it again."""
     console = Console()
     runtime = find_target(target)
     variant = Variant.open(path)
     if runtime.folder and shard_bytes is not None:
-        raise UsageError("--max-shard-size is for checkpoints, which --target hf writes")
+        raise UsageError("--max-shard-size is for checkpoints; give it with --target hf")
     if not runtime.folder or checkpoint_format is not None:
         runtime = runtime.with_format(checkpoint_format or variant.manifest.format)
     if graph is not None:
@@ -70,9 +73,9 @@ def command(
             variant = rewrite(variant, stage, storage, console)
         elif merge:
             variant = Merged.of(variant)
-        stack.enter_context(console.waiting(f"exporting {path} to {runtime.name}"))
+        stack.enter_context(console.status(f"exporting {path} to {runtime.name}"))
         artifact = runtime.export(variant, graph_passes, stage, console)
-    console.say(f"made {place} ({artifact.stored_bytes / 1e6:.1f} MB of weights)")
+    console.say(f"wrote {place} ({artifact.stored_bytes / 1e6:.1f} MB of weights)")
     runtime.complete(variant, place)
 
 
@@ -85,7 +88,7 @@ def _differs(variant: Variant, storage: WriteOptions) -> bool:
 def _beside(variant: Variant, storage: WriteOptions) -> Path:
     """Where a checkpoint that differs from the variant's own goes: ``int4-gptq`` beside ``int4``."""
     if not _differs(variant, storage):
-        raise UsageError("--max-shard-size alone makes the same checkpoint in other files; say with -o where it goes")
+        raise UsageError("--max-shard-size alone only cuts the same checkpoint anew; choose a directory with -o")
     path = variant.path.resolve()
     changed = storage.format.name if storage.format.name != variant.manifest.format else "merged"
     return path.parent / f"{path.name}-{changed}"

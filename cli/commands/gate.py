@@ -1,4 +1,4 @@
-"""``compress gate``: hold a report against requirements and an earlier report."""
+"""Check a report against requirements and an earlier report."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ from compress.errors import UsageError
 @click.command("gate")
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT.json")
 @require
-@click.option("--baseline", type=click.Path(path_type=Path), metavar="LAST.json", help="An earlier report.")
 @click.option(
-    "--tolerance", "tolerances", multiple=True, metavar="LIST",
-    help='By how much figures may be worse than the baseline\'s, like "perplexity=1%, decode_speedup=5%".',
-)  # fmt: skip
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="LAST.json",
+    help="Earlier report to compare with; needs --tolerance.",
+)
 @click.option(
-    "--variant", "variants", multiple=True, metavar="NAME", help="Gate this one; may be repeated.  [default: all]"
-)  # fmt: skip
+    "--tolerance",
+    "tolerances",
+    multiple=True,
+    metavar="LIST",
+    help='How much worse than the baseline each figure may be: "perplexity=1%, decode_speedup=5%".',
+)
+@click.option(
+    "--variant", "variants", multiple=True, metavar="NAME", help="Variant to check; repeat for more.  [default: all]"
+)
 @strict
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the verdicts as JUnit XML.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results as JUnit XML.")
 def command(
     report: Path,
     require: tuple[str, ...],
@@ -37,21 +45,21 @@ def command(
     strict: bool,
     junit: Path | None,
 ) -> None:
-    """Hold every variant of a report against requirements, and against what it was in an earlier report.
+    """Check the variants of a report against requirements, and against an earlier report.
 
-    Exits 1 where one isn't met. A figure passes or fails where its whole 95 % interval does; what lies inside the noise
-    is called inconclusive.
+    Exits with code 1 if one is not met. A figure passes or fails only where its whole 95 % confidence interval does;
+    otherwise it is inconclusive.
     """
     console = Console()
-    required, tolerated = parse_requirements(require), parse_tolerances(tolerances)
+    requirements, tolerated = parse_requirements(require), parse_tolerances(tolerances)
     if (baseline is None) != (not tolerated):
-        raise UsageError("--baseline and --tolerance belong together: what is compared, and how much worse it may be")
-    if not required and not tolerated:
-        raise UsageError("nothing to gate on: give --require, or --baseline with --tolerance")
+        raise UsageError("--baseline and --tolerance belong together; give both, or neither")
+    if not requirements and not tolerated:
+        raise UsageError("nothing to check; give --require, or --baseline with --tolerance")
     card = read_card(report)
-    verdicts, notices = judge(card, required, variants), []
+    verdicts, notices = judge(card, requirements, variants), []
     if baseline is not None:
-        last = read_card(baseline)
-        verdicts += compare_with_baseline(card, last, tolerated, variants)
-        notices = differences(card, last)
+        earlier = read_card(baseline)
+        verdicts += compare_with_baseline(card, earlier, tolerated, variants)
+        notices = differences(card, earlier)
     enforce(verdicts, strict, console, notices, junit)

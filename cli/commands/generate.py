@@ -1,8 +1,10 @@
-"""``compress generate``: let a variant write."""
+"""Generate text with a variant."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,20 +12,40 @@ from compress.checkpoint.artifact import FOLDER
 from compress.cli.shared.options import seed
 from compress.errors import ModelError, RunError
 
+if TYPE_CHECKING:
+    import onnxruntime_genai as genai
+
 
 @click.command("generate")
 @click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
 @click.argument("prompt")
-@click.option("-n", "--tokens", default=64, show_default=True, type=click.IntRange(min=1), help="How many at most.")
 @click.option(
-    "--temperature", default=0.0, show_default=True, type=click.FloatRange(min=0), help="0 takes the likeliest token."
+    "-n", "--tokens", default=64, show_default=True, type=click.IntRange(min=1), help="Maximum number of new tokens."
 )
-@click.option("--top-k", default=50, show_default=True, type=click.IntRange(min=1), help="Sample from so many tokens.")
 @click.option(
-    "--top-p", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True),
-    help="Of these, sample from as many as make up this probability.",
-)  # fmt: skip
-@click.option("--beams", default=1, show_default=True, type=click.IntRange(min=1), help="Search with so many beams.")
+    "--temperature",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Sampling temperature; 0 is greedy.",
+)
+@click.option(
+    "--top-k",
+    default=50,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Sample from this many of the most likely tokens.",
+)
+@click.option(
+    "--top-p",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Nucleus sampling probability.",
+)
+@click.option(
+    "--beams", default=1, show_default=True, type=click.IntRange(min=1), help="Number of beams; 1 is no beam search."
+)
 @seed
 def command(
     path: Path, prompt: str, tokens: int, temperature: float, top_k: int, top_p: float, beams: int, seed: int
@@ -33,34 +55,46 @@ def command(
 
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not (folder / "genai_config.json").is_file():
-        raise ModelError(f"{path} can't write: it holds no decoder that onnxruntime-genai loads")
+        raise ModelError(
+            f"{path} can't generate text: it has no decoder for onnxruntime-genai; `compress export` a decoder first"
+        )
     if not prompt:
         raise click.UsageError("the prompt is empty")
     if beams > 1 and temperature:
-        raise click.UsageError("--beams takes the likeliest text and --temperature samples: leave one of them out")
+        raise click.UsageError("--beams and --temperature exclude each other; remove one of them")
     try:
         model = genai.Model(str(folder))
         tokenizer = genai.Tokenizer(model)
-        given = tokenizer.encode(prompt)
+        ids = tokenizer.encode(prompt)
         params = genai.GeneratorParams(model)
         sampling = (
             {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
             if temperature
             else {"do_sample": False, "num_beams": beams}
         )
-        params.set_search_options(max_length=len(given) + tokens, random_seed=seed, **sampling)
+        params.set_search_options(max_length=len(ids) + tokens, random_seed=seed, **sampling)
         generator = genai.Generator(model, params)
-        generator.append_tokens(given)
+        generator.append_tokens(ids)
         stream = tokenizer.create_stream()
         click.echo(prompt, nl=False)
-        while not generator.is_done():
-            generator.generate_next_token()
-            if beams == 1:
-                click.echo(stream.decode(generator.get_next_tokens()[0]), nl=False)
-        for token in (
-            generator.get_sequence(0)[len(given) :] if beams > 1 else ()
-        ):  # which beam is best shows at the end
+        new_tokens = _best_beam(generator, len(ids)) if beams > 1 else _tokens(generator)
+        for token in new_tokens:
             click.echo(stream.decode(token), nl=False)
         click.echo()
     except RuntimeError as error:
         raise RunError(f"{folder}: onnxruntime-genai failed: {error}") from error
+
+
+def _tokens(generator: genai.Generator) -> Iterator[int]:
+    """New tokens, each as soon as it is generated."""
+    while not generator.is_done():
+        generator.generate_next_token()
+        yield generator.get_next_tokens()[0]
+
+
+def _best_beam(generator: genai.Generator, prompt_length: int) -> list[int]:
+    """The new tokens of the best beam, which is known only when the search ends."""
+    while not generator.is_done():
+        generator.generate_next_token()
+    tokens: list[int] = generator.get_sequence(0)[prompt_length:]
+    return tokens

@@ -1,4 +1,4 @@
-"""``compress inspect``: show what a variant stores and lost, layer by layer."""
+"""Show what a variant stores and its error, layer by layer."""
 
 from __future__ import annotations
 
@@ -20,45 +20,47 @@ NONE = "–"
 
 @click.command("inspect")
 @click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
-@click.option("--weights", is_flag=True, help="A row for every matrix instead of every layer.")
-@click.option("--json", "as_json", is_flag=True, help="Layers and matrices as JSON.")
+@click.option("--weights", is_flag=True, help="One row per matrix instead of one per layer.")
+@click.option("--json", "as_json", is_flag=True, help="Print layers and matrices as JSON.")
 @click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE",
-    help="Draw the errors over layers: a .png, .svg or .pdf.",
-)  # fmt: skip
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Plot the errors by layer into a .png, .svg or .pdf file.",
+)
 @overwrite
 def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwrite: bool) -> None:
-    """Show what VARIANT stores, layer by layer, and how far its outputs are from the original's.
+    """Show what VARIANT stores and its error, layer by layer.
 
-    Errors are relative squared ones in percent: of a matrix's outputs on the calibration text, and of its weights.
+    Errors are relative squared errors in percent: of a matrix's outputs on the calibration data, and of its weights.
     """
     console = Console()
     manifest = Manifest.read(path)
     if plot is not None:
         _plot(manifest, plot, overwrite, console)
     if as_json:
-        click.echo(json.dumps(_facts(manifest), indent=2))
+        click.echo(json.dumps(_json(manifest), indent=2))
         return
     for line in _header(manifest):
         console.out.print(line, markup=False, soft_wrap=True)
     layers = layers_of(manifest)
-    whole = total(layers)
+    model = total(layers)
     if weights:
         console.show(_WEIGHT_HEADERS, [_weight_row(m) for layer in layers for m in layer.matrices])
     else:
-        console.show(_LAYER_HEADERS, [_layer_row(layer) for layer in [*layers, whole]])
+        console.show(_LAYER_HEADERS, [_layer_row(layer) for layer in [*layers, model]])
     for notice in notices(manifest):
         console.out.print(f"! {notice}", markup=False, soft_wrap=True)
-    if whole.worst is None:
-        found = "only the weights' own errors are" if whole.solvers else "no error is"
-        console.notice(f"{found} known: no pass of this recipe measured outputs")
+    if model.worst is None:
+        available = "only weight errors are" if model.solvers else "no errors are"
+        console.notice(f"{available} available: no pass of this recipe measured outputs")
 
 
 def _plot(manifest: Manifest, file: Path, overwrite: bool, console: Console) -> None:
     from compress.benchmarks.plots.matrix_errors import plot_errors
 
     if file.is_file() and not overwrite:
-        raise UsageError(f"{file} exists; choose another file, or pass --overwrite")
+        raise UsageError(f"{file} exists; choose another file or pass --overwrite")
     if notice := plot_errors(manifest, file):
         console.notice(notice)
     console.say(f"plot: {file}")
@@ -72,12 +74,11 @@ def _header(manifest: Manifest) -> list[str]:
         f"  calibration  {manifest.calibration}",
         *([f"  parameters   {manifest.resized}"] if manifest.resized else []),
         f"  weights      {source.nbytes / 1e6:.1f} MB → {nbytes / 1e6:.1f} MB ({nbytes / source.nbytes:.2f}×), "
-        f"{manifest.bits_per_weight:.2f} bits a weight",
+        f"{manifest.bits_per_weight:.2f} bits per weight",
     ]
 
 
-_LAYER_HEADERS = ["layer", "bits/weight", "MB", "worst output error, %", "worst weight error, %",
-                  "solvers", "s"]  # fmt: skip
+_LAYER_HEADERS = ["layer", "bits/weight", "MB", "worst output error, %", "worst weight error, %", "solvers", "s"]
 
 
 def _layer_row(layer: LayerSummary) -> list[str]:
@@ -94,8 +95,18 @@ def _layer_row(layer: LayerSummary) -> list[str]:
     ]
 
 
-_WEIGHT_HEADERS = ["matrix", "form", "bits", "group", "zero point", "inputs", "bytes", "output error, %",
-                   "weight error, %", "solver"]  # fmt: skip
+_WEIGHT_HEADERS = [
+    "matrix",
+    "form",
+    "bits",
+    "group",
+    "zero point",
+    "inputs",
+    "bytes",
+    "output error, %",
+    "weight error, %",
+    "solver",
+]
 
 
 def _weight_row(matrix: Matrix) -> list[str]:
@@ -123,8 +134,8 @@ def _percent(error: float | None) -> str:
 _UNCHANGED = dict.fromkeys(WeightReport.model_fields)
 
 
-def _facts(manifest: Manifest) -> dict[str, Any]:
-    """The same for programs: errors as fractions, sizes in bytes."""
+def _json(manifest: Manifest) -> dict[str, Any]:
+    """Layers and matrices for programs: errors as fractions, sizes in bytes."""
     layers = layers_of(manifest)
     return {
         **manifest.model_dump(include={"source", "pipeline", "recipe", "seed", "calibration"}),

@@ -1,4 +1,4 @@
-"""``compress passes``: list every pass with its options."""
+"""List every pass with its options."""
 
 from __future__ import annotations
 

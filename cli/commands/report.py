@@ -1,4 +1,4 @@
-"""``compress report``: merge the reports of runs, machines and models into one."""
+"""Merge the reports of several runs, machines or models into one."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from compress.system.staging import staged
 
 @click.command("report")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR_OR_JSON...")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The directory to make.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Directory of the merged report.")
 @overwrite
 def command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
-    """Write one report of what several runs measured.
+    """Merge the reports of several runs, machines or models into one.
 
-    The runs are directories that `compress` made, or their report.json. A run that is named twice counts once.
+    Arguments are directories that `compress` wrote, or their report.json files. The same run counts once.
     """
     console = Console()
     cards = [card for path in paths for card in read_cards(path)]
-    once = [card for i, card in enumerate(cards) if card not in cards[:i]]
-    if out.is_dir() and (others := [each.name for each in out.iterdir() if not each.name.startswith("report.")]):
-        raise UsageError(f"{out} holds {others[0]}, which is no report; choose another output directory")
+    distinct = [card for i, card in enumerate(cards) if card not in cards[:i]]
+    foreign = [file.name for file in out.iterdir() if not file.name.startswith("report.")] if out.is_dir() else []
+    if foreign:
+        raise UsageError(f"{out} contains {foreign[0]}, which is not part of a report; choose another output directory")
     with staged(out, overwrite) as stage:
-        write(once, stage)
-    contenders = sum(len(card.rows) for card in once)
-    console.say(f"report of {len(once)} runs, {contenders} contenders: {out / 'report.md'}")
+        write(distinct, stage)
+    contenders = sum(len(card.rows) for card in distinct)
+    console.say(f"report of {len(distinct)} runs, {contenders} contenders: {out / 'report.md'}")

@@ -1,4 +1,4 @@
-"""``compress run``: compress a model, export and score every variant (the default)."""
+"""Compress a model, export and score every variant (the default)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from compress.checkpoint.summary import notices
 from compress.checkpoint.variant import Variant
 from compress.cli.console import Console
 from compress.cli.shared.gating import enforce
-from compress.cli.shared.images import reader
-from compress.cli.shared.measuring import More, measures_more
+from compress.cli.shared.images import inputs_class
+from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
 from compress.cli.shared.options import (
     checkpoint_format,
     evaluation_file,
@@ -33,11 +33,11 @@ from compress.cli.shared.options import (
     require,
     seed,
     strict,
-    tasks,
+    task_names,
     trust_remote_code,
 )
-from compress.cli.shared.scoring import Entry, score_and_report
-from compress.cli.shared.texts import Texts
+from compress.cli.shared.scoring import VariantToScore, score_and_report
+from compress.cli.shared.texts import TextInputs
 from compress.errors import UsageError
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
@@ -51,33 +51,44 @@ from compress.system.staging import check_replaceable, staged
 @click.command("run")
 @click.argument("source", metavar="MODEL")
 @click.option(
-    "-p", "--pipeline", "pipelines", multiple=True, metavar="PASSES",
-    help="Passes in order, like int8,fuse or int8:group=32,fuse; once for each variant.  [default: the profile's]",
-)  # fmt: skip
+    "-p",
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    metavar="PASSES",
+    help="Passes in order, e.g. int8,fuse or int8:group=32,fuse; repeat for more variants.  [default: the profile's]",
+)
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True,
-    help="Where the variants and the report go.",
-)  # fmt: skip
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Output directory for the variants and the report.",
+)
 @profile
-@click.option("--target", help="Where the variants are to run.  [default: the profile's]")
+@click.option("--target", help="Target runtime.  [default: the profile's]")
 @click.option(
-    "--calibration", type=click.Path(path_type=Path),
-    help="Text (or JSON lines) for passes that read statistics; for a model that sees, a folder of images or an .npy "
-    "file of pixels.  [default: written by the model itself; noise like images]",
-)  # fmt: skip
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Calibration data: text or JSON lines; for vision models a folder of images or an .npy file of pixels.  "
+    "[default: text that the model writes; generated noise images]",
+)
 @click.option(
-    "--samples", type=click.IntRange(min=1),
-    help="Calibration windows.  [default: 16; for solvers 128 of a text, 64 that the model writes]",
-)  # fmt: skip
+    "--samples",
+    type=click.IntRange(min=1),
+    help="Number of calibration windows or images.  [default: 16 windows, for solvers 128 of a text or 64 that the "
+    "model writes; 32 images, for solvers 256]",
+)
 @click.option(
-    "--length", type=click.IntRange(min=8), help="Tokens in each of them.  [default: 256; for solvers 512]"
-)  # fmt: skip
-@click.option("--ablate", is_flag=True, help="Also make every variant without each of its passes, to see what helped.")
-@click.option("--no-score", is_flag=True, help="Make the variants, measure nothing.")
+    "--length", type=click.IntRange(min=8), help="Tokens per calibration window.  [default: 256; for solvers 512]"
+)
+@click.option("--ablate", is_flag=True, help="Also build each variant without each of its passes (ablation).")
+@click.option("--no-score", is_flag=True, help="Build the variants, but don't measure them.")
 @evaluation_file
 @labels_file
-@tasks
-@measures_more
+@task_names
+@extra_measurement_options
 @require
 @strict
 @checkpoint_format
@@ -99,8 +110,8 @@ def command(
     no_score: bool,
     evaluation: Path | None,
     labels: Path | None,
-    tasks: tuple[str, ...],
-    more: More,
+    task_names: tuple[str, ...],
+    extra: ExtraMeasurements,
     require: tuple[str, ...],
     strict: bool,
     checkpoint_format: str | None,
@@ -110,15 +121,18 @@ def command(
     overwrite: bool,
     trust_remote_code: bool,
 ) -> None:
-    """Compress MODEL (a directory, a hub id, or demo:smollm2, demo:minilm), export and score every variant."""
+    """Compress MODEL, export and score every variant.
+
+    MODEL is a directory, a Hugging Face Hub id, or a demo (demo:smollm2, demo:minilm).
+    """
     console = Console()
     required = parse_requirements(require)
     if required and no_score:
-        raise UsageError("--require needs figures; leave --no-score out")
-    if (labels is not None or tasks) and no_score:
-        raise UsageError(f"{'--tasks' if tasks else '--labels'} is for scoring; leave --no-score out")
-    if more and no_score:
-        raise UsageError("--seq, --batch, --beams and --sample say what to measure; leave --no-score out")
+        raise UsageError("--require needs a score; remove --no-score")
+    if (labels is not None or task_names) and no_score:
+        raise UsageError(f"{'--tasks' if task_names else '--labels'} is for scoring; remove --no-score")
+    if extra and no_score:
+        raise UsageError("--seq, --batch, --beams and --sample are for scoring; remove --no-score")
     chosen = load_profile(profile)
     asked = _parse(pipelines or chosen.pipelines)
     parsed = _ablated(asked) if ablate else asked
@@ -129,20 +143,20 @@ def command(
     for pipeline in parsed:
         runtime.check(pipeline.passes, merge)
     _check_free(out, parsed, overwrite, scoring=not no_score)
-    with console.waiting(f"reading {source}"):
+    with console.status(f"reading {source}"):
         model = Model.open(source, trust_remote_code, console)
-        check_kind([each.figure for each in required], model.kind)
-        besides = more.settings(model)
+        check_kind([requirement.figure for requirement in required], model.kind)
+        extra_settings = extra.settings(model)
         settled = [resolve(model, pipeline, runtime.capability) for pipeline in parsed]
         for pipeline in settled if runtime.restricted else ():
             _check_weights(model, pipeline, runtime, merge)
         needed = max(pipeline.required_statistic() for pipeline in settled)
-    texts = reader(model)(
-        model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, tasks
+    texts = inputs_class(model)(
+        model, calibration, evaluation, samples, length, seed, console, needed >= Statistic.GRAM, labels, task_names
     )
     texts.check(scoring=not no_score)
-    texts.check_required([each.figure for each in required])
-    entries: list[Entry] = []
+    texts.check_required([requirement.figure for requirement in required])
+    entries: list[VariantToScore] = []
     solved: dict[str, Path] = {}  # what differs in its graph alone is solved once
     for pipeline in parsed:
         key = ",".join(map(str, pipeline.weight_passes))
@@ -152,7 +166,7 @@ def command(
         runtime.complete(Variant.open(entry.path), entry.path / runtime.folder)
     if no_score:
         return
-    settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **besides)
+    settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **extra_settings)
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
         card = score_and_report(model, entries, runtime, texts, Path(scratch), out, settings, command_line(), console)
     if required:
@@ -190,8 +204,8 @@ def _check_weights(model: Model, pipeline: Pipeline, runtime: Target, merge: boo
     except UsageError as error:
         holder = f"{runtime.name} (format {runtime.format.name})"
         raise UsageError(
-            f"{holder} has to know beforehand how every matrix will be stored; {error}, or make the variant for "
-            "--target hf without --format and export it then"
+            f"{holder} must know in advance how every matrix will be stored; {error}, or build the variant with "
+            "--target hf without --format and export it afterwards"
         ) from None
     held = {name: form.merged for name, form in weights.items()} if merge else weights
     runtime.check_weights(model.architecture, held)
@@ -201,14 +215,14 @@ def _make(
     model: Model,
     pipeline: Pipeline,
     runtime: Target,
-    texts: Texts,
+    texts: TextInputs,
     out: Path,
     seed: int,
     storage: WriteOptions,
     overwrite: bool,
     console: Console,
     solved: Path | None,
-) -> Entry:
+) -> VariantToScore:
     """One variant, whole or not at all; with the integers of the one in ``solved``, if that has the same."""
     path = out / pipeline.slug
     with staged(path, overwrite) as stage:
@@ -220,12 +234,12 @@ def _make(
             )
         artifact = stage / runtime.folder
         artifact.mkdir(exist_ok=True)
-        with console.waiting(f"exporting {pipeline} to {runtime.name}"):
+        with console.status(f"exporting {pipeline} to {runtime.name}"):
             runtime.export(variant, pipeline.graph_passes, artifact, console)
-    console.say(f"made {path}")
+    console.say(f"wrote {path}")
     for notice in notices(variant.manifest):
         console.notice(f"{pipeline}: {notice}")
-    return Entry(pipeline.slug, path, str(pipeline))
+    return VariantToScore(pipeline.slug, path, str(pipeline))
 
 
 def command_line() -> str:

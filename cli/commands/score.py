@@ -1,4 +1,4 @@
-"""``compress score``: measure variants again."""
+"""Measure variants again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from compress.checkpoint.model import Model
 from compress.cli.commands.run import command_line
 from compress.cli.console import Console
 from compress.cli.shared.gating import enforce
-from compress.cli.shared.images import reader
-from compress.cli.shared.measuring import More, measures_more
+from compress.cli.shared.images import inputs_class
+from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
 from compress.cli.shared.options import (
     evaluation_file,
     labels_file,
@@ -24,10 +24,10 @@ from compress.cli.shared.options import (
     require,
     seed,
     strict,
-    tasks,
+    task_names,
     trust_remote_code,
 )
-from compress.cli.shared.scoring import Entry, score_and_report
+from compress.cli.shared.scoring import VariantToScore, score_and_report
 from compress.errors import ModelError, UsageError
 from compress.export.targets.base import find_target
 from compress.profiles.loader import load_profile
@@ -35,17 +35,19 @@ from compress.profiles.loader import load_profile
 
 @click.command("score")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="VARIANT...")
-@click.option("--model", help="The original, if it is no longer where the variants say.")
+@click.option("--model", help="The original model, if it has moved since the variants were made.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path),
-    help="An existing directory for the report.  [default: the one that holds the variants]",
-)  # fmt: skip
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Existing directory for the report.  [default: the variants' parent directory]",
+)
 @profile
-@click.option("--target", help="Which artifact to measure.  [default: the profile's]")
+@click.option("--target", help="Target whose artifacts are measured.  [default: the profile's]")
 @evaluation_file
 @labels_file
-@tasks
-@measures_more
+@task_names
+@extra_measurement_options
 @require
 @strict
 @seed
@@ -58,16 +60,16 @@ def command(
     target: str | None,
     evaluation: Path | None,
     labels: Path | None,
-    tasks: tuple[str, ...],
-    more: More,
+    task_names: tuple[str, ...],
+    extra: ExtraMeasurements,
     require: tuple[str, ...],
     strict: bool,
     seed: int,
     trust_remote_code: bool,
 ) -> None:
-    """Measure variants of one model again, beside its baselines, in one interleaved run.
+    """Measure variants of one model again, together with its baselines, in one interleaved run.
 
-    A report among the arguments (out/* holds one) is passed over.
+    Reports among the arguments are ignored, so out/* works.
     """
     console = Console()
     required = parse_requirements(require)
@@ -76,10 +78,12 @@ def command(
     variants = [path for path in paths if not path.name.startswith("report.")]
     manifests = [(path, Manifest.read(path)) for path in variants]
     if not manifests:
-        raise UsageError("there is no variant among the arguments; name directories that `compress run` made")
+        raise UsageError("no variant among the arguments; give directories that `compress run` wrote")
     sources = {manifest.source.sha256: manifest.source.name for _, manifest in manifests}
     if len(sources) > 1:
-        raise UsageError(f"the variants come from different models ({', '.join(sources.values())}); score them apart")
+        raise UsageError(
+            f"the variants come from different models ({', '.join(sources.values())}); score them separately"
+        )
     digest, name = next(iter(sources.items()))
     folder = out or _parent(variants)
     if not folder.is_dir():
@@ -87,13 +91,13 @@ def command(
     try:
         original = Model.open(model or name, trust_remote_code, console)
     except ModelError as error:
-        raise ModelError(f"{error}; --model says where the variants' original is now") from error
+        raise ModelError(f"{error}; give the original's present place with --model") from error
     if original.digest != digest:
-        raise ModelError(f"{original.source} is not the model that these variants were made from: its weights differ")
-    check_kind([each.figure for each in required], original.kind)
-    besides = more.settings(original)
-    entries = [Entry(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
-    texts = reader(original)(
+        raise ModelError(f"{original.source} is not the original of these variants: its weights differ")
+    check_kind([requirement.figure for requirement in required], original.kind)
+    extra_settings = extra.settings(original)
+    entries = [VariantToScore(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
+    texts = inputs_class(original)(
         original,
         None,
         evaluation,
@@ -102,11 +106,11 @@ def command(
         seed=seed,
         progress=console,
         labels_file=labels,
-        specs=tasks,
+        task_names=task_names,
     )
-    texts.check_required([each.figure for each in required])
+    texts.check_required([requirement.figure for requirement in required])
     with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
-        settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **besides)
+        settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **extra_settings)
         card = score_and_report(
             original, entries, runtime, texts, Path(scratch), folder, settings, command_line(), console
         )
@@ -117,5 +121,5 @@ def command(
 def _parent(variants: list[Path]) -> Path:
     parents = {variant.resolve().parent for variant in variants}
     if len(parents) > 1:
-        raise UsageError("the variants lie in different directories; say with -o where the report goes")
+        raise UsageError("the variants are in different directories; choose the report's with -o")
     return parents.pop()

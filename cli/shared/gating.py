@@ -1,4 +1,4 @@
-"""Telling what the gate found, and ending with exit code 1 where it doesn't open."""
+"""Print the gate's verdicts, and end with exit code 1 where a requirement is not met."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def enforce(
     notices: Sequence[str] = (),
     junit: Path | None = None,
 ) -> None:
-    """Show what wasn't passed, and everything to CI; a RequirementError where something failed.
+    """Print what has not passed, and tell CI everything; a RequirementError where something failed.
 
-    ``strict``: what is inconclusive fails too.
+    ``strict`` treats inconclusive verdicts as failed ones.
     """
     if strict:
-        verdicts = [replace(each, outcome="failed") if each.outcome == "inconclusive" else each for each in verdicts]
+        verdicts = [replace(v, outcome="failed") if v.outcome == "inconclusive" else v for v in verdicts]
     if junit is not None:
         write_junit(verdicts, junit)
     annotate(verdicts, notices)
     summarize_step(verdicts, notices)
     for notice in notices:
         console.notice(notice)
-    open_points = [each for outcome in _ORDER for each in verdicts if each.outcome == outcome]
-    if open_points:
-        cells = [[each.variant, each.requirement, each.measured, each.outcome, each.why] for each in open_points]
+    not_passed = [verdict for outcome in _ORDER for verdict in verdicts if verdict.outcome == outcome]
+    if not_passed:
+        cells = [[v.variant, v.requirement, v.measured, v.outcome, v.why] for v in not_passed]
         console.show(["variant", "required", "measured", "", ""], cells)
-    counts = Counter(each.outcome for each in verdicts)
+    counts = Counter(verdict.outcome for verdict in verdicts)
     console.out.print(f"gate: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")
-    if failed := [each for each in open_points if each.outcome == "failed"]:
+    if failed := [verdict for verdict in not_passed if verdict.outcome == "failed"]:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise RequirementError(f"the gate stays shut: {failed[0]}{more}")
+        raise RequirementError(f"requirement not met: {failed[0]}{more}")

@@ -1,4 +1,4 @@
-"""What a GitHub Actions job shows beside its log: the step's summary and annotations."""
+"""GitHub Actions output: annotations and the step's summary."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ _MARKS = {"passed": "✅", "failed": "❌", "inconclusive": "❔"}
 
 
 def annotate(verdicts: Sequence[Verdict], notices: Sequence[str]) -> None:
-    """Print a workflow command for all that isn't passed, where GitHub Actions runs this, and nothing elsewhere."""
+    """Print a workflow command for every verdict that has not passed; nothing outside GitHub Actions."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
-    for each in verdicts:
-        if each.outcome in _COMMANDS:
-            click.echo(f"::{_COMMANDS[each.outcome]} title=compress gate::{_escaped(str(each))}")
+    for verdict in verdicts:
+        if verdict.outcome in _COMMANDS:
+            click.echo(f"::{_COMMANDS[verdict.outcome]} title=compress gate::{_escaped(str(verdict))}")
     for notice in notices:
         click.echo(f"::warning title=compress gate::{_escaped(notice)}")
 
 
 def summarize_step(verdicts: Sequence[Verdict], notices: Sequence[str]) -> None:
-    """Append a table of the verdicts to the step's summary, where the environment names its file."""
+    """Append a table of the verdicts to the file that ``GITHUB_STEP_SUMMARY`` names; nothing where it names none."""
     file = os.environ.get("GITHUB_STEP_SUMMARY")
     if not file:
         return
     lines = ["### compress gate", "", "| | variant | required | measured | |", "| --- | --- | --- | ---: | --- |"]
-    for each in verdicts:
-        cells = [_MARKS[each.outcome], each.variant, f"`{each.requirement}`", each.measured, each.why or each.outcome]
+    for verdict in verdicts:
+        reason = verdict.why or verdict.outcome
+        cells = [_MARKS[verdict.outcome], verdict.variant, f"`{verdict.requirement}`", verdict.measured, reason]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += ["", *(f"- {notice}" for notice in notices), ""]
     with Path(file).open("a", encoding="utf-8") as summary:
@@ -40,5 +41,5 @@ def summarize_step(verdicts: Sequence[Verdict], notices: Sequence[str]) -> None:
 
 
 def _escaped(text: str) -> str:
-    """A workflow command's message: GitHub's own escapes."""
+    """A workflow command's message with GitHub's own escapes."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

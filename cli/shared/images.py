@@ -10,34 +10,34 @@ from compress.benchmarks.results.kinds import PLANS
 from compress.calibration.data import Calibration
 from compress.calibration.images import made_images, read_images
 from compress.checkpoint.model import Model
-from compress.cli.shared.texts import Texts
+from compress.cli.shared.texts import TextInputs
 from compress.errors import UsageError
 
 _SOLVED_ON, _RANGED_ON = 256, 32
 
 
 @dataclass
-class Pictures(Texts):
+class ImageInputs(TextInputs):
     """The images of one run: files are folders of them, or arrays of pixels. ``length`` is none of theirs."""
 
     def check(self, scoring: bool) -> None:
         """Read the named files now."""
         if self.length is not None:
-            raise UsageError(f"--length counts tokens, and {self.model.source} reads images; leave it out")
+            raise UsageError(f"--length counts tokens, and {self.model.source} reads images; remove --length")
         self._read(scoring)
 
     @cached_property
     def calibration(self) -> Calibration:
         """The named folder's or file's images, or noise."""
         count = self.samples or (_SOLVED_ON if self.solving else _RANGED_ON)
-        return self._taken(self.calibration_file, count, self.seed)
+        return self._images(self.calibration_file, count, self.seed)
 
     @cached_property
     def evaluation(self) -> Calibration:
         """The same, with another seed."""
-        return self._taken(self.evaluation_file, PLANS[self.model.kind].evaluation_windows[0], self.seed + 1)
+        return self._images(self.evaluation_file, PLANS[self.model.kind].evaluation_windows[0], self.seed + 1)
 
-    def _taken(self, source: Path | None, count: int, seed: int) -> Calibration:
+    def _images(self, source: Path | None, count: int, seed: int) -> Calibration:
         model = self.model
         if source is None:
             return Calibration(
@@ -46,6 +46,6 @@ class Pictures(Texts):
         return Calibration(read_images(source, model.path, model.config, count), source.name)
 
 
-def reader(model: Model) -> type[Texts]:
+def inputs_class(model: Model) -> type[TextInputs]:
     """What finds a model's inputs: images for one that sees, else texts."""
-    return Pictures if model.kind.is_vision else Texts
+    return ImageInputs if model.kind.is_vision else TextInputs

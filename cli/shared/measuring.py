@@ -1,4 +1,4 @@
-"""``--seq``, ``--batch``, ``--beams`` and ``--sample``: what `run` and `score` measure besides one usual setting."""
+"""Options for extra measurements: ``--seq``, ``--batch``, ``--beams`` and ``--sample`` of `run` and `score`."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ from compress.checkpoint.model import Model
 from compress.errors import UsageError, unknown
 from compress.modeling.architecture import longest_input
 
-_FLOAT32 = 4
-"""bytes"""
+_FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
-class More:
-    """What to measure besides, and the settings that say so."""
+class ExtraMeasurements:
+    """What to measure beyond the usual setting: input lengths, batch sizes, beam search and sampling."""
 
-    lengths: tuple[int, ...]
-    batches: tuple[int, ...]
-    beams: int | None
-    sampling: Sampling | None
+    lengths: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+    beams: int | None = None
+    sampling: Sampling | None = None
 
     def __bool__(self) -> bool:
         return bool(self.lengths or self.batches or self.beams or self.sampling)
 
     def settings(self, model: Model) -> dict[str, Any]:
-        """The settings for a model; a UsageError where it can't take that in, or this machine can't hold it."""
+        """The fields of `Settings` that ask for them; a UsageError where the model or this machine can't do that."""
         if not self:
             return {}
         if model.kind.is_vision:
-            raise UsageError(f"{model.source} sees images: leave --seq, --batch, --beams and --sample out")
+            raise UsageError(f"{model.source} is a vision model; remove --seq, --batch, --beams and --sample")
         longest = longest_input(model.config)
         if not model.kind.generates_text and (self.beams or self.sampling):
-            raise UsageError(f"{model.source} embeds and writes nothing: leave --beams and --sample out")
-        if self.lengths and (most := max(self.lengths)) > longest:
-            raise UsageError(f"--seq {most} is more than {model.source} takes in: {longest} tokens at most")
+            raise UsageError(f"{model.source} does not generate text; remove --beams and --sample")
+        if self.lengths and (length := max(self.lengths)) > longest:
+            raise UsageError(f"--seq {length} exceeds the longest input of {model.source}, {longest} tokens")
         if model.kind.is_decoder_only:
             self._check_memory(model.config.vocab_size)
         return asdict(self) | {"longest": longest, "sampling": self.sampling}
@@ -50,16 +49,16 @@ class More:
     def _check_memory(self, vocabulary: int) -> None:
         """Exported graphs write the logits of every token of every prompt."""
         length, batch = max(self.lengths, default=Settings().prompt), max(self.batches, default=1)
-        taken, free = length * batch * vocabulary * _FLOAT32, psutil.virtual_memory().available
-        if taken > free:
+        needed, free = length * batch * vocabulary * _FLOAT32_BYTES, psutil.virtual_memory().available
+        if needed > free:
             raise UsageError(
-                f"{batch} prompts of {length} tokens take {taken / 1e9:.1f} GB for their logits alone, and "
-                f"{free / 1e9:.1f} GB are free: measure fewer of --batch, or shorter ones of --seq"
+                f"{batch} prompts of {length} tokens need {needed / 1e9:.1f} GB for their logits alone, but "
+                f"{free / 1e9:.1f} GB of memory are free; reduce --batch or --seq"
             )
 
 
-def measures_more(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options; they reach it as one argument ``more``."""
+def extra_measurement_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options; they reach it as one argument ``extra``."""
 
     @wraps(command)
     def wrapped(
@@ -68,27 +67,27 @@ def measures_more(command: Callable[..., None]) -> Callable[..., None]:
         batches: tuple[int, ...],
         beams: int | None,
         sampling: Sampling | None,
-        **others: Any,
+        **options: Any,
     ) -> None:
-        command(*args, more=More(lengths, batches, beams, sampling), **others)
+        command(*args, extra=ExtraMeasurements(lengths, batches, beams, sampling), **options)
 
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
 
 
-def _counts(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
-    """``256,512``: whole numbers from 1 on, each once."""
+def _parse_counts(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """``256,512``: positive integers, none of them twice."""
     if text is None:
         return ()
     words = [word.strip() for word in text.split(",")]
     if "" in words:
-        raise click.BadParameter("a number is missing between commas; write them like 1,4,16", context, option)
-    if odd := next((word for word in words if not word.isdecimal() or int(word) < 1), None):
-        raise click.BadParameter(f"{odd!r} is no whole number from 1 on; write them like 1,4,16", context, option)
+        raise click.BadParameter("a number is missing between commas; write a list like 1,4,16", context, option)
+    if bad := next((word for word in words if not word.isdecimal() or int(word) < 1), None):
+        raise click.BadParameter(f"{bad!r} is not a positive integer; write a list like 1,4,16", context, option)
     counts = tuple(map(int, words))
-    if twice := next((count for count in counts if counts.count(count) > 1), None):
-        raise click.BadParameter(f"{twice} is given twice", context, option)
+    if repeated := next((count for count in counts if counts.count(count) > 1), None):
+        raise click.BadParameter(f"{repeated} is given twice", context, option)
     return counts
 
 
@@ -99,37 +98,44 @@ _RANGES: dict[str, click.ParamType[Any]] = {
 }
 
 
-def _sampling(context: click.Context, option: click.Parameter, text: str | None) -> Sampling | None:
-    """``top_k=50,top_p=0.9,temperature=0.8``; what isn't named is as in transformers."""
+def _parse_sampling(context: click.Context, option: click.Parameter, text: str | None) -> Sampling | None:
+    """``top_k=50,top_p=0.9,temperature=0.8``; parameters that aren't named keep transformers' defaults."""
     if text is None:
         return None
-    known, found = [each.name for each in fields(Sampling)], {}
+    names = [field.name for field in fields(Sampling)]
+    values: dict[str, Any] = {}
     for word in text.split(","):
         name, equals, value = (part.strip() for part in word.partition("="))
-        if name not in known:
-            raise unknown("option of --sample", name, known)
-        if not equals or name in found:
-            raise click.BadParameter(
-                f"{name} is {'given twice' if name in found else 'without value'}", context, option
-            )
-        found[name] = _RANGES[name].convert(value, option, context)
-    return Sampling(**found)
+        if name not in names:
+            raise unknown("option of --sample", name, names)
+        if not equals or name in values:
+            problem = "is given twice" if name in values else "has no value"
+            raise click.BadParameter(f"{name} {problem}; write a list like top_k=50,top_p=0.9", context, option)
+        values[name] = _RANGES[name].convert(value, option, context)
+    return Sampling(**values)
 
 
 _OPTIONS = (
     click.option(
-        "--seq", "lengths", metavar="LIST", callback=_counts,
-        help="Also measure speed at these lengths of the input, like 256,512,1024,2048.",
+        "--seq",
+        "lengths",
+        metavar="LIST",
+        callback=_parse_counts,
+        help="Also measure speed at these input lengths, e.g. 256,512,1024,2048.",
     ),
     click.option(
-        "--batch", "batches", metavar="LIST", callback=_counts,
-        help="Also measure speed with so many inputs at once, like 1,4,16; with --seq, at each length.",
+        "--batch",
+        "batches",
+        metavar="LIST",
+        callback=_parse_counts,
+        help="Also measure speed at these batch sizes, e.g. 1,4,16; with --seq, at every length.",
     ),
+    click.option("--beams", type=click.IntRange(min=2), help="Also measure beam search with this many beams."),
     click.option(
-        "--beams", type=click.IntRange(min=2), help="Also measure decoding by beam search with so many beams."
+        "--sample",
+        "sampling",
+        metavar="LIST",
+        callback=_parse_sampling,
+        help='Also measure decoding by sampling, e.g. "top_k=50,top_p=0.9,temperature=0.8".',
     ),
-    click.option(
-        "--sample", "sampling", metavar="LIST", callback=_sampling,
-        help='Also measure decoding by sampling, like "top_k=50,top_p=0.9,temperature=0.8".',
-    ),
-)  # fmt: skip
+)

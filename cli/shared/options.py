@@ -1,4 +1,4 @@
-"""Options that several subcommands share."""
+"""Click options that several subcommands share."""
 
 from __future__ import annotations
 
@@ -7,36 +7,22 @@ from pathlib import Path
 import click
 
 
-def _parse_size(context: click.Context, option: click.Parameter, size: str | None) -> int | None:
-    """Bytes, as transformers reads a size."""
-    if size is None:
+def _parse_size(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """Bytes, from a size as transformers writes it (``2GB``, ``500MiB``)."""
+    if text is None:
         return None
     from transformers.utils.hub import convert_file_size_to_int  # here: `--help` shouldn't wait for it
 
     try:
-        found = int(convert_file_size_to_int(size))
+        size = int(convert_file_size_to_int(text))
     except ValueError:
-        found = 0
-    if found <= 0:
-        raise click.BadParameter(f"{size!r} is no size; write it like 2GB or 500MiB", context, option)
-    return found
+        size = 0
+    if size <= 0:
+        raise click.BadParameter(f"{text!r} is not a size; write it like 2GB or 500MiB", context, option)
+    return size
 
 
-evaluation_file = click.option(
-    "--eval",
-    "evaluation",
-    type=click.Path(path_type=Path),
-    help="Text (or JSON lines) to measure accuracy on; for a model that sees, a folder of images or an .npy file of "
-    "pixels.  [default: a demo's held-out text, else self-written; noise like images]",
-)
-labels_file = click.option(
-    "--labels", type=click.Path(path_type=Path), metavar="FILE",
-    help="Labelled text to measure accuracy on: TSV with a header, or JSON lines. Fields text and label (text2 for "
-    "pairs) for a classifier; text, text2 and score for sentence embeddings.",
-)  # fmt: skip
-
-
-def _specs(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
+def _parse_task_names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
     from compress.benchmarks.data.tasks import split_specs  # here: `--help` shouldn't wait for torch
@@ -44,33 +30,60 @@ def _specs(context: click.Context, option: click.Parameter, text: str | None) ->
     return split_specs(text)
 
 
-tasks = click.option(
-    "--tasks", metavar="LIST", callback=_specs,
-    help="Tasks of lm-eval to measure a decoder on, by name or as files: arc_easy,my/task.yaml. Needs the extra eval.",
-)  # fmt: skip
+evaluation_file = click.option(
+    "--eval",
+    "evaluation",
+    type=click.Path(path_type=Path),
+    help="Evaluation data: text or JSON lines; for vision models a folder of images or an .npy file of pixels.  "
+    "[default: a demo's held-out text, else text that the model writes; generated noise images]",
+)
+labels_file = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Labeled evaluation data: TSV with a header, or JSON lines. Fields: text and label (and text2 for pairs) for "
+    "classifiers; text, text2 and score for sentence embeddings.",
+)
+task_names = click.option(
+    "--tasks",
+    "task_names",
+    metavar="LIST",
+    callback=_parse_task_names,
+    help="lm-eval tasks to evaluate a decoder on, by name or as YAML files: arc_easy,my/task.yaml. Needs "
+    "compress-models[eval].",
+)
 merge = click.option(
-    "--merge", is_flag=True, help="Store products (lowrank, compensate) multiplied out, for targets without them."
+    "--merge",
+    is_flag=True,
+    help="Store low-rank products (lowrank, compensate) multiplied out, for targets that can't hold them.",
 )
 checkpoint_format = click.option(
-    "--format", "checkpoint_format", metavar="FORMAT",
-    help="Of the checkpoint, for --target hf, such as gptq or awq.  [default: compressed-tensors, or a variant's own]",
-)  # fmt: skip
-max_shard_size = click.option(
-    "--max-shard-size", "shard_bytes", metavar="SIZE", callback=_parse_size,
-    help="What a file of the checkpoint takes at most, like 2GB.  [default: 4GiB]",
-)  # fmt: skip
-seed = click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Of everything random."
+    "--format",
+    "checkpoint_format",
+    metavar="FORMAT",
+    help="Checkpoint format for --target hf: compressed-tensors, gptq or awq.  [default: compressed-tensors, or the "
+    "variant's own]",
 )
-overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+max_shard_size = click.option(
+    "--max-shard-size",
+    "shard_bytes",
+    metavar="SIZE",
+    callback=_parse_size,
+    help="Maximum size of one checkpoint file, e.g. 2GB.  [default: 4GiB]",
+)
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Random seed.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 trust_remote_code = click.option(
-    "--trust-remote-code", is_flag=True, help="Accept pickled weights, and checkpoints that bring code (not run)."
+    "--trust-remote-code",
+    is_flag=True,
+    help="Allow pickled weights, and checkpoints with custom code (which is never run).",
 )
 require = click.option(
-    "--require", multiple=True, metavar="LIST",
-    help='What every variant must meet, or exit 1: "retention>=0.98, decode_speedup>=1.5, bytes<=0.3x, peak_rss<2GB".',
-)  # fmt: skip
-strict = click.option("--strict", is_flag=True, help="What lies inside the noise fails too.")
-profile = click.option(
-    "--profile", default="cpu", show_default=True, help="A machine's profile: its name or a TOML file."
-)  # fmt: skip
+    "--require",
+    multiple=True,
+    metavar="LIST",
+    help="Requirements that every variant must meet, or exit with code 1: "
+    '"retention>=0.98, decode_speedup>=1.5, bytes<=0.3x, peak_rss<2GB".',
+)
+strict = click.option("--strict", is_flag=True, help="Treat inconclusive results as failures.")
+profile = click.option("--profile", default="cpu", show_default=True, help="Machine profile: its name, or a TOML file.")

@@ -1,4 +1,4 @@
-"""Scoring variants beside their baselines, as `run` and `score` both do it."""
+"""Score variants together with their baselines, and write and print the report."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.checkpoint.model_card import write_scores
 from compress.cli.console import Console
-from compress.cli.shared.texts import Texts
+from compress.cli.shared.texts import TextInputs
 from compress.export.targets.base import Target
 from compress.pipeline.parse import Pipeline
 
 
 @dataclass(frozen=True)
-class Entry:
+class VariantToScore:
     """A variant to score: its name in the table, its directory, and what was applied."""
 
     name: str
@@ -43,9 +43,9 @@ class Entry:
 
 def score_and_report(
     model: Model,
-    entries: Sequence[Entry],
+    entries: Sequence[VariantToScore],
     runtime: Target,
-    texts: Texts,
+    texts: TextInputs,
     scratch: Path,
     out: Path,
     settings: Settings,
@@ -63,7 +63,7 @@ def score_and_report(
     if runtime.capability.graphs:
         plain = scratch / runtime.folder
         plain.mkdir()
-        with console.waiting("exporting the float baseline"):
+        with console.status("exporting the float baseline"):
             baseline = runtime.export(model, (), plain, console)
         recipe = f"{runtime.default_dtype}, standard operators"
         contenders.append(Contender.of_artifact(baseline, "onnx float", recipe, "float"))

@@ -28,7 +28,7 @@ _RANGED_ON, _RANGED_LENGTH = 16, 256
 
 
 @dataclass
-class Texts:
+class TextInputs:
     """The texts of one run, tokenized when they are asked for and then kept.
 
     ``samples`` windows of ``length`` tokens to calibrate on; None takes as many as the work is worth: ranges are known
@@ -44,7 +44,7 @@ class Texts:
     progress: Progress
     solving: bool = False
     labels_file: Path | None = None
-    specs: tuple[str, ...] = ()
+    task_names: tuple[str, ...] = ()
 
     def check(self, scoring: bool) -> None:
         """Read the named files now: a text that can't be used is refused before the work, not after it.
@@ -56,7 +56,7 @@ class Texts:
         except ModelError as error:
             if scoring or self.calibration_file is not None:
                 raise
-            self.progress.notice(f"{error}: the variant can't be scored, nor generate")
+            self.progress.notice(f"{error}: the variant can be neither scored nor used to generate text")
         self._read(scoring)
 
     def _read(self, scoring: bool) -> None:
@@ -103,7 +103,7 @@ class Texts:
     @cached_property
     def tasks(self) -> Tasks | None:
         """lm-eval's of these names or files, for this model; None where there are none."""
-        return read_tasks(self.specs, self.model) if self.specs else None
+        return read_tasks(self.task_names, self.model) if self.task_names else None
 
     @property
     def _is_demo(self) -> bool:

@@ -58,7 +58,7 @@ def test_another_format_goes_beside_the_variant(made, inside):
     done = inside("export", path, "--target", "hf", "--format", "awq")
     assert done.returncode == 0, done.stderr
     beside = path.parent / f"{path.name}-awq"
-    assert f"made {beside}" in done.stderr
+    assert f"wrote {beside}" in done.stderr
     for name, weight in numbers(path).items():
         again = numbers(beside)[name]
         if name.endswith("_proj.weight"):
@@ -95,13 +95,16 @@ def test_other_files_of_the_same_checkpoint_need_a_place(made, inside, tmp_path)
     path = made(INT4, "--target", "hf")
     done = inside("export", path, "--target", "hf", "--max-shard-size", "30KB")
     assert done.returncode == 2
-    assert "say with -o where it goes" in done.stderr
+    assert "choose a directory with -o" in done.stderr
     done = inside("export", path, "--target", "hf", "--max-shard-size", "30KB", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "again").glob("model-*-of-*.safetensors"))) > 3
     assert inside("export", path, "--target", "hf").returncode == 0
     done = inside("export", path, "--max-shard-size", "30KB")
-    assert (done.returncode, "--max-shard-size is for checkpoints" in done.stderr) == (2, True)
+    assert (done.returncode, "--max-shard-size is for checkpoints; give it with --target hf" in done.stderr) == (
+        2,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,12 +113,12 @@ def test_other_files_of_the_same_checkpoint_need_a_place(made, inside, tmp_path)
         (["-p", "int4", "--target", "hf", "--format", "gptq"], "format gptq can't hold embeddings in integers"),
         (
             ["-p", f"{INT4}:mixed=4.5", "--target", "hf", "--format", "gptq"],
-            "or make the variant for --target hf without --format and export it then",
+            "or build the variant with --target hf without --format and export it afterwards",
         ),
         (["-p", INT4, "--target", "hf", "--format", "gpqt"], "unknown format 'gpqt'; did you mean 'gptq'?"),
         (["-p", INT4, "--format", "gptq"], "--format is for --target hf; ort-cpu has one of its own"),
-        (["-p", INT4, "--max-shard-size", "2 parsec"], "'2 parsec' is no size; write it like 2GB or 500MiB"),
-        (["-p", INT4, "--max-shard-size", "0GB"], "'0GB' is no size"),
+        (["-p", INT4, "--max-shard-size", "2 parsec"], "'2 parsec' is not a size; write it like 2GB or 500MiB"),
+        (["-p", INT4, "--max-shard-size", "0GB"], "'0GB' is not a size"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_work(untied, inside, tmp_path, args, message):
@@ -166,20 +169,22 @@ def test_a_graph_for_tensorrt_ends_without_an_engine_where_there_is_no_gpu(made,
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize(("target", "writer"), [("ort-cpu", "sidecar.Sidecar.write"), ("hf", "save_file")])
+@pytest.mark.parametrize(
+    ("target", "writer"),
+    [("ort-cpu", "export.lowering.external_data.ExternalData.write"), ("hf", "checkpoint.shard_writer.save_file")],
+)
 def test_a_full_disk_leaves_nothing(untied, inside, tmp_path, monkeypatch, target, writer):
     def full(*args, **options):
-        if writer == "save_file":
+        if target == "hf":
             raise SafetensorError("I/O error: No space left on device (os error 28)")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    place = "compress.checkpoint.shard_writer.save_file" if writer == "save_file" else f"compress.export.{writer}"
-    monkeypatch.setattr(place, full)
+    monkeypatch.setattr(f"compress.{writer}", full)
     done = inside(untied, "-p", INT4, "--target", target, "-o", tmp_path / "out", "--no-score")
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1
     assert "No space left on device" in done.stderr
-    assert "make room, or choose another output" in done.stderr
+    assert "free disk space or choose another output" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

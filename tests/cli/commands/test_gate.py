@@ -33,7 +33,7 @@ def test_what_is_missed_is_shown_with_its_distance(reports, inside):
     assert "30.0 MB" in second
     assert done.stdout.endswith("gate: 2 failed, 1 passed\n")
     assert done.stderr == (
-        "compress: the gate stays shut: int8,fuse: decode_speedup>=2: 1.6× (missed by 20.00%) (and 1 more)\n"
+        "compress: requirement not met: int8,fuse: decode_speedup>=2: 1.6× (missed by 20.00%) (and 1 more)\n"
     )
 
 
@@ -80,7 +80,7 @@ def test_github_gets_annotations_and_a_summary(reports, inside, tmp_path, monkey
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "nothing to gate on"),
+        ([], "nothing to check"),
         (["--require", "retnetion>=1"], "did you mean 'retention'?"),
         (["--require", "kl<=1"], "no variant of tiny has kl; measured were decode_tps, disk_bytes, retention"),
         (["--require", "cosine>=1"], "cosine is no metric of decoders"),

@@ -64,7 +64,7 @@ def test_a_row_a_layer(variant, inspect, llama):
         "  recipe       int8:group=32:smooth=off:act=none",
         "  calibration  none",
         f"  weights      {before / 1e6:.1f} MB → {after / 1e6:.1f} MB ({after / before:.2f}×), "
-        f"{8 * after / manifest.source.parameters:.2f} bits a weight",
+        f"{8 * after / manifest.source.parameters:.2f} bits per weight",
     ]
     # group=32: 8 bits and a float32 scale for 32 of them
     assert cells(done.stdout) == [
@@ -126,7 +126,7 @@ def test_a_variant_that_reports_no_errors_says_so(made, tmp_path, inspect):
     done = inspect(tmp_path)
     assert done.returncode == 0
     assert cells(done.stdout)[1] == ["model.layers.0", "9.00", "0.04", "–", "–", "–", "–"]
-    assert done.stderr == "note: no error is known: no pass of this recipe measured outputs\n"
+    assert done.stderr == "note: no errors are available: no pass of this recipe measured outputs\n"
     done = inspect(tmp_path, "--plot", tmp_path / "plot.png")
     assert (done.returncode, done.stdout) == (2, "")
     assert not (tmp_path / "plot.png").exists()

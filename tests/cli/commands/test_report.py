@@ -54,7 +54,7 @@ def test_variants_are_never_overwritten(runs, inside):
     (runs[0] / "int8").mkdir()
     done = inside("report", runs[1], "-o", runs[0], "--overwrite")
     assert done.returncode == 2
-    assert "holds int8, which is no report" in done.stderr
+    assert "contains int8, which is not part of a report" in done.stderr
     assert json.loads((runs[0] / "report.json").read_text())["model"] == "one"
 
 

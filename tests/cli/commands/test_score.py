@@ -80,7 +80,7 @@ REFUSED = {
     "no documents": ("empty.yaml", [], "task empty.yaml can't be loaded ("),
     "too long": ("long.yaml", [], "task writing may write 256 tokens, and"),
     "sampling": ("drawn.yaml", [], "task writing samples or searches with beams"),
-    "nothing scored": ("letters.yaml", ["--no-score"], "--tasks is for scoring; leave --no-score out"),
+    "nothing scored": ("letters.yaml", ["--no-score"], "--tasks is for scoring; remove --no-score"),
     "a typo": (
         "letters.yaml",
         ["--require", "letters.ac>=0.1"],

@@ -74,8 +74,8 @@ REFUSED = {
     "gguf": (["-p", "int4", "--target", "gguf"], "gguf can't hold "),
     "tensorrt": (["-p", "int8", "--target", "tensorrt"], "tensorrt: no graph of vit models is known; --target hf "),
     "labels": (["-p", "fuse", "--labels", "labels.tsv"], "--labels takes labelled text, and VIT reads images; leave"),
-    "length": (["-p", "int8", "--length", "64"], "--length counts tokens, and VIT reads images; leave it out"),
-    "lengths": (["-p", "int8", "--seq", "64"], "VIT sees images: leave --seq, --batch, --beams and --sample out"),
+    "length": (["-p", "int8", "--length", "64"], "--length counts tokens, and VIT reads images; remove --length"),
+    "lengths": (["-p", "int8", "--seq", "64"], "VIT is a vision model; remove --seq, --batch, --beams and --sample"),
     "cache": (["-p", "fuse:kv=int8"], "fuse: an encoder keeps no keys and values; leave out kv=int8"),
     "heads": (["-p", "prune:what=heads"], "prune: the config of a ViTForImageClassification can't say fewer heads "),
     "text": (["-p", "int8", "--calibration", "EMPTY/no.txt"], "is neither a folder of images nor an .npy file of them"),
@@ -103,7 +103,7 @@ def test_other_graphs_and_other_heads_are_refused(vit, tmp_path, inside):
     assert "no ONNX graph of vit models is known" in done.stderr
     done = inside("generate", out / "fp16", "what")
     assert done.returncode == 3
-    assert "can't write: it holds no decoder that onnxruntime-genai loads" in done.stderr
+    assert "can't generate text: it has no decoder for onnxruntime-genai" in done.stderr
     with pytest.raises(
         UsageError, match="--tasks is for decoders, and .* is of the kind image-classifier; leave it out"
     ):

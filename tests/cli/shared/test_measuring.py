@@ -43,7 +43,7 @@ REFUSED = {
         ["--labels", "LABELS", "--require", "spearman>=0.9"],
         "spearman takes labelled text; the labels given say accuracy and accuracy_ratio",
     ),
-    "nothing scored": (["--labels", "LABELS", "--no-score"], "--labels is for scoring; leave --no-score out"),
+    "nothing scored": (["--labels", "LABELS", "--no-score"], "--labels is for scoring; remove --no-score"),
 }  # fmt: skip
 
 
