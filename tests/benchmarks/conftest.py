@@ -15,7 +15,7 @@ from compress.benchmarks.results.contender import Contender, Role
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.export.targets.base import find_target
-from compress.modeling.kinds import TaskKind
+from compress.modeling.kinds import DECODER, TaskKind
 from compress.progress import Silent
 
 VOCABULARY = 97
@@ -29,7 +29,7 @@ def _save(module: PreTrainedModel, path: Path) -> Path:
 def _decoder(checkpoint: Path, out: Path, provider: str) -> Artifact:
     mobius.build(str(checkpoint), execution_provider=provider, dtype="f32").save(str(out), progress_bar=False)
     weights = (out / "model.onnx.data").stat().st_size
-    artifact = Artifact(out, "ort-cpu", "decoder", weights // 4, weights, weights)
+    artifact = Artifact(out, "ort-cpu", DECODER, weights // 4, weights, weights)
     artifact.save()
     return artifact
 

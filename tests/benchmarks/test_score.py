@@ -203,7 +203,7 @@ def test_nothing_to_load_is_told(tmp_path, llama_plain):
 
 def test_the_original_takes_its_sizes_from_its_weights(llama, monkeypatch):
     class Checkpoint:
-        path, kind = llama, "decoder"
+        path, kind = llama, DECODER
 
     contender = Contender.of_checkpoint(Checkpoint(), 1234)
     assert contender.disk_bytes == (llama / "model.safetensors").stat().st_size
