@@ -104,7 +104,7 @@ class Int8(Integer):
 
     def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
         if self.act == "dynamic":
-            return _headroom(leaf.shape[1]).stored(leaf, "dynamic")
+            return _headroom(leaf.shape[1]).stored_form(leaf, "dynamic")
         return super()._predict_leaf(leaf)
 
     def _grid(self, bits: int, features: int) -> Grid:

@@ -18,7 +18,7 @@ from compress.errors import PassError, UsageError
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
-from compress.passes.solvers.whitened_svd import Metric, Spectrum
+from compress.passes.solvers.whitened_svd import OutputMetric, Spectrum
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Weight
 from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
@@ -84,7 +84,7 @@ class Lowrank(WeightPass):
                 open_ = [name for name in block.weights if name not in Skipped(self.skip)]
                 level = min(self.required_statistic(), Statistic.GRAM)
                 for names, seen in inputs.by_stage(level, open_):
-                    metric = Metric(seen, self.whiten == "on")
+                    metric = OutputMetric(seen, self.whiten == "on")
                     for name in names:
                         matrix = block.weights[name].dequantize()
                         offers[name] = Offer((matrix.shape[0], matrix.shape[1]), metric.spectrum(matrix).losses)
@@ -109,7 +109,7 @@ class Lowrank(WeightPass):
         level = self.required_statistic() if block.role == "layer" else Statistic.NONE
         open_ = [name for name in block.weights if name not in Skipped(self.skip)]
         for names, seen in inputs.by_stage(level, open_):
-            metric = Metric(seen, self.whiten == "on")
+            metric = OutputMetric(seen, self.whiten == "on")
             for name in names:
                 old = block.weights[name]
                 block.weights[name] = new = self._factor(name, old, metric)
@@ -118,14 +118,14 @@ class Lowrank(WeightPass):
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
         """One matrix by itself, with its inputs' statistics."""
-        return self._factor(name, weight, Metric(stats.get(name), self.whiten == "on"))
+        return self._factor(name, weight, OutputMetric(stats.get(name), self.whiten == "on"))
 
     @property
     def _roles(self) -> tuple[Role, ...]:
         """Blocks whose matrices are factored; a head's loss can't be held against a layer's, so it takes no share."""
         return ("layer", "head") if self.head == "lowrank" and self.keep is None else ("layer",)
 
-    def _factor(self, name: str, weight: Weight, metric: Metric) -> Weight:
+    def _factor(self, name: str, weight: Weight, metric: OutputMetric) -> Weight:
         """The product of the matrix's rank, or the matrix where that would be no smaller."""
         if not isinstance(weight, Dense):
             raise PassError(f"lowrank works on dense weights; {name} is {type(weight).__name__}")

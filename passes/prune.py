@@ -81,7 +81,7 @@ class Prune(WeightPass):
         return Statistic.AMAX if self.what == "blocks" else Statistic.GRAM
 
     def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
-        """Choose the layers that go: those whose outputs point most nearly where their inputs do.
+        """MaskRule the layers that go: those whose outputs point most nearly where their inputs do.
 
         ShortGPT, Men et al., arXiv 2403.03853: the mean cosine of the hidden states before and after, token by token.
         """

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from compress.passes.base.sparsity import Sparsity
-from compress.passes.solvers.sparsity import Choose, smallest_go
+from compress.passes.solvers.sparsity import MaskRule, unstructured
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,6 @@ class Sparse(Sparsity):
     ratio: float = Field(0.5, gt=0, lt=1, description="share of the weights that become zero")
 
     @property
-    def choose(self) -> Choose:
+    def choose(self) -> MaskRule:
         """The smallest of the share go."""
-        return smallest_go(self.ratio)
+        return unstructured(self.ratio)

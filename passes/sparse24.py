@@ -10,7 +10,7 @@ from compress.checkpoint.base import ModelOutline
 from compress.errors import UsageError
 from compress.passes.base.skip import Skipped
 from compress.passes.base.sparsity import Sparsity
-from compress.passes.solvers.sparsity import Choose, two_of_four_stay
+from compress.passes.solvers.sparsity import MaskRule, two_of_four
 from compress.pipeline.contract import TargetCapability
 
 
@@ -22,9 +22,9 @@ class Sparse24(Sparsity):
     width: ClassVar[int] = 4
 
     @property
-    def choose(self) -> Choose:
+    def choose(self) -> MaskRule:
         """Two of four stay."""
-        return two_of_four_stay
+        return two_of_four
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Refuse matrices whose inputs don't come in fours."""

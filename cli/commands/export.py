@@ -16,7 +16,7 @@ from compress.errors import UsageError
 from compress.export.lowering.float_graph import GraphSource
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.rewrite import Merged, rewrite
+from compress.pipeline.rewrite import MergedVariant, rewrite
 from compress.system.staging import staged
 
 
@@ -72,7 +72,7 @@ def command(
         if new:
             variant = rewrite(variant, stage, storage, console)
         elif merge:
-            variant = Merged.of(variant)
+            variant = MergedVariant.of(variant)
         stack.enter_context(console.status(f"exporting {path} to {runtime.name}"))
         artifact = runtime.export(variant, graph_passes, stage, console)
     console.say(f"wrote {place} ({artifact.stored_bytes / 1e6:.1f} MB of weights)")

@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 from compress.calibration.block import Block
 from compress.calibration.data import BATCH
 from compress.calibration.layer_arguments import Arguments, LayerArguments, Placeholder, put
-from compress.calibration.load_state import fill, materialise
-from compress.calibration.model_inputs import called
-from compress.calibration.precision import waiting
+from compress.calibration.load_state import load_block, materialize
+from compress.calibration.model_inputs import model_inputs
+from compress.calibration.precision import to_storage_dtype
 from compress.modeling.families import FAMILIES, Family
 from compress.modeling.modules import replaced, stacks
 from compress.modeling.seq2seq import decoder_inputs
@@ -63,7 +63,7 @@ class Flow:
         """
         if self._family.biases is None:
             return
-        fill(layer, block)
+        load_block(layer, block)
         length = self._states[stack][0].shape[1]
         with torch.no_grad():
             bias: Tensor = layer.get_submodule(self._family.biases).compute_bias(length, length)  # type: ignore[operator]
@@ -83,7 +83,7 @@ class Flow:
             with replaced(self._module, encoder, [last] * len(encoder[1])), torch.no_grad():
                 mask = torch.ones(states.shape[:2], dtype=torch.long)
                 encoded = self._module.get_encoder()(inputs_embeds=last.output, attention_mask=mask)[0]
-            self._encoder_states.append(waiting(encoded))
+            self._encoder_states.append(to_storage_dtype(encoded))
         self._states[0] = []
         self._module.to("meta")  # type: ignore[arg-type]  # as above
 
@@ -93,7 +93,7 @@ class Flow:
             [(hidden, args, kwargs)] = recorder.calls
             recorder.calls = []
             if i == 0:
-                self._states[stack].append(waiting(hidden))
+                self._states[stack].append(to_storage_dtype(hidden))
             args = tuple(Placeholder.ENCODER_STATES if arg is encoder_states is not None else arg for arg in args)
             others.setdefault(len(hidden), (args, kwargs))
 
@@ -119,7 +119,7 @@ def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
     """Run a model without its head; returns what a decoder read of its encoder's, where there are both."""
     if not module.config.is_encoder_decoder:
         uncached = {} if FAMILIES[module.config.model_type].kind.is_vision else {"use_cache": False}
-        module.base_model(**called(batch), **uncached)
+        module.base_model(**model_inputs(batch), **uncached)
         return None
     mask = torch.ones_like(batch)
     encoder_states: Tensor = module.get_encoder()(input_ids=batch, attention_mask=mask)[0]
@@ -135,7 +135,7 @@ def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
 def _materialize(module: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
     """Bring a module's tensors off the meta device, under all of their names, and what it computes for itself."""
     tied = {name: tensors[source] for name, source in module.all_tied_weights_keys.items() if source in tensors}
-    materialise(module, {**tensors, **tied})
+    materialize(module, {**tensors, **tied})
     for path, _ in stacks(module):
         for name, child in module.get_submodule(path.rpartition(".")[0]).named_children():
             if isinstance(child, nn.Embedding) and child.weight.is_meta and name == "embed_positions":

@@ -12,10 +12,10 @@ from torch.func import functional_call
 from compress.calibration.block import Block
 from compress.calibration.layer_arguments import LayerArguments
 from compress.calibration.layer_runner import LayerRun, hidden
-from compress.calibration.load_state import local_tensors
-from compress.calibration.precision import waiting
-from compress.calibration.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, Statistic, Tally
-from compress.modeling.experts import expert_weights, waves
+from compress.calibration.load_state import to_layer_names
+from compress.calibration.precision import to_storage_dtype
+from compress.calibration.statistics import SAMPLE_ROWS, InputStatistics, LinearInput, RunningStatistics, Statistic
+from compress.modeling.experts import batched_stages, expert_weights
 from compress.modeling.modules import linears
 from compress.system.memory import release_memory
 
@@ -55,7 +55,7 @@ class BlockInputs:
         all of them where the level is NONE.
         """
         left = dict.fromkeys(names)
-        for wave in waves(self.stages()) if level > Statistic.NONE else []:
+        for wave in batched_stages(self.stages()) if level > Statistic.NONE else []:
             stages = [here for stage in wave if (here := [name for name in stage if name in left])]
             stats = self.statistics(level, [name for here in stages for name in here]) if stages else {}
             for here in stages:
@@ -117,13 +117,13 @@ class LayerInputs(BlockInputs):
         if level >= Statistic.MISMATCH:
             self._original_run().refresh()
         share = max(1, SAMPLE_ROWS // self.batches)
-        tallies: dict[str, Tally] = {}
+        tallies: dict[str, RunningStatistics] = {}
         for i in range(self.batches):
             seen, before, importance = self._seen(i, wanted, level)
-            current: dict[int, Tally] = {}  # the inputs of this batch, each with its statistics
+            current: dict[int, RunningStatistics] = {}  # the inputs of this batch, each with its statistics
             for name, x in seen.items():
                 if id(x) not in current:
-                    current[id(x)] = tallies.get(name) or Tally(level, x.shape[-1])
+                    current[id(x)] = tallies.get(name) or RunningStatistics(level, x.shape[-1])
                     weight = importance if self.writes_residual(name) else None
                     exact = before.get(name)
                     if exact is not None and (exact.shape != x.shape or name in self._routed):
@@ -131,7 +131,7 @@ class LayerInputs(BlockInputs):
                     current[id(x)].update(x, share, exact, weight)
                 tallies[name] = current[id(x)]
         release_memory()
-        means = {tally: tally.means() for tally in set(tallies.values())}
+        means = {tally: tally.finish() for tally in set(tallies.values())}
         return {name: means[tally] for name, tally in tallies.items()}
 
     def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
@@ -139,7 +139,7 @@ class LayerInputs(BlockInputs):
 
         Differentiable in them. What isn't given is as `refresh` found it in the block.
         """
-        local = local_tensors(self.layer, self.block, parameters)
+        local = to_layer_names(self.layer, self.block, parameters)
         return hidden(functional_call(self.layer, local, *self.arguments.call(batch)))
 
     def refresh(self) -> None:
@@ -165,10 +165,10 @@ class LayerInputs(BlockInputs):
         self.refresh()
         if not self.block.dropped:
             for i in range(self.batches):
-                self.states[i] = waiting(self._run.output(i))
+                self.states[i] = to_storage_dtype(self._run.output(i))
         if self._reference is not None:
             for i in range(self.batches):
-                output = self._ahead[i] if i in self._ahead else waiting(self._reference.output(i))
+                output = self._ahead[i] if i in self._ahead else to_storage_dtype(self._reference.output(i))
                 self.original_states[i] = output
         for run in (self._run, self._reference):
             if run is not None:
@@ -195,7 +195,7 @@ class LayerInputs(BlockInputs):
         if reference is not None:
             before, output = reference.inputs(batch, wanted, missing)
             if missing:  # it is the next layer's input, whatever becomes of this one
-                self._ahead[batch] = waiting(output)
+                self._ahead[batch] = to_storage_dtype(output)
         if missing:
             size = output.square().mean(-1).flatten().clamp(min=1e-30)
             self._importance[batch] = (size.median() / size).clamp(max=1.0)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from compress.calibration.block import Block
 from compress.calibration.layer_arguments import LayerArguments
-from compress.calibration.load_state import fill
+from compress.calibration.load_state import load_block
 from compress.calibration.precision import fast_products
 from compress.modeling.modules import linears
 
@@ -75,7 +75,7 @@ class LayerRun:
 
     def refresh(self) -> None:
         """Give the layer what the block holds now."""
-        fill(self.layer, self.block)
+        load_block(self.layer, self.block)
 
     def close(self) -> None:
         """Let go what was kept."""
@@ -89,7 +89,7 @@ class LayerRun:
             missing = list(self._linears)
             for batch in range(len(self.arguments.states)):  # which experts a text is sent to is its own affair
                 groups: dict[int, list[str]] = {}
-                with self._watching(self._parts):
+                with self._finding_parts(self._parts):
                     seen, _ = self._run(batch, missing)
                 for name, x in seen.items():
                     groups.setdefault(id(x), []).append(name)
@@ -113,16 +113,16 @@ class LayerRun:
         asked = set(wanted)
         stages = [[name for name in stage if name in asked] for stage in self.stages()]
         first = {name: here[0] for here in stages for name in here}  # a stage's linears read one tensor
-        kept = {name for name in self._parts if self._stands(name, batch)}
+        kept = {name for name in self._parts if self._is_current(name, batch)}
         if not to_the_end and kept >= asked:
             return {name: self._spool.read((name, batch)) for name in first}, torch.empty(0)
         open_ = [name for name in first.values() if name not in kept]
         with ExitStack() as stack:
             for name in kept:
                 if not any(other.startswith(f"{self.block.name}.{self._parts[name].path}.") for other in open_):
-                    stack.enter_context(self._replayed(name, self._spool.read((name, batch))))
+                    stack.enter_context(self._replay(name, self._spool.read((name, batch))))
             for name in self._parts.keys() - kept:
-                handle = self._linears[name].register_forward_pre_hook(self._keeper(name, batch))
+                handle = self._linears[name].register_forward_pre_hook(self._save_hook(name, batch))
                 stack.callback(handle.remove)
             seen, output = self._run(batch, set(first.values()), to_the_end)
         return {name: seen[one] for name, one in first.items() if one in seen}, output
@@ -149,7 +149,7 @@ class LayerRun:
             except _SeenEnough:
                 return seen, torch.empty(0)
 
-    def _stands(self, name: str, batch: int) -> bool:
+    def _is_current(self, name: str, batch: int) -> bool:
         """Whether the kept input of a part's last linear is what it would read now."""
         known, now = self._before.get((name, batch)), self._upstream(name)
         return known is not None and len(known) == len(now) and all(a is b for a, b in zip(known, now, strict=True))
@@ -159,7 +159,7 @@ class LayerRun:
         before = self._stages[: self._stages.index((name,))]
         return [*(self.block.weights[each] for stage in before for each in stage), *self.block.vectors.values()]
 
-    def _keeper(self, name: str, batch: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def _save_hook(self, name: str, batch: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             self._spool.keep((name, batch), inputs[0])
             self._before[name, batch] = self._upstream(name)
@@ -167,7 +167,7 @@ class LayerRun:
         return hook
 
     @contextmanager
-    def _replayed(self, name: str, x: Tensor) -> Iterator[None]:
+    def _replay(self, name: str, x: Tensor) -> Iterator[None]:
         """A part stands in for itself with its last linear alone, on the input ``x``."""
         path, rest = self._parts[name]
         module, last = self.layer.get_submodule(path), self._linears[name]
@@ -178,7 +178,7 @@ class LayerRun:
             del module.forward  # the class's own is back
 
     @contextmanager
-    def _watching(self, parts: dict[str, Part]) -> Iterator[None]:
+    def _finding_parts(self, parts: dict[str, Part]) -> Iterator[None]:
         """Find the parts, each by its last linear; of parts within parts the outermost."""
         made: dict[int, tuple[str, Tensor, int]] = {}
 

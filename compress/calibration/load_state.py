@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def fill(layer: nn.Module, block: Block) -> None:
+def load_block(layer: nn.Module, block: Block) -> None:
     """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
     state = {name: weight.dequantize() for name, weight in block.weights.items()}
     state |= {name: vector.float() for name, vector in block.vectors.items()}
-    local, other = local_tensors(layer, block, state), transposed_weights(layer, block.name)
+    local, other = to_layer_names(layer, block, state), transposed_weights(layer, block.name)
     for name, held in layer.state_dict().items():
         if name in local and local[name].shape != held.shape:  # which no state dict may change
             owner, _, attribute = name.rpartition(".")
@@ -31,7 +31,7 @@ def fill(layer: nn.Module, block: Block) -> None:
     layer.requires_grad_(False)
 
 
-def local_tensors(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_layer_names(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of a block by their names in the layer, the way round that it stores them."""
     other = transposed_weights(layer, block.name)
     return {
@@ -40,13 +40,13 @@ def local_tensors(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor])
     }
 
 
-def materialise(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+def materialize(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
     """Bring a module off the meta device, as far as the ``state`` goes and what it computes for itself."""
-    compute_buffers(module, module)  # first: what computes a buffer may also draw weights anew
+    init_buffers(module, module)  # first: what computes a buffer may also draw weights anew
     module.load_state_dict(state, strict=False, assign=True)
 
 
-def compute_buffers(module: PreTrainedModel, part: nn.Module) -> None:
+def init_buffers(module: PreTrainedModel, part: nn.Module) -> None:
     """Bring what a part of a module computes for itself off the meta device."""
     for child in part.modules():
         computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def called(batch: Tensor) -> dict[str, Tensor]:
+def model_inputs(batch: Tensor) -> dict[str, Tensor]:
     """The arguments of a model that reads a batch: text int64 ``[b, s]`` without padding, or images ``[b, c, h, w]``.
 
     Images are floats, normalised as the model expects them.

@@ -27,7 +27,7 @@ def fast_products() -> Iterator[None]:
         yield
 
 
-def waiting(states: Tensor) -> Tensor:
+def to_storage_dtype(states: Tensor) -> Tensor:
     """Hidden states as they wait for the next layer: in bfloat16 where products are, in half the memory."""
     return states.bfloat16() if native_bfloat16() else states
 
@@ -44,7 +44,7 @@ def add_second_moment(total: Tensor, x: Tensor) -> None:
         total[start : start + _STRIP, start:].addmm_(x[:, start : start + _STRIP].T, x[:, start:])
 
 
-def mirror(total: Tensor) -> None:
+def symmetrize(total: Tensor) -> None:
     """Copy a square matrix's upper triangle to the lower one."""
     for start in range(0, len(total), _STRIP):
         strip = total[start : start + _STRIP, start:]

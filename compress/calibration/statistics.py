@@ -9,7 +9,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from compress.calibration.precision import add_second_moment, fast_products, mirror
+from compress.calibration.precision import add_second_moment, fast_products, symmetrize
 from compress.errors import PassError
 
 pass
@@ -36,7 +36,7 @@ class LinearInput:
     """Up to `SAMPLE_ROWS` input rows, spread over the calibration windows. A batch's first row is among them: sink
     tokens carry the largest activations."""
 
-    def behind(self, exact: Tensor, stored: Tensor) -> LinearInput:
+    def propagated(self, exact: Tensor, stored: Tensor) -> LinearInput:
         """The same of what a linear ``stored`` ``[out, features]`` makes of the inputs, ``exact`` being the original's.
 
         With R' stored and R exact: E[R'x xᵀR'ᵀ] = R' H R'ᵀ, and E[(Ry - R'x)(R'x)ᵀ] = R (D + H) R'ᵀ - R' H R'ᵀ.
@@ -52,7 +52,7 @@ class LinearInput:
         return replace(self, amax=amax, square=square, gram=gram, mismatch=mismatch, sample=sample)
 
 
-class Tally:
+class RunningStatistics:
     """Statistics in the making: sums over the batches so far, for inputs of so many ``features``."""
 
     def __init__(self, level: Statistic, features: int) -> None:
@@ -88,11 +88,11 @@ class Tally:
             with fast_products():
                 self._mismatch += (y - x).T @ (x if importance is None else x * importance[:, None])
 
-    def means(self) -> LinearInput:
+    def finish(self) -> LinearInput:
         """The statistics. The sums become them in place: a tally is read once."""
         for total in (self._square, self._gram, self._mismatch):
             total /= self.tokens
-        mirror(self._gram)
+        symmetrize(self._gram)
         return LinearInput(
             self.level, self.tokens, self._amax, self._squares(), self._gram, self._mismatch, self._sample
         )

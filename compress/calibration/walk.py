@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from compress.calibration.block import Block, Role, folds_of
 from compress.calibration.flow import Flow
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
-from compress.calibration.load_state import compute_buffers
+from compress.calibration.load_state import init_buffers
 from compress.checkpoint.model import Model
 from compress.modeling.modules import stacks, table_names
 from compress.progress import Progress
@@ -29,8 +29,8 @@ def walk_blocks(
     """Yield the embedding, every layer and the head; what the caller leaves in a block feeds the next one.
 
     With each come its inputs, from which statistics are taken on demand. ``tokens`` int64 ``[windows, length]`` are the
-    calibration text, or images as `called` takes them; without them no forward pass is ever run. With ``originals`` the
-    uncompressed model's hidden states ride along, for statistics that compare the two.
+    calibration text, or images as `model_inputs` takes them; without them no forward pass is ever run. With
+    ``originals`` the uncompressed model's hidden states ride along, for statistics that compare the two.
     """
     module = model.meta_module()
     inside = tuple(f"{path}." for path, _ in stacks(module))
@@ -79,7 +79,7 @@ def _walk_layers(
         if i == 0 and stack > 0:
             for flow in flows:
                 flow.between_stacks(outer_tensors())
-        compute_buffers(module, layer)
+        init_buffers(module, layer)
         if i == 0:
             for original in flows[1:]:
                 original.after_first_layer(stack, layer, block)  # while the block is as the model has it

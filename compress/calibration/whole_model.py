@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from compress.calibration.data import BATCH
 from compress.calibration.layer_inputs import BlockInputs, token_error
-from compress.calibration.load_state import compute_buffers
-from compress.calibration.model_inputs import called
+from compress.calibration.load_state import init_buffers
+from compress.calibration.model_inputs import model_inputs
 from compress.modeling.seq2seq import decoder_inputs
 from compress.system.memory import held_memory
 
@@ -68,7 +68,7 @@ class WholeInputs(BlockInputs):
         self._progress = progress
         self._reference = model.torch_module()
         self._module = architecture.meta_module().eval()  # its weights are given with every call
-        compute_buffers(self._module, self._module)
+        init_buffers(self._module, self._module)
 
     def refresh(self) -> None:
         """Nothing is kept of the block."""
@@ -101,7 +101,7 @@ class WholeInputs(BlockInputs):
 
     def _called(self, batch: int) -> dict[str, Tensor | bool]:
         given, kind = self._windows[batch], self._architecture.kind
-        arguments: dict[str, Tensor | bool] = {**called(given)}
+        arguments: dict[str, Tensor | bool] = {**model_inputs(given)}
         if kind.is_seq2seq:
             arguments["decoder_input_ids"] = decoder_inputs(self._architecture.config, given)
         return arguments | ({"use_cache": False} if kind.generates_text else {})

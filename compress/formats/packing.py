@@ -32,8 +32,8 @@ def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) 
         case Factored(left=left, right=right):
             each = {part_name(name, "left"): left, part_name(name, "right"): right}
             return {k: t for part, leaf in each.items() for k, t in encode(part, leaf, is_linear, is_expert).items()}
-        case Residual(base=base, repair=repair):
-            return encode(name, base, is_linear, is_expert) | encode(name, repair, is_linear, is_expert)
+        case Residual(base=base, correction=correction):
+            return encode(name, base, is_linear, is_expert) | encode(name, correction, is_linear, is_expert)
     tensors = {f"{name}_scale": weight.scale.contiguous()}
     stored = StoredForm.of(weight)
     if _is_plain(stored, is_linear) and not is_expert:

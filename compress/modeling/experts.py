@@ -72,7 +72,7 @@ def expert_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:
     return frozenset(weight for name, child in found.items() for weight in linears(child, name))
 
 
-def waves(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+def batched_stages(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
     """Stages in the order in which they run, those together that run side by side: the same ones of several experts.
 
     Their statistics are taken in one pass, of so many stages that these fit into memory.

@@ -17,11 +17,11 @@ from compress.weights.forms import Weight, merged
 
 
 @dataclass(frozen=True)
-class Merged(Variant):
+class MergedVariant(Variant):
     """A variant whose products are multiplied out as they are read; its manifest still tells of the products."""
 
     @classmethod
-    def of(cls, variant: Variant) -> Merged:
+    def of(cls, variant: Variant) -> MergedVariant:
         """The same variant, read so."""
         return cls(variant.path, variant.manifest, variant.shards, variant.architecture)
 

@@ -109,7 +109,7 @@ class Residual:
     """A quantized matrix plus a low-rank product that repairs its error."""
 
     base: Quantized
-    repair: Factored
+    correction: Factored
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,11 +117,11 @@ class Residual:
 
     def dequantize(self) -> Tensor:
         """The matrix in float32, ``[out, in]``."""
-        return self.base.dequantize() + self.repair.dequantize()
+        return self.base.dequantize() + self.correction.dequantize()
 
     def nbytes(self) -> int:
-        """Bytes as stored, base and repair together."""
-        return self.base.nbytes() + self.repair.nbytes()
+        """Bytes as stored, base and correction together."""
+        return self.base.nbytes() + self.correction.nbytes()
 
 
 Weight = Dense | Quantized | Factored | Residual
@@ -196,8 +196,8 @@ def leaves(weight: Weight) -> list[Dense | Quantized]:
     match weight:
         case Factored(left=left, right=right):
             return [left, right]
-        case Residual(base=base, repair=repair):
-            return [base, *leaves(repair)]
+        case Residual(base=base, correction=correction):
+            return [base, *leaves(correction)]
     return [weight]
 
 

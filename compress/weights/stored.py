@@ -55,7 +55,7 @@ class StoredForm(BaseModel):
                 )
             case Factored(left=left, right=right):
                 return cls.product(cls.of(left), cls.of(right))
-        return cls.repaired(cls.of(weight.base), cls.of(weight.repair))
+        return cls.repaired(cls.of(weight.base), cls.of(weight.correction))
 
     @classmethod
     def product(cls, left: StoredForm, right: StoredForm) -> StoredForm:
@@ -64,9 +64,9 @@ class StoredForm(BaseModel):
         return cls(form="factored", shape=shape, nbytes=nbytes, parts={"left": left, "right": right})
 
     @classmethod
-    def repaired(cls, base: StoredForm, repair: StoredForm) -> StoredForm:
+    def repaired(cls, base: StoredForm, correction: StoredForm) -> StoredForm:
         """The form of a matrix with a product beside it that repairs its error."""
-        nbytes, parts = base.nbytes + repair.nbytes, {"base": base, **repair.parts}
+        nbytes, parts = base.nbytes + correction.nbytes, {"base": base, **correction.parts}
         return cls(form="residual", shape=base.shape, nbytes=nbytes, parts=parts)
 
     @classmethod

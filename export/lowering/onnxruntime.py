@@ -30,8 +30,8 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
         case Factored():
             return factored(emit, name, weight, x, bias)
         case Residual():
-            repair = factored(emit, name, weight.repair, x, bias)
-            return _add(emit, name, linear(emit, name, weight.base, x, None, shared), repair)
+            correction = factored(emit, name, weight.correction, x, bias)
+            return _add(emit, name, linear(emit, name, weight.base, x, None, shared), correction)
 
 
 def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value | None) -> Value:

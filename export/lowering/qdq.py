@@ -26,7 +26,7 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
             return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
         case Residual():
             base = linear(emit, name, weight.base, x, bias, shared)
-            return emit.node("Add", [base, linear(emit, name, weight.repair, x, None, False)], f"{name}.both")
+            return emit.node("Add", [base, linear(emit, name, weight.correction, x, None, False)], f"{name}.both")
         case Quantized():
             matrix = dequantized(emit, name, weight)
         case Dense() if shared:

@@ -77,9 +77,9 @@ def take_rows(weight: Weight, rows: Rows) -> Weight:
     match weight:
         case Factored(left=left):
             return replace(weight, left=_leaf(left, rows))
-        case Residual(base=base, repair=repair):
-            left = _leaf(repair.left, rows)
-            return replace(weight, base=_integers(base, rows), repair=replace(repair, left=left))
+        case Residual(base=base, correction=correction):
+            left = _leaf(correction.left, rows)
+            return replace(weight, base=_integers(base, rows), correction=replace(correction, left=left))
     return _leaf(weight, rows)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.calibration.model_inputs import called
+from compress.calibration.model_inputs import model_inputs
 from compress.calibration.precision import per_token
 from compress.errors import ExportError
 from compress.export.lowering.kv_scales import Scales
@@ -108,7 +108,7 @@ def _classifier_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Ten
 
 def _image_trace(module: PreTrainedModel, name: str, images: Tensor) -> Trace:
     """Logits of images; what is near 0 is as in `_classifier_talk`."""
-    inputs = called(images)
+    inputs = model_inputs(images)
     seen = np.ones(len(images), dtype=np.bool_)
     return [Step(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, seen, least=1.0)]
 

@@ -17,7 +17,7 @@ from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationScheme
 from torch import Tensor
 
-from compress.calibration.model_inputs import called
+from compress.calibration.model_inputs import model_inputs
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.variant import Variant
@@ -99,7 +99,7 @@ def _prove_loads(variant: Variant) -> None:
     module = whole if variant.kind.has_head else whole.base_model
     auto = getattr(transformers, auto_class(variant.kind, variant.architecture.class_name))
     seen = sample_input(variant)
-    given = called(seen if variant.kind.is_vision else seen[None])
+    given = model_inputs(seen if variant.kind.is_vision else seen[None])
     if variant.kind.is_seq2seq:
         given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])
     try:

@@ -20,7 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.calibration.images import image_shape
-from compress.calibration.load_state import compute_buffers
+from compress.calibration.load_state import init_buffers
 from compress.errors import ExportError
 from compress.export.lowering.float_graph import FloatGraph
 from compress.export.traced.assemble import inline_layer, name_dynamic_dims, rename_weights, transpose_weight
@@ -210,7 +210,7 @@ def _fill(module: PreTrainedModel, part: nn.Module) -> None:
 
     These take no memory: nobody ever reads them.
     """
-    compute_buffers(module, part)
+    init_buffers(module, part)
     for child in part.modules():
         for name, tensor in list(child.named_parameters(recurse=False)):
             empty = torch.empty(tensor.shape, dtype=tensor.dtype)

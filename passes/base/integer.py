@@ -16,13 +16,13 @@ from compress.calibration.statistics import InputStatistics, LinearInput, Statis
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
 from compress.passes.base.skip import SKIP, Skipped
-from compress.passes.solvers.awq import Awq
+from compress.passes.solvers.awq import AwqSearch
 from compress.passes.solvers.bit_budget import allocate, survey
 from compress.passes.solvers.by_factor import by_factor, each_factor, rejoined
-from compress.passes.solvers.error_repair import predict_repair, repair
 from compress.passes.solvers.gptq import Order
 from compress.passes.solvers.grid import FITTING, Grid, fitting
 from compress.passes.solvers.learned import learn
+from compress.passes.solvers.low_rank_correction import low_rank_correction, predict_correction
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solved, Solver, report
 from compress.passes.solvers.widths import check_bits, check_budget
@@ -155,12 +155,12 @@ class Integer(WeightPass):
         if name in self._skipped or (role != "layer" and kind == "float"):
             return stored
         if role != "layer":
-            return stored.changed(lambda leaf: self._outside_grid(kind, leaf.shape[1]).stored(leaf))
+            return stored.changed(lambda leaf: self._outside_grid(kind, leaf.shape[1]).stored_form(leaf))
         found = stored.changed(self._predict_leaf)
-        return predict_repair(stored, found, self.compensate) if self.compensate else found
+        return predict_correction(stored, found, self.compensate) if self.compensate else found
 
     def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
-        return self._grid(self.bits, leaf.shape[1]).stored(leaf)
+        return self._grid(self.bits, leaf.shape[1]).stored_form(leaf)
 
     def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
         """Share a bit budget out over the matrices."""
@@ -182,9 +182,9 @@ class Integer(WeightPass):
             solved |= by_factor(self.name, here, seen, self._solve)
             block.weights |= {name: rejoined(name, weight, solved) for name, weight in here.items()}
             if self.compensate:
-                aimed = self.solver == "gptq" and self.mismatch == "on"
-                block.weights |= repair(
-                    {name: open_[name] for name in names}, block.weights, self.compensate, seen, aimed
+                toward_original = self.solver == "gptq" and self.mismatch == "on"
+                block.weights |= low_rank_correction(
+                    {name: open_[name] for name in names}, block.weights, self.compensate, seen, toward_original
                 )
         if self.solver == "learned" and (learned := learn(block, inputs, solved, self.steps)):
             solved |= learned
@@ -216,7 +216,7 @@ class Integer(WeightPass):
 
     def _smooth(self, block: Block, inputs: BlockInputs) -> None:
         if self.smooth == "awq":
-            smooth(block, inputs, Awq(lambda features: self._grid(self.bits, features)))
+            smooth(block, inputs, AwqSearch(lambda features: self._grid(self.bits, features)))
 
     def _run_outside(self, block: Block) -> None:
         """Round the embedding and the head: nothing is known of their inputs."""

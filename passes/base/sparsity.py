@@ -20,10 +20,10 @@ from compress.passes.solvers.gptq import Hessian
 from compress.passes.solvers.solver import factored, stack
 from compress.passes.solvers.sparsity import (
     BLOCK,
-    Choose,
-    How,
-    chosen,
-    refined,
+    MaskRule,
+    SparsitySolver,
+    refine_fixed_mask,
+    score_mask,
     sparsegpt,
 )
 from compress.pipeline.contract import TargetCapability, WeightPass
@@ -43,7 +43,7 @@ class Sparsity(WeightPass):
     width: ClassVar[int] = BLOCK
     """Columns from which sparsegpt chooses at one time."""
 
-    solver: How = Field(
+    solver: SparsitySolver = Field(
         "sparsegpt",
         description="magnitude zeroes the smallest weights; wanda the smallest with regard to their inputs; sparsegpt "
         "makes each column's error good in those that follow",
@@ -59,7 +59,7 @@ class Sparsity(WeightPass):
 
     @property
     @abstractmethod
-    def choose(self) -> Choose:
+    def choose(self) -> MaskRule:
         """What stays, by scores."""
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
@@ -97,7 +97,7 @@ class Sparsity(WeightPass):
         """One matrix by itself, with its inputs' statistics."""
         return rejoined(name, weight, by_factor(self.name, {name: weight}, stats.get(name), self._solve))
 
-    def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Thinned]:
+    def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Sparsified]:
         """Thin out matrices that read the same inputs, stacked: every output row is a problem of its own."""
         whole = stack(list(weights.values()))
         hessian, said = None, ""
@@ -106,13 +106,15 @@ class Sparsity(WeightPass):
             said = said if hessian is not None else f"fallback: {said}"
         elif self.required_statistic() > Statistic.NONE and inputs is None:
             said = "fallback: no calibration text reaches it"
-        found, mask, solver = self._thin(whole, inputs, hessian)
+        found, mask, solver = self._sparsify(whole, inputs, hessian)
         solver = f"{solver} ({said})" if said else solver
         sizes = [weight.shape[0] for weight in weights.values()]
         cuts = zip(weights, found.to(whole.tensor.dtype).split(sizes), mask.split(sizes), strict=True)
-        return {name: Thinned(Masked(tensor, kept), solver) for name, tensor, kept in cuts}
+        return {name: Sparsified(Masked(tensor, kept), solver) for name, tensor, kept in cuts}
 
-    def _thin(self, weight: Dense, inputs: LinearInput | None, hessian: Hessian | None) -> tuple[Tensor, Tensor, str]:
+    def _sparsify(
+        self, weight: Dense, inputs: LinearInput | None, hessian: Hessian | None
+    ) -> tuple[Tensor, Tensor, str]:
         """The matrix with its zeros, their mask, and the solver that found them."""
         exact, kept = weight.tensor.float(), mask_of(weight)
         target = exact if hessian is None else hessian.corrected(exact)
@@ -121,17 +123,17 @@ class Sparsity(WeightPass):
             found, mask = sparsegpt(target, hessian, self.choose, self.width, kept)
         else:
             activity = inputs.square.sqrt() if self.solver != "magnitude" and inputs is not None else None
-            mask = chosen(exact, activity, self.choose, kept)
+            mask = score_mask(exact, activity, self.choose, kept)
             found, solver = exact * mask, "magnitude" if activity is None else "wanda"
         if kept is not None:
             mask &= kept
         if self.refine == "on" and hessian is not None:
-            found = refined(found, mask, target, hessian.sorted)
+            found = refine_fixed_mask(found, mask, target, hessian.sorted)
         return found * mask, mask, solver
 
 
 @plain_dataclass(frozen=True)
-class Thinned:
+class Sparsified:
     """A matrix with its zeros, and how they were found."""
 
     weight: Masked

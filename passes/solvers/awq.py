@@ -22,7 +22,7 @@ ALPHAS = tuple(i / 10 for i in range(1, 11))
 
 
 @dataclass(frozen=True)
-class Awq:
+class AwqSearch:
     """The search of `smoothing.smooth` for float inputs; ``grid`` makes a grid of the inputs' count."""
 
     grid: Callable[[int], Grid]

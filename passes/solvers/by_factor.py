@@ -38,7 +38,7 @@ def by_factor(
     for name, weight in weights.items():
         if isinstance(weight, Factored):
             left, right = leaf_names(name, weight)
-            seen = inputs and inputs.behind(weight.right.dequantize(), found[right].weight.dequantize())
+            seen = inputs and inputs.propagated(weight.right.dequantize(), found[right].weight.dequantize())
             found |= solve({left: _dense(item, name, weight, 0)}, seen)
     return found
 

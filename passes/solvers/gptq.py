@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from compress.passes.solvers.grid import Grid, Proposal
-from compress.passes.solvers.rounding import best_steps
+from compress.passes.solvers.rounding import best_scales
 
 Order = Literal["natural", "gar"]
 
@@ -96,11 +96,11 @@ def gptq(
         for first in range(start, end, grid.group):
             here = slice(first, first + grid.group)
             if search and grid.group <= _BLOCK:
-                scale, zero = _sweep_steps(
+                scale, zero = _sweep_scales(
                     x[here], upper[here, here], grid, dtype, None if kept is None else kept[here]
                 )
             else:
-                scale, zero = best_steps(x[here], grid, search, dtype, hessian.sorted[here, here])
+                scale, zero = best_scales(x[here], grid, search, dtype, hessian.sorted[here, here])
             scales[first // grid.group] = scale
             if zeros is not None and zero is not None:
                 zeros[first // grid.group] = zero
@@ -110,7 +110,7 @@ def gptq(
                 values[j] += shift
                 if kept is not None:
                     values[j] = torch.where(kept[j], values[j], torch.as_tensor(shift))
-                stored = (grid.codes(values[j]) - shift).mul_(scale)
+                stored = (grid.round_to_codes(values[j]) - shift).mul_(scale)
                 error = torch.div(x[j] - stored, upper[j, j], out=errors[j - start])
                 x[j + 1 : end].addr_(upper[j, j + 1 : end], error, alpha=-1)
         x[end:].addmm_(upper[start:end, end:].T, errors, alpha=-1)
@@ -124,20 +124,20 @@ def gptq(
     )
 
 
-def _sweep_steps(
+def _sweep_scales(
     x: Tensor, upper: Tensor, grid: Grid, dtype: torch.dtype, kept: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The scale and zero point ``[out]`` of one group ``x`` ``[group, out]`` with which its sweep loses least.
 
     All candidates are swept side by side; a sweep's loss is the sum of its squared errors (over the diagonal of U).
     """
-    scales, zeros = grid.steps(x, True, dtype)
+    scales, zeros = grid.candidate_scales(x, True, dtype)
     count, outputs = scales.shape
     scale, shift = scales.flatten(), 0.0 if zeros is None else zeros.flatten()
     rest = x.repeat(1, count)
     loss = torch.zeros(count * outputs)
     for j in range(grid.group):
-        stored = (grid.codes(rest[j] / scale + shift) - shift).mul_(scale)
+        stored = (grid.round_to_codes(rest[j] / scale + shift) - shift).mul_(scale)
         if kept is not None:
             stored.mul_(kept[j].repeat(count))
         error = stored.sub_(rest[j]).div_(-upper[j, j])

@@ -23,9 +23,9 @@ FITTING = (64, 32)
 
 @dataclass(frozen=True)
 class Grid:
-    """Codes ``low`` … ``high`` of ``bits`` bits; ``group`` inputs share a scale.
+    """Codes ``qmin`` … ``qmax`` of ``bits`` bits; ``group`` inputs share a scale.
 
-    Symmetric, the largest magnitude of a group maps to ``low``: where that reaches one further than ``high``, scales
+    Symmetric, the largest magnitude of a group maps to ``qmin``: where that reaches one further than ``qmax``, scales
     are signed, so that it does whichever sign it has. Asymmetric, the group's range (zero always in it) maps to all
     codes and a zero point of the codes' own type says which of them means zero.
     """
@@ -37,14 +37,14 @@ class Grid:
     """The largest magnitude of a code where it must lie below what the bits can hold."""
 
     @property
-    def low(self) -> int:
+    def qmin(self) -> int:
         """The smallest code. Eight bits keep to ±127, as runtimes expect."""
         if self.levels is not None:
             return -self.levels
         return -127 if self.bits == 8 and self.symmetric else -(1 << (self.bits - 1))
 
     @property
-    def high(self) -> int:
+    def qmax(self) -> int:
         """The largest code."""
         return self.levels if self.levels is not None else (1 << (self.bits - 1)) - 1
 
@@ -53,10 +53,10 @@ class Grid:
         """What a search multiplies the plain range by; the plain range itself comes first."""
         narrowest = next(value for bits, value in _NARROWEST.items() if self.bits <= bits)
         shrunk = torch.linspace(narrowest, _WIDEST, _SEARCHED)
-        both = torch.cat([shrunk, -shrunk]) if self.symmetric and -self.low > self.high else shrunk
+        both = torch.cat([shrunk, -shrunk]) if self.symmetric and -self.qmin > self.qmax else shrunk
         return torch.cat([torch.ones(1), both])
 
-    def steps(self, x: Tensor, search: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    def candidate_scales(self, x: Tensor, search: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Candidates for the scale and the zero point of groups ``x`` ``[group, out]``: two tensors ``[count, out]``.
 
         The first maps the whole range; without ``search`` it is the only one. Scales are rounded to ``dtype``, in which
@@ -65,17 +65,17 @@ class Grid:
         factors = (self.factors if search else self.factors[:1])[:, None]
         if self.symmetric:
             extreme = x.gather(0, x.abs().argmax(0, keepdim=True))
-            span = extreme / self.low if -self.low > self.high else extreme.abs() / self.high
+            span = extreme / self.qmin if -self.qmin > self.qmax else extreme.abs() / self.qmax
         else:
             smallest, largest = x.amin(0, keepdim=True).clamp(max=0), x.amax(0, keepdim=True).clamp(min=0)
-            span = (largest - smallest) / (self.high - self.low)
+            span = (largest - smallest) / (self.qmax - self.qmin)
         scale = (span * factors).to(dtype).float()
         scale = torch.where(scale.abs() > 0, scale, torch.ones_like(scale))
         if self.symmetric:
             return scale, None
-        return scale, (self.low - smallest * factors / scale).round_().clamp_(self.low, self.high)
+        return scale, (self.qmin - smallest * factors / scale).round_().clamp_(self.qmin, self.qmax)
 
-    def stored(self, exact: StoredForm, act: Act | None = None) -> StoredForm:
+    def stored_form(self, exact: StoredForm, act: Act | None = None) -> StoredForm:
         """How a dense matrix is stored on this grid: codes, scales in its dtype, zero points."""
         size = exact.shape[0] * exact.shape[1]
         groups = size // self.group
@@ -91,9 +91,9 @@ class Grid:
             masked=exact.masked,
         )
 
-    def codes(self, proposal: Tensor) -> Tensor:
+    def round_to_codes(self, proposal: Tensor) -> Tensor:
         """The codes nearest to ``proposal``, which is a weight over its scale, plus the zero point. As floats."""
-        return proposal.round().clamp_(self.low, self.high)
+        return proposal.round().clamp_(self.qmin, self.qmax)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Proposal:
     def quantized(self, dtype: torch.dtype, act: Act | None = None) -> Quantized:
         """Round to codes; the scale is stored in ``dtype``."""
         return Quantized(
-            codes=self.grid.codes(self.values).to(torch.int8),
+            codes=self.grid.round_to_codes(self.values).to(torch.int8),
             scale=self.scale.to(dtype),
             bits=self.grid.bits,
             group=self.grid.group,

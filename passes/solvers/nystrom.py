@@ -16,13 +16,13 @@ from torch import Tensor
 
 _ROUNDS = 8
 """Steps in which all that is to go goes: after each, what is left is judged anew."""
-_DOUBT = 4.0
+_RIDGE_SCALE = 4.0
 """λ over the mean of diag C, times the tokens and over the inputs: less text, less that it can tell."""
 
 
 def ridge(gram: Tensor, tokens: int) -> float:
     """λ for a Gram matrix ``[in, in]`` that so many tokens were seen for: the fewer, the larger."""
-    return _DOUBT * len(gram) / tokens * float(gram.diagonal().double().mean())
+    return _RIDGE_SCALE * len(gram) / tokens * float(gram.diagonal().double().mean())
 
 
 def eliminate(weight: Tensor, gram: Tensor, shift: float, units: int, count: int) -> tuple[Tensor, Tensor]:

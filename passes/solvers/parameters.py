@@ -74,7 +74,7 @@ class Codes:
         """The dequantized matrix ``[out, in]``, differentiable."""
         grid = self.start.grid
         rounded: Tensor = _Round.apply(self.values)  # type: ignore[no-untyped-call]
-        codes: Tensor = rounded.clamp(grid.low, grid.high).unflatten(1, (-1, grid.group))
+        codes: Tensor = rounded.clamp(grid.qmin, grid.qmax).unflatten(1, (-1, grid.group))
         if self.start.zero is not None:
             codes = codes - self.start.zero.unsqueeze(-1)
         matrix: Tensor = (codes * (self.start.scale * self.gain).unsqueeze(-1)).flatten(1)
@@ -106,7 +106,7 @@ class Integers(Codes):
         return replace(self.exact, codes=made.codes, scale=made.scale)
 
 
-class Floats:
+class TrainableDense:
     """A float matrix."""
 
     def __init__(self, start: Dense) -> None:
@@ -160,23 +160,23 @@ class Sum:
     """Integers and the product that repairs them, both in training."""
 
     def __init__(self, start: Residual) -> None:
-        self.base, self.repair = Integers(start.base), Factors(start.repair)
+        self.base, self.correction = Integers(start.base), Factors(start.correction)
 
     def matrix(self) -> Tensor:
         """Their sum."""
-        return self.base.matrix() + self.repair.matrix()
+        return self.base.matrix() + self.correction.matrix()
 
     def groups(self, rates: Rates) -> list[dict[str, Any]]:
         """Those of both."""
-        return self.base.groups(rates) + self.repair.groups(rates)
+        return self.base.groups(rates) + self.correction.groups(rates)
 
     def weight(self) -> Residual:
         """Both, trained."""
-        return Residual(self.base.weight(), self.repair.weight())
+        return Residual(self.base.weight(), self.correction.weight())
 
 
-def _factor(weight: Dense | Quantized) -> Floats | Integers:
-    return Integers(weight) if isinstance(weight, Quantized) else Floats(weight)
+def _factor(weight: Dense | Quantized) -> TrainableDense | Integers:
+    return Integers(weight) if isinstance(weight, Quantized) else TrainableDense(weight)
 
 
 def form(weight: Weight) -> Form:

@@ -14,7 +14,7 @@ def round_to_nearest(weight: Tensor, grid: Grid, search: bool = False, mask: Ten
     Where ``mask`` is False a zero stays a zero.
     """
     rows = weight.float().unflatten(1, (-1, grid.group)).flatten(0, 1)  # one group each
-    scale, zero = best_steps(rows.T, grid, search, weight.dtype)
+    scale, zero = best_scales(rows.T, grid, search, weight.dtype)
     values = rows / scale[:, None] + (0 if zero is None else zero[:, None])
     shape = (weight.shape[0], -1)
     values = values.reshape(weight.shape)
@@ -22,7 +22,7 @@ def round_to_nearest(weight: Tensor, grid: Grid, search: bool = False, mask: Ten
     return Proposal(grid, keep_zeros(values, zero, mask, grid.group), scale, zero)
 
 
-def best_steps(
+def best_scales(
     x: Tensor, grid: Grid, search: bool, dtype: torch.dtype, gram: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """The scale and zero point ``[out]`` of groups ``x`` ``[group, out]`` whose rounding costs least.
@@ -30,13 +30,13 @@ def best_steps(
     The cost is Σ(w - ŵ)², or (w - ŵ)ᵀ H (w - ŵ) with ``gram`` H ``[group, group]`` of the group's inputs. Candidates
     are tried one after another, so that memory holds one.
     """
-    scales, zeros = grid.steps(x, search, dtype)
+    scales, zeros = grid.candidate_scales(x, search, dtype)
     if len(scales) == 1:
         return scales[0], None if zeros is None else zeros[0]
     costs = []
     for i, scale in enumerate(scales):
         zero = 0 if zeros is None else zeros[i]
-        off = (grid.codes(x / scale + zero) - zero).mul_(scale).sub_(x)
+        off = (grid.round_to_codes(x / scale + zero) - zero).mul_(scale).sub_(x)
         costs.append((off.square() if gram is None else (gram @ off).mul_(off)).sum(0))
     best = torch.stack(costs).argmin(0, keepdim=True)
     return scales.gather(0, best)[0], None if zeros is None else zeros.gather(0, best)[0]

@@ -20,9 +20,9 @@ from compress.weights.stored import WeightReport
 
 _ROWS = 8192
 """Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
-_STARVED = 8
-"""Inputs of a linear for every calibration token, beyond which its Hessian tells nothing: an expert may be starved."""
-_ADVISED = 16
+_MIN_TOKENS_PER_INPUT = 1 / 8
+"""With fewer calibration tokens for every input of a linear, as of a rarely used expert, its Hessian tells nothing."""
+_ADVISED_TOKENS_PER_INPUT = 16
 """Calibration tokens for every input of a linear, below which its Hessian is a rough one."""
 
 
@@ -116,7 +116,7 @@ def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Orde
     """
     if inputs is None:
         return None, "no calibration text reaches it"
-    if inputs.tokens * _STARVED < len(inputs.gram):
+    if inputs.tokens < _MIN_TOKENS_PER_INPUT * len(inputs.gram):
         return None, f"only {inputs.tokens} calibration tokens reach it"
     if not bool(inputs.gram.diagonal().any()):
         return None, "its inputs are zero on all of the calibration text"
@@ -124,7 +124,7 @@ def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Orde
         hessian = Hessian(inputs.gram, inputs.mismatch if mismatch else None, group, order)
     except NotPositiveDefiniteError:
         return None, "its Hessian is not positive definite"
-    advised = _ADVISED * len(inputs.gram)
+    advised = _ADVISED_TOKENS_PER_INPUT * len(inputs.gram)
     notes = [
         *([f"damping {hessian.damping:g}"] if hessian.damping > DAMPING else []),
         *([f"{inputs.tokens} calibration tokens, {advised} advised"] if inputs.tokens < advised else []),
@@ -137,7 +137,7 @@ def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved
     found = [solved[leaf] for leaf in leaf_names(name, exact)]
     solver = "; ".join(dict.fromkeys(one.solver for one in found))
     if isinstance(stored, Residual):
-        solver = f"{solver}, repaired with rank {stored.repair.right.shape[0]}"
+        solver = f"{solver}, repaired with rank {stored.correction.right.shape[0]}"
     # a product's right factor, the last, reads what the product reads
     return WeightReport.of(solver, exact.dequantize(), stored.dequantize(), found[-1].gram)
 

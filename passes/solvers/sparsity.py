@@ -18,18 +18,18 @@ from torch import Tensor
 
 from compress.passes.solvers.gptq import Hessian
 
-How = Literal["magnitude", "wanda", "sparsegpt"]
+SparsitySolver = Literal["magnitude", "wanda", "sparsegpt"]
 
 BLOCK = 128
 """Columns that are swept together, and from which SparseGPT chooses at one time."""
 _STEPS = 12
 """Of conjugate gradients. Each costs a product with the Gram."""
 
-Choose = Callable[[Tensor], Tensor]
+MaskRule = Callable[[Tensor], Tensor]
 """What of a matrix ``[in, out]`` stays (bool), by scores of its shape: the higher, the more it is worth."""
 
 
-def smallest_go(ratio: float) -> Choose:
+def unstructured(ratio: float) -> MaskRule:
     """Of every output's inputs the share ``ratio`` goes, rounded down."""
 
     def choose(scores: Tensor) -> Tensor:
@@ -39,14 +39,14 @@ def smallest_go(ratio: float) -> Choose:
     return choose
 
 
-def two_of_four_stay(scores: Tensor) -> Tensor:
+def two_of_four(scores: Tensor) -> Tensor:
     """Of every four inputs, aligned, the two with the higher scores stay."""
     fours = scores.unflatten(0, (-1, 4))
     gone = fours.argsort(1)[:, :2]
     return torch.ones_like(fours, dtype=torch.bool).scatter_(1, gone, False).flatten(0, 1)
 
 
-def chosen(weight: Tensor, activity: Tensor | None, choose: Choose, kept: Tensor | None = None) -> Tensor:
+def score_mask(weight: Tensor, activity: Tensor | None, choose: MaskRule, kept: Tensor | None = None) -> Tensor:
     """The mask ``[out, in]`` for ``weight`` as it is: by magnitude, times the inputs' ``activity`` ``[in]`` if given.
 
     Where ``kept`` is False there is a zero already, and it counts among those that go.
@@ -56,12 +56,12 @@ def chosen(weight: Tensor, activity: Tensor | None, choose: Choose, kept: Tensor
 
 
 def sparsegpt(
-    weight: Tensor, hessian: Hessian, choose: Choose, width: int = BLOCK, kept: Tensor | None = None
+    weight: Tensor, hessian: Hessian, choose: MaskRule, width: int = BLOCK, kept: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The matrix ``[out, in]`` with zeros, and the mask that says where; what stays has moved to make good for them.
 
     The mask is chosen ``width`` columns at a time (4 for 2:4), which must divide `BLOCK`, when the sweep reaches them.
-    ``hessian`` has the natural order of columns. ``kept`` as for `chosen`.
+    ``hessian`` has the natural order of columns. ``kept`` as for `score_mask`.
     """
     upper = hessian.upper
     x = weight.float().T.contiguous()  # [in, out]: a column of the matrix is contiguous here
@@ -83,7 +83,7 @@ def sparsegpt(
     return x.T.contiguous(), mask.T.contiguous()
 
 
-def refined(weight: Tensor, mask: Tensor, target: Tensor, gram: Tensor, steps: int = _STEPS) -> Tensor:
+def refine_fixed_mask(weight: Tensor, mask: Tensor, target: Tensor, gram: Tensor, steps: int = _STEPS) -> Tensor:
     """The matrix ``[out, in]`` with the zeros of ``mask`` moved towards least ‖(target - Ŵ)X‖², from ``weight``.
 
     Conjugate gradients on every row by itself, preconditioned by the diagonal of ``gram`` H = E[x xᵀ] ``[in, in]``,

@@ -38,7 +38,7 @@ class Spectrum:
         return Factored(Dense(left.to(dtype).contiguous()), Dense(right.to(dtype).contiguous()))
 
 
-class Metric:
+class OutputMetric:
     """What an error of a linear's matrix costs in its outputs; with no ``inputs`` known, every direction alike.
 
     ``whiten`` off is the plain SVD.

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from compress.calibration.statistics import Statistic, Tally
+from compress.calibration.statistics import RunningStatistics, Statistic
 from compress.errors import PassError, UsageError
 from compress.passes.lowrank import Lowrank
 from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
-from compress.passes.solvers.whitened_svd import Metric
+from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Masked
@@ -19,7 +19,7 @@ from tests.support.tensors import F64, gaussian
 def seen(features, level=Statistic.GRAM, tokens=600):
     x = gaussian(tokens, features, seed=1) * torch.linspace(0.05, 3, features)
     x = x + x.roll(1, 1)
-    inputs = Tally(level, features)
+    inputs = RunningStatistics(level, features)
     inputs.update(x, 16, x + 0.2 * gaussian(tokens, features, seed=2))
     return inputs.means()
 
@@ -32,7 +32,7 @@ def squared(off, gram):
 @pytest.mark.parametrize("rank", [1, 5, 12])
 def test_the_loss_is_that_of_the_directions_left_out(shape, rank):
     inputs, weight = seen(shape[1]), gaussian(*shape)
-    spectrum = Metric(inputs).spectrum(weight)
+    spectrum = OutputMetric(inputs).spectrum(weight)
     product = spectrum.product(rank, F64)
     assert product.left.shape == (shape[0], rank)
     assert product.right.shape == (rank, shape[1])
@@ -48,8 +48,8 @@ def test_no_product_of_that_rank_loses_less():
     _, vectors = torch.linalg.eigh(exact @ gram @ exact.T)
     leading = vectors[:, -6:]
     best = squared(leading @ leading.T @ exact - exact, gram)
-    found = Metric(inputs).spectrum(weight).product(6, torch.float32).dequantize()
-    plain = Metric(inputs, whiten=False).spectrum(weight).product(6, torch.float32).dequantize()
+    found = OutputMetric(inputs).spectrum(weight).product(6, torch.float32).dequantize()
+    plain = OutputMetric(inputs, whiten=False).spectrum(weight).product(6, torch.float32).dequantize()
     assert squared(found - exact, gram) == pytest.approx(best, rel=1e-3)
     assert squared(plain - exact, gram) > 1.3 * best
 
@@ -57,18 +57,18 @@ def test_no_product_of_that_rank_loses_less():
 def test_without_inputs_it_is_the_plain_svd():
     weight = gaussian(24, 16)
     sigma = torch.linalg.svdvals(weight.to(F64))
-    assert torch.allclose(Metric(None).spectrum(weight).sigma, sigma)
-    assert torch.allclose(Metric(seen(16), whiten=False).spectrum(weight).sigma, sigma)
+    assert torch.allclose(OutputMetric(None).spectrum(weight).sigma, sigma)
+    assert torch.allclose(OutputMetric(seen(16), whiten=False).spectrum(weight).sigma, sigma)
 
 
 def test_inputs_that_are_always_zero_do_no_harm():
     inputs = seen(16)
     inputs.gram[3], inputs.gram[:, 3] = 0, 0
-    product = Metric(inputs).spectrum(gaussian(24, 16)).product(8, torch.float32)
+    product = OutputMetric(inputs).spectrum(gaussian(24, 16)).product(8, torch.float32)
     assert torch.isfinite(product.dequantize()).all()
-    nothing = Tally(Statistic.GRAM, 16)
+    nothing = RunningStatistics(Statistic.GRAM, 16)
     nothing.update(torch.zeros(8, 16), 8)
-    assert Metric(nothing.means()).root is None
+    assert OutputMetric(nothing.means()).root is None
 
 
 def test_the_target_solves_the_normal_equations_of_the_mismatch():
@@ -76,8 +76,8 @@ def test_the_target_solves_the_normal_equations_of_the_mismatch():
     gram, mismatch = inputs.gram.to(F64), inputs.mismatch.to(F64)
     damped = gram + 0.01 * gram.diagonal().mean() * torch.eye(16, dtype=F64)
     expected = weight.to(F64) + weight.to(F64) @ mismatch @ torch.linalg.inv(damped)
-    assert torch.allclose(Metric(inputs).target(weight, 0.01), expected, atol=1e-5)
-    assert torch.equal(Metric(seen(16)).target(weight, 0.01), weight.to(F64))
+    assert torch.allclose(OutputMetric(inputs).target(weight, 0.01), expected, atol=1e-5)
+    assert torch.equal(OutputMetric(seen(16)).target(weight, 0.01), weight.to(F64))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_share_of_the_smaller_side_where_that_shrinks(shape, rank):
 def test_energy_is_kept_by_the_smallest_rank_that_does(energy):
     inputs, weight = seen(64), Dense(gaussian(128, 64))
     found = Lowrank(energy=energy).apply("w", weight, {"w": inputs})
-    losses = Metric(inputs).spectrum(weight.tensor).losses
+    losses = OutputMetric(inputs).spectrum(weight.tensor).losses
     rank = found.right.shape[0]
     assert float(losses[:rank].sum() / losses.sum()) >= energy > float(losses[: rank - 8].sum() / losses.sum())
     assert output_error(weight.tensor, found.dequantize(), inputs.gram) <= 1 - energy + 1e-4

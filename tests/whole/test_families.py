@@ -16,7 +16,7 @@ import transformers
 
 from compress.calibration.data import Calibration
 from compress.calibration.layer_inputs import LayerInputs
-from compress.calibration.model_inputs import called
+from compress.calibration.model_inputs import model_inputs
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
@@ -198,7 +198,7 @@ def read_by(kind):
 def given(module):
     """What a module is called with: an encoder-decoder reads and writes the same text."""
     written = {"decoder_input_ids": decoder_inputs(module.config, TOKENS)} if module.config.is_encoder_decoder else {}
-    return called(IMAGES if module.main_input_name == "pixel_values" else TOKENS) | written
+    return model_inputs(IMAGES if module.main_input_name == "pixel_values" else TOKENS) | written
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,7 +10,7 @@ from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
-from compress.modeling.experts import waves
+from compress.modeling.experts import batched_stages
 from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.run import resolve, run_pipeline
@@ -85,7 +85,7 @@ def test_starved_experts_are_rounded_and_reported(mixture, tmp_path):
 
 def test_stages_of_experts_run_side_by_side():
     stages = [("l.q", "l.k"), ("l.o",), *[(f"l.mlp.experts.{i}.{name}",) for i in range(18) for name in ("up", "down")]]
-    found = waves(stages)
+    found = batched_stages(stages)
     assert [len(wave) for wave in found] == [1, 1, 16, 2, 16, 2]
     assert {stage[0].rpartition(".")[2] for wave in found[2:4] for stage in wave} == {"up"}
     assert {stage[0].rpartition(".")[2] for wave in found[4:] for stage in wave} == {"down"}

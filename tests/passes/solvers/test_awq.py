@@ -5,7 +5,7 @@ from compress.calibration.statistics import LinearInput, Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.passes.int4 import Int4
-from compress.passes.solvers.awq import ALPHAS, Awq
+from compress.passes.solvers.awq import ALPHAS, AwqSearch
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.smoothing import smooth
@@ -14,7 +14,7 @@ from tests.support.tensors import token_ids
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = token_ids(6, 24)
-SEARCH = Awq(lambda features: Grid(4, 32))
+SEARCH = AwqSearch(lambda features: Grid(4, 32))
 
 
 def spiky(path, out):

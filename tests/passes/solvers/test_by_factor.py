@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from compress.calibration.statistics import Statistic, Tally
+from compress.calibration.statistics import RunningStatistics, Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import PassError
@@ -18,7 +18,7 @@ TOKENS = token_ids(16, 32)
 
 
 def seen(x, y, level=Statistic.MISMATCH):
-    found = Tally(level, x.shape[-1])
+    found = RunningStatistics(level, x.shape[-1])
     found.update(x, 64, y)
     return found.means()
 
@@ -27,7 +27,7 @@ def seen(x, y, level=Statistic.MISMATCH):
 def test_statistics_behind_a_factor_are_those_of_its_outputs():
     x, right, stored = gaussian(64, 12), gaussian(5, 12, seed=1), gaussian(5, 12, seed=2)
     y = x + 0.1 * gaussian(64, 12, seed=3)
-    found, expected = seen(x, y).behind(right, stored), seen(x @ stored.T, y @ right.T)
+    found, expected = seen(x, y).propagated(right, stored), seen(x @ stored.T, y @ right.T)
     for key in ("amax", "square", "gram", "mismatch", "sample"):
         assert torch.allclose(getattr(found, key), getattr(expected, key), atol=1e-4), key
     assert (found.level, found.tokens) == (expected.level, expected.tokens)
@@ -35,7 +35,7 @@ def test_statistics_behind_a_factor_are_those_of_its_outputs():
 
 @pytest.mark.parametrize("level", [Statistic.AMAX, Statistic.GRAM])
 def test_no_more_is_known_behind_a_factor_than_before_it(level):
-    found = seen(gaussian(64, 12), None, level).behind(gaussian(5, 12), gaussian(5, 12))
+    found = seen(gaussian(64, 12), None, level).propagated(gaussian(5, 12), gaussian(5, 12))
     assert found.amax.shape == found.square.shape == (5,)
     assert len(found.gram) == (5 if level is Statistic.GRAM else 0)
     assert len(found.mismatch) == 0
@@ -61,7 +61,7 @@ def test_the_right_factor_is_solved_first_and_the_left_on_what_that_leaves():
     assert [names for names, _ in calls] == [["a.q.right.weight", "a.k.weight"], ["a.q.left.weight"]]
     assert calls[0][1] is inputs
     right = weights["a.q.weight"].right.tensor
-    assert torch.equal(calls[1][1].gram, inputs.behind(right, right / 2).gram)
+    assert torch.equal(calls[1][1].gram, inputs.propagated(right, right / 2).gram)
     product = rejoined("a.q.weight", weights["a.q.weight"], found)
     assert torch.allclose(product.dequantize(), weights["a.q.weight"].dequantize() / 4)
     assert torch.equal(rejoined("a.k.weight", weights["a.k.weight"], found).tensor, weights["a.k.weight"].tensor / 2)

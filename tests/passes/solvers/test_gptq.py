@@ -24,13 +24,13 @@ def group_aware(diagonal, group):
 def span(x, grid):
     """The plain scale and zero point of groups ``[out, group]``."""
     none = torch.zeros(len(x), dtype=x.dtype)
-    if grid.symmetric and -grid.low == grid.high:
-        return x.abs().amax(1) / grid.high, none
+    if grid.symmetric and -grid.qmin == grid.qmax:
+        return x.abs().amax(1) / grid.qmax, none
     if grid.symmetric:
-        return x.gather(1, x.abs().argmax(1, keepdim=True))[:, 0] / grid.low, none
+        return x.gather(1, x.abs().argmax(1, keepdim=True))[:, 0] / grid.qmin, none
     low, high = x.amin(1).clamp(max=0), x.amax(1).clamp(min=0)
-    scale = (high - low) / (grid.high - grid.low)
-    return scale, grid.low - low / scale
+    scale = (high - low) / (grid.qmax - grid.qmin)
+    return scale, grid.qmin - low / scale
 
 
 def sweep(x, inverse, count, scale, zero, grid):
@@ -38,7 +38,7 @@ def sweep(x, inverse, count, scale, zero, grid):
     values, total = [], torch.zeros(len(x), dtype=x.dtype)
     for _ in range(count):
         value = x[:, 0] / scale + zero
-        stored = (value.round().clamp(grid.low, grid.high) - zero) * scale
+        stored = (value.round().clamp(grid.qmin, grid.qmax) - zero) * scale
         error = (x[:, 0] - stored) / inverse[0, 0]
         total += error.square() * inverse[0, 0]
         x = x[:, 1:] - error[:, None] * inverse[0, 1:]
@@ -61,9 +61,9 @@ def naive(weight, gram, grid, order, search=False):
             scale = scale * factor
             if not grid.symmetric:
                 low = x[:, : grid.group].amin(1).clamp(max=0)
-                zero = grid.low - low * factor / scale
+                zero = grid.qmin - low * factor / scale
                 close |= (zero - zero.floor() - 0.5).abs() < 1e-4
-                zero = zero.round().clamp(grid.low, grid.high)
+                zero = zero.round().clamp(grid.qmin, grid.qmax)
             candidates.append((scale, zero, *sweep(x, inverse, grid.group, scale, zero, grid)))
         losses = torch.stack([candidate[-1] for candidate in candidates])
         best = losses.argmin(0)
@@ -89,7 +89,7 @@ def assert_equals_naive(weight, gram, grid, order, search):
     clear = ~close
     assert clear.float().mean() >= 0.75  # rows in which nothing hangs on the last digits
     stored = found.quantized(F32)
-    assert torch.equal(stored.codes[clear].double(), expected[clear].round().clamp(grid.low, grid.high))
+    assert torch.equal(stored.codes[clear].double(), expected[clear].round().clamp(grid.qmin, grid.qmax))
     assert torch.allclose(stored.scale[clear].double(), scale[clear], rtol=1e-4)
     if stored.zero_point is not None:
         assert torch.equal(stored.zero_point[clear].double(), zero[clear])

@@ -27,7 +27,7 @@ def weight(*shape, seed=0):
     ],
 )
 def test_codes_span_what_the_bits_hold(grid, low, high):
-    assert (grid.low, grid.high) == (low, high)
+    assert (grid.qmin, grid.qmax) == (low, high)
     codes = round_to_nearest(weight(64, 256), grid).quantized(F32).codes
     assert (int(codes.min()), int(codes.max())) == (low, high)
 
@@ -91,8 +91,8 @@ def test_a_group_of_zeros_has_a_scale_and_stays_zero(grid):
 @pytest.mark.parametrize("grid", [Grid(b, 32, s) for b in (2, 3, 4, 8) for s in (True, False)])
 def test_a_search_starts_at_the_plain_range(grid):
     x = weight(32, 10)
-    plain, zero = grid.steps(x, False, F32)
-    scales, zeros = grid.steps(x, True, F32)
+    plain, zero = grid.candidate_scales(x, False, F32)
+    scales, zeros = grid.candidate_scales(x, True, F32)
     assert plain.shape == (1, 10)
     assert torch.equal(scales[0], plain[0])
     signs = 2 if grid.symmetric and grid.bits < 8 else 1
@@ -101,7 +101,7 @@ def test_a_search_starts_at_the_plain_range(grid):
     if zeros is not None:
         assert torch.equal(zeros[0], zero[0])
         assert torch.equal(zeros, zeros.round())
-        assert grid.low <= zeros.min() <= zeros.max() <= grid.high
+        assert grid.qmin <= zeros.min() <= zeros.max() <= grid.qmax
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

@@ -60,7 +60,7 @@ def test_training_lowers_the_held_out_error(llama, grid):
     assert any(not torch.equal(block.vectors[name], old) for name, old in vectors.items())
     for name, one in learnt.items():
         assert one.solver.startswith("learned, from gptq")
-        assert grid.low <= one.weight.codes.min() <= one.weight.codes.max() <= grid.high
+        assert grid.qmin <= one.weight.codes.min() <= one.weight.codes.max() <= grid.qmax
         assert one.weight.scale.shape == solved[name].weight.scale.shape
         assert (one.weight.zero_point is None) == grid.symmetric
         if not grid.symmetric:

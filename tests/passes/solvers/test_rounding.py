@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from compress.passes.solvers.grid import Grid
-from compress.passes.solvers.rounding import best_steps, round_to_nearest
+from compress.passes.solvers.rounding import best_scales, round_to_nearest
 
 
 def naive(weight, group, low, high, even):
@@ -67,9 +67,9 @@ def test_a_search_by_a_gram_takes_the_candidate_of_least_output_error():
     x, weight = torch.randn(200, 32, generator=generator) * torch.linspace(0.1, 4, 32), torch.randn(32, 9)
     gram = x.T @ x / 200
     grid = Grid(3, 32)
-    scales, _ = grid.steps(weight, True, torch.float32)
-    outputs = [x @ (grid.codes(weight / scale) * scale - weight) for scale in scales]
+    scales, _ = grid.candidate_scales(weight, True, torch.float32)
+    outputs = [x @ (grid.round_to_codes(weight / scale) * scale - weight) for scale in scales]
     losses = torch.stack([output.square().sum(0) for output in outputs])
-    found, zero = best_steps(weight, grid, True, torch.float32, gram)
+    found, zero = best_scales(weight, grid, True, torch.float32, gram)
     assert zero is None
     assert torch.equal(found, scales[losses.argmin(0), torch.arange(9)])

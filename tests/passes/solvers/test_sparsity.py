@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from compress.calibration.statistics import Statistic, Tally
+from compress.calibration.statistics import RunningStatistics, Statistic
 from compress.passes.solvers.gptq import Hessian
-from compress.passes.solvers.sparsity import chosen, refined, smallest_go, sparsegpt, two_of_four_stay
+from compress.passes.solvers.sparsity import refine_fixed_mask, score_mask, sparsegpt, two_of_four, unstructured
 from compress.passes.sparse import Sparse
 from compress.passes.sparse24 import Sparse24
 from compress.weights.forms import Dense, Masked
@@ -35,7 +35,7 @@ def naive_sparsegpt(weight, damped, choose, width):
     return x, mask
 
 
-@pytest.mark.parametrize(("choose", "width"), [(two_of_four_stay, 4), (smallest_go(0.5), 128), (smallest_go(0.3), 128)])
+@pytest.mark.parametrize(("choose", "width"), [(two_of_four, 4), (unstructured(0.5), 128), (unstructured(0.3), 128)])
 @pytest.mark.parametrize("features", [48, 160])
 def test_sparsegpt_is_the_plain_column_loop(choose, width, features):
     hessian, weight = hessian_of(features), gaussian(8, features)
@@ -49,26 +49,26 @@ def test_sparsegpt_is_the_plain_column_loop(choose, width, features):
 def test_sparsegpt_loses_less_than_wanda_than_magnitude():
     hessian, weight = hessian_of(128), gaussian(32, 128)
     gram = hessian.sorted
-    found, _ = sparsegpt(weight, hessian, two_of_four_stay, 4)
-    wanda = weight * chosen(weight, gram.diagonal().sqrt(), two_of_four_stay)
-    magnitude = weight * chosen(weight, None, two_of_four_stay)
+    found, _ = sparsegpt(weight, hessian, two_of_four, 4)
+    wanda = weight * score_mask(weight, gram.diagonal().sqrt(), two_of_four)
+    magnitude = weight * score_mask(weight, None, two_of_four)
     assert output_loss(found - weight, gram) < 0.75 * output_loss(wanda - weight, gram)
     assert output_loss(wanda - weight, gram) < 0.75 * output_loss(magnitude - weight, gram)
 
 
 def test_masks_have_exact_counts():
     scores = gaussian(132, 8).abs()
-    assert (smallest_go(0.5)(scores).sum(0) == 66).all()
-    assert (smallest_go(0.3)(scores).sum(0) == 132 - 39).all()
-    assert (smallest_go(0.29)(gaussian(100, 2)).sum(0) == 71).all()  # not 72: 0.29 * 100 is a little less than 29
-    assert (two_of_four_stay(scores).unflatten(0, (-1, 4)).sum(1) == 2).all()
+    assert (unstructured(0.5)(scores).sum(0) == 66).all()
+    assert (unstructured(0.3)(scores).sum(0) == 132 - 39).all()
+    assert (unstructured(0.29)(gaussian(100, 2)).sum(0) == 71).all()  # not 72: 0.29 * 100 is a little less than 29
+    assert (two_of_four(scores).unflatten(0, (-1, 4)).sum(1) == 2).all()
 
 
 def test_the_smallest_go_with_regard_to_their_inputs():
     weight = torch.tensor([[1.0, -2.0, 3.0, -4.0], [4.0, 3.0, -2.0, 1.0]])
-    assert chosen(weight, None, two_of_four_stay).tolist() == [[False, False, True, True], [True, True, False, False]]
+    assert score_mask(weight, None, two_of_four).tolist() == [[False, False, True, True], [True, True, False, False]]
     activity = torch.tensor([10.0, 1.0, 1.0, 1.0])
-    assert chosen(weight, activity, two_of_four_stay).tolist() == [
+    assert score_mask(weight, activity, two_of_four).tolist() == [
         [True, False, False, True],
         [True, True, False, False],
     ]
@@ -78,18 +78,18 @@ def test_the_smallest_go_with_regard_to_their_inputs():
 def test_zeros_that_are_there_already_count_among_those_that_go(steps):
     weight = torch.tensor([[5.0, -2.0, 3.0, -4.0]])
     kept = torch.tensor([[False, True, True, True]])
-    assert chosen(weight, None, two_of_four_stay, kept).tolist() == [[False, False, True, True]]
+    assert score_mask(weight, None, two_of_four, kept).tolist() == [[False, False, True, True]]
     hessian = hessian_of(64)
     old = gaussian(8, 64) > -0.3
-    _, mask = sparsegpt(gaussian(8, 64) * old, hessian, smallest_go(0.6), kept=old)
+    _, mask = sparsegpt(gaussian(8, 64) * old, hessian, unstructured(0.6), kept=old)
     assert not (mask & ~old).any()
     assert (mask.sum(1) == 64 - 38).all()
 
 
 def test_the_refinement_reaches_the_least_squares_solution():
     gram, target = hessian_of(24).sorted, gaussian(6, 24)
-    mask = chosen(target, None, two_of_four_stay)
-    found = refined(target, mask, target, gram, steps=60)
+    mask = score_mask(target, None, two_of_four)
+    found = refine_fixed_mask(target, mask, target, gram, steps=60)
     for row, kept, aim in zip(found.to(F64), mask, target.to(F64), strict=True):
         inner = gram.to(F64)[kept][:, kept]
         best = torch.linalg.solve(inner, gram.to(F64)[kept] @ aim)
@@ -99,8 +99,8 @@ def test_the_refinement_reaches_the_least_squares_solution():
 
 def test_every_step_of_the_refinement_lowers_the_loss():
     gram, target = hessian_of(128).sorted, gaussian(16, 128)
-    mask = chosen(target, gram.diagonal().sqrt(), two_of_four_stay)
-    losses = [output_loss(refined(target, mask, target, gram, steps) - target, gram) for steps in range(13)]
+    mask = score_mask(target, gram.diagonal().sqrt(), two_of_four)
+    losses = [output_loss(refine_fixed_mask(target, mask, target, gram, steps) - target, gram) for steps in range(13)]
     assert losses[0] == pytest.approx(output_loss(target * mask - target, gram))
     assert all(after < before for before, after in pairwise(losses))
     assert losses[12] < 0.5 * losses[0]
@@ -109,11 +109,11 @@ def test_every_step_of_the_refinement_lowers_the_loss():
 def test_a_finished_refinement_stays_where_it_is():
     target = gaussian(4, 16)
     everywhere = torch.ones_like(target, dtype=torch.bool)
-    assert torch.equal(refined(target, everywhere, target, torch.eye(16)), target)
+    assert torch.equal(refine_fixed_mask(target, everywhere, target, torch.eye(16)), target)
 
 
 def reading(x, y=None, level=Statistic.MISMATCH):
-    inputs = Tally(level, x.shape[-1])
+    inputs = RunningStatistics(level, x.shape[-1])
     inputs.update(x, 16, x if y is None else y)
     return {"w": inputs.means()}
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from compress.calibration.statistics import Statistic, Tally
+from compress.calibration.statistics import RunningStatistics, Statistic
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.passes.int4 import Int4
-from compress.passes.solvers.error_repair import repair
 from compress.passes.solvers.grid import Grid
+from compress.passes.solvers.low_rank_correction import low_rank_correction
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.pipeline.parse import Pipeline
 from compress.weights.error import output_error
@@ -18,7 +18,7 @@ from tests.support.tensors import F64, gaussian
 
 def seen(features, level=Statistic.MISMATCH):
     x = gaussian(500, features, seed=1) * torch.linspace(0.05, 3, features)
-    inputs = Tally(level, features)
+    inputs = RunningStatistics(level, features)
     inputs.update(x + x.roll(1, 1), 16, x + x.roll(1, 1) + 0.2 * gaussian(500, features, seed=2))
     return inputs.means()
 
@@ -31,7 +31,7 @@ def rounded(weight):
 def test_what_is_left_is_what_no_product_of_that_rank_repairs(rank):
     inputs, weight = seen(64, Statistic.GRAM), gaussian(96, 64)
     base = rounded(weight)
-    found = repair({"w": Dense(weight)}, {"w": base}, rank, inputs, aimed=False)["w"]
+    found = low_rank_correction({"w": Dense(weight)}, {"w": base}, rank, inputs, toward_original=False)["w"]
     assert isinstance(found, Residual)
     assert found.base is base
     error, gram = (weight - base.dequantize()).to(F64), inputs.gram.to(F64)
@@ -42,19 +42,19 @@ def test_what_is_left_is_what_no_product_of_that_rank_repairs(rank):
 
 def test_it_aims_where_the_codes_aimed():
     inputs, weight = seen(64), gaussian(96, 64)
-    found = repair({"w": Dense(weight)}, {"w": rounded(weight)}, 60, inputs, aimed=True)
+    found = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 60, inputs, toward_original=True)
     gram, mismatch = inputs.gram.to(F64), inputs.mismatch.to(F64)
     damped = gram + 0.01 * gram.diagonal().mean() * torch.eye(64, dtype=F64)
     target = weight + (weight.to(F64) @ mismatch @ torch.linalg.inv(damped)).float()
     assert found == {}  # a product of rank 60 is larger than the matrix
-    found = repair({"w": Dense(weight)}, {"w": rounded(weight)}, 30, inputs, aimed=True)["w"]
-    plain = repair({"w": Dense(weight)}, {"w": rounded(weight)}, 30, inputs, aimed=False)["w"]
+    found = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 30, inputs, toward_original=True)["w"]
+    plain = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 30, inputs, toward_original=False)["w"]
     assert output_error(target, found.dequantize(), inputs.gram) < output_error(target, plain.dequantize(), inputs.gram)
 
 
 def test_factors_are_left_as_they_are():
     product = Factored(Dense(gaussian(8, 4)), Dense(gaussian(4, 8)))
-    assert repair({"w": product}, {"w": product}, 4, None, aimed=False) == {}
+    assert low_rank_correction({"w": product}, {"w": product}, 4, None, toward_original=False) == {}
 
 
 @pytest.mark.parametrize(
