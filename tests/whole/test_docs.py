@@ -79,7 +79,7 @@ def option_table(cls: type[Pass]) -> list[str]:
 
 def presets(name: str, cls: type[Pass]) -> list[str]:
     """The names that the field has for some settings of a pass."""
-    names = [f"`{preset}` is `{name}:{options}`" for preset, options in cls.schemes.items()]
+    names = [f"`{preset}` is `{name}:{options}`" for preset, options in cls.presets.items()]
     return ["", f"By another name: {', '.join(names)}."] if names else []
 
 
