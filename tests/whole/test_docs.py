@@ -124,6 +124,19 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     assert {path for path in named if not (ROOT / path).exists()} == set()
 
 
+def test_the_readme_is_short() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 120
+    assert [line for line in lines if len(line) > 115 and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_have_a_width(page: Path) -> None:
+    """But for tables, and what is fenced."""
+    lines = FENCED.sub("", page.read_text()).splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
+
+
 def test_every_sub_room_is_described() -> None:
     """In the overview, each by its folder."""
     overview = (DOCS / "architecture.md").read_text()

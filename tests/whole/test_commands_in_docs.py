@@ -1,0 +1,138 @@
+"""Commands and code in the docs: known to the command line, and run as a reader would on a tiny model, ``./my-model``.
+
+A fenced ``bash`` or ``python`` block is run, unless a comment in front of it says what it needs that tests don't have:
+``<!-- needs: vllm -->``. What needs the demo is run with the demo's tests. ``text`` is output, or illustrates.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from compress.cli.main import cli, commands, main
+from compress.pipeline.parse import Pipeline
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+GENERATED = {DOCS / "cli.md", DOCS / "passes.md"}
+PAGES = [DOCS / "guide.md", ROOT / "README.md", *sorted({*DOCS.rglob("*.md")} - GENERATED - {DOCS / "guide.md"})]
+"""The guide first: what its commands leave is what other pages go on with."""
+NEEDS = {"demo", "gpu", "llama.cpp", "network", "vllm"}
+"""What a block may say that it needs."""
+FENCE = re.compile(r"(?:^<!-- needs: ([^\n]+) -->\n\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
+TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor\n" * 400
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its page and language, and what it needs."""
+
+    page: Path
+    needs: str
+    language: str
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """The lines, as a shell joins them."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(page, *found) for found in FENCE.findall(page.read_text())]
+
+
+def our_commands(page: Path) -> Iterator[str]:
+    """Every command of ours in a page, whether it is run or not."""
+    for block in blocks(page):
+        if block.language in ("bash", "text", ""):
+            yield from (line.removeprefix("$ ") for line in block.commands if re.match(r"(\$ )?compress ", line))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_one_that_the_command_line_knows(page: Path) -> None:
+    for line in our_commands(page):
+        words = shlex.split(line, comments=True)[1:]
+        name = words.pop(0) if words[0] in commands() else "run"
+        program = click.Context(cli, **cli.context_settings)
+        command = cli.get_command(program, name)
+        assert command is not None
+        options = command.make_context(name, words, program).params
+        for pipeline in options.get("pipelines", ()):
+            Pipeline.parse(pipeline)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_block_needs_is_a_known_word(page: Path) -> None:
+    assert {block.needs for block in blocks(page)} - {""} <= NEEDS
+    assert page.read_text().count("<!-- needs:") == sum(bool(block.needs) for block in blocks(page))
+
+
+@pytest.fixture
+def reader(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model and its texts, in which a reader works."""
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "max_position_embeddings": 512}
+    shutil.copytree(tiny("LlamaForCausalLM", tie_word_embeddings=True, **sizes), tmp_path / "my-model")
+    (tmp_path / "text.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # no figure of speed is looked at
+    monkeypatch.setattr("compress.benchmarks.measure.speed._TURN", 0.01)
+    return tmp_path
+
+
+def run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command line: ours in this process, which is quicker than one of its own; others in a shell.
+
+    One whose comment says ``exit 1`` may do so.
+    """
+    words = shlex.split(line, comments=True)
+    if words[0] != "compress":
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return
+    expanded = [name for word in words for name in (sorted(glob(word)) if "*" in word else [word])]
+    monkeypatch.setattr(sys, "argv", expanded)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in ((0, 1) if "exit 1" in line else (0,)), f"{line}: {capsys.readouterr().err}"
+
+
+@pytest.mark.slow
+def test_every_block_runs(reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that stands in several pages is run once."""
+    past: set[str] = set()
+    for block in (block for page in PAGES for block in blocks(page) if not block.needs):
+        if block.language == "python" and block.text not in past:
+            namespace: dict[str, Any] = {"__name__": "__main__"}
+            exec(compile(block.text, block.page, "exec"), namespace)
+            past.add(block.text)
+        elif block.language == "bash":
+            for line in block.commands:
+                if line not in past:
+                    run(line, monkeypatch, capsys)
+                    past.add(line)
+
+
+@pytest.mark.slow
+def test_what_needs_the_demo_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("compress.benchmarks.measure.speed._TURN", 0.01)
+    lines = {line for page in PAGES for block in blocks(page) if block.needs == "demo" for line in block.commands}
+    assert "compress demo:smollm2 --pipeline int8,fuse" in lines
+    for line in lines:
+        run(line, monkeypatch, capsys)
