@@ -31,7 +31,7 @@ PAGES = [DOCS / "guide.md", ROOT / "README.md", *sorted({*DOCS.rglob("*.md")} - 
 NEEDS = {"demo", "gpu", "llama.cpp", "network", "vllm"}
 """What a block may say that it needs."""
 FENCE = re.compile(r"(?:^<!-- needs: ([^\n]+) -->\n\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
-TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor\n" * 400
+TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor\n" * 2000
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ from click.testing import CliRunner
 
 from compress.cli.commands.passes import forms, summary, values
 from compress.cli.main import cli, commands
+from compress.export.targets.base import targets
 from compress.pipeline.contract import Pass
 from compress.pipeline.contract import passes as all_passes
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+README = ROOT / "README.md"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 AGAIN = "write the page again: make docs, or python -m tests.whole.test_docs"
 WIDTH = 96
@@ -125,9 +127,16 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
 
 
 def test_the_readme_is_short() -> None:
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = README.read_text().splitlines()
     assert len(lines) <= 120
     assert [line for line in lines if len(line) > 115 and not line.startswith("|")] == []
+
+
+def test_the_readme_names_every_pass_and_target() -> None:
+    sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", README.read_text(), re.M | re.S))
+    first = {name: "".join(re.findall(r"^\| ([^|]+) \|", sections[name], re.M)) for name in ("Passes", "Targets")}
+    assert set(re.findall(r"`([\w-]+)`", first["Passes"])) == set(passes())
+    assert set(re.findall(r"`([\w-]+)`", first["Targets"])) == set(targets())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
