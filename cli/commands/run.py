@@ -42,8 +42,9 @@ from compress.errors import UsageError
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
+from compress.pipeline.resolve import resolve
 from compress.pipeline.rewrite import rewrite
-from compress.pipeline.run import resolve, run_pipeline
+from compress.pipeline.run import run_pipeline
 from compress.profiles.loader import load_profile
 from compress.system.staging import check_replaceable, staged
 

@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from compress.calibration.statistics import Statistic
-from compress.errors import UsageError, unknown
-from compress.weights.forms import Dense, Quantized, Residual, Weight
+from compress.errors import unknown
+from compress.weights.forms import Dense, Weight
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import ModelOutline
     from compress.weights.stored import StoredForm
-
-PassType = TypeVar("PassType", bound="Pass")
 
 _registry: dict[str, type[Pass]] = {}
 
@@ -160,20 +158,6 @@ class GraphPass(Pass):
     @abstractmethod
     def rewrite(self, model: ir.Model) -> int:
         """Rewrite in place and return how many places changed."""
-
-
-def resolve_for(item: PassType, model: ModelOutline, target: TargetCapability) -> PassType:
-    """A pass decided for a model and a target that ``holds`` so much; a UsageError where they don't go together."""
-    if (odd := target.unsupported_reason(model.config)) is not None:
-        raise UsageError(f"{target.name}: no graph of {odd} is known; --target hf needs none")
-    found = item.resolve(model, target)
-    made = found.output_forms() if isinstance(found, WeightPass) else ()
-    if not target.any_linear and model.nonstandard_linear is not None and (Quantized in made or Residual in made):
-        raise UsageError(
-            f"{found.name}: the linears of a {model.config.model_type} are transformers' own "
-            f"{model.nonstandard_linear}, of which compressed-tensors loads no integers; --target ort-cpu holds them"
-        )
-    return found
 
 
 def passes() -> dict[str, type[Pass]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,9 @@ from compress.calibration.block import Role
 from compress.modeling.architecture import Architecture, ArchitectureMixin, any_architecture
 from compress.modeling.kinds import TaskKind
 from compress.modeling.modules import stacks, table_names
-from compress.pipeline.contract import TargetCapability, resolve_for
+from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
+from compress.pipeline.resolve import resolve
 from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
@@ -70,6 +72,12 @@ class ConfigOnlyModel(ArchitectureMixin):
         """A tensor's shape; a linear's is ``[out, in]``."""
         return tuple(self.architecture.to_out_in(name, self.tensors[name]).shape)
 
+    def resized(self, resize: Callable[[PretrainedConfig], None]) -> ConfigOnlyModel:
+        """The model that a pass leaves which changes the config so."""
+        architecture = self.architecture.resized(resize)
+        same = architecture.config.to_dict() == self.config.to_dict()
+        return self if same else ConfigOnlyModel(architecture)
+
     @property
     def itemsize(self) -> int:
         """Bytes of a float number in the checkpoint, as its config has it; float32 where it doesn't say."""
@@ -110,28 +118,27 @@ class Prediction:
         return 8 * self.nbytes / self.parameters
 
 
-def predict(sketch: ConfigOnlyModel, pipeline: Pipeline | None, target: TargetCapability) -> Prediction:
-    """What a pipeline will make of a model, on a target that holds so much; without one, the model as it is.
+def predict(model: ConfigOnlyModel, pipeline: Pipeline | None, target: TargetCapability) -> Prediction:
+    """Predict what a pipeline will make of a model; without one, the model as it is.
 
-    Raises UsageError where a pass can't work on the model, or only the weights tell.
+    The pipeline is resolved for the model and the ``target`` unless it is already. Raises UsageError where a pass can't
+    work on the model, or only the weights tell.
     """
-    parameters = sum(math.prod(sketch.shape(name)) for name in sketch.names)
-    passes = []
-    for item in pipeline.weight_passes if pipeline else ():
-        passes.append(one := resolve_for(item, sketch, target))
-        sketch = ConfigOnlyModel(sketch.architecture.resized(one.resize))
+    parameters = sum(math.prod(model.shape(name)) for name in model.names)
+    passes = resolve(model, pipeline, target).weight_passes if pipeline else ()
+    itemsize = model.itemsize
+    for pass_ in passes:
+        model = model.resized(pass_.resize)
+        itemsize = pass_.vector_itemsize(itemsize)
     weights: dict[str, StoredForm] = {}
-    vectors = 0
-    size = sketch.itemsize
-    for item in passes:
-        size = item.vector_itemsize(size)
-    for name, tensor in sketch.tensors.items():
-        role, shape = sketch.role(name), sketch.shape(name)
+    vector_nbytes = 0
+    for name, tensor in model.tensors.items():
+        role, shape = model.role(name), model.shape(name)
         if role == "rest":
-            vectors += math.prod(shape) * (size if tensor.is_floating_point() else tensor.element_size())
+            vector_nbytes += math.prod(shape) * (itemsize if tensor.is_floating_point() else tensor.element_size())
             continue
-        stored = StoredForm.dense((shape[0], shape[1]), sketch.itemsize)
-        for item in passes:
-            stored = item.predict(name, role, stored)
+        stored = StoredForm.dense((shape[0], shape[1]), model.itemsize)
+        for pass_ in passes:
+            stored = pass_.predict(name, role, stored)
         weights[name] = stored
-    return Prediction(weights, vectors, parameters)
+    return Prediction(weights, vector_nbytes, parameters)

@@ -5,12 +5,13 @@ Nothing is solved again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant, VariantWriter
-from compress.pipeline.contract import WeightPass
+from compress.pipeline.contract import WeightPass, find
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress
 from compress.weights.forms import Weight, merged
@@ -46,12 +47,11 @@ def rewrite(
             writer.add({}, {name: variant.tensor(name)}, {})
     manifest = variant.manifest.model_copy()
     if pipeline is not None:
-        manifest.pipeline, manifest.recipe = str(pipeline), _recipe(variant, pipeline)
+        manifest.pipeline, manifest.recipe = str(pipeline), _recipe(manifest.recipe, pipeline)
     return writer.finish(manifest, progress)
 
 
-def _recipe(variant: Variant, pipeline: Pipeline) -> list[str]:
-    """A pipeline with its weight passes as they were decided for a variant that has the same ones."""
-    passes = zip(Pipeline.parse(variant.manifest.pipeline).passes, variant.manifest.recipe, strict=True)
-    decided = iter([text for item, text in passes if isinstance(item, WeightPass)])
-    return [next(decided) if isinstance(item, WeightPass) else str(item) for item in pipeline.passes]
+def _recipe(resolved: Sequence[str], pipeline: Pipeline) -> list[str]:
+    """A pipeline's passes, its weight passes as the recipe of a variant that has the same ones gives them."""
+    weight_passes = (text for text in resolved if issubclass(find(text.partition(":")[0])[0], WeightPass))
+    return [next(weight_passes) if isinstance(pass_, WeightPass) else str(pass_) for pass_ in pipeline.passes]

@@ -21,7 +21,7 @@ def seen(features, level=Statistic.GRAM, tokens=600):
     x = x + x.roll(1, 1)
     inputs = RunningStatistics(level, features)
     inputs.update(x, 16, x + 0.2 * gaussian(tokens, features, seed=2))
-    return inputs.means()
+    return inputs.finish()
 
 
 def squared(off, gram):
@@ -68,7 +68,7 @@ def test_inputs_that_are_always_zero_do_no_harm():
     assert torch.isfinite(product.dequantize()).all()
     nothing = RunningStatistics(Statistic.GRAM, 16)
     nothing.update(torch.zeros(8, 16), 8)
-    assert OutputMetric(nothing.means()).root is None
+    assert OutputMetric(nothing.finish()).root is None
 
 
 def test_the_target_solves_the_normal_equations_of_the_mismatch():

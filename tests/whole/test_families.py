@@ -28,7 +28,8 @@ from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, smooth
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
-from compress.pipeline.run import resolve, run_pipeline
+from compress.pipeline.resolve import resolve
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from tests.support.tensors import token_ids
 

@@ -13,7 +13,8 @@ from compress.export.targets.base import find_target
 from compress.modeling.experts import batched_stages
 from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
-from compress.pipeline.run import resolve, run_pipeline
+from compress.pipeline.resolve import resolve
+from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
 from tests.support.tensors import token_ids

@@ -18,8 +18,8 @@ from compress.export.parity.seq2seq_reference import reference_traces
 from compress.export.seq2seq.graphs import DECODER, ENCODER
 from compress.export.targets.base import find_target
 from compress.modeling.kinds import SEQ2SEQ
-from compress.pipeline.contract import resolve_for
 from compress.pipeline.parse import Pipeline
+from compress.pipeline.resolve import resolve_for
 from compress.progress import Silent
 
 SIZES = {

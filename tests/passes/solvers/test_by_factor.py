@@ -20,7 +20,7 @@ TOKENS = token_ids(16, 32)
 def seen(x, y, level=Statistic.MISMATCH):
     found = RunningStatistics(level, x.shape[-1])
     found.update(x, 64, y)
-    return found.means()
+    return found.finish()
 
 
 @pytest.mark.usefixtures("exact_products")

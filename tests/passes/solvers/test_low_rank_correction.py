@@ -20,7 +20,7 @@ def seen(features, level=Statistic.MISMATCH):
     x = gaussian(500, features, seed=1) * torch.linspace(0.05, 3, features)
     inputs = RunningStatistics(level, features)
     inputs.update(x + x.roll(1, 1), 16, x + x.roll(1, 1) + 0.2 * gaussian(500, features, seed=2))
-    return inputs.means()
+    return inputs.finish()
 
 
 def rounded(weight):

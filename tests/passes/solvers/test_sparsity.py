@@ -115,7 +115,7 @@ def test_a_finished_refinement_stays_where_it_is():
 def reading(x, y=None, level=Statistic.MISMATCH):
     inputs = RunningStatistics(level, x.shape[-1])
     inputs.update(x, 16, x if y is None else y)
-    return {"w": inputs.means()}
+    return {"w": inputs.finish()}
 
 
 @pytest.mark.parametrize("item", [Sparse(), Sparse24()])
