@@ -107,7 +107,7 @@ def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, kind):
             assert not weight.tensor[~weight.mask].any()
         if isinstance(weight, Quantized):
             limits = Grid(weight.bits, weight.group, weight.zero_point is None)
-            assert limits.low <= weight.codes.min() <= weight.codes.max() <= limits.high
+            assert limits.qmin <= weight.codes.min() <= weight.codes.max() <= limits.qmax
             assert (weight.codes - old.codes).abs().max() <= 1
             assert weight.zero_point is None or torch.equal(weight.zero_point, old.zero_point)
         if isinstance(weight, Factored):
