@@ -43,7 +43,7 @@ class RunError(CompressError):
 
 
 class MissingComponentError(CompressError):
-    """A component is not installed; the message names the extra that brings it (exit 5)."""
+    """A component is missing; the message names what brings it (exit 5)."""
 
     exit_code = 5
 

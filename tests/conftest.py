@@ -170,3 +170,10 @@ def card() -> Callable[..., Scorecard]:
 def rounded() -> Callable[..., Quantized]:
     """``rounded(tensor, group, bits=8, zero=False, act=None)``, round-to-nearest; no group: one scale a channel."""
     return weights.rounded
+
+
+@pytest.fixture
+def no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pip finds no package anywhere."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))

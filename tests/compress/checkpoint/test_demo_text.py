@@ -26,12 +26,10 @@ DUMP = '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">{}</mediawi
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     return tmp_path / "cache"
 
 
-def test_without_a_registry_there_is_no_text(cache: Path) -> None:
+def test_without_a_registry_there_is_no_text(cache: Path, no_registry: None) -> None:
     for text in (demo_text.demo_text, demo_text.calibration_text, demo_text.evaluation_text):
         with pytest.raises(MissingComponentError, match=r"^the demo's text needs gensim 4\.4\.0") as caught:
             text()
@@ -39,7 +37,7 @@ def test_without_a_registry_there_is_no_text(cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_calibration_and_evaluation_share_nothing(cache: Path) -> None:
+def test_calibration_and_evaluation_share_nothing(cache: Path, no_registry: None) -> None:
     (cache / "wikipedia").mkdir(parents=True)
     (cache / "wikipedia" / "wikipedia.txt").write_text("abcdefghij")
     assert demo_text.calibration_text() == "abcdef"

@@ -95,7 +95,9 @@ def test_an_environment_without_pip_is_one_line(
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
     monkeypatch.setattr(sys, "executable", str(bare / "bin" / "python"))
     with (
-        pytest.raises(MissingComponentError, match=r"\(pip: No module named pip\)"),
+        pytest.raises(
+            MissingComponentError, match=r"\(pip: No module named pip\); install it: python -m ensurepip, or"
+        ),
         unpacked(publish(registry, "tiny-demo"), "demo:tiny"),
     ):
         pass
