@@ -17,7 +17,7 @@ from compress.calibration.statistics import InputStatistics, Statistic
 from compress.errors import PassError, UsageError
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
-from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
+from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, rank_step, shrinks
 from compress.passes.solvers.whitened_svd import OutputMetric, Spectrum
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Weight
@@ -78,7 +78,7 @@ class Lowrank(WeightPass):
         """Share a byte budget out over the layers' matrices."""
         if self.keep is None:
             return self
-        offers = {}
+        losses = {}
         for block, inputs in walk():
             if block.role == "layer":
                 open_ = [name for name in block.weights if name not in Skipped(self.skip)]
@@ -87,8 +87,9 @@ class Lowrank(WeightPass):
                     metric = OutputMetric(seen, self.whiten == "on")
                     for name in names:
                         matrix = block.weights[name].dequantize()
-                        offers[name] = Offer((matrix.shape[0], matrix.shape[1]), metric.spectrum(matrix).losses)
-        return replace(self, ranks=share(offers, self.keep))
+                        shape = matrix.shape[0], matrix.shape[1]
+                        losses[name] = RankLosses(shape, metric.spectrum(matrix).losses)
+        return replace(self, ranks=choose_ranks(losses, self.keep))
 
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
         """A product of the rank that the shape alone tells; a UsageError where it hangs on the numbers."""
@@ -139,7 +140,7 @@ class Lowrank(WeightPass):
     def _fixed(self, name: str, shape: tuple[int, int]) -> int | None:
         """The rank of a matrix where it doesn't hang on its numbers, or was planned."""
         if self.rank is not None:
-            return max(int(self.rank * min(shape) / step(shape)), 1) * step(shape)
+            return max(int(self.rank * min(shape) / rank_step(shape)), 1) * rank_step(shape)
         return self.ranks.get(name, 0) if self.keep is not None else None
 
     def _enough(self, shape: tuple[int, int], spectrum: Spectrum) -> int:
@@ -147,7 +148,7 @@ class Lowrank(WeightPass):
         assert self.energy is not None
         kept = spectrum.losses.cumsum(0)
         rank = int((kept < self.energy * kept[-1]).sum()) + 1
-        return math.ceil(rank / step(shape)) * step(shape)
+        return math.ceil(rank / rank_step(shape)) * rank_step(shape)
 
 
 def _report(old: Weight, new: Weight, gram: Tensor | None) -> WeightReport:

@@ -17,7 +17,7 @@ from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.awq import AwqSearch
-from compress.passes.solvers.bit_budget import allocate, survey
+from compress.passes.solvers.bit_budget import check_bits, check_budget, choose_widths, survey
 from compress.passes.solvers.by_factor import by_factor, each_factor, rejoined
 from compress.passes.solvers.gptq import Order
 from compress.passes.solvers.grid import FITTING, Grid, fitting
@@ -25,7 +25,6 @@ from compress.passes.solvers.learned import learn
 from compress.passes.solvers.low_rank_correction import low_rank_correction, predict_correction
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solved, Solver, report
-from compress.passes.solvers.widths import check_bits, check_budget
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
 from compress.weights.stored import StoredForm, WeightReport
@@ -166,8 +165,8 @@ class Integer(WeightPass):
         """Share a bit budget out over the matrices."""
         if self.mixed is None:
             return self
-        offers = survey(walk(), self.choices, self._grid, self._skipped.__contains__)
-        return replace(self, widths=allocate(offers, self.mixed))
+        losses = survey(walk(), self.choices, self._grid, self._skipped.__contains__)
+        return replace(self, widths=choose_widths(losses, self.mixed))
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Solve a layer's matrices in the order in which they run, each stage on what the ones before it left."""

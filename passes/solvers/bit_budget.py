@@ -1,12 +1,11 @@
 """Mixed widths: which matrices get how many bits, so that a budget is spent where it saves the most.
 
 Every group of matrices that read the same inputs is rounded alone, at each width, and the layer's output compared with
-what it was. The budget is then shared out greedily by loss saved a byte, along each group's convex hull.
+what it was. The budget is then spent greedily by loss saved a byte, along each group's convex hull.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,12 +13,15 @@ import torch
 
 from compress.calibration.block import Block
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs, token_error
+from compress.errors import UsageError
+from compress.passes.solvers.budget import Rung, spend_budget
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
+from compress.pipeline.contract import TargetCapability
 
 
 @dataclass(frozen=True)
-class Offer:
+class WidthLosses:
     """Matrices of together ``size`` weights that get the same bits, with the loss that each width costs."""
 
     names: tuple[str, ...]
@@ -33,63 +35,59 @@ def survey(
     choices: Sequence[int],
     grid: Callable[[int, int], Grid],
     skipped: Callable[[str], bool],
-) -> list[Offer]:
-    """What each width costs where. ``grid`` makes a grid of bits and inputs; ``skipped`` names stay as they are.
+) -> list[WidthLosses]:
+    """Measure what each width costs where.
 
-    Matrices that read the same inputs go together, so that a runtime can still multiply with them at once.
+    ``grid`` makes a grid of bits and inputs; ``skipped`` names stay as they are. Matrices that read the same inputs go
+    together, so that a runtime can still multiply with them at once.
     """
-    offers = []
+    groups = []
     for block, inputs in blocks:
         if not isinstance(inputs, LayerInputs):
             continue
         inputs.refresh()
         exact = [inputs.forward(batch, {}) for batch in range(inputs.batches)]
         for stage in inputs.stages():
-            weights = {name: block.weights[name] for name in stage if not skipped(name)}
+            weights = {name: block.weights[name].dequantize() for name in stage if not skipped(name)}
             if not weights:
                 continue
             losses = {}
             for bits in choices:
                 rounded = {
-                    name: round_to_nearest(w.dequantize(), grid(bits, w.shape[1]), True).quantized(torch.float32)
+                    name: round_to_nearest(w, grid(bits, w.shape[1]), True).quantized(torch.float32).dequantize()
                     for name, w in weights.items()
                 }
-                parameters = {name: weight.dequantize() for name, weight in rounded.items()}
-                each = [token_error(inputs.forward(batch, parameters), y) for batch, y in enumerate(exact)]
-                losses[bits] = float(torch.stack(each).mean())
-            size = sum(weight.shape[0] * weight.shape[1] for weight in weights.values())
-            offers.append(Offer(tuple(weights), size, losses))
-    return offers
+                errors = [token_error(inputs.forward(batch, rounded), y) for batch, y in enumerate(exact)]
+                losses[bits] = float(torch.stack(errors).mean())
+            groups.append(WidthLosses(tuple(weights), sum(w.numel() for w in weights.values()), losses))
+    return groups
 
 
-def allocate(offers: Sequence[Offer], budget: float) -> dict[str, int]:
-    """Bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is small.
+def choose_widths(groups: Sequence[WidthLosses], budget: float) -> dict[str, int]:
+    """Bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is small."""
+    hulls = [_hull(group.losses) for group in groups]
+    ladders = {
+        i: [Rung(bits * group.size, group.losses[bits]) for bits in hull]
+        for i, (group, hull) in enumerate(zip(groups, hulls, strict=True))
+    }
+    rungs = spend_budget(ladders, budget * sum(group.size for group in groups))
+    return {name: hulls[i][rungs[i]] for i, group in enumerate(groups) for name in group.names}
 
-    Greedy: from the narrowest width up, always the step that saves the most loss a bit and still fits. Steps lie on
-    each offer's lower convex hull, where each saves less a bit than the one before it.
-    """
-    hulls = [_hull(offer.losses) for offer in offers]
-    at = [0] * len(offers)
-    left = budget * sum(offer.size for offer in offers)
-    left -= sum(offer.size * hull[0] for offer, hull in zip(offers, hulls, strict=True))
-    steps: list[tuple[float, int]] = []
 
-    def offer_step(i: int) -> None:
-        if at[i] + 1 < len(hulls[i]):
-            low, high = hulls[i][at[i]], hulls[i][at[i] + 1]
-            saved = offers[i].losses[low] - offers[i].losses[high]
-            heapq.heappush(steps, (-saved / ((high - low) * offers[i].size), i))
+def check_budget(pass_name: str, mixed: float, choices: tuple[int, ...]) -> None:
+    """Refuse, with a UsageError of a pass, a budget of bits a weight that no mixture of widths can meet."""
+    if not choices[0] <= mixed <= choices[-1]:
+        raise UsageError(f"{pass_name}: mixed={mixed:g} is out of reach of {_listed(choices)} bits")
 
-    for i in range(len(offers)):
-        offer_step(i)
-    while steps:
-        _, i = heapq.heappop(steps)
-        cost = (hulls[i][at[i] + 1] - hulls[i][at[i]]) * offers[i].size
-        if cost <= left:
-            left -= cost
-            at[i] += 1
-            offer_step(i)
-    return {name: hulls[i][at[i]] for i, offer in enumerate(offers) for name in offer.names}
+
+def check_bits(pass_name: str, widths: set[int], target: TargetCapability) -> None:
+    """Refuse, with a UsageError of a pass, widths that the target can't hold."""
+    if unsupported := sorted(widths - target.bits):
+        nearest = min(target.bits, key=lambda bits: (abs(bits - unsupported[0]), -bits))
+        raise UsageError(
+            f"{pass_name}: {target.name} holds integers of {_listed(sorted(target.bits))} bits, not "
+            f"{unsupported[0]}; use int{nearest}, or --target hf"
+        )
 
 
 def _hull(losses: Mapping[int, float]) -> list[int]:
@@ -106,3 +104,8 @@ def _hull(losses: Mapping[int, float]) -> list[int]:
 
 def _slope(losses: Mapping[int, float], low: int, high: int) -> float:
     return (losses[high] - losses[low]) / (high - low)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last}" if most else last

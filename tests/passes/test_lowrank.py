@@ -8,7 +8,7 @@ import torch
 from compress.calibration.statistics import RunningStatistics, Statistic
 from compress.errors import PassError, UsageError
 from compress.passes.lowrank import Lowrank
-from compress.passes.solvers.rank_budget import Offer, share, shrinks, step
+from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, rank_step, shrinks
 from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.weights.error import output_error
@@ -88,7 +88,7 @@ def test_a_share_of_the_smaller_side_where_that_shrinks(shape, rank):
     assert (found.right.shape[0] if isinstance(found, Factored) else None) == rank
     if rank:
         assert found.nbytes() == 4 * rank * sum(shape) < 4 * math.prod(shape)
-        assert rank % step(shape) == 0
+        assert rank % rank_step(shape) == 0
 
 
 @pytest.mark.parametrize("energy", [0.5, 0.8, 0.95])
@@ -110,11 +110,11 @@ def test_a_budget_is_shared_out_by_loss_saved():
     falling = torch.tensor([0.5**i for i in range(64)])
     flat = torch.ones(64)
     offers = {
-        "falling": Offer((128, 64), falling),
-        "flat": Offer((128, 64), flat),
-        "flat again": Offer((128, 64), flat),
+        "falling": RankLosses((128, 64), falling),
+        "flat": RankLosses((128, 64), flat),
+        "flat again": RankLosses((128, 64), flat),
     }
-    ranks = share(offers, 0.7)
+    ranks = choose_ranks(offers, 0.7)
     stored = sum(rank * 192 if rank else 8192 for rank in ranks.values())
     assert stored <= 0.7 * 3 * 8192 < stored + 8 * 192 * 3
     assert 0 < ranks["falling"] <= 24  # a second step hardly saves anything
@@ -143,8 +143,8 @@ def lost(offers, ranks):
 @pytest.mark.parametrize("keep", [0.3, 0.5, 0.75])
 def test_the_shares_are_about_the_best_there_are(keep):
     curves = (0.93, 0.97)
-    offers = {str(base): Offer((128, 64), torch.tensor([base**i for i in range(64)])) for base in curves}
-    assert lost(offers, share(offers, keep)) <= brute(offers, keep) + 0.12
+    offers = {str(base): RankLosses((128, 64), torch.tensor([base**i for i in range(64)])) for base in curves}
+    assert lost(offers, choose_ranks(offers, keep)) <= brute(offers, keep) + 0.12
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.passes.int4 import Int4
-from compress.passes.solvers.bit_budget import Offer, allocate, survey
+from compress.passes.solvers.bit_budget import WidthLosses, choose_widths, survey
 from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.pipeline.contract import TargetCapability
@@ -22,7 +22,7 @@ TOKENS = token_ids(6, 24)
 
 
 def offers_with(losses, sizes):
-    return [Offer((f"w{i}",), size, dict(loss)) for i, (loss, size) in enumerate(zip(losses, sizes, strict=True))]
+    return [WidthLosses((f"w{i}",), size, dict(loss)) for i, (loss, size) in enumerate(zip(losses, sizes, strict=True))]
 
 
 def total(offers, widths):
@@ -55,7 +55,7 @@ def test_equals_trying_everything_where_all_steps_cost_the_same(seed):
     generator = random.Random(seed)
     offers = offers_with([convex(generator, (2, 3, 4)) for _ in range(5)], [100] * 5)
     for budget in (2, 2.2, 2.6, 3, 3.5, 3.8, 4):
-        assert total(offers, allocate(offers, budget)) == pytest.approx(best(offers, budget))
+        assert total(offers, choose_widths(offers, budget)) == pytest.approx(best(offers, budget))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -66,7 +66,7 @@ def test_stays_within_the_budget_and_gains_by_a_larger_one(seed):
     offers = offers_with([convex(generator, (2, 3, 4, 8)) for _ in sizes], sizes)
     losses = []
     for budget in (2, 2.3, 2.7, 3.1, 3.6, 4.2, 5, 6.5, 8):
-        widths = allocate(offers, budget)
+        widths = choose_widths(offers, budget)
         assert spent(offers, widths) <= budget * sum(sizes) + 1e-9
         losses.append(total(offers, widths))
         assert losses[-1] >= best(offers, budget) - 1e-9
@@ -87,18 +87,18 @@ def test_stays_within_the_budget_and_gains_by_a_larger_one(seed):
     ],
 )
 def test_widths_that_gain_nothing_are_never_taken(losses, budget, expected):
-    assert allocate(offers_with([losses], [10]), budget) == {"w0": expected}
+    assert choose_widths(offers_with([losses], [10]), budget) == {"w0": expected}
 
 
 def test_what_does_not_fit_leaves_room_for_what_does():
     """The large matrix would gain most a bit, but only the small one's step fits."""
     offers = offers_with([{2: 100.0, 4: 0.0}, {2: 0.5, 4: 0.0}], [100, 10])
-    assert allocate(offers, 2.2) == {"w0": 2, "w1": 4}
+    assert choose_widths(offers, 2.2) == {"w0": 2, "w1": 4}
 
 
 def test_matrices_that_read_the_same_inputs_get_the_same_bits():
-    offers = [Offer(("q", "k", "v"), 30, {2: 1.0, 4: 0.1}), Offer(("o",), 10, {2: 1.0, 4: 0.9})]
-    assert allocate(offers, 3.5) == {"q": 4, "k": 4, "v": 4, "o": 2}
+    offers = [WidthLosses(("q", "k", "v"), 30, {2: 1.0, 4: 0.1}), WidthLosses(("o",), 10, {2: 1.0, 4: 0.9})]
+    assert choose_widths(offers, 3.5) == {"q": 4, "k": 4, "v": 4, "o": 2}
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "BertModel"])
