@@ -32,7 +32,7 @@ from compress.progress import Progress, Silent
 from compress.system.machine import conditions, machine, versions
 
 
-def score(
+def score_contenders(
     contenders: Sequence[Contender],
     ids: ArrayLike,
     settings: Settings | None = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
@@ -76,6 +78,11 @@ class Console:
             self.out.print(table)
         else:
             Terminal(highlight=False, width=_PIPE_WIDTH).print(table)
+
+
+def command_line() -> str:
+    """This run as it can be typed again."""
+    return shlex.join(["compress", *sys.argv[1:]])
 
 
 class _Rate(ProgressColumn):

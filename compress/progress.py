@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Told of long work and of what a user should know."""
+    """Told of long work and of what a user should know; ``notices`` keeps the latter, so that a report can carry it."""
+
+    notices: list[str]
 
     def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
         """Yield the items, showing how many are done, the rate in ``unit`` a second, and the time left."""
+        ...
+
+    def status(self, text: str) -> AbstractContextManager[object]:
+        """Show that work without countable steps is under way."""
         ...
 
     def notice(self, text: str) -> None:
@@ -21,7 +28,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Shows nothing; keeps the notices, so that a report can carry them."""
+    """Shows nothing and keeps the notices."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
@@ -29,6 +36,10 @@ class Silent:
     def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
         """Yield the items."""
         yield from items
+
+    def status(self, text: str) -> AbstractContextManager[object]:
+        """Show nothing."""
+        return nullcontext()
 
     def notice(self, text: str) -> None:
         """Keep the line."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from compress.api.score import check_original, open_original, read_variants, score_variants
+from compress.benchmarks.data.evaluation import EvaluationInputs
 from compress.benchmarks.gate.judge import judge
-from compress.benchmarks.gate.requirement import check_kind, parse_requirements
+from compress.benchmarks.gate.requirement import parse_requirements
 from compress.benchmarks.results.scorecard import Settings
-from compress.checkpoint.manifest import Manifest
-from compress.checkpoint.model import Model
-from compress.cli.commands.run import command_line
-from compress.cli.console import Console
-from compress.cli.shared.gating import enforce
-from compress.cli.shared.images import inputs_class
+from compress.cli.console import Console, command_line
+from compress.cli.shared.gating import check_figures, check_measured, enforce
 from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
 from compress.cli.shared.options import (
     evaluation_file,
@@ -27,8 +25,8 @@ from compress.cli.shared.options import (
     task_names,
     trust_remote_code,
 )
-from compress.cli.shared.scoring import VariantToScore, score_and_report
-from compress.errors import ModelError, UsageError
+from compress.cli.shared.scores import print_scores
+from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.profiles.loader import load_profile
 
@@ -72,53 +70,29 @@ def command(
     Reports among the arguments are ignored, so out/* works.
     """
     console = Console()
-    required = parse_requirements(require)
-    chosen = load_profile(profile)
-    runtime = find_target(target or chosen.target)
-    variants = [path for path in paths if not path.name.startswith("report.")]
-    manifests = [(path, Manifest.read(path)) for path in variants]
-    if not manifests:
-        raise UsageError("no variant among the arguments; give directories that `compress run` wrote")
-    sources = {manifest.source.sha256: manifest.source.name for _, manifest in manifests}
-    if len(sources) > 1:
-        raise UsageError(
-            f"the variants come from different models ({', '.join(sources.values())}); score them separately"
-        )
-    digest, name = next(iter(sources.items()))
-    folder = out or _parent(variants)
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a directory; -o names an existing one")
-    try:
-        original = Model.open(model or name, trust_remote_code, console)
-    except ModelError as error:
-        raise ModelError(f"{error}; give the original's present place with --model") from error
-    if original.digest != digest:
-        raise ModelError(f"{original.source} is not the original of these variants: its weights differ")
-    check_kind([requirement.figure for requirement in required], original.kind)
-    extra_settings = extra.settings(original)
-    entries = [VariantToScore(path.resolve().name, path, manifest.pipeline) for path, manifest in manifests]
-    texts = inputs_class(original)(
-        original,
-        None,
-        evaluation,
-        samples=None,
-        length=None,
-        seed=seed,
-        progress=console,
-        labels_file=labels,
-        task_names=task_names,
+    requirements = parse_requirements(require)
+    machine = load_profile(profile)
+    runtime = find_target(target or machine.target)
+    folders = [path for path in paths if not path.name.startswith("report.")]
+    variants = read_variants(folders)
+    report_folder = out or _parent(folders)
+    if not report_folder.is_dir():
+        raise UsageError(f"{report_folder} is not a directory; -o names an existing one")
+    original = open_original(variants, model, trust_remote_code, console)
+    check_original(variants, original)
+    check_figures(requirements, original)
+    settings = Settings(
+        seed=seed, threads=machine.threads, price_per_hour=machine.price_per_hour, **extra.settings(original)
     )
-    texts.check_required([requirement.figure for requirement in required])
-    with tempfile.TemporaryDirectory(prefix=".float.", dir=folder) as scratch:
-        settings = Settings(seed=seed, threads=chosen.threads, price_per_hour=chosen.price_per_hour, **extra_settings)
-        card = score_and_report(
-            original, entries, runtime, texts, Path(scratch), folder, settings, command_line(), console
-        )
-    if required:
-        enforce(judge(card, required), strict, console)
+    inputs = EvaluationInputs(original, evaluation, labels, task_names, seed, console)
+    check_measured(requirements, inputs)
+    card = score_variants(variants, runtime, inputs, settings, report_folder, command_line())
+    print_scores(card, report_folder, console)
+    if requirements:
+        enforce(judge(card, requirements), strict, console)
 
 
-def _parent(variants: list[Path]) -> Path:
+def _parent(variants: Sequence[Path]) -> Path:
     parents = {variant.resolve().parent for variant in variants}
     if len(parents) > 1:
         raise UsageError("the variants are in different directories; choose the report's with -o")

@@ -1,4 +1,4 @@
-"""Print the gate's verdicts, and end with exit code 1 where a requirement is not met."""
+"""Check requirements before the work, and enforce them after it: exit code 1 where one is not met."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from compress.benchmarks.data.evaluation import EvaluationInputs
 from compress.benchmarks.gate.judge import Verdict
 from compress.benchmarks.gate.junit import write_junit
+from compress.benchmarks.gate.requirement import Requirement, check_kind, check_labelled, check_tasks
+from compress.checkpoint.model import Model
 from compress.cli.console import Console
 from compress.cli.shared.github import annotate, summarize_step
 from compress.errors import RequirementError
 
 _ORDER = ("failed", "inconclusive")
+
+
+def check_figures(requirements: Sequence[Requirement], model: Model) -> None:
+    """Refuse, with a UsageError, figures that a model of this kind doesn't have."""
+    check_kind([requirement.figure for requirement in requirements], model.kind)
+
+
+def check_measured(requirements: Sequence[Requirement], evaluation: EvaluationInputs) -> None:
+    """Refuse, with a UsageError, figures that take labeled text or tasks which the user didn't name."""
+    figures = [requirement.figure for requirement in requirements]
+    check_labelled(figures, evaluation.labelled.metrics if evaluation.labelled else ())
+    check_tasks(figures, evaluation.tasks.better if evaluation.tasks else ())
 
 
 def enforce(

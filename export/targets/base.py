@@ -8,10 +8,10 @@ from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import compress.export.targets
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.errors import UsageError
+from compress.export import targets as targets_room
 from compress.export.lowering.float_graph import GraphSource
 from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
@@ -104,7 +104,7 @@ class Target(ABC):
 
 def targets() -> dict[str, type[Target]]:
     """Every known target by name: one in each module of this room that defines one."""
-    import_all(compress.export.targets)
+    import_all(targets_room)
     return dict(sorted(_registry.items()))
 
 

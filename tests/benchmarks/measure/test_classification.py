@@ -15,7 +15,7 @@ from compress.benchmarks.measure.classification import compare_classes
 from compress.benchmarks.measure.labels import correlation, spearman
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.scorecard import Settings
-from compress.benchmarks.score import score
+from compress.benchmarks.score import score_contenders
 from compress.benchmarks.statistics.estimators import proportion
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.worker.client import Worker
@@ -112,7 +112,7 @@ def test_a_classifier_is_scored_on_its_runtime(pair_of, tmp_path, tokens):
     rows = [{"text": word, "text2": "a dog", "label": i % 3} for i, word in enumerate(words * 2)]
     path.write_text("\n".join(map(json.dumps, rows)))
     labelled = read_labelled(path, model)
-    card = score(contenders, tokens, QUICK, labelled=labelled)
+    card = score_contenders(contenders, tokens, QUICK, labelled=labelled)
     module = model.torch_module()
     with torch.inference_mode():
         read = [model.tokenizer()(row["text"], row["text2"], return_tensors="pt") for row in rows]

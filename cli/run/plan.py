@@ -1,0 +1,112 @@
+"""What `compress run` is asked for, checked as far as that goes without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.api.compress_model import choose_target
+from compress.benchmarks.gate.requirement import Requirement, parse_requirements
+from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
+from compress.cli.shared.measuring import ExtraMeasurements
+from compress.errors import UsageError
+from compress.export.targets.base import Target
+from compress.pipeline.parse import Pipeline
+from compress.profiles.loader import Profile, load_profile
+from compress.system.staging import check_replaceable
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The arguments and options of `compress run`."""
+
+    source: str
+    pipelines: tuple[str, ...]
+    out: Path
+    profile: str
+    target: str | None
+    calibration: Path | None
+    samples: int | None
+    length: int | None
+    ablate: bool
+    no_score: bool
+    evaluation: Path | None
+    labels: Path | None
+    task_names: tuple[str, ...]
+    extra: ExtraMeasurements
+    require: tuple[str, ...]
+    strict: bool
+    checkpoint_format: str | None
+    shard_bytes: int | None
+    merge: bool
+    seed: int
+    overwrite: bool
+    trust_remote_code: bool
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A request that has been checked as far as that goes without a model.
+
+    ``requested`` are the pipelines that the user named, ``pipelines`` those and their ablations.
+    """
+
+    request: RunRequest
+    requirements: Sequence[Requirement]
+    profile: Profile
+    requested: Sequence[Pipeline]
+    pipelines: Sequence[Pipeline]
+    target: Target
+    storage: WriteOptions
+
+
+def check(request: RunRequest) -> RunPlan:
+    """Refuse, with a UsageError, what can't work whatever the model is."""
+    requirements = parse_requirements(request.require)
+    if request.no_score:
+        _check_nothing_scored(request)
+    profile = load_profile(request.profile)
+    requested = _parse(request.pipelines or profile.pipelines)
+    pipelines = _with_ablations(requested) if request.ablate else requested
+    target = choose_target(request.target or profile.target, request.checkpoint_format)
+    for pipeline in pipelines:
+        target.check(pipeline.passes, request.merge)
+    _check_free(request, pipelines)
+    storage = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)
+    return RunPlan(request, requirements, profile, requested, pipelines, target, storage)
+
+
+def _check_nothing_scored(request: RunRequest) -> None:
+    """Refuse options that say what to measure where nothing is."""
+    if request.require:
+        raise UsageError("--require needs a score; remove --no-score")
+    if request.labels is not None or request.task_names:
+        raise UsageError(f"{'--tasks' if request.task_names else '--labels'} is for scoring; remove --no-score")
+    if request.extra:
+        raise UsageError("--seq, --batch, --beams and --sample are for scoring; remove --no-score")
+
+
+def _parse(texts: Sequence[str]) -> list[Pipeline]:
+    pipelines = [Pipeline.parse(text) for text in texts]
+    slugs = [pipeline.slug for pipeline in pipelines]
+    if repeated := next((pipeline for pipeline in pipelines if slugs.count(pipeline.slug) > 1), None):
+        raise UsageError(f"pipeline {repeated} is given twice")
+    return pipelines
+
+
+def _with_ablations(pipelines: Sequence[Pipeline]) -> list[Pipeline]:
+    """The pipelines, and each without one of its passes; every one once."""
+    ablations = [shorter for pipeline in pipelines for shorter in pipeline.without_one()]
+    return list({pipeline.slug: pipeline for pipeline in [*pipelines, *ablations]}.values())
+
+
+def _check_free(request: RunRequest, pipelines: Sequence[Pipeline]) -> None:
+    """Refuse now what would be refused after the work: outputs that exist."""
+    out = request.out
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose another output directory with -o")
+    for pipeline in pipelines:
+        check_replaceable(out / pipeline.slug, request.overwrite)
+    if not request.no_score and not request.overwrite and (out / "report.md").exists():
+        raise UsageError(f"{out / 'report.md'} exists; choose another output directory with -o, or pass --overwrite")

@@ -1,0 +1,135 @@
+"""The steps of `compress run` after its check: open, resolve, make, complete, score, gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.api.compress_model import resolve_for_target
+from compress.api.score import VariantToScore, score_variants
+from compress.benchmarks.data.evaluation import EvaluationInputs
+from compress.benchmarks.gate.judge import judge
+from compress.benchmarks.results.scorecard import Scorecard, Settings
+from compress.calibration.inputs import CalibrationInputs
+from compress.calibration.statistics import Statistic
+from compress.checkpoint.model import Model
+from compress.checkpoint.summary import notices
+from compress.checkpoint.variant import Variant
+from compress.cli.console import Console, command_line
+from compress.cli.run.plan import RunPlan
+from compress.cli.shared.gating import check_figures, check_measured, enforce
+from compress.cli.shared.scores import print_scores
+from compress.pipeline.resolve import ResolvedPipeline
+from compress.pipeline.rewrite import rewrite
+from compress.pipeline.run import run_pipeline
+from compress.system.staging import staged
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """A model, the pipelines resolved for it, and what it is calibrated and scored on.
+
+    ``settings`` say how much is measured.
+    """
+
+    model: Model
+    pipelines: Sequence[ResolvedPipeline]
+    calibration: CalibrationInputs
+    evaluation: EvaluationInputs
+    settings: Settings
+
+
+def open_model(plan: RunPlan, console: Console) -> Model:
+    """Find the model and read its headers."""
+    with console.status(f"reading {plan.request.source}"):
+        return Model.open(plan.request.source, plan.request.trust_remote_code, console)
+
+
+def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
+    """Refuse what can't work on this model, and read the files that the user named, before the work."""
+    request, profile = plan.request, plan.profile
+    check_figures(plan.requirements, model)
+    extra_settings = request.extra.settings(model)
+    pipelines = [resolve_for_target(model, pipeline, plan.target, request.merge) for pipeline in plan.pipelines]
+    statistic = max(pipeline.required_statistic() for pipeline in pipelines)
+    evaluation = EvaluationInputs(model, request.evaluation, request.labels, request.task_names, request.seed, console)
+    calibration = CalibrationInputs(
+        model,
+        request.calibration,
+        request.samples,
+        request.length,
+        request.seed,
+        statistic >= Statistic.GRAM,
+        console,
+    )
+    if not request.no_score:
+        evaluation.check()
+    calibration.check()
+    check_measured(plan.requirements, evaluation)
+    settings = Settings(
+        seed=request.seed, threads=profile.threads, price_per_hour=profile.price_per_hour, **extra_settings
+    )
+    return RunInputs(model, pipelines, calibration, evaluation, settings)
+
+
+def make_variants(plan: RunPlan, inputs: RunInputs, console: Console) -> list[VariantToScore]:
+    """Build every variant and its artifact; those that differ in their graph alone are solved once."""
+    variants: list[VariantToScore] = []
+    solved: dict[str, Path] = {}
+    for pipeline in inputs.pipelines:
+        weight_passes = ",".join(map(str, pipeline.written.weight_passes))
+        variants.append(_make(plan, inputs, pipeline, solved.get(weight_passes), console))
+        solved.setdefault(weight_passes, variants[-1].path)
+    return variants
+
+
+def _make(
+    plan: RunPlan, inputs: RunInputs, pipeline: ResolvedPipeline, solved: Path | None, console: Console
+) -> VariantToScore:
+    """Build one variant, which appears complete or not at all; ``solved`` is one with the same weight passes."""
+    written, target = pipeline.written, plan.target
+    path = plan.request.out / written.slug
+    with staged(path, plan.request.overwrite) as stage:
+        if solved is not None:
+            variant = rewrite(Variant.open(solved), stage, plan.storage, console, written)
+        else:
+            variant = run_pipeline(
+                inputs.model,
+                pipeline,
+                target.capability,
+                stage,
+                lambda: inputs.calibration.data,
+                plan.request.seed,
+                console,
+                plan.storage,
+            )
+        artifact = stage / target.folder
+        artifact.mkdir(exist_ok=True)
+        with console.status(f"exporting {written} to {target.name}"):
+            target.export(variant, written.graph_passes, artifact, console)
+    console.say(f"wrote {path}")
+    for notice in notices(variant.manifest):
+        console.notice(f"{written}: {notice}")
+    return VariantToScore(written.slug, path, variant.manifest, written)
+
+
+def complete(plan: RunPlan, variants: Sequence[VariantToScore]) -> None:
+    """Do what the artifacts need besides, such as building engines, once every variant is written."""
+    for variant in variants:
+        plan.target.complete(Variant.open(variant.path), variant.path / plan.target.folder)
+
+
+def score(plan: RunPlan, inputs: RunInputs, variants: Sequence[VariantToScore], console: Console) -> Scorecard:
+    """Measure the variants together with their baselines, and write and print the report."""
+    out = plan.request.out
+    card = score_variants(variants, plan.target, inputs.evaluation, inputs.settings, out, command_line())
+    print_scores(card, out, console)
+    return card
+
+
+def gate(plan: RunPlan, card: Scorecard, console: Console) -> None:
+    """Check the variants that were asked for against the requirements; a RequirementError where one isn't met."""
+    if plan.requirements:
+        slugs = [pipeline.slug for pipeline in plan.requested]
+        enforce(judge(card, plan.requirements, slugs), plan.request.strict, console)

@@ -1,0 +1,1 @@
+"""The functions behind ``from compress import …``, which the command line calls too."""

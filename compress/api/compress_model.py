@@ -1,0 +1,94 @@
+"""Compress a model for a target: the function `compress_model`, and the checks before any weight is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.calibration.data import Calibration
+from compress.calibration.inputs import CalibrationInputs
+from compress.calibration.statistics import Statistic
+from compress.checkpoint.model import Model
+from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
+from compress.checkpoint.variant import Variant
+from compress.errors import UsageError
+from compress.export.targets.base import Target, find_target
+from compress.pipeline.parse import Pipeline
+from compress.pipeline.predict import ConfigOnlyModel, predict
+from compress.pipeline.resolve import ResolvedPipeline, resolve
+from compress.pipeline.run import run_pipeline
+from compress.progress import Progress, Silent
+from compress.system.staging import check_replaceable, staged
+
+
+def compress_model(
+    model: Model,
+    pipeline: Pipeline | str,
+    out: str | Path,
+    *,
+    target: str = "ort-cpu",
+    calibration: str | Path | Calibration | None = None,
+    samples: int | None = None,
+    length: int | None = None,
+    seed: int = 0,
+    checkpoint_format: str | None = None,
+    max_shard_bytes: int = SHARD_BYTES,
+    merge: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Variant:
+    """Compress a model and write the variant into the directory ``out``, which appears complete or not at all.
+
+    ``pipeline``: passes in order, such as ``"int8,fuse"``. Its graph passes act when the variant is exported.
+    ``target``: the runtime that the variant is for; what it can't hold is refused before the work.
+    ``calibration``: a text file, JSON lines, a folder of images or an ``.npy`` array of pixels, or the data itself;
+    None lets the model write its own text, or generates images. ``samples`` windows (or images) of ``length`` tokens
+    are read of a file or generated: None takes as many as the passes need.
+    ``checkpoint_format``: for the target hf, ``compressed-tensors``, ``gptq`` or ``awq``. ``max_shard_bytes``: the
+    largest size of a checkpoint file. ``merge`` stores low-rank products multiplied out. ``overwrite`` replaces ``out``
+    where it exists. ``progress`` is told of long work; None is silent.
+
+    Raises UsageError for a pipeline, a file or a directory that can't be used, PassError where a pass fails. The same
+    arguments and seed give the same bytes.
+    """
+    progress, path = progress or Silent(), Path(out)
+    passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
+    runtime = choose_target(target, checkpoint_format)
+    runtime.check(passes.passes, merge)
+    check_replaceable(path, overwrite)
+    resolved = resolve_for_target(model, passes, runtime, merge)
+    data = calibration if isinstance(calibration, Calibration) else None
+    file = Path(calibration) if isinstance(calibration, str | Path) else None
+    solving = resolved.required_statistic() >= Statistic.GRAM
+    inputs = CalibrationInputs(model, file, samples, length, seed, solving, progress)
+    inputs.check()
+    options = WriteOptions(runtime.format, max_shard_bytes, merge)
+    with staged(path, overwrite) as stage:
+        run_pipeline(model, resolved, runtime.capability, stage, lambda: data or inputs.data, seed, progress, options)
+    return Variant.open(path)
+
+
+def choose_target(name: str, checkpoint_format: str | None = None) -> Target:
+    """The target of that name, with checkpoints in that format; a UsageError where there is no such thing."""
+    target = find_target(name)
+    return target if checkpoint_format is None else target.with_format(checkpoint_format)
+
+
+def resolve_for_target(model: Model, pipeline: Pipeline, target: Target, merge: bool = False) -> ResolvedPipeline:
+    """The pipeline with every option decided for a model and a target.
+
+    With ``merge`` products are multiplied out before the target sees them. Raises UsageError where a pass can't work on
+    the model, or would leave matrices that the target can't hold.
+    """
+    resolved = resolve(model, pipeline, target.capability)
+    if not target.restricted:
+        return resolved
+    try:
+        weights = predict(ConfigOnlyModel(model.architecture), resolved, target.capability).weights
+    except UsageError as error:
+        raise UsageError(
+            f"{target.name} (format {target.format.name}) must know in advance how every matrix will be stored; "
+            f"{error}, or build the variant with --target hf without --format and export it afterwards"
+        ) from None
+    stored = {name: form.merged for name, form in weights.items()} if merge else weights
+    target.check_weights(model.architecture, stored)
+    return resolved

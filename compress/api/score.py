@@ -1,0 +1,170 @@
+"""Score variants together with their baselines: the function `score`, and the report that it writes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.benchmarks.data.evaluation import EvaluationInputs
+from compress.benchmarks.measure.stopwatch import Stopwatch
+from compress.benchmarks.report import base as report
+from compress.benchmarks.report.markdown import variant_section
+from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.difficulty import applied
+from compress.benchmarks.results.layer_errors import layer_errors
+from compress.benchmarks.results.scorecard import Scorecard, Settings
+from compress.benchmarks.score import score_contenders
+from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.model import Model
+from compress.checkpoint.model_card import write_scores
+from compress.checkpoint.variant import Variant
+from compress.errors import ModelError, UsageError
+from compress.export.targets.base import Target, find_target
+from compress.pipeline.parse import Pipeline
+from compress.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class VariantToScore:
+    """A variant to score: its name in the scorecard, its directory and manifest, and the pipeline that made it."""
+
+    name: str
+    path: Path
+    manifest: Manifest
+    pipeline: Pipeline
+
+    @classmethod
+    def read(cls, path: Path) -> VariantToScore:
+        """Read a variant's manifest; a ModelError for a directory that is no variant."""
+        manifest = Manifest.read(path)
+        return cls(path.resolve().name, path, manifest, Pipeline.parse(manifest.pipeline))
+
+    def contender(self, target: Target) -> Contender:
+        """Its artifact for a target; a ModelError where it has none."""
+        artifact = Artifact.open(self.path / target.folder)
+        errors = layer_errors(self.manifest)
+        return Contender.of_artifact(
+            artifact, self.name, str(self.pipeline), passes=applied(self.pipeline), errors=errors
+        )
+
+
+def score(
+    variants: Sequence[Variant | str | Path],
+    model: Model | None = None,
+    *,
+    target: str = "ort-cpu",
+    evaluation: str | Path | None = None,
+    labels: str | Path | None = None,
+    tasks: Sequence[str] = (),
+    settings: Settings | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Scorecard:
+    """Measure variants of one model, the model itself and its float export, all in one interleaved run.
+
+    ``variants``: variants or their directories, exported to the ``target``. ``model``: their original; None opens it
+    from where it was when they were made. ``evaluation``: a text file, JSON lines, a folder of images or an ``.npy``
+    array of pixels; None takes a demo's held-out text, and else what the model writes. ``labels``: a file of labeled
+    text. ``tasks``: lm-eval tasks, by name or YAML file. ``settings``: how much is measured, and the seed. ``out``: an
+    existing directory for the report in every format; None writes none. ``progress`` is told of long work.
+
+    Raises ModelError for a directory that is no exported variant and for another original, RunError where something
+    can't be run.
+    """
+    progress = progress or Silent()
+    entries = read_variants([v.path if isinstance(v, Variant) else Path(v) for v in variants])
+    original = model or open_original(entries, progress=progress)
+    check_original(entries, original)
+    settings = settings or Settings()
+    inputs = EvaluationInputs(
+        original, _path(evaluation), _path(labels), tuple(tasks), seed=settings.seed, progress=progress
+    )
+    inputs.check()
+    return score_variants(entries, find_target(target), inputs, settings, _path(out))
+
+
+def score_variants(
+    variants: Sequence[VariantToScore],
+    target: Target,
+    evaluation: EvaluationInputs,
+    settings: Settings,
+    out: Path | None,
+    command: str = "",
+) -> Scorecard:
+    """Measure the model of the evaluation data in torch, its float export where the target has one, and the variants.
+
+    The report goes into the directory ``out``, and each variant's figures into its model card.
+    """
+    model, progress, clock = evaluation.model, evaluation.progress, Stopwatch()
+    windows = evaluation.windows.inputs.numpy()
+    clock.lap("texts")
+    contenders = [Contender.of_checkpoint(model, model.parameters)]
+    with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
+        if target.capability.graphs:
+            contenders.append(_float_export(model, target, Path(scratch), progress))
+            clock.lap("float export")
+        contenders += [variant.contender(target) for variant in variants]
+        card = score_contenders(
+            contenders,
+            windows,
+            settings,
+            progress,
+            model=model.source,
+            command=command,
+            labelled=evaluation.labelled,
+            tasks=evaluation.tasks,
+            notes=[*evaluation.origins, *progress.notices],
+            clock=clock,
+        )
+    if out is not None:
+        report.write([card], out)
+        for variant in variants:
+            write_scores(variant.path, variant_section(card, variant.name))
+    return card
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _float_export(model: Model, target: Target, scratch: Path, progress: Progress) -> Contender:
+    """The second baseline: the model on the target's runtime, nothing compressed and nothing fused."""
+    folder = scratch / target.folder
+    folder.mkdir()
+    with progress.status("exporting the float baseline"):
+        artifact = target.export(model, (), folder, progress)
+    return Contender.of_artifact(artifact, "onnx float", f"{target.default_dtype}, standard operators", "float")
+
+
+def read_variants(paths: Sequence[Path]) -> list[VariantToScore]:
+    """Variants by their directories; a UsageError where they don't come from one model."""
+    variants = [VariantToScore.read(path) for path in paths]
+    if not variants:
+        raise UsageError("no variant among the arguments; give directories that `compress run` wrote")
+    sources = {variant.manifest.source.sha256: variant.manifest.source.name for variant in variants}
+    if len(sources) > 1:
+        names = ", ".join(sources.values())
+        raise UsageError(f"the variants come from different models ({names}); score them separately")
+    return variants
+
+
+def open_original(
+    variants: Sequence[VariantToScore],
+    source: str | None = None,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> Model:
+    """The model that variants were made from, at ``source`` or where it was then; a ModelError where it isn't there."""
+    try:
+        return Model.open(source or variants[0].manifest.source.name, trust_remote_code, progress)
+    except ModelError as error:
+        raise ModelError(f"{error}; give the original's present place with --model") from error
+
+
+def check_original(variants: Sequence[VariantToScore], model: Model) -> None:
+    """Refuse, with a ModelError, a model that the variants were not made from."""
+    if model.digest != variants[0].manifest.source.sha256:
+        raise ModelError(f"{model.source} is not the original of these variants: its weights differ")

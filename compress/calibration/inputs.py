@@ -1,0 +1,152 @@
+"""Choose a model's inputs, windows of text or images: from a user's file, or generated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from compress.calibration.data import Calibration
+from compress.calibration.images import made_images, read_images
+from compress.calibration.text import read_text, self_written, vocabulary_text, windows
+from compress.checkpoint.model import Model
+from compress.errors import ModelError, UsageError
+from compress.modeling.architecture import longest_input
+from compress.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class Inputs(ABC):
+    """The inputs that one kind of model reads."""
+
+    model: Model
+    progress: Progress
+
+    def check_length(self, length: int | None) -> None:
+        """Refuse, with a UsageError, a ``length`` for samples that have none."""
+        return None
+
+    def check_readable(self) -> None:
+        """Raise ModelError where the model lacks what its inputs are made with."""
+        return None
+
+    @abstractmethod
+    def calibration_size(self, solving: bool, generated: bool) -> tuple[int, int]:
+        """How many samples of which length to calibrate on where the user doesn't say.
+
+        Ranges are known from a few; ``solving`` takes far more samples than a linear has inputs.
+        """
+
+    @abstractmethod
+    def read(self, file: Path, count: int, length: int) -> Calibration:
+        """Samples of a user's file; a UsageError where it can't be used."""
+
+    @abstractmethod
+    def generate(self, count: int, length: int, seed: int) -> Calibration:
+        """Samples that need no file, the same for a seed."""
+
+
+class TextInputs(Inputs):
+    """Windows of tokens; a file is text or JSON lines. A window is never longer than what the model takes."""
+
+    def check_readable(self) -> None:
+        """Raise ModelError where the model has no tokenizer."""
+        self.model.tokenizer()
+
+    def calibration_size(self, solving: bool, generated: bool) -> tuple[int, int]:
+        """Fewer windows where the model has to write them: that takes longer than solving on them."""
+        if not solving:
+            return 16, 256
+        return (64 if generated else 128), 512
+
+    def read(self, file: Path, count: int, length: int) -> Calibration:
+        """Windows spread evenly over the file's text."""
+        return self.cut(read_text(file), file.name, count, length)
+
+    def cut(self, text: str, origin: str, count: int, length: int) -> Calibration:
+        """Windows spread evenly over a text that comes from ``origin``."""
+        return Calibration(windows(self.model.tokenizer(), text, self._fit(length), count), origin)
+
+    def generate(self, count: int, length: int, seed: int) -> Calibration:
+        """What a decoder writes itself; random words of the vocabulary for other models."""
+        tokenizer, length = self.model.tokenizer(), self._fit(length)
+        if not self.model.kind.is_decoder_only:
+            tokens = vocabulary_text(tokenizer, count, length, seed)
+            return Calibration(tokens, f"random vocabulary words, seed {seed}")
+        tokens = self_written(self.model.torch_module(), tokenizer, count, length, seed, self.progress)
+        return Calibration(tokens, f"self-written text, seed {seed}")
+
+    def _fit(self, length: int) -> int:
+        return min(length, longest_input(self.model.config))
+
+
+class ImageInputs(Inputs):
+    """Images, each a sample of length 1; a file is a folder of them or an ``.npy`` array of pixels."""
+
+    def check_length(self, length: int | None) -> None:
+        """Refuse any length: images have none."""
+        if length is not None:
+            raise UsageError(f"--length counts tokens, and {self.model.source} reads images; remove --length")
+
+    def calibration_size(self, solving: bool, generated: bool) -> tuple[int, int]:
+        """As many generated images as read ones."""
+        return (256 if solving else 32), 1
+
+    def read(self, file: Path, count: int, length: int) -> Calibration:
+        """Images spread evenly over the folder or the array."""
+        return Calibration(read_images(file, self.model.path, self.model.config, count), file.name)
+
+    def generate(self, count: int, length: int, seed: int) -> Calibration:
+        """Noise with the spectrum of photographs."""
+        images = made_images(self.model.path, self.model.config, count, seed)
+        return Calibration(images, f"made images (1/f noise), seed {seed}")
+
+
+def inputs_class(model: Model) -> type[Inputs]:
+    """The class of a model's inputs."""
+    return ImageInputs if model.kind.is_vision else TextInputs
+
+
+@dataclass(frozen=True)
+class CalibrationInputs:
+    """The calibration data of a run: read or generated when it is first asked for, and then kept.
+
+    ``file``: text, JSON lines, a folder of images or an array of them; None generates the data with the ``seed``.
+    ``samples`` windows of ``length`` tokens, or images: None takes as many as the work is worth, for ``solving`` more.
+    """
+
+    model: Model
+    file: Path | None = None
+    samples: int | None = None
+    length: int | None = None
+    seed: int = 0
+    solving: bool = False
+    progress: Progress = field(default_factory=Silent)
+
+    def check(self) -> None:
+        """Read the file now: what can't be used is refused before the work, not after it.
+
+        A model without a tokenizer is worth a notice: its weights can be compressed all the same.
+        """
+        self._inputs.check_length(self.length)
+        if self.file is not None:
+            _ = self.data
+            return
+        try:
+            self._inputs.check_readable()
+        except ModelError as error:
+            self.progress.notice(f"{error}: the variant can be neither scored nor used to generate text")
+
+    @cached_property
+    def data(self) -> Calibration:
+        """The file's samples, or generated ones."""
+        count, length = self._inputs.calibration_size(self.solving, generated=self.file is None)
+        count, length = self.samples or count, self.length or length
+        if self.file is None:
+            return self._inputs.generate(count, length, self.seed)
+        return self._inputs.read(self.file, count, length)
+
+    @property
+    def _inputs(self) -> Inputs:
+        return inputs_class(self.model)(self.model, self.progress)

@@ -1,0 +1,112 @@
+"""Plan and run the export of a variant: which directory is written, and whether the checkpoint is written again."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
+from compress.checkpoint.variant import Variant
+from compress.errors import UsageError
+from compress.export.lowering.float_graph import GraphSource
+from compress.export.targets.base import Target
+from compress.pipeline.contract import GraphPass
+from compress.pipeline.parse import Pipeline
+from compress.pipeline.rewrite import MergedVariant, rewrite
+from compress.progress import Progress
+from compress.system.staging import staged
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """An export that has been checked.
+
+    ``path`` is the directory of the artifact. ``rewrites``: a checkpoint in another format, or in other files, is
+    written there; else the artifact is made from the variant as it is. ``overwrite``: what is at ``path`` is replaced.
+    """
+
+    variant: Variant
+    target: Target
+    options: WriteOptions
+    path: Path
+    rewrites: bool
+    overwrite: bool
+
+    @property
+    def graph_passes(self) -> tuple[GraphPass, ...]:
+        """The graph passes of the variant's pipeline, where the target has a graph for them."""
+        if not self.target.capability.graphs:
+            return ()
+        return Pipeline.parse(self.variant.manifest.pipeline).graph_passes
+
+    def run(self, progress: Progress) -> Artifact:
+        """Write the artifact and verify it; its directory appears complete or not at all."""
+        variant = self.variant
+        with ExitStack() as stack:
+            # A variant that is its own artifact is verified where it is.
+            in_place = not self.rewrites and not self.target.folder
+            folder = self.path if in_place else stack.enter_context(staged(self.path, self.overwrite))
+            if self.rewrites:
+                variant = rewrite(variant, folder, self.options, progress)
+            elif self.options.merge:
+                variant = MergedVariant.of(variant)
+            with progress.status(f"exporting {self.variant.path} to {self.target.name}"):
+                artifact = self.target.export(variant, self.graph_passes, folder, progress)
+        return replace(artifact, path=self.path)
+
+    def complete(self) -> None:
+        """Do what the artifact needs besides, such as building an engine; a MissingComponentError where it can't."""
+        self.target.complete(self.variant, self.path)
+
+
+def plan_export(
+    variant: Variant,
+    target: Target,
+    out: Path | None = None,
+    *,
+    graph: GraphSource | None = None,
+    checkpoint_format: str | None = None,
+    max_shard_bytes: int | None = None,
+    merge: bool = False,
+    overwrite: bool = False,
+) -> ExportPlan:
+    """Decide where an export goes, and what it writes; the arguments are those of `compress.export`.
+
+    Without ``out`` an artifact goes into its target's directory inside the variant, and replaces what is there: that
+    can be made again from the variant. Another checkpoint goes next to the variant. Raises UsageError where the target
+    can't hold the variant, or where options don't go together.
+    """
+    is_checkpoint = not target.folder
+    if not is_checkpoint and max_shard_bytes is not None:
+        raise UsageError("--max-shard-size is for checkpoints; give it with --target hf")
+    if is_checkpoint or checkpoint_format is not None:
+        target = target.with_format(checkpoint_format or variant.manifest.format)
+    if graph is not None:
+        target = target.with_graph(graph)
+    weights = variant.manifest.weights
+    merged = {name: form.merged for name, form in weights.items()} if merge else weights
+    target.check_weights(variant.architecture, merged)
+    options = WriteOptions(target.format, max_shard_bytes or SHARD_BYTES, merge)
+    if not is_checkpoint:
+        path = out or variant.path / target.folder
+        return ExportPlan(variant, target, options, path, rewrites=False, overwrite=overwrite or out is None)
+    if out is None and max_shard_bytes is None and not _changes(variant, options):
+        return ExportPlan(variant, target, options, variant.path, rewrites=False, overwrite=True)
+    return ExportPlan(variant, target, options, out or _sibling(variant, options), rewrites=True, overwrite=overwrite)
+
+
+def _changes(variant: Variant, options: WriteOptions) -> bool:
+    """Whether a checkpoint written with these options differs from the variant's own."""
+    has_products = any(form.parts for form in variant.manifest.weights.values())
+    return options.format.name != variant.manifest.format or (options.merge and has_products)
+
+
+def _sibling(variant: Variant, options: WriteOptions) -> Path:
+    """The directory next to the variant for another checkpoint of it: ``int4-gptq`` next to ``int4``."""
+    if not _changes(variant, options):
+        raise UsageError("--max-shard-size alone only cuts the same checkpoint anew; choose a directory with -o")
+    path = variant.path.resolve()
+    suffix = options.format.name if options.format.name != variant.manifest.format else "merged"
+    return path.parent / f"{path.name}-{suffix}"
