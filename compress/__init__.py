@@ -21,10 +21,10 @@ __all__ = ["Model", "Pipeline", "Variant", "compress_model", "export", "score"]
 
 if TYPE_CHECKING:
     from compress.api.compress_model import compress_model as compress_model
+    from compress.api.export import export as export
     from compress.api.score import score as score
     from compress.checkpoint.model import Model as Model
     from compress.checkpoint.variant import Variant as Variant
-    from compress.export import export as export
     from compress.pipeline.parse import Pipeline as Pipeline
 else:
     _MODULES = {
@@ -36,7 +36,7 @@ else:
     }
 
     def __getattr__(name):
-        if name == "export":  # the package is the function: its modules must stay within reach
+        if name == "export":  # the package is callable: its modules must stay within reach
             return import_module("compress.export")
         if name not in _MODULES:
             raise AttributeError(f"module 'compress' has no attribute {name!r}")

@@ -7,11 +7,11 @@ from typing import get_args
 
 import click
 
+from compress.api.export import plan_export
 from compress.checkpoint.variant import Variant
 from compress.cli.console import Console
 from compress.cli.shared.options import checkpoint_format, max_shard_size, merge, overwrite
 from compress.export.lowering.float_graph import GraphSource
-from compress.export.plan import plan_export
 from compress.export.targets.base import find_target
 
 

@@ -70,7 +70,9 @@ class ShardWriter:
         try:
             save_file(tensors, file, {"format": "pt"})
         except SafetensorError as error:  # whatever the operating system says comes as one of these
-            raise ExportError(f"{file.name} can't be written ({error}); make room, or choose another output") from error
+            raise ExportError(
+                f"{file.name} can't be written ({error}); free disk space or choose another output"
+            ) from error
         self._shards.append(list(self._pending))
         self._pending.clear()
         self._pending_bytes = 0

@@ -18,8 +18,9 @@ from compress.pipeline.contract import passes
 Node = TypeVar("Node", bound=Hashable)
 ROOT = Path(__file__).parents[2]
 ROOMS = ("benchmarks", "cli", "compress", "export", "passes", "profiles")
-FACE = {"compress", "compress.__main__"}
-"""The package itself opens every room lazily, and ``python -m compress`` runs the command line."""
+FACE = {"compress", "compress.__main__", "compress.export"}
+"""The package itself opens every room lazily, ``python -m compress`` runs the command line, and ``compress.export``
+can be called."""
 API = "compress/api"
 """The functions behind the face, a room of its own: they work in every room, and the command line calls them too."""
 MAY_IMPORT = {

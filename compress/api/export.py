@@ -1,4 +1,4 @@
-"""Plan and run the export of a variant: which directory is written, and whether the checkpoint is written again."""
+"""Export a variant to a target: the function `export`, and the plan of which directory it writes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,52 @@ from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
 from compress.checkpoint.variant import Variant
 from compress.errors import UsageError
 from compress.export.lowering.float_graph import GraphSource
-from compress.export.targets.base import Target
+from compress.export.targets.base import Target, find_target
 from compress.pipeline.contract import GraphPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.rewrite import MergedVariant, rewrite
-from compress.progress import Progress
+from compress.progress import Progress, Silent
 from compress.system.staging import staged
+
+
+def export(
+    variant: Variant | str | Path,
+    target: str = "ort-cpu",
+    out: str | Path | None = None,
+    *,
+    graph: GraphSource | None = None,
+    checkpoint_format: str | None = None,
+    max_shard_bytes: int | None = None,
+    merge: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Write a variant's artifact for a target, verified against torch; nothing is compressed again.
+
+    ``variant``: a variant or its directory. ``target``: the runtime, such as ``ort-cpu``, ``hf`` or ``gguf``. ``out``:
+    the artifact's directory; None takes the target's inside the variant, which is replaced, and for another checkpoint
+    one next to the variant. ``graph``: where a float graph comes from, ``built`` from a description of the architecture
+    or ``traced`` by torch; None takes whichever is correct. ``checkpoint_format``, ``max_shard_bytes``: for the target
+    hf. ``merge`` multiplies low-rank products out, for targets that can't hold them. ``overwrite`` replaces an ``out``
+    that exists. ``progress`` is told of long work; None is silent.
+
+    Raises UsageError where the target can't hold the variant, ExportError where the artifact isn't the variant's equal,
+    MissingComponentError where something that it needs is not installed.
+    """
+    runtime = find_target(target)
+    plan = plan_export(
+        variant if isinstance(variant, Variant) else Variant.open(Path(variant)),
+        runtime,
+        None if out is None else Path(out),
+        graph=graph,
+        checkpoint_format=checkpoint_format,
+        max_shard_bytes=max_shard_bytes,
+        merge=merge,
+        overwrite=overwrite,
+    )
+    artifact = plan.run(progress or Silent())
+    plan.complete()
+    return artifact
 
 
 @dataclass(frozen=True)
@@ -72,7 +112,7 @@ def plan_export(
     merge: bool = False,
     overwrite: bool = False,
 ) -> ExportPlan:
-    """Decide where an export goes, and what it writes; the arguments are those of `compress.export`.
+    """Decide where an export goes, and what it writes; the arguments are those of `export`.
 
     Without ``out`` an artifact goes into its target's directory inside the variant, and replaces what is there: that
     can be made again from the variant. Another checkpoint goes next to the variant. Raises UsageError where the target
