@@ -15,45 +15,24 @@ from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
 from compress.export.targets.base import find_target
 from compress.progress import Silent
+from tests.support.tasks import task_yaml
 
 TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor"
 WORDS = TEXT.split()
-CHOICE = """
-task: choice
-dataset_path: json
-dataset_kwargs: {data_files: {test: choice.jsonl}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{text}}"
-doc_to_choice: "{{choices}}"
-doc_to_target: answer
-metric_list:
-  - {metric: acc, aggregation: mean, higher_is_better: true}
-  - {metric: acc_norm, aggregation: mean, higher_is_better: true}
-"""
-WRITING = """
-task: writing
-dataset_path: csv
-dataset_kwargs: {data_files: {test: writing.csv}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{text}}"
-doc_to_target: "{{answer}}"
-generation_kwargs: {until: ["b", "</s>"], max_gen_toks: 12}
-metric_list:
-  - {metric: exact_match, aggregation: mean, higher_is_better: true}
-"""
-ROLLING = """
-task: rolling
-dataset_path: json
-dataset_kwargs: {data_files: {test: choice.jsonl}}
-test_split: test
-output_type: loglikelihood_rolling
-doc_to_text: ""
-doc_to_target: "{{long}}"
-metric_list:
-  - {metric: bits_per_byte, aggregation: bits_per_byte, higher_is_better: false}
-"""
+TASKS = {
+    "choice": task_yaml(
+        "choice", "multiple_choice", "choice.jsonl", ("acc", "acc_norm"),
+        doc_to_choice="{{choices}}", doc_to_target="answer",
+    ),
+    "writing": task_yaml(
+        "writing", "generate_until", "writing.csv", ("exact_match",),
+        doc_to_target="{{answer}}", generation_kwargs={"until": ["b", "</s>"], "max_gen_toks": 12},
+    ),
+    "rolling": task_yaml(
+        "rolling", "loglikelihood_rolling", "choice.jsonl", doc_to_text="", doc_to_target="{{long}}",
+        metric_list=[{"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False}],
+    ),
+}  # fmt: skip
 FIGURES = ["choice.acc", "choice.acc_norm", "writing.exact_match", "rolling.bits_per_byte"]
 
 
@@ -78,8 +57,8 @@ def files(tmp_path_factory):
     (folder / "choice.jsonl").write_text("\n".join(map(json.dumps, docs)))
     lines = [f"{' '.join(WORDS[i : i + 3])},{WORDS[-i]}" for i in range(8)]
     (folder / "writing.csv").write_text("\n".join(["text,answer", *lines]))
-    for text in (CHOICE, WRITING, ROLLING):
-        (folder / f"{text.split()[1]}.yaml").write_text(text)
+    for name, text in TASKS.items():
+        (folder / f"{name}.yaml").write_text(text)
     return folder
 
 

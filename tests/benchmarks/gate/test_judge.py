@@ -10,9 +10,7 @@ from compress.benchmarks.gate.junit import write_junit
 from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
 from compress.benchmarks.results.table import comparison_table
 from compress.errors import UsageError
-
-BASE = {"decode_tps": [10.0, 10.2, 9.8, 10.1, 9.9], "disk_bytes": 100e6, "retention": (1.0, 1.0, 1.0, 1.0)}
-INT8 = {"decode_tps": [20.0, 20.6, 19.4, 20.3, 19.7], "disk_bytes": 30e6, "retention": (0.96, 0.97, 0.98, 0.99)}
+from tests.support.cards import BASE, INT8
 
 
 def verdicts(card, text, **rows):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 
 import gguf
 import pytest
@@ -32,6 +33,17 @@ def made(untied, tmp_path, inside):
 def numbers(path):
     variant = Variant.open(path)
     return {name: variant.weight(name) for name in variant.manifest.weights}
+
+
+def test_a_variant_is_exported_again_from_its_integers(main_job, tmp_path, inside):
+    out = shutil.copytree(main_job[0], tmp_path / "out")
+    done = inside("export", out / "int8-fuse", "--target", "ort-cpu", "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again" / "model.onnx.data").read_bytes() == (
+        out / "int8-fuse/onnx/model.onnx.data"
+    ).read_bytes()
+    assert inside("export", out / "int8-fuse", "-o", tmp_path / "again").returncode == 2
+    assert inside("export", out / "int8-fuse").returncode == 0
 
 
 def test_a_run_writes_the_format_that_is_asked_for(made):

@@ -12,6 +12,7 @@ import pytest
 
 from compress.checkpoint.manifest import LayerReport, Manifest
 from compress.weights.stored import WeightReport
+from tests.support.cli import run_cli
 
 
 @pytest.fixture
@@ -24,8 +25,7 @@ def inspect(inside):
 def made(llama, tmp_path_factory):
     """A tiny model in 8 bits."""
     out = tmp_path_factory.mktemp("inspect")
-    command = [sys.executable, "-m", "compress", str(llama), "-p", "int8:group=32", "-o", str(out), "--no-score"]
-    subprocess.run(command, check=True, capture_output=True)
+    assert run_cli(llama, "-p", "int8:group=32", "-o", out, "--no-score").returncode == 0
     return out / "int8-group-32"
 
 

@@ -41,3 +41,10 @@ def test_options_and_schemes_are_listed_under_their_pass(monkeypatch):
         "    S4A16 = squeeze:group=128",
         "    S4A16_ASYM = squeeze:group=128:asym",
     ]
+
+
+def test_passes_lists_every_option(inside):
+    done = inside("passes")
+    assert done.returncode == 0
+    for word in ("bf16", "fp16", "fuse", "int8", "group=auto", "act=auto", "smooth=auto", "head=int8", "embed=int8"):
+        assert word in done.stdout

@@ -1,6 +1,13 @@
-"""What a family can't do on a target is said in one line, before the work, and nothing is left behind."""
+"""``compress run``: what is made, and what is refused before the work, which leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
 
 import pytest
+
+from tests.support.cli import run_card_examples
+from tests.support.models import copy_checkpoint
 
 HEADS = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 REFUSED = {
@@ -22,6 +29,133 @@ REFUSED = {
     ),
 }
 OPTIONS = {"MptForCausalLM": {"attn_config": {"clip_qkv": 0.5}}}
+
+
+def test_the_main_job_makes_variants_artifacts_and_a_report(main_job):
+    out, done = main_job
+    assert sorted(path.name for path in out.iterdir()) == [
+        "fp16-fuse", "fuse", "int8-fuse", "report.accuracy-size.png", "report.accuracy-size.svg",
+        "report.accuracy-speed.png", "report.accuracy-speed.svg", "report.csv", "report.error-layer.png",
+        "report.error-layer.svg", "report.html", "report.json",
+        "report.md", "report.tex",
+    ]  # fmt: skip
+    for slug in ("int8-fuse", "fuse", "fp16-fuse"):
+        files = {path.name for path in (out / slug).iterdir()}
+        assert {"config.json", "compress.json", "README.md", "model.safetensors", "onnx", "tokenizer.json"} <= files
+        artifact = {path.name for path in (out / slug / "onnx").iterdir()}
+        assert {"model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json", "artifact.json"} <= artifact
+    card = json.loads((out / "report.json").read_text())
+    assert [row["name"] for row in card["rows"]] == ["torch", "onnx float", "int8-fuse", "fuse", "fp16-fuse"]
+    assert "int8-fuse" in done.stdout
+    assert "int8-fuse" in (out / "report.md").read_text()
+
+
+def test_the_card_says_what_was_measured_and_how_to_load_it(main_job):
+    out, _ = main_job
+    card = (out / "int8-fuse" / "README.md").read_text()
+    assert "| × torch · × onnx float | torch | onnx float | int8-fuse |" in card
+    assert "| accuracy retention | 1.0000 ± 0.0000 |" in card
+    assert card.count("<!-- scores -->") == card.count("<!-- /scores -->") == card.count("## Measured") == 1
+    outputs = run_card_examples(out / "int8-fuse")
+    assert len(outputs) == 2
+    assert all(outputs)
+
+
+def test_the_card_of_an_encoder_says_how_to_load_it(bert, tmp_path, inside):
+    assert inside(bert, "-p", "int8", "-o", tmp_path, "--no-score").returncode == 0
+    outputs = run_card_examples(tmp_path / "int8")
+    assert len(outputs) == 2
+    assert all(outputs)
+
+
+def test_ablation_also_makes_every_variant_without_each_of_its_passes(llama, tmp_path, inside):
+    args = (llama, "-p", "fp16,int8,fuse", "-p", "int8,fuse", "--ablate", "--no-score", "-o", tmp_path)
+    assert inside(*args).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fp16-fuse", "fp16-int8", "fp16-int8-fuse", "fuse", "int8", "int8-fuse",
+    ]  # fmt: skip
+
+
+def test_a_model_without_a_tokenizer_is_refused_before_the_work(llama, tmp_path, inside):
+    bare = copy_checkpoint(llama, tmp_path / "bare")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (bare / name).unlink()
+    done = inside(bare, "-p", "fuse", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "no tokenizer" in done.stderr
+    assert not (tmp_path / "out").exists()
+    done = inside(bare, "-p", "fuse", "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 0
+    assert "note:" in done.stderr
+
+
+def test_positions_that_padding_takes_are_not_counted(tiny, tmp_path, inside):
+    path = tiny("RobertaModel", pad_token_id=2)
+    assert inside(path, "-p", "int8", "-o", tmp_path / "out", "--no-score").returncode == 0
+
+
+def test_heads_that_cannot_be_fused_are_refused(tiny, tmp_path, inside):
+    path = tiny("LlamaForCausalLM", head_dim=10)
+    done = inside(path, "-p", "fuse", "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 2
+    assert done.stderr == "compress: fuse: heads of size 10 can't be fused, 8 must divide it; leave fuse out\n"
+
+
+def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path, inside):
+    def poison(tensors):
+        tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
+
+    broken = copy_checkpoint(llama, tmp_path / "nan", poison)
+    done = inside(broken, "-p", "int8", "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 3
+    assert "model.layers.1.mlp.up_proj.weight" in done.stderr
+    assert "NaN" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+    sums = copy_checkpoint(llama, tmp_path / "sums")
+    (sums / "SHA256SUMS").write_text("nonsense\n")
+    assert inside(sums, "-p", "int8", "-o", tmp_path / "out").returncode == 3
+
+    cut = copy_checkpoint(llama, tmp_path / "cut")
+    data = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(data[:-100])
+    done = inside(cut, "-p", "int8", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "truncated" in done.stderr
+
+
+def test_an_output_that_exists_is_kept_unless_told_otherwise(llama, tmp_path, inside):
+    args = (llama, "-p", "int8", "-o", tmp_path / "out", "--no-score")
+    assert inside(*args).returncode == 0
+    before = (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns
+    done = inside(*args)
+    assert done.returncode == 2
+    assert "--overwrite" in done.stderr
+    assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns == before
+    assert inside(*args, "--overwrite").returncode == 0
+    assert (tmp_path / "out/int8/model.safetensors").stat().st_mtime_ns != before
+
+
+def test_a_report_that_exists_is_kept_too(llama, tmp_path, inside):
+    report = tmp_path / "out" / "report.md"
+    report.parent.mkdir()
+    report.write_text("precious")
+    done = inside(llama, "-p", "int8", "-o", report.parent)
+    assert done.returncode == 2
+    assert "report.md exists" in done.stderr
+    assert report.read_text() == "precious"
+
+
+def test_products_are_merged_for_a_target_without_them(untied, tmp_path, inside):
+    order = (untied, "-p", "lowrank:rank=0.4:whiten=off", "--target", "hf", "--no-score", "-o", tmp_path / "out")
+    refused = inside(*order)
+    assert refused.returncode == 2
+    assert "hf can't hold what lowrank produces (Factored); --merge stores" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    done = inside(*order, "--merge")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "out" / "lowrank-rank-0.4-whiten-off" / "compress.json").read_text())
+    assert {form["form"] for form in manifest["weights"].values()} == {"dense"}
 
 
 @pytest.mark.parametrize("name", REFUSED)

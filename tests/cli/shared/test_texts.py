@@ -1,0 +1,120 @@
+"""``--tasks``: what is refused in one line before any work, and what is measured where lm-eval is installed."""
+
+import json
+
+import pytest
+
+from tests.support.tasks import task_yaml
+
+CHOICE = {"doc_to_choice": [" fox", " dog"], "doc_to_target": "answer"}
+WRITING = {"metrics": ("exact_match",), "doc_to_target": " fox"}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    try:
+        import datasets
+    except ModuleNotFoundError:
+        return
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    docs = [{"text": f"the {word}", "answer": i % 2} for i, word in enumerate(["quick", "lazy", "brown", "a"])]
+    (tmp_path / "letters.jsonl").write_text("\n".join(map(json.dumps, docs)))
+    sampled = {"generation_kwargs": {"do_sample": True, "max_gen_toks": 4}}
+    files = {
+        "letters": task_yaml("letters", "multiple_choice", "letters.jsonl", **CHOICE),
+        "long": task_yaml("writing", "generate_until", "letters.jsonl", **WRITING),
+        "drawn": task_yaml("writing", "generate_until", "letters.jsonl", **WRITING, **sampled),
+        "empty": task_yaml("letters", "multiple_choice", "empty.jsonl", **CHOICE),
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    return tmp_path
+
+
+def test_without_lm_eval_the_extra_is_named(llama, tmp_path, inside, monkeypatch):
+    monkeypatch.setattr("compress.benchmarks.data.tasks.find_spec", lambda name: None)
+    done = inside("run", llama, "-p", "fuse", "-o", tmp_path / "out", "--tasks", "arc_easy")
+    assert done.returncode == 5
+    assert " ".join(done.stderr.split()).endswith("--tasks needs lm-eval: pip install 'compress-models[eval]'")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--tasks", "a,,b"], "'a,,b' has an empty task; write them like arc_easy,my/task.yaml"),
+        (["--tasks", "a,a"], "task a is given twice"),
+        (["--require", "arc_easy.acc>=0.3"], "arc_easy.acc is a task's; give --tasks arc_easy"),
+    ],
+)
+def test_mistakes_in_the_options(llama, tmp_path, inside, args, said):
+    done = inside("run", llama, "-p", "fuse", "-o", tmp_path / "out", *args)
+    assert done.returncode == 2
+    assert " ".join(done.stderr.split()).endswith(said)
+    assert not (tmp_path / "out").exists()
+
+
+REFUSED = {
+    "no such file": ("no.yaml", [], "can't read the task file no.yaml: there is none"),
+    "no task": ("list.yaml", [], "task list.yaml can't be loaded (ValueError: Expected YAML dict"),
+    "no documents": ("empty.yaml", [], "task empty.yaml can't be loaded ("),
+    "too long": ("long.yaml", [], "task writing may write 256 tokens, and"),
+    "sampling": ("drawn.yaml", [], "task writing samples or searches with beams"),
+    "nothing scored": ("letters.yaml", ["--no-score"], "--tasks is for scoring; remove --no-score"),
+    "a typo": (
+        "letters.yaml",
+        ["--require", "letters.ac>=0.1"],
+        "unknown metric of a task 'letters.ac'; did you mean 'letters.acc'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_mistakes_cost_no_work(llama, folder, inside, monkeypatch, mistake):
+    monkeypatch.chdir(folder)
+    file, args, said = REFUSED[mistake]
+    done = inside("run", llama, "-p", "fuse", "-o", "out", "--tasks", file, *args)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert said in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_an_encoder_has_no_tasks(bert, folder, inside):
+    done = inside("run", bert, "-p", "fuse", "-o", folder / "out", "--tasks", folder / "letters.yaml")
+    assert done.returncode == 2
+    assert "is of the kind encoder; leave it out" in " ".join(done.stderr.split())
+
+
+@pytest.mark.slow  # reading lm-eval's thousands of tasks takes seconds
+def test_an_unknown_task_is_told_with_the_nearest_names(llama, folder, inside):
+    done = inside("run", llama, "-p", "fuse", "-o", folder / "out", "--tasks", "arc_esy")
+    assert done.returncode == 2
+    assert "lm-eval has no task 'arc_esy'; nearest: arc_easy, " in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_every_contender_is_measured_and_every_report_tells(llama, folder, inside):
+    out = folder / "out"
+    asked = ["--tasks", folder / "letters.yaml", "--require", "letters.acc>=0"]
+    done = inside("run", llama, "-p", "fuse", "-o", out, *asked)
+    assert done.returncode == 0, done.stderr
+    card = json.loads((out / "report.json").read_text())
+    right = [row["measures"]["letters.acc"] for row in card["rows"]]
+    assert len(right) == 3
+    assert right[0] == right[1] == right[2]
+    assert len(right[0]["windows"]) == 4
+    assert card["tasks"] == {"letters.acc": "higher"}
+    assert "tasks letters (4 documents)" in card["notes"]
+    assert "letters.acc" in done.stdout
+    for name in ("md", "html", "csv", "tex"):
+        assert "letters.acc" in (out / f"report.{name}").read_text().replace("\\", "")
+    again = inside("score", out / "fuse", "--tasks", folder / "letters.yaml", "-o", out)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((out / "report.json").read_text())["rows"][2]["measures"]["letters.acc"] == right[2]
