@@ -3,10 +3,13 @@
 #   make demo PIP_FLAGS="--extra-index-url URL"
 
 PYTHON ?= python3
+WORKERS ?= 2
 PIP_FLAGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Files are handed out whole, as what they share is made once a file.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ROOMS := benchmarks cli export passes profiles
 
 .DEFAULT_GOAL := help
@@ -25,10 +28,10 @@ demo: $(STAMP)  ## compress demo:smollm2 to 8 bits, export, and score it: out/de
 	$(BIN)/compress demo:smollm2 --pipeline int8,fuse -o out/demo --overwrite
 
 test: $(STAMP)  ## every test, those on the demo checkpoints included
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-test-fast: $(STAMP)  ## the tests on tiny models alone
-	$(BIN)/python -m pytest -m "not slow"
+test-fast: $(STAMP)  ## the quick tests on tiny models alone
+	$(PYTEST) -m "not slow"
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .

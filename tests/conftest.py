@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.weights.forms import Quantized
@@ -15,6 +17,20 @@ from tests.support.cards import build_card
 from tests.support.models import SIZES, save_model
 
 Make = Callable[..., Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes share the tests (``-n``), each has one thread: tiny models gain nothing by more."""
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what the tests start
+        torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share them, files with slow tests come first, so that what is left at the end is short."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
