@@ -40,7 +40,7 @@ def demo_model(name: str, progress: Progress | None = None) -> Path:
     path = cache_directory() / name
     if not (path / SUMS).is_file():
         (progress or Silent()).notice(f"making demo:{name} in {path} (once)")
-        with staged(path, overwrite=True) as stage:
+        with staged(path, overwrite=True, marker=SUMS) as stage:
             DEMOS[name](stage)
             record_hashes(stage)
     return path

@@ -35,7 +35,7 @@ def demo_text(progress: Progress | None = None) -> str:
     file = path / "wikipedia.txt"
     if not file.is_file():
         (progress or Silent()).notice(f"making the demo's text, a Wikipedia sample, in {path} (once)")
-        with staged(path, overwrite=True) as stage, unpacked(_GENSIM, "the demo's text") as package:
+        with staged(path, overwrite=True, marker=file.name) as stage, unpacked(_GENSIM, "the demo's text") as package:
             articles = _articles(package / _DUMP, _markup_remover(package / _MARKUP))
             (stage / file.name).write_text("\n\n\n".join(articles), encoding="utf-8")
     return file.read_text(encoding="utf-8")

@@ -14,11 +14,14 @@ from compress.system import interrupt
 
 
 @contextmanager
-def staged(path: Path, overwrite: bool = False) -> Iterator[Path]:
+def staged(path: Path, overwrite: bool = False, marker: str | None = None) -> Iterator[Path]:
     """Yield a fresh directory beside ``path`` that becomes ``path`` by one rename when the block ends well.
 
     On any exception, an interrupt included, the fresh directory and the parents made for it are removed and whatever
-    was at ``path`` is untouched. Raises UsageError where ``path`` may not be replaced or its parent can't be written.
+    was at ``path`` is untouched. Where another process put a directory with a file ``marker`` there meanwhile, that one
+    stays, as somebody may be reading it.
+
+    Raises UsageError where ``path`` may not be replaced or its parent can't be written.
     """
     path = path.resolve()
     check_replaceable(path, overwrite)
@@ -28,6 +31,9 @@ def staged(path: Path, overwrite: bool = False) -> Iterator[Path]:
         _make(stage)
         yield stage
         interrupt.check()
+        if marker is not None and (path / marker).is_file():
+            shutil.rmtree(stage, ignore_errors=True)
+            return
         check_replaceable(path, overwrite)
         _put_in_place(stage, path)
     except BaseException:

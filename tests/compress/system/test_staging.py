@@ -22,6 +22,19 @@ def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
     assert [p.name for p in out.parent.iterdir()] == ["out"]
 
 
+def test_what_another_process_finished_meanwhile_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with staged(out, overwrite=True, marker="whole") as stage:
+        (stage / "whole").write_text("ours")
+        with staged(out, overwrite=True, marker="whole") as faster:
+            (faster / "whole").write_text("theirs")
+    assert (out / "whole").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with staged(out, overwrite=True, marker="other") as stage:
+        (stage / "whole").write_text("ours")
+    assert (out / "whole").read_text() == "ours"
+
+
 class Deaf:
     """Is interrupted in its destructor, from which no exception comes out."""
 
