@@ -15,10 +15,11 @@ from compress.calibration.block import Block, Role
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, Statistic
 from compress.errors import PassError, UsageError
-from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, rank_step, shrinks
 from compress.passes.solvers.whitened_svd import OutputMetric, Spectrum
+from compress.pipeline.alias import Alias
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Weight
 from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
@@ -34,6 +35,7 @@ class Lowrank(WeightPass):
     name: ClassVar[str] = "lowrank"
     accepts: ClassVar[tuple[type, ...]] = (Dense,)
     produces: ClassVar[tuple[type, ...]] = (Factored,)
+    aliases: ClassVar[Mapping[str, Alias]] = {"ignore": IGNORE}
 
     rank: float | None = Field(
         None, gt=0, lt=1, description="rank of the products, as a share of the smaller side of the matrix"

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from compress.calibration.statistics import Statistic
 from compress.errors import unknown
+from compress.pipeline.alias import Alias
 from compress.weights.forms import Dense, Weight
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ class Pass(ABC):
     """One technique.
 
     ``presets`` are names that the field has for some of its settings, each with the options that it stands for, as on
-    the command line: ``{"W4A16": "group=128"}``.
+    the command line: ``{"W4A16": "group=128"}``. ``aliases`` are other projects' names of its options; the option's own
+    name is what the manifest has.
     """
 
     name: ClassVar[str]
     presets: ClassVar[Mapping[str, str]] = {}
+    aliases: ClassVar[Mapping[str, Alias]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -110,14 +110,30 @@ def _read(name: str, kind: type[Pass], written: Sequence[str]) -> dict[str, str]
         key, equals, value = word.partition("=")
         if not equals:
             key, value = _option_with(word, name, known), word
-        elif key not in known:
+        elif key not in known and key not in kind.aliases:
             raise unknown(f"option of {name!r}", key, known)
         elif not value:
             raise _no_value(name, key)
+        if key in kind.aliases:
+            alias = kind.aliases[key]
+            value = _converted(name, kind, key, value)
+            if alias.option is None:
+                continue
+            if alias.option in values:
+                raise UsageError(f"pass {name!r}: {key} is another name of {alias.option}, which is given as well")
+            key = alias.option
         if key in values:
             raise UsageError(f"pass {name!r}: option {key!r} is given twice")
         values[key] = value
     return values
+
+
+def _converted(name: str, kind: type[Pass], key: str, value: str) -> str:
+    """The value of an option that another project's name was used for."""
+    try:
+        return kind.aliases[key].convert(kind, value)
+    except ValueError as error:
+        raise UsageError(f"pass {name!r}: {key}={value}: {error}") from None
 
 
 def _option_with(word: str, name: str, known: Mapping[str, FieldInfo]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from compress.calibration.block import Block, Role
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
-from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.by_factor import by_factor, leaf_names, rejoined
 from compress.passes.solvers.gptq import Hessian
 from compress.passes.solvers.solver import factored, stack
@@ -26,6 +26,7 @@ from compress.passes.solvers.sparsity import (
     score_mask,
     sparsegpt,
 )
+from compress.pipeline.alias import Alias
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Weight, mask_of
 from compress.weights.stored import StoredForm, WeightReport
@@ -40,6 +41,7 @@ class Sparsity(WeightPass):
 
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = (Masked,)
+    aliases: ClassVar[Mapping[str, Alias]] = {"ignore": IGNORE}
     width: ClassVar[int] = BLOCK
     """Columns from which sparsegpt chooses at one time."""
 

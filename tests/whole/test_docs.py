@@ -82,7 +82,11 @@ def option_table(cls: type[Pass]) -> list[str]:
 def presets(name: str, cls: type[Pass]) -> list[str]:
     """The names that the field has for some settings of a pass."""
     names = [f"`{preset}` is `{name}:{options}`" for preset, options in cls.presets.items()]
-    return ["", f"By another name: {', '.join(names)}."] if names else []
+    aliases = [f"`{key}` is `{alias.option}`" for key, alias in cls.aliases.items() if alias.option is not None]
+    return [
+        *(["", f"By another name: {', '.join(names)}."] if names else []),
+        *(["", f"As in other projects: {', '.join(aliases)}."] if aliases else []),
+    ]
 
 
 def cell(text: str) -> str:
