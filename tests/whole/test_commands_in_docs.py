@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from typing import Any
 import click
 import pytest
 
+from compress.benchmarks.results.kinds import PLANS
 from compress.cli.main import cli, commands, main
+from compress.modeling.kinds import DECODER
 from compress.pipeline.parse import Pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -81,15 +83,22 @@ def test_what_a_block_needs_is_a_known_word(page: Path) -> None:
 
 
 @pytest.fixture
-def reader(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is measured, and little text is written: no figure is looked at here."""
+    plan = replace(PLANS[DECODER], rounds=2, extra_rounds=0, evaluation_windows=(2, 256))
+    monkeypatch.setitem(PLANS, DECODER, plan)  # type: ignore[arg-type]
+    monkeypatch.setattr("compress.benchmarks.measure.speed._TURN", 0.01)
+    monkeypatch.setattr("compress.cli.shared.texts._OWN_SOLVED_ON", 4)
+
+
+@pytest.fixture
+def reader(quick: None, tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model and its texts, in which a reader works."""
     sizes = {"hidden_size": 128, "intermediate_size": 256, "max_position_embeddings": 512}
     shutil.copytree(tiny("LlamaForCausalLM", tie_word_embeddings=True, **sizes), tmp_path / "my-model")
     (tmp_path / "text.txt").write_text(TEXT)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    # no figure of speed is looked at
-    monkeypatch.setattr("compress.benchmarks.measure.speed._TURN", 0.01)
     return tmp_path
 
 
@@ -113,25 +122,24 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 @pytest.mark.slow
 def test_every_block_runs(reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A command that stands in several pages is run once."""
-    past: set[str] = set()
+    past: set[tuple[str, ...]] = set()
     for block in (block for page in PAGES for block in blocks(page) if not block.needs):
-        if block.language == "python" and block.text not in past:
+        if block.language == "python" and (block.text,) not in past:
             namespace: dict[str, Any] = {"__name__": "__main__"}
             exec(compile(block.text, block.page, "exec"), namespace)
-            past.add(block.text)
-        elif block.language == "bash":
-            for line in block.commands:
-                if line not in past:
-                    run(line, monkeypatch, capsys)
-                    past.add(line)
+            past.add((block.text,))
+        for line in block.commands if block.language == "bash" else ():
+            words = tuple(shlex.split(line, comments=True))
+            if words not in past:
+                run(line, monkeypatch, capsys)
+                past.add(words)
 
 
 @pytest.mark.slow
 def test_what_needs_the_demo_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("compress.benchmarks.measure.speed._TURN", 0.01)
     lines = {line for page in PAGES for block in blocks(page) if block.needs == "demo" for line in block.commands}
     assert "compress demo:smollm2 --pipeline int8,fuse" in lines
     for line in lines:
