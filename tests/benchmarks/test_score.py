@@ -155,6 +155,7 @@ def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
         assert {key: row.measures[key] for key in measures} == measures
 
 
+@pytest.mark.slow
 def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
     mask = np.ones_like(tokens)
     mask[2, 30:] = 0

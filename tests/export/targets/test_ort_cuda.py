@@ -108,6 +108,7 @@ def test_without_a_gpu_the_graph_stays(untied, tmp_path):
         OrtCuda().complete(model, tmp_path)
 
 
+@pytest.mark.slow
 def test_images_come_in_as_halves_too(tiny, tmp_path):
     path = tiny("ViTForImageClassification", image_size=48, patch_size=16, num_labels=7)
     artifact = OrtCuda().export(Model.open(str(path)), [Fuse()], tmp_path, Silent())
