@@ -33,7 +33,7 @@ def export_seq2seq(
     checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress, target: str
 ) -> Artifact:
     """Declare, fuse, lower, write and prove both graphs; the artifact loads from ``out``."""
-    shapes = checkpoint.shapes()
+    shapes = checkpoint.shapes
     models = build_graphs(checkpoint.config, {name: shapes[name] for name in checkpoint.names}, bool(graph_passes))
     for model in models.values():
         for one in graph_passes:

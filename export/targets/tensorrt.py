@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
-import torch
 from onnx_ir.tensor_adapters import from_torch_dtype
 from transformers import PretrainedConfig
 
@@ -64,10 +63,8 @@ class TensorRt(Target):
     def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse integers that explicit dequantization doesn't hold there."""
         super().check_weights(architecture, weights)
-        module = architecture.meta_module()
-        tables = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, torch.nn.Embedding)}
         for name, form in weights.items():
-            if reason := qdq.unsupported_reason(name, form, name in tables):
+            if reason := qdq.unsupported_reason(name, form, name in architecture.outline.tables):
                 raise UsageError(f"tensorrt can't hold {reason}")
 
     def export(

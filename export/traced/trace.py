@@ -196,7 +196,7 @@ class _Tracer:
                     del graph.initializers[name]
                     value.name = source
                     graph.initializers.add(value)
-            elif name in self.architecture.transposed_weights:
+            elif name in self.architecture.outline.transposed_weights:
                 transpose_weight(graph, value)
 
 
