@@ -41,14 +41,14 @@ class Model(Checkpoint):
     stored: dict[str, str]
 
     @classmethod
-    def open(cls, source: str, trust_remote_code: bool = False, progress: Progress | None = None) -> Model:
+    def open(cls, source: str | Path, trust_remote_code: bool = False, progress: Progress | None = None) -> Model:
         """Find a model and check it: a directory, ``demo:NAME`` or a hub id.
 
         Raises ModelError for what can't be read, isn't safe to read or isn't supported. ``trust_remote_code`` admits
         pickled weights (read as tensors only) and checkpoints that bring code, which is not run: the class is always
         transformers' own.
         """
-        progress = progress or Silent()
+        source, progress = str(source), progress or Silent()
         path = locate(source, trust_remote_code, progress)
         check_config(path, trust_remote_code)
         shards = find_shards(path, trust_remote_code, progress)

@@ -141,8 +141,9 @@ class Variant(Checkpoint):
     shards: Shards
 
     @classmethod
-    def open(cls, path: Path) -> Variant:
+    def open(cls, path: str | Path) -> Variant:
         """Read a variant's headers; a ModelError for a directory that is none, or is damaged."""
+        path = Path(path)
         manifest = Manifest.read(path)
         shards = find_shards(path, trust_pickle=False, progress=Silent())
         architecture = read_architecture(path, shards.where)
