@@ -296,6 +296,7 @@ def test_every_cell(path_of, tmp_path, family, word):
     cells((family,) for family, (name, _) in FAMILIES.items() if name.endswith(("CausalLM", "LMHeadModel"))),
 )
 def test_a_cache_of_int8_passes_the_gate(path_of, tmp_path, family):
+    """The gate asserts: an export whose outputs are off raises."""
     model, target = Model.open(str(path_of(family))), find_target("ort-cpu")
     target.export(model, Pipeline.parse("fuse:kv=int8").graph_passes, tmp_path, Silent())
 
