@@ -60,7 +60,7 @@ class Lowrank(WeightPass):
     """Each matrix's rank, once they are planned; 0: it stays dense."""
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.rank, self.keep, self.energy)) != 1:
+        if sum(option is not None for option in (self.rank, self.keep, self.energy)) != 1:
             raise ValueError("give exactly one of rank, keep and energy, like rank=0.625")
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
@@ -85,8 +85,8 @@ class Lowrank(WeightPass):
             if block.role == "layer":
                 open_ = [name for name in block.weights if name not in Skipped(self.skip)]
                 level = min(self.required_statistic(), Statistic.GRAM)
-                for names, seen in inputs.by_stage(level, open_):
-                    metric = OutputMetric(seen, self.whiten == "on")
+                for names, stats in inputs.by_stage(level, open_):
+                    metric = OutputMetric(stats, self.whiten == "on")
                     for name in names:
                         matrix = block.weights[name].dequantize()
                         shape = matrix.shape[0], matrix.shape[1]
@@ -111,12 +111,12 @@ class Lowrank(WeightPass):
             return
         level = self.required_statistic() if block.role == "layer" else Statistic.NONE
         open_ = [name for name in block.weights if name not in Skipped(self.skip)]
-        for names, seen in inputs.by_stage(level, open_):
-            metric = OutputMetric(seen, self.whiten == "on")
+        for names, stats in inputs.by_stage(level, open_):
+            metric = OutputMetric(stats, self.whiten == "on")
             for name in names:
                 old = block.weights[name]
                 block.weights[name] = new = self._factor(name, old, metric)
-                gram = seen.gram if metric.root is not None and seen is not None else None
+                gram = stats.gram if metric.root is not None and stats is not None else None
                 block.reports[name] = _report(old, new, gram)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
@@ -148,8 +148,8 @@ class Lowrank(WeightPass):
     def _enough(self, shape: tuple[int, int], spectrum: Spectrum) -> int:
         """The smallest rank that keeps the wanted share of the energy."""
         assert self.energy is not None
-        kept = spectrum.losses.cumsum(0)
-        rank = int((kept < self.energy * kept[-1]).sum()) + 1
+        kept_share = spectrum.losses.cumsum(0)
+        rank = int((kept_share < self.energy * kept_share[-1]).sum()) + 1
         return math.ceil(rank / rank_step(shape)) * rank_step(shape)
 
 

@@ -73,8 +73,8 @@ class Pass(ABC):
 
     def __str__(self) -> str:
         """The pass as written on the command line: its name and what differs from the defaults."""
-        given = {key: getattr(self, key) for key in self.options()}
-        changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
+        values = {key: getattr(self, key) for key in self.options()}
+        changed = [f"{key}={value}" for key, value in values.items() if value != self.options()[key].default]
         return ":".join([self.name, *changed])
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
@@ -176,12 +176,12 @@ def find(name: str) -> tuple[type[Pass], str]:
     Upper and lower case are the same. Raises UsageError with the nearest name where there is none.
     """
     kinds = passes().values()
-    known = {scheme: (kind, options) for kind in kinds for scheme, options in kind.presets.items()}
-    known |= {kind.name: (kind, "") for kind in kinds}
-    for each, found in known.items():
-        if each.lower() == name.lower():
-            return found
-    raise unknown("pass", name, known)
+    by_name = {scheme: (kind, options) for kind in kinds for scheme, options in kind.presets.items()}
+    by_name |= {kind.name: (kind, "") for kind in kinds}
+    for word, match in by_name.items():
+        if word.lower() == name.lower():
+            return match
+    raise unknown("pass", name, by_name)
 
 
 def choices(option: FieldInfo) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ def round_cache(graph: ir.Graph) -> int:
     for node in graph:
         if node.op_type != "GroupQueryAttention" or BIT_WIDTH in node.attributes:
             continue
-        for each in QUANT_TYPES:
-            node.attributes[each] = ir.AttrString(each, "PER_CHANNEL")
+        for attribute in QUANT_TYPES:
+            node.attributes[attribute] = ir.AttrString(attribute, "PER_CHANNEL")
         node.attributes[BIT_WIDTH] = ir.AttrInt64(BIT_WIDTH, 8)
         node.resize_inputs(max(SCALES) + 1)
         for past, present, at in zip(PAST, PRESENT, SCALES, strict=True):
