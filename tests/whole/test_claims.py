@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -101,6 +102,12 @@ def test_bytes_on_disk(smollm2):
 def test_operators_of_the_fused_graph(smollm2):
     graph = onnx.load(smollm2 / "fuse" / "onnx" / "model.onnx", load_external_data=False).graph
     assert len(graph.node) < 320
+    counts = Counter(node.op_type for node in graph.node)
+    per_layer = {"GroupQueryAttention": 1, "SkipSimplifiedLayerNormalization": 2, "QuickGelu": 1}
+    assert {operator: counts[operator] for operator in per_layer} == {
+        operator: 30 * count for operator, count in per_layer.items()
+    }
+    assert counts["MatMul"] == 4 * 30 + 1  # q/k/v are one product, and so are gate and up; the head
 
 
 def test_transformers_loads_the_variant_and_writes(smollm2):
