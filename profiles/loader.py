@@ -1,4 +1,4 @@
-"""Profiles: what a machine is, what runs there, and which pipelines are worth trying on it."""
+"""Machine profiles: a machine, its target runtime, and the pipelines worth trying on it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _SUFFIX = ".toml"
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Profile:
-    """A machine, as a TOML file describes it; the file's keys are these fields."""
+    """A machine profile; the keys of its TOML file are these fields."""
 
     machine: Annotated[str, Field(min_length=1)]
-    """What the machine is, in words."""
+    """A description of the machine."""
     target: Annotated[str, Field(min_length=1)]
-    """The target that runs there."""
+    """The target runtime."""
     pipelines: Annotated[tuple[str, ...], Field(min_length=1)]
-    """What to try when the user names no pipeline, most promising first."""
+    """Pipelines to try when the user names none, most promising first."""
     threads: Annotated[int, Field(ge=1, strict=True)] | None = None
-    """Threads to run with; all physical cores where it isn't said."""
+    """Number of threads; None takes all physical cores."""
     price_per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
-    """What an hour of the machine costs, in any money: reports then tell what a million tokens cost."""
+    """Price of an hour of the machine in any currency; reports then show the cost of a million tokens."""
 
 
 def profiles() -> dict[str, Path]:
@@ -44,10 +44,10 @@ def load_profile(name: str) -> Profile:
     """
     path = Path(name)
     if path.suffix != _SUFFIX:
-        known = profiles()
-        if name not in known:
-            raise unknown("profile", name, known)
-        path = known[name]
+        packaged = profiles()
+        if name not in packaged:
+            raise unknown("profile", name, packaged)
+        path = packaged[name]
     try:
         profile = Profile(**tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -55,7 +55,7 @@ def load_profile(name: str) -> Profile:
     except ValidationError as error:
         raise UsageError(f"profile {path}: {_first(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"profile {path} is no TOML ({error})") from error
+        raise UsageError(f"profile {path} is not valid TOML ({error})") from error
     for pipeline in profile.pipelines:
         try:
             Pipeline.parse(pipeline)
@@ -65,7 +65,7 @@ def load_profile(name: str) -> Profile:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing wrong, with the field that it is wrong in."""
+    """The first validation error, after its field's name."""
     details = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in details["loc"])
     return f"{where}: {details['msg'][0].lower()}{details['msg'][1:]}"

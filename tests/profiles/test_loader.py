@@ -40,7 +40,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("machine = ", "is no TOML"),
+        ("machine = ", "is not valid TOML"),
         ('machine = "mine"\npipelines = ["fuse"]\n', "target: .*required"),
         (GOOD + "thread = 4\n", "thread: unexpected keyword argument"),
         (GOOD + "threads = 0\n", "threads: .*greater than or equal to 1"),
