@@ -1,1 +1,0 @@
-"""Engines of encoder-decoders: one runtime a file."""
