@@ -2,88 +2,80 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from compress.benchmarks.data.labels import Labelled
-from compress.benchmarks.data.tasks import Tasks
+from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.bandwidth import read_bandwidth
 from compress.benchmarks.measure.cores import available_cores
-from compress.benchmarks.measure.speed import READ_RATE, Measures, measure_speed
+from compress.benchmarks.measure.speed import SpeedResults, measure_speed
 from compress.benchmarks.measure.stopwatch import Stopwatch
+from compress.benchmarks.measure.turns import READ_RATE, Measures
 from compress.benchmarks.results.contender import Contender
-from compress.benchmarks.results.scorecard import Cell, Row, Scorecard, Settings
-from compress.benchmarks.runtime.engine import Ids
+from compress.benchmarks.results.scorecard import Cell, Direction, Row, Scorecard, Settings
 from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.benchmarks.worker.client import Worker
-from compress.benchmarks.worker.image_file import Images
+from compress.benchmarks.worker.image_file import ImageFile
 from compress.errors import UsageError
 from compress.progress import Progress, Silent
 from compress.system.machine import conditions, machine, versions
 
 
+@dataclass(frozen=True)
+class RunInfo:
+    """What a scorecard says of its run besides figures: the model's name, the command line, notes for the reader."""
+
+    model: str = ""
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+
 def score_contenders(
     contenders: Sequence[Contender],
-    ids: ArrayLike,
+    evaluation: Evaluation,
     settings: Settings | None = None,
     progress: Progress | None = None,
-    *,
-    mask: ArrayLike | None = None,
-    labelled: Labelled | None = None,
-    tasks: Tasks | None = None,
-    model: str = "",
-    command: str = "",
-    notes: Sequence[str] = (),
+    info: RunInfo | None = None,
     clock: Stopwatch | None = None,
 ) -> Scorecard:
     """Measure the contenders in one interleaved run.
 
-    The first contender is the original in torch. ``ids`` are evaluation windows ``[n, s]``, ``mask`` marks their
-    tokens (all, by default); prompts for the speed are cut from them. Contenders that see are given images
-    ``[n, c, h, w]`` in their place, each a window of one. ``labelled`` text and ``tasks`` are measured besides;
-    ``clock`` knows what was done so far. One process a contender serves first and is asked for its outputs then: its
-    memory is read in between. Raises RunError when a contender can't be run.
+    The first contender is the original in torch. Prompts for the speed are cut from the evaluation's windows; ``clock``
+    knows how long everything before took. One process a contender serves first and is asked for its outputs then: its
+    memory is read in between. Raises RunError when a contender can't be run, UsageError for contenders or windows that
+    can't be compared.
     """
     settings, progress, clock = settings or Settings(), progress or Silent(), clock or Stopwatch()
-    seen = np.asarray(ids) if contenders and contenders[0].kind.is_vision else None
-    windows: Ids = np.asarray(ids, dtype=np.int64) if seen is None else np.arange(len(seen))[:, None]
-    marked: Ids = np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64)
-    _check(contenders, windows, marked)
-    settings = settings.within(windows.shape[1], contenders[0].kind)
+    _check(contenders)
+    evaluation.check()
+    settings = settings.within(evaluation.windows.shape[1], contenders[0].kind)
     threads, load = settings.threads or available_cores(), os.getloadavg()[0]
     bandwidth = read_bandwidth(threads)
     clock.lap("bandwidth")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
-        images = None if seen is None else Images.saved(seen, folder)
+        images = None if evaluation.pixels is None else ImageFile.saved(evaluation.pixels, folder)
         loading = progress.track(contenders, "loading", len(contenders), "models")
         workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
         clock.lap("load")
-        speeds = measure_speed(workers, windows[marked.astype(bool)], settings, progress, clock, images)
+        speeds = measure_speed(workers, evaluation.tokens, settings, progress, clock, images)
         bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
         clock.lap("bandwidth")
-        accuracies = measure_accuracy(workers, windows, marked, progress, labelled, settings.seed, tasks, images, clock)
-    floats = next((contender for contender in contenders if contender.role == "float"), None)
-    rows = [
-        _row(contender, floats, speed | accuracy | _cost(speed, settings), cells, bandwidth)
-        for contender, speed, cells, accuracy in zip(contenders, speeds.measures, speeds.cells, accuracies, strict=True)
-    ]
+        accuracies = measure_accuracy(workers, evaluation, progress, settings.seed, images, clock)
+    rows = _rows(contenders, speeds, accuracies, settings, bandwidth)
     clock.lap("summing up")
+    info = info or RunInfo()
     return Scorecard(
-        model=model or contenders[0].path.name,
+        model=info.model or contenders[0].path.name,
         kind=contenders[0].kind,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
+        command=info.command,
         settings=settings,
         threads=threads,
         machine=machine() | conditions(),
@@ -92,23 +84,16 @@ def score_contenders(
         others=speeds.cores_used_by_others,
         bandwidth=bandwidth,
         seconds=dict(clock.seconds),
-        windows=(windows.shape[0], windows.shape[1]),
-        text_sha256=_digest(windows if seen is None else seen, marked, labelled, tasks),
-        notes=tuple(notes),
-        tasks={} if tasks is None else {k: v for k, v in tasks.better.items() if any(k in each for each in accuracies)},
-        rows=tuple(rows),
+        windows=(len(evaluation.windows), evaluation.windows.shape[1]),
+        text_sha256=evaluation.digest(),
+        notes=info.notes,
+        tasks=_task_directions(evaluation, accuracies),
+        rows=rows,
     )
 
 
-def _digest(read: NDArray[Any], mask: Ids, labelled: Labelled | None, tasks: Tasks | None) -> str:
-    """SHA-256 over all that accuracy is measured on."""
-    parts = [read.tobytes(), mask.tobytes()]
-    parts += [] if labelled is None else [labelled.tokens().tobytes()]
-    parts += [] if tasks is None else [tasks.digest()]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
+def _check(contenders: Sequence[Contender]) -> None:
+    """Raise UsageError for contenders that make no scorecard."""
     if not contenders or contenders[0].role != "original":
         raise UsageError("a scorecard's first contender is the original checkpoint")
     if len({contender.kind for contender in contenders}) > 1:
@@ -116,9 +101,29 @@ def _check(contenders: Sequence[Contender], ids: Ids, mask: Ids) -> None:
     names = [contender.name for contender in contenders]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two contenders are called {twice!r}: a scorecard tells them apart by name")
-    least = 1 if contenders[0].kind.is_vision else 2
-    if ids.ndim != 2 or ids.shape != mask.shape or len(ids) == 0 or ids.shape[1] < least:
-        raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {ids.shape}")
+
+
+def _task_directions(evaluation: Evaluation, accuracies: Sequence[Measures]) -> dict[str, Direction]:
+    """Which way is better for every figure of a task that was measured."""
+    if evaluation.tasks is None:
+        return {}
+    measured = {key for measures in accuracies for key in measures}
+    return {key: better for key, better in evaluation.tasks.better.items() if key in measured}
+
+
+def _rows(
+    contenders: Sequence[Contender],
+    speeds: SpeedResults,
+    accuracies: Sequence[Measures],
+    settings: Settings,
+    bandwidth: float,
+) -> tuple[Row, ...]:
+    floats = next((contender for contender in contenders if contender.role == "float"), None)
+    figures = zip(contenders, speeds.measures, speeds.cells, accuracies, strict=True)
+    return tuple(
+        _row(contender, floats, speed | accuracy | _cost(speed, settings), cells, bandwidth)
+        for contender, speed, cells, accuracy in figures
+    )
 
 
 def _cost(speed: Measures, settings: Settings) -> Measures:
@@ -128,11 +133,11 @@ def _cost(speed: Measures, settings: Settings) -> Measures:
     """
     if settings.price_per_hour is None:
         return {}
+    million_seconds = settings.price_per_hour / 3600 * 1e6
     if "images_ps" in speed:
-        rounds = speed["images_ps"].rounds
-        return {"image_cost": summarize([settings.price_per_hour / 3600 * 1e6 / each for each in rounds])}
-    rate, tokens = (speed["decode_tps"], 1) if "decode_tps" in speed else (speed["sentences_ps"], settings.prompt)
-    return {"cost": summarize([settings.price_per_hour / 3600 * 1e6 / (each * tokens) for each in rate.rounds])}
+        return {"image_cost": summarize([million_seconds / rate for rate in speed["images_ps"].rounds])}
+    rates, tokens = (speed["decode_tps"], 1) if "decode_tps" in speed else (speed["sentences_ps"], settings.prompt)
+    return {"cost": summarize([million_seconds / (rate * tokens) for rate in rates.rounds])}
 
 
 def _row(
@@ -143,7 +148,7 @@ def _row(
         "bits_per_weight": Measure(value=8 * contender.stored_bytes / contender.parameters),
     }
     if rate := measures.pop(READ_RATE, None):
-        sizes["bandwidth_fraction"] = summarize([each / bandwidth for each in rate.rounds])
+        sizes["bandwidth_fraction"] = summarize([read / bandwidth for read in rate.rounds])
     compared = floats is not None and contender.role == "variant" and contender.engine == floats.engine
     return Row(
         name=contender.name,

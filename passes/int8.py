@@ -97,8 +97,8 @@ class Int8(Integer):
         x = inputs.sample
         costly = {
             name: weights[name]
-            for name, one in solved.items()
-            if output_error(x @ weights[name].dequantize().T, one.weight, x) > self.fallback
+            for name, candidate in solved.items()
+            if output_error(x @ weights[name].dequantize().T, candidate.weight, x) > self.fallback
         }
         return solved | super()._solve(costly, inputs)
 

@@ -15,10 +15,11 @@ from compress.calibration.block import Block, Role
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, Statistic
 from compress.errors import PassError, UsageError
-from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, rank_step, shrinks
 from compress.passes.solvers.whitened_svd import OutputMetric, Spectrum
+from compress.pipeline.alias import Alias
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Weight
 from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
@@ -34,6 +35,7 @@ class Lowrank(WeightPass):
     name: ClassVar[str] = "lowrank"
     accepts: ClassVar[tuple[type, ...]] = (Dense,)
     produces: ClassVar[tuple[type, ...]] = (Factored,)
+    aliases: ClassVar[Mapping[str, Alias]] = {"ignore": IGNORE}
 
     rank: float | None = Field(
         None, gt=0, lt=1, description="rank of the products, as a share of the smaller side of the matrix"
@@ -58,7 +60,7 @@ class Lowrank(WeightPass):
     """Each matrix's rank, once they are planned; 0: it stays dense."""
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.rank, self.keep, self.energy)) != 1:
+        if sum(option is not None for option in (self.rank, self.keep, self.energy)) != 1:
             raise ValueError("give exactly one of rank, keep and energy, like rank=0.625")
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
@@ -83,8 +85,8 @@ class Lowrank(WeightPass):
             if block.role == "layer":
                 open_ = [name for name in block.weights if name not in Skipped(self.skip)]
                 level = min(self.required_statistic(), Statistic.GRAM)
-                for names, seen in inputs.by_stage(level, open_):
-                    metric = OutputMetric(seen, self.whiten == "on")
+                for names, stats in inputs.by_stage(level, open_):
+                    metric = OutputMetric(stats, self.whiten == "on")
                     for name in names:
                         matrix = block.weights[name].dequantize()
                         shape = matrix.shape[0], matrix.shape[1]
@@ -109,12 +111,12 @@ class Lowrank(WeightPass):
             return
         level = self.required_statistic() if block.role == "layer" else Statistic.NONE
         open_ = [name for name in block.weights if name not in Skipped(self.skip)]
-        for names, seen in inputs.by_stage(level, open_):
-            metric = OutputMetric(seen, self.whiten == "on")
+        for names, stats in inputs.by_stage(level, open_):
+            metric = OutputMetric(stats, self.whiten == "on")
             for name in names:
                 old = block.weights[name]
                 block.weights[name] = new = self._factor(name, old, metric)
-                gram = seen.gram if metric.root is not None and seen is not None else None
+                gram = stats.gram if metric.root is not None and stats is not None else None
                 block.reports[name] = _report(old, new, gram)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
@@ -146,8 +148,8 @@ class Lowrank(WeightPass):
     def _enough(self, shape: tuple[int, int], spectrum: Spectrum) -> int:
         """The smallest rank that keeps the wanted share of the energy."""
         assert self.energy is not None
-        kept = spectrum.losses.cumsum(0)
-        rank = int((kept < self.energy * kept[-1]).sum()) + 1
+        kept_share = spectrum.losses.cumsum(0)
+        rank = int((kept_share < self.energy * kept_share[-1]).sum()) + 1
         return math.ceil(rank / rank_step(shape)) * rank_step(shape)
 
 

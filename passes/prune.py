@@ -170,13 +170,13 @@ class Prune(WeightPass):
             raise UsageError(f"prune: the {_NAMES[self.what]} of a {name} can't be dropped one by one; use what=blocks")
 
     def _check_ratio(self, units: int) -> None:
-        kept, step = self._kept(units), self._step(units)
-        if 0 < kept < units:
+        remaining, step = self._kept(units), self._step(units)
+        if 0 < remaining < units:
             return
-        drops, least = ("none", "at least") if kept else ("all", "at most")
-        fits = step / units if kept else 1 - step / units
-        what = f"{units} {_NAMES[self.what]}" + (f", which go by {step}" if step > 1 else "")
-        raise UsageError(f"prune: ratio={self.ratio:g} drops {drops} of {what}; give {least} ratio={fits:.3g}")
+        drops, least = ("none", "at least") if remaining else ("all", "at most")
+        fits = step / units if remaining else 1 - step / units
+        units_text = f"{units} {_NAMES[self.what]}" + (f", which go by {step}" if step > 1 else "")
+        raise UsageError(f"prune: ratio={self.ratio:g} drops {drops} of {units_text}; give {least} ratio={fits:.3g}")
 
     def _check_layers(self, count: int) -> None:
         if self.what != "blocks":
@@ -191,9 +191,9 @@ class Prune(WeightPass):
         units = self._units(config)
         repeat = config.num_attention_heads // units
 
-        def refusal(kept: int) -> str | None:
+        def refusal(remaining: int) -> str | None:
             smaller = copy.deepcopy(config)
-            smaller.num_key_value_heads, smaller.num_attention_heads = kept, kept * repeat
+            smaller.num_key_value_heads, smaller.num_attention_heads = remaining, remaining * repeat
             try:
                 smaller.validate()
             except Exception as error:  # transformers has no common class for what a config can be wrong in
@@ -201,7 +201,9 @@ class Prune(WeightPass):
             return None
 
         if reason := refusal(self._kept(units)):
-            fits = [f"{1 - kept / units:.3g}" for kept in range(units - 1, 0, -1) if refusal(kept) is None]
+            fits = [
+                f"{1 - remaining / units:.3g}" for remaining in range(units - 1, 0, -1) if refusal(remaining) is None
+            ]
             instead = f"give ratio={' or '.join(fits)}" if fits else "use what=mlp or what=blocks"
             raise UsageError(f"prune: ratio={self.ratio:g} of the heads makes no valid config ({reason}); {instead}")
 
@@ -226,7 +228,7 @@ def _channels(config: PretrainedConfig, name: str) -> int:
 def _cosine(inputs: LayerInputs) -> float:
     """The mean cosine between a layer's inputs and its outputs, token by token."""
     inputs.refresh()
-    each = [
+    cosines = [
         torch.cosine_similarity(state, inputs.forward(i, {}), dim=-1).mean() for i, state in enumerate(inputs.states)
     ]
-    return float(torch.stack(each).mean())
+    return float(torch.stack(cosines).mean())

@@ -84,14 +84,14 @@ class Tune(WeightPass):
         trained = {name: form(weight) for name, weight in block.weights.items()}
         rates = Rates(1 / self._count, _SCALES_RATE, _FLOATS_RATE[self.scope], self.scope == "model")
         before, after = reconstruct(block, inputs, trained, rates, self._count)
-        for name, one in trained.items():
+        for name, form_in_training in trained.items():
             old = block.weights[name]
             if after < before:
-                block.weights[name] = one.weight()
-                said = f"tune ({self._measure(before)} → {self._measure(after)})"
+                block.weights[name] = form_in_training.weight()
+                solver = f"tune ({self._measure(before)} → {self._measure(after)})"
             else:
-                said = "tune (kept nothing)"
-            block.reports[name] = WeightReport.of(said, old.dequantize(), block.weights[name].dequantize())
+                solver = "tune (kept nothing)"
+            block.reports[name] = WeightReport.of(solver, old.dequantize(), block.weights[name].dequantize())
 
     @property
     def _count(self) -> int:

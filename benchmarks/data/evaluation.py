@@ -1,77 +1,65 @@
-"""Choose what accuracy is measured on: windows of text or images, labeled text, and lm-eval tasks."""
+"""What accuracy is measured on: windows of text or images, labelled text, tasks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+import hashlib
+from dataclasses import dataclass
 
-from compress.benchmarks.data.labels import Labelled, read_labelled
-from compress.benchmarks.data.tasks import Tasks, read_tasks
-from compress.benchmarks.results.kinds import PLANS
-from compress.calibration.data import Calibration
-from compress.calibration.inputs import Inputs, TextInputs, inputs_class
-from compress.checkpoint.demo_text import evaluation_text
-from compress.checkpoint.locate import DEMO
-from compress.checkpoint.model import Model
-from compress.progress import Progress, Silent
+import numpy as np
+from numpy.typing import ArrayLike
+
+from compress.benchmarks.data.labels import Labelled
+from compress.benchmarks.data.tasks import Tasks
+from compress.benchmarks.runtime.engine import Floats, Ids
+from compress.errors import UsageError
 
 
 @dataclass(frozen=True)
-class EvaluationInputs:
-    """The evaluation data of a run: read or generated when it is first asked for, and then kept.
+class Evaluation:
+    """Windows of tokens ``[n, s]`` with the ``mask`` of those that count, and what else accuracy is measured on.
 
-    ``file``: text, JSON lines, a folder of images or an array of them; None takes a demo's held-out text, and else
-    generates windows with another seed than the calibration's, so that both are never the same.
+    Of images, ``pixels`` ``[n, c, h, w]``, each is a window of one token: its number.
     """
 
-    model: Model
-    file: Path | None = None
-    labels_file: Path | None = None
-    task_names: tuple[str, ...] = ()
-    seed: int = 0
-    progress: Progress = field(default_factory=Silent)
+    windows: Ids
+    mask: Ids
+    pixels: Floats | None = None
+    labelled: Labelled | None = None
+    tasks: Tasks | None = None
+
+    @classmethod
+    def of_text(
+        cls, ids: ArrayLike, mask: ArrayLike | None = None, labelled: Labelled | None = None, tasks: Tasks | None = None
+    ) -> Evaluation:
+        """Tokens ``[n, s]``, all of which count where there is no ``mask``."""
+        windows = np.asarray(ids, dtype=np.int64)
+        return cls(
+            windows, np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64), None, labelled, tasks
+        )
+
+    @classmethod
+    def of_images(cls, pixels: ArrayLike) -> Evaluation:
+        """Images ``[n, c, h, w]``."""
+        images = np.asarray(pixels, dtype=np.float32)
+        windows: Ids = np.arange(len(images))[:, None]
+        return cls(windows, np.ones_like(windows), images)
+
+    @property
+    def tokens(self) -> Ids:
+        """The tokens that count, in a row."""
+        tokens: Ids = self.windows[self.mask.astype(bool)]
+        return tokens
 
     def check(self) -> None:
-        """Read what is named now: what can't be used is refused before the work, not after it."""
-        self._inputs.check_readable()
-        if self.file is not None or self._is_demo:
-            _ = self.windows
-        _ = self.labelled, self.tasks
+        """Raise UsageError where there is nothing to measure on."""
+        shape, least = self.windows.shape, 2 if self.pixels is None else 1
+        if len(shape) != 2 or shape != self.mask.shape or shape[0] == 0 or shape[1] < least:
+            raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {shape}")
 
-    @cached_property
-    def windows(self) -> Calibration:
-        """Windows that every variant's outputs are compared on with the original's."""
-        count, length = PLANS[self.model.kind].evaluation_windows
-        inputs = self._inputs
-        if self.file is not None:
-            return inputs.read(self.file, count, length)
-        if self._is_demo and isinstance(inputs, TextInputs):
-            return inputs.cut(evaluation_text(self.progress), "Wikipedia sample, last third", count, length)
-        return inputs.generate(count, length, self.seed + 1)
-
-    @cached_property
-    def labelled(self) -> Labelled | None:
-        """The labels file's text for this model; None where there is none."""
-        return None if self.labels_file is None else read_labelled(self.labels_file, self.model)
-
-    @cached_property
-    def tasks(self) -> Tasks | None:
-        """The lm-eval tasks for this model; None where none are named."""
-        return read_tasks(self.task_names, self.model) if self.task_names else None
-
-    @property
-    def origins(self) -> list[str]:
-        """What was read, in words, for the report's notes."""
-        origins = [f"evaluated on {self.windows}"]
-        origins += [] if self.labelled is None else [f"labels of {self.labelled}"]
-        origins += [] if self.tasks is None else [f"tasks {self.tasks}"]
-        return origins
-
-    @property
-    def _inputs(self) -> Inputs:
-        return inputs_class(self.model)(self.model, self.progress)
-
-    @property
-    def _is_demo(self) -> bool:
-        return self.model.source.startswith(DEMO)
+    def digest(self) -> str:
+        """SHA-256 over all of it, by which two runs on the same inputs are known."""
+        inputs = self.windows if self.pixels is None else self.pixels
+        parts = [inputs.tobytes(), self.mask.tobytes()]
+        parts += [] if self.labelled is None else [self.labelled.tokens().tobytes()]
+        parts += [] if self.tasks is None else [self.tasks.digest()]
+        return hashlib.sha256(b"".join(parts)).hexdigest()

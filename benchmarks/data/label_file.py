@@ -1,10 +1,9 @@
-"""A file of labelled text: a table with tabs and a header, or JSON lines. What its fields mean is said elsewhere."""
+"""Parse labelled text (TSV with a header, or JSON lines); `labels` interprets the fields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compress.calibration.text import is_json_lines, json_lines, read_file
 from compress.errors import UsageError
@@ -14,30 +13,30 @@ _OTHER_NAMES = {"text_pair": "text2"}
 
 @dataclass(frozen=True)
 class LabelledLine:
-    """One line: where it is, for whoever has to mend it, and its fields by name."""
+    """One line: where it is in the file, and its fields by name."""
 
     where: str
-    fields: dict[str, Any]
+    fields: dict[str, object]
 
     def text(self, name: str) -> str:
         """A field that has to hold text."""
-        found = self.field(name)
-        if not isinstance(found, str) or not found.strip():
+        value = self.field(name)
+        if not isinstance(value, str) or not value.strip():
             raise UsageError(f"{self.where}: {name} holds no text")
-        return found
+        return value
 
     def number(self, name: str) -> float:
         """A field that has to hold a finite number."""
-        found = self.field(name)
+        value = self.field(name)
         try:
-            value = float(found)
-        except (TypeError, ValueError):
-            value = float("nan")
-        if not abs(value) < float("inf"):
-            raise UsageError(f"{self.where}: {name} {found!r} is no number")
-        return value
+            number = float(value) if isinstance(value, str | int | float) else float("nan")
+        except ValueError:
+            number = float("nan")
+        if not abs(number) < float("inf"):
+            raise UsageError(f"{self.where}: {name} {value!r} is no number")
+        return number
 
-    def field(self, name: str) -> Any:
+    def field(self, name: str) -> object:
         """A field that has to be there."""
         if name not in self.fields:
             raise UsageError(f"{self.where}: no {name}; there are {', '.join(self.fields) or 'no fields'}")
@@ -59,17 +58,17 @@ def read_labelled_lines(path: Path, needed: tuple[str, ...]) -> list[LabelledLin
     return entries
 
 
-def _known(name: str) -> str:
+def _canonical(name: str) -> str:
     return _OTHER_NAMES.get(name, name)
 
 
 def _objects(raw: str, path: Path) -> list[LabelledLine]:
     entries = []
-    for number, found in json_lines(raw, path):
+    for number, content in json_lines(raw, path):
         where = f"{path}, line {number}"
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise UsageError(f"{where}: no JSON object")
-        entries.append(LabelledLine(where, {_known(name): value for name, value in found.items()}))
+        entries.append(LabelledLine(where, {_canonical(name): value for name, value in content.items()}))
     return entries
 
 
@@ -79,7 +78,7 @@ def _table(raw: str, path: Path, needed: tuple[str, ...]) -> list[LabelledLine]:
         return []
     (_, first), *rest = lines
     written = [name.strip() for name in first.split("\t")]
-    header = [_known(name) for name in written]
+    header = [_canonical(name) for name in written]
     if missing := [name for name in needed if name not in header]:
         raise UsageError(
             f"{path} has no column {missing[0]} in its first line, but {', '.join(map(repr, written))}; "

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compress.benchmarks.data.label_file import LabelledLine, read_labelled_lines
+from compress.benchmarks.runtime.engine import Ids
+from compress.benchmarks.worker.protocol import Encode
 from compress.errors import UsageError
 from compress.modeling.architecture import longest_input
 from compress.modeling.classifier import is_multi_label, is_token_classifier, label_names
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PretrainedConfig, PreTrainedTokenizerBase
 
-    from compress.benchmarks.runtime.engine import Ids
     from compress.checkpoint.model import Model
 
 ACCURACY: tuple[str, ...] = ("accuracy", "accuracy_ratio")
@@ -28,11 +29,11 @@ _LEAST = 3
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A text, or a pair of texts, in tokens; ``kinds`` tells the pair's apart where model and tokenizer do."""
+class TokenizedText:
+    """A text, or a pair of texts, in tokens; ``token_types`` tells the pair's apart where model and tokenizer do."""
 
     ids: list[int]
-    kinds: list[int]
+    token_types: list[int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Labelled:
 
     origin: str
     metrics: tuple[str, ...]
-    texts: tuple[tuple[Encoded, ...], ...]
+    texts: tuple[tuple[TokenizedText, ...], ...]
     labels: tuple[tuple[float, ...], ...]
     padding: int
 
@@ -55,22 +56,31 @@ class Labelled:
     def __str__(self) -> str:
         return f"{self.origin}, {len(self)} texts, {self.metrics[0]}"
 
-    def batch(self, part: slice, which: int = 0) -> dict[str, Any]:
+    @property
+    def columns(self) -> int:
+        """Texts of a line that are read by themselves: two where their embeddings are compared."""
+        return len(self.texts[0])
+
+    def batch(self, part: slice, column: int = 0) -> Encode:
         """The inputs of some lines as a worker takes them, padded at the end."""
-        found = [texts[which] for texts in self.texts[part]]
-        longest = max(len(each.ids) for each in found)
-        gaps = [longest - len(each.ids) for each in found]
-        return {
-            "ids": [each.ids + [self.padding] * gap for each, gap in zip(found, gaps, strict=True)],
-            "mask": [[1] * len(each.ids) + [0] * gap for each, gap in zip(found, gaps, strict=True)],
-            "kinds": [each.kinds + [0] * gap for each, gap in zip(found, gaps, strict=True)],
-        }
+        texts = [line[column] for line in self.texts[part]]
+        longest = max(len(text.ids) for text in texts)
+        gaps = [longest - len(text.ids) for text in texts]
+        return Encode(
+            ids=_rows([text.ids + [self.padding] * gap for text, gap in zip(texts, gaps, strict=True)]),
+            mask=_rows([[1] * len(text.ids) + [0] * gap for text, gap in zip(texts, gaps, strict=True)]),
+            token_types=_rows([text.token_types + [0] * gap for text, gap in zip(texts, gaps, strict=True)]),
+        )
 
     def tokens(self) -> Ids:
         """Every token and label in one row, for a digest."""
-        ids = [i for texts in self.texts for each in texts for i in [*each.ids, *each.kinds]]
+        ids = [i for line in self.texts for text in line for i in [*text.ids, *text.token_types]]
         scores = np.array([label for labels in self.labels for label in labels], np.float64)
         return np.concatenate([np.array(ids, np.int64), scores.view(np.int64)])
+
+
+def _rows(rows: list[list[int]]) -> Ids:
+    return np.array(rows, dtype=np.int64)
 
 
 def read_labelled(path: Path, model: Model) -> Labelled:
@@ -105,7 +115,7 @@ def read_labelled(path: Path, model: Model) -> Labelled:
     return Labelled(path.name, metrics, texts, labels, reader.padding)
 
 
-Line = tuple[tuple[Encoded, ...], tuple[float, ...]]
+Line = tuple[tuple[TokenizedText, ...], tuple[float, ...]]
 """A line's texts and its labels."""
 
 
@@ -126,15 +136,15 @@ class _LineReader:
 
     def compared(self, entry: LabelledLine) -> Line:
         """Two texts, each by itself, and how alike they are."""
-        return (self._encoded(entry.text("text")), self._encoded(entry.text("text2"))), (entry.number("score"),)
+        return (self._text(entry.text("text")), self._text(entry.text("text2"))), (entry.number("score"),)
 
     def scored(self, entry: LabelledLine) -> Line:
         """A text or a pair, and its score."""
-        return (self._together(entry),), (entry.number("score"),)
+        return (self._pair(entry),), (entry.number("score"),)
 
     def classified(self, entry: LabelledLine) -> Line:
         """A text or a pair, and its class."""
-        return (self._together(entry),), (self._class(entry, entry.field("label")),)
+        return (self._pair(entry),), (self._class(entry, entry.field("label")),)
 
     def tagged(self, entry: LabelledLine) -> Line:
         """Words with the class of each, which their first tokens have to be given."""
@@ -144,35 +154,38 @@ class _LineReader:
         if not isinstance(labels, list) or len(labels) != len(words):
             raise UsageError(f"{entry.where}: labels is no list of {len(words)} classes, one a token")
         classes = [self._class(entry, label) for label in labels]
-        read = self._tokens(" ".join(words), None, return_offsets_mapping=True, return_special_tokens_mask=True)
+        encoding = self._tokenize(" ".join(words), None, return_offsets_mapping=True, return_special_tokens_mask=True)
         ends = np.cumsum([len(word) + 1 for word in words]) - 1  # a blank is the next word's, as in byte-level tokens
-        found, last = [], -1
-        for (begin, end), special in zip(read["offset_mapping"], read["special_tokens_mask"], strict=True):
+        tags, last = [], -1
+        for (begin, end), special in zip(encoding["offset_mapping"], encoding["special_tokens_mask"], strict=True):
             word = last if special else int(np.searchsorted(ends, max(begin, end - 1), side="right"))
-            found.append(classes[word] if word > last else UNLABELLED)
+            tags.append(classes[word] if word > last else UNLABELLED)
             last = max(word, last)
-        return (Encoded(read["input_ids"], [0] * len(found)),), tuple(found)
+        return (TokenizedText(encoding["input_ids"], [0] * len(tags)),), tuple(tags)
 
     def _class(self, entry: LabelledLine, label: object) -> int:
-        """The number of a class that is called by its name or its number; names go first."""
-        called = str(label).strip()
-        if called in self._names:
-            return self._names.index(called)
-        if called.isdecimal() and int(called) < len(self._names):
-            return int(called)
-        known = ", ".join(self._names[:20]) + (", …" if len(self._names) > 20 else "")
+        """The number of a class, from its name or its number; names go first."""
+        text = str(label).strip()
+        if text in self._names:
+            return self._names.index(text)
+        if text.isdecimal() and int(text) < len(self._names):
+            return int(text)
+        names = ", ".join(self._names[:20]) + (", …" if len(self._names) > 20 else "")
         raise UsageError(
-            f"{entry.where}: the head has no label {called!r}; it has {known}, or by number 0 to {len(self._names) - 1}"
+            f"{entry.where}: the head has no label {text!r}; it has {names}, or by number 0 to {len(self._names) - 1}"
         )
 
-    def _together(self, entry: LabelledLine) -> Encoded:
+    def _pair(self, entry: LabelledLine) -> TokenizedText:
         second = entry.text("text2") if entry.fields.get("text2") not in (None, "") else None
-        return self._encoded(entry.text("text"), second)
+        return self._text(entry.text("text"), second)
 
-    def _encoded(self, text: str, second: str | None = None) -> Encoded:
-        read = self._tokens(text, second)
-        kinds = read.get("token_type_ids") if self._tells_pairs else None
-        return Encoded(list(read["input_ids"]), list(kinds or [0] * len(read["input_ids"])))
+    def _text(self, text: str, second: str | None = None) -> TokenizedText:
+        encoding = self._tokenize(text, second)
+        token_types = encoding.get("token_type_ids") if self._tells_pairs else None
+        return TokenizedText(list(encoding["input_ids"]), list(token_types or [0] * len(encoding["input_ids"])))
 
-    def _tokens(self, text: str, second: str | None, **options: Any) -> Any:
-        return self._tokenizer(text, second, truncation=True, max_length=self._longest, verbose=False, **options)
+    def _tokenize(self, text: str, second: str | None, **options: bool) -> BatchEncoding:
+        encoding: BatchEncoding = self._tokenizer(
+            text, second, truncation=True, max_length=self._longest, verbose=False, **options
+        )
+        return encoding

@@ -1,1 +1,1 @@
-"""Engines: one runtime a file."""
+"""Engines: one runtime a file, named as a report names it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime_genai as og
@@ -13,11 +13,12 @@ from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
 
+if TYPE_CHECKING:
+    from compress.benchmarks.runtime.engine import DecoderEngine, Opener
+
 
 class GenaiEngine:
     """A directory with ``genai_config.json``. It samples greedily and appends what it sampled by itself."""
-
-    read_bytes: int | None = None
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         options = {"session_options": {"intra_op_num_threads": threads}}
@@ -25,43 +26,47 @@ class GenaiEngine:
         config.overlay(json.dumps({"model": {"decoder": options}}))
         self._model = og.Model(config)
         self._shape = json.loads((path / "genai_config.json").read_text())["model"]["decoder"]
-        self._generator: Any = None
+        self._generator: og.Generator | None = None
 
-    @property
+    def read_bytes(self) -> int | None:
+        """The artifact's facts say it."""
+        return None
+
     def token_bytes(self) -> int:
         """Bytes that one cached token takes: keys and values in float32."""
         heads, size = self._shape["num_key_value_heads"], self._shape["head_size"]
         return int(2 * self._shape["num_hidden_layers"] * heads * size * 4)
 
-    def start(self, prompt: Ids, room: int) -> int:
+    def start(self, prompt: Ids, max_new_tokens: int) -> int:
         """Read a prompt into a fresh cache."""
-        self._generator = self._read(prompt, room + 1)
-        return self._next()
+        self._generator = self._read(prompt, max_new_tokens + 1)
+        return self._next(self._generator)
 
     def step(self, token: int) -> int:
         """Run the token that it sampled last; the greedy next one."""
         if self._generator is None:
             raise RunError("a step before the prompt")
-        return self._next()
+        return self._next(self._generator)
 
     def logits(self, ids: Ids) -> Floats:
         """Logits of one window."""
         logits: Floats = self._read(ids, 1).get_output("logits")[0].astype(np.float32)
         return logits
 
-    def embed(self, ids: Ids, mask: Ids) -> Floats:
-        """It has no encoders."""
-        raise RunError("onnxruntime-genai runs decoders only")
-
-    def _read(self, prompt: Ids, room: int) -> Any:
+    def _read(self, prompt: Ids, max_new_tokens: int) -> og.Generator:
         """A generator that has read a prompt. Its least length holds the end-of-text token back: runs stay alike."""
-        length = len(prompt) + room
+        length = len(prompt) + max_new_tokens
         params = og.GeneratorParams(self._model)
         params.set_search_options(do_sample=False, min_length=length, max_length=length)
         generator = og.Generator(self._model, params)
         generator.append_tokens(prompt[None].astype(np.int32))
         return generator
 
-    def _next(self) -> int:
-        self._generator.generate_next_token()
-        return int(self._generator.get_next_tokens()[0])
+    @staticmethod
+    def _next(generator: og.Generator) -> int:
+        generator.generate_next_token()
+        return int(generator.get_next_tokens()[0])
+
+
+if TYPE_CHECKING:
+    _decoder: Opener[DecoderEngine] = GenaiEngine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import llama_cpp as lib
 import numpy as np
@@ -13,6 +13,9 @@ import numpy as np
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
+
+if TYPE_CHECKING:
+    from compress.benchmarks.runtime.engine import DecoderEngine, Opener
 
 _ROUND = 256
 """contexts are made for a multiple of so many tokens: the same one serves rounds of about the same length"""
@@ -26,8 +29,6 @@ def silence_llama_cpp() -> None:
 class LlamaCppEngine:
     """A directory with a GGUF file."""
 
-    read_bytes: int | None = None
-
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         silence_llama_cpp()
         (file,) = path.glob("*.gguf")
@@ -36,19 +37,22 @@ class LlamaCppEngine:
             raise RunError(f"llama.cpp can't load {file}")
         self._vocabulary = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model))
         self._threads = threads
-        self._context: Any = None
+        self._context: ctypes.c_void_p | None = None
         self._capacity = 0
 
-    @property
+    def read_bytes(self) -> int | None:
+        """The artifact's facts say it."""
+        return None
+
     def token_bytes(self) -> int:
         """Bytes that one cached token takes: keys and values in float16, its default."""
         model = self._model
         size = lib.llama_model_n_embd(model) // lib.llama_model_n_head(model)
         return int(2 * lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * size * 2)
 
-    def start(self, prompt: Ids, room: int) -> int:
+    def start(self, prompt: Ids, max_new_tokens: int) -> int:
         """Read a prompt into an empty cache."""
-        self._empty(len(prompt) + room)
+        self._empty(len(prompt) + max_new_tokens)
         return int(self._decode(prompt)[-1].argmax())
 
     def step(self, token: int) -> int:
@@ -62,12 +66,8 @@ class LlamaCppEngine:
         self._empty(len(ids))
         return self._decode(ids, every=True).copy()
 
-    def embed(self, ids: Ids, mask: Ids) -> Floats:
-        """Not asked of it."""
-        raise RunError("llama.cpp runs decoders only here")
-
     def _empty(self, tokens: int) -> None:
-        """Forget everything; a context with room for ``tokens`` is made where the present one is too small."""
+        """Forget everything; a context for ``tokens`` is made where the present one is too small."""
         if tokens > self._capacity:
             if self._context is not None:
                 lib.llama_free(self._context)
@@ -86,9 +86,13 @@ class LlamaCppEngine:
         tokens = (lib.llama_token * count)(*ids.tolist())
         batch = lib.llama_batch_get_one(tokens, count)
         if every:
-            wanted = (ctypes.c_int8 * count)(*[1] * count)
-            batch.logits = ctypes.cast(wanted, ctypes.POINTER(ctypes.c_int8))
+            marks = (ctypes.c_int8 * count)(*[1] * count)
+            batch.logits = ctypes.cast(marks, ctypes.POINTER(ctypes.c_int8))
         if failure := lib.llama_decode(self._context, batch):
             raise RunError(f"llama.cpp can't decode {count} tokens (llama_decode returned {failure})")
         rows = count if every else 1
         return np.ctypeslib.as_array(lib.llama_get_logits(self._context), (rows, self._vocabulary))
+
+
+if TYPE_CHECKING:
+    _decoder: Opener[DecoderEngine] = LlamaCppEngine

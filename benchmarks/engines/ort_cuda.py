@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
 from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
-from compress.benchmarks.engines.ort import DTYPES, Cache, Dtype, OrtEngine, SharedCache, empty, session
+from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
 from compress.benchmarks.runtime.engine import Floats, Ids
+from compress.benchmarks.runtime.ort import DTYPES, Cache, Dtype, SharedCache, empty, new_session
 from compress.errors import MissingComponentError
 from compress.modeling.kinds import TaskKind
+
+if TYPE_CHECKING:
+    from compress.benchmarks.runtime.engine import BatchedEngine, DecoderEngine, DeviceEngine, Opener
 
 PROVIDER = "CUDAExecutionProvider"
 _GRAPH = "gpu_graph_id"
 _NONE = "-1"
 
 
-class OrtCudaEngine(OrtEngine):
+class OrtCudaEngine(OrtCpuEngine):
     """A directory with ``model.onnx``, in 16 bits.
 
     Where every operator of the graph runs on the GPU, single tokens (on a cache that is one buffer) and batches of a
@@ -38,7 +42,7 @@ class OrtCudaEngine(OrtEngine):
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         super().__init__(path, kind, threads)
         self._recorded: dict[tuple[int, ...], RecordedRun] = {}
-        self._made = 0
+        self._graphs = 0
         self._before: tuple[int, ...] | None = None
         self._step: RecordedRun | None = None
 
@@ -55,22 +59,22 @@ class OrtCudaEngine(OrtEngine):
             self._records = False
             return _on_gpu(file, threads, {})
 
-    def begin(self, prompts: Ids, room: int) -> Floats:
+    def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
         """Read prompts into a fresh cache, or into the buffers of the last one where they are as large."""
-        batch, capacity = len(prompts), prompts.shape[1] + room
+        batch, capacity = len(prompts), prompts.shape[1] + max_new_tokens
         self._step = None
-        if room == 0:  # nothing follows: what was recorded is for those that something follows
-            return super().begin(prompts, room)
-        known = self._recorded.get((batch, capacity))
-        if known is None or known.cache is None:
+        if max_new_tokens == 0:  # nothing follows: what was recorded is for those that something follows
+            return super().begin(prompts, max_new_tokens)
+        recorded = self._recorded.get((batch, capacity))
+        if recorded is None or recorded.cache is None:
             self._cache = self._new_cache(capacity, batch)
             if self._records and self._shares:
                 self._recorded.clear()  # one cache at a time
                 self._step = self._record((batch, 1), {"attention_mask": (batch, capacity)}, "logits", self._cache)
-                self._step.room = capacity
+                self._step.capacity = capacity
                 self._recorded[batch, capacity] = self._step
         else:
-            self._step, self._cache = known, known.cache
+            self._step, self._cache = recorded, recorded.cache
             self._cache.length = 0
         return self._last(prompts, self._cache)
 
@@ -78,7 +82,7 @@ class OrtCudaEngine(OrtEngine):
         """Append a token to every row."""
         if self._step is None:
             return super().append(tokens)
-        cache, mask = self._begun, np.zeros((len(tokens), self._step.room), np.int64)
+        cache, mask = self._begun, np.zeros((len(tokens), self._step.capacity), np.int64)
         mask[:, : cache.length + 1] = 1
         positions = np.full((len(tokens), 1), cache.length, np.int64)
         feeds = {"input_ids": tokens[:, None], "attention_mask": mask, "position_ids": positions}
@@ -106,34 +110,32 @@ class OrtCudaEngine(OrtEngine):
             self._recorded = {shape: self._record(shape, {}, output, None)}
         return self._fetch(self._recorded[shape].run(self._session, self._typed(feeds)))
 
-    def _typed(self, feeds: Mapping[str, Ids | Floats]) -> dict[str, NDArray[Any]]:
-        return {name: self._as_asked(name, array) for name, array in feeds.items() if name in self._inputs}
+    def _typed(self, feeds: Mapping[str, Ids | Floats]) -> dict[str, NDArray[np.generic]]:
+        return {name: self._in_graph_type(name, array) for name, array in feeds.items() if name in self._inputs}
 
     def _record(
         self, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]], output: str, cache: Cache | None
     ) -> RecordedRun:
-        found = next(each for each in self._session.get_outputs() if each.name == output)
-        asked = [name for name in self._inputs if name not in self._past]
-        given = {name: empty(others.get(name, shape), self._dtype(name), self.device) for name in asked}
-        known = [*shape[: len(found.shape) - 1], found.shape[-1]]
-        self._made += 1
-        out = empty(known, DTYPES[found.type], self.device)
-        return RecordedRun(self._session.io_binding(), given, output, out, cache, self._made)
+        """A run of inputs of this shape, apart from ``others``, in buffers that stay where they are."""
+        declared = next(value for value in self._session.get_outputs() if value.name == output)
+        names = [name for name in self._inputs if name not in self._past]
+        inputs = {name: empty(others.get(name, shape), self._dtype(name), self.device) for name in names}
+        out = empty([*shape[: len(declared.shape) - 1], declared.shape[-1]], DTYPES[declared.type], self.device)
+        self._graphs += 1
+        return RecordedRun(self._session.io_binding(), inputs, output, out, cache, self._graphs)
 
     def _options(self) -> ort.RunOptions:
         return numbered(_NONE)
 
     def _fetch(self, value: ort.OrtValue) -> Floats:
-        from compress.benchmarks.runtime.cuda import fetch
+        from compress.benchmarks.runtime.cuda import fetch  # here: its tests run without CUDA
 
-        found: Floats = fetch(value.data_ptr(), value.shape(), _dtype(value)).astype(np.float32, copy=False)
-        return found
+        return fetch(value.data_ptr(), value.shape(), _dtype(value)).astype(np.float32, copy=False)
 
     def _fetch_last(self, logits: ort.OrtValue) -> Floats:
         from compress.benchmarks.runtime.cuda import fetch_last
 
-        found: Floats = fetch_last(logits.data_ptr(), logits.shape(), _dtype(logits)).astype(np.float32, copy=False)
-        return found
+        return fetch_last(logits.data_ptr(), logits.shape(), _dtype(logits)).astype(np.float32, copy=False)
 
 
 class RecordedRun:
@@ -142,7 +144,7 @@ class RecordedRun:
     ``cache``, whose buffers are bound as well, is that of the step that it is.
     """
 
-    room = 0
+    capacity = 0
     """Tokens that the cache has room for."""
 
     def __init__(
@@ -167,7 +169,7 @@ class RecordedRun:
                 binding.bind_ortvalue_input(name, value)
                 binding.bind_ortvalue_output(SharedCache.present(name), value)
 
-    def run(self, session: ort.InferenceSession, feeds: Mapping[str, NDArray[Any]]) -> ort.OrtValue:
+    def run(self, session: ort.InferenceSession, feeds: Mapping[str, NDArray[np.generic]]) -> ort.OrtValue:
         """The output for new inputs; the next run writes over it."""
         for name, value in self._inputs.items():
             value.update_inplace(feeds[name])
@@ -183,7 +185,7 @@ def numbered(number: str) -> ort.RunOptions:
 
 
 def _on_gpu(file: Path, threads: int, options: dict[str, str]) -> ort.InferenceSession:
-    opened = session(file, threads, [(PROVIDER, options), "CPUExecutionProvider"])
+    opened = new_session(file, threads, [(PROVIDER, options), "CPUExecutionProvider"])
     if PROVIDER not in opened.get_providers():  # without the libraries of CUDA it would run on the CPU instead
         raise MissingComponentError("onnxruntime can't load the libraries of CUDA that its provider needs")
     return opened
@@ -191,3 +193,9 @@ def _on_gpu(file: Path, threads: int, options: dict[str, str]) -> ort.InferenceS
 
 def _dtype(value: ort.OrtValue) -> Dtype:
     return np.dtype(bfloat16) if "bfloat16" in value.data_type() else DTYPES[value.data_type()]
+
+
+if TYPE_CHECKING:
+    _decoder: Opener[DecoderEngine] = OrtCudaEngine
+    _batched: Opener[BatchedEngine] = OrtCudaEngine
+    _on_device: Opener[DeviceEngine] = OrtCudaEngine

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorrt as trt
@@ -14,20 +15,30 @@ from cuda.bindings import runtime
 from ml_dtypes import bfloat16
 
 from compress.benchmarks.runtime.cuda import Buffer, Clock, cuda_call, fetch, fetch_last
-from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
+from compress.benchmarks.runtime.engine import BatchedDecoder, Floats, Ids, mean_pooled
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
+
+if TYPE_CHECKING:
+    from compress.benchmarks.runtime.engine import (
+        BatchedEngine,
+        ClassifierEngine,
+        DecoderEngine,
+        DeviceEngine,
+        EncoderEngine,
+        Opener,
+        TimedEngine,
+    )
 
 _ENGINE = "engine.plan"
 _PROMPT, _TOKEN = 0, 1
 """Optimization profiles, in the order in which they were built."""
 
 
-class TensorrtEngine:
+class TensorrtEngine(BatchedDecoder):
     """A directory with ``engine.plan``. What a run leaves as present keys and values is the next one's past."""
 
     device = "cuda"
-    read_bytes: int | None = None
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
@@ -42,7 +53,7 @@ class TensorrtEngine:
         self._dtypes = {name: _dtype(self._engine.get_tensor_dtype(name)) for name in names}
         self._stream: int = int(cuda_call(runtime.cudaStreamCreate))
         self._contexts = [self._context(i) for i in range(self._engine.num_optimization_profiles)]
-        self._room: dict[str, Buffer] = {}
+        self._buffers: dict[str, Buffer] = {}
         self._caches: list[dict[str, Buffer]] = []
         self._batch = self._length = 0
         self.clock = Clock(self._stream)
@@ -55,7 +66,10 @@ class TensorrtEngine:
         cuda_call(runtime.cudaStreamSynchronize, self._stream)
         return context
 
-    @property
+    def read_bytes(self) -> int | None:
+        """The artifact's facts say it."""
+        return None
+
     def token_bytes(self) -> int:
         """Bytes that one cached token takes."""
         return sum(self._token(name) for name in self._past)
@@ -64,17 +78,9 @@ class TensorrtEngine:
         _, heads, _, size = self._engine.get_tensor_shape(name)
         return int(heads * size) * self._dtypes[name].itemsize
 
-    def start(self, prompt: Ids, room: int) -> int:
-        """Read a prompt into a fresh cache."""
-        return int(self.begin(prompt[None], room)[0].argmax())
-
-    def step(self, token: int) -> int:
-        """Append a token; the greedy next one."""
-        return int(self.append(np.array([token], dtype=np.int64))[0].argmax())
-
-    def begin(self, prompts: Ids, room: int) -> Floats:
+    def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
         """Read prompts into a fresh cache."""
-        self._empty(len(prompts), prompts.shape[1] + room)
+        self._empty(len(prompts), prompts.shape[1] + max_new_tokens)
         return self._last(prompts)
 
     def append(self, tokens: Ids) -> Floats:
@@ -86,36 +92,35 @@ class TensorrtEngine:
     def reorder(self, rows: Ids) -> None:
         """Copy rows of the cache."""
         for name, buffer in self._caches[0].items():
-            held = fetch(buffer.pointer, self._cached(name), self._dtypes[name])
-            buffer.put(held[rows])
+            buffer.put(fetch(buffer.pointer, self._cached(name), self._dtypes[name])[rows])
         self._batch = len(rows)
 
     def release(self) -> None:
         """Give back the cache and all other buffers."""
-        self._caches, self._room = [], {}
+        self._caches, self._buffers = [], {}
 
     def logits(self, ids: Ids) -> Floats:
         """Logits of one window."""
         self._empty(1, len(ids))
-        found: Floats = self._fetch("logits", self._advance(ids[None]))[0]
-        return found
+        logits: Floats = self._fetch("logits", self._advance(ids[None]))[0]
+        return logits
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings."""
         return mean_pooled(self._encode("last_hidden_state", ids, mask, np.zeros_like(ids)), mask)
 
-    def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
+    def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
         """Logits of classes."""
-        return self._encode("logits", ids, mask, kinds)
+        return self._encode("logits", ids, mask, token_types)
 
-    def _encode(self, output: str, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
-        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds}
+    def _encode(self, output: str, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": token_types}
         return self._fetch(output, self._run(self._contexts[_PROMPT], feeds))
 
     def _empty(self, batch: int, capacity: int) -> None:
         """Begin anew, with two caches of so many rows and tokens; those there are stay if they are as large."""
         needed = {name: batch * capacity * self._token(name) for name in self._past}
-        if [each.nbytes for cache in self._caches for each in cache.values()] != 2 * list(needed.values()):
+        if [buffer.nbytes for cache in self._caches for buffer in cache.values()] != 2 * list(needed.values()):
             self._caches = []
             self._caches = [{name: Buffer(nbytes) for name, nbytes in needed.items()} for _ in range(2)]
         self._batch, self._length = batch, 0
@@ -126,8 +131,8 @@ class TensorrtEngine:
 
     def _last(self, ids: Ids) -> Floats:
         shape = self._advance(ids)
-        found = fetch_last(self._room["logits"].pointer, shape, self._dtypes["logits"])
-        return found.astype(np.float32, copy=False)
+        last = fetch_last(self._buffers["logits"].pointer, shape, self._dtypes["logits"])
+        return last.astype(np.float32, copy=False)
 
     def _advance(self, ids: Ids) -> tuple[int, ...]:
         """Append tokens ``[b, s]``; the shape of the logits after each."""
@@ -156,7 +161,7 @@ class TensorrtEngine:
                 buffer.put(array)
                 self._bind(context, name, array.shape, buffer)
         output = next(name for name in self._outputs if not name.startswith("present."))
-        shape = tuple(int(each) for each in context.get_tensor_shape(output))
+        shape = tuple(int(size) for size in context.get_tensor_shape(output))
         nbytes = int(np.prod(shape)) * self._dtypes[output].itemsize
         context.set_tensor_address(output, self._buffer(output, nbytes).pointer)
         if not context.execute_async_v3(self._stream):
@@ -171,14 +176,23 @@ class TensorrtEngine:
 
     def _buffer(self, name: str, nbytes: int) -> Buffer:
         """The buffer of an input or output, large enough."""
-        if name not in self._room or self._room[name].nbytes < nbytes:
-            self._room[name] = Buffer(nbytes)
-        return self._room[name]
+        if name not in self._buffers or self._buffers[name].nbytes < nbytes:
+            self._buffers[name] = Buffer(nbytes)
+        return self._buffers[name]
 
     def _fetch(self, name: str, shape: tuple[int, ...]) -> Floats:
-        return fetch(self._room[name].pointer, shape, self._dtypes[name]).astype(np.float32, copy=False)
+        return fetch(self._buffers[name].pointer, shape, self._dtypes[name]).astype(np.float32, copy=False)
 
 
-def _dtype(kind: trt.DataType) -> np.dtype[np.generic]:
-    found: np.dtype[np.generic] = np.dtype(bfloat16 if kind == trt.DataType.BF16 else trt.nptype(kind))
-    return found
+def _dtype(element: trt.DataType) -> np.dtype[np.generic]:
+    dtype: np.dtype[np.generic] = np.dtype(bfloat16 if element == trt.DataType.BF16 else trt.nptype(element))
+    return dtype
+
+
+if TYPE_CHECKING:
+    _decoder: Opener[DecoderEngine] = TensorrtEngine
+    _batched: Opener[BatchedEngine] = TensorrtEngine
+    _encoder: Opener[EncoderEngine] = TensorrtEngine
+    _classifier: Opener[ClassifierEngine] = TensorrtEngine
+    _on_device: Opener[DeviceEngine] = TensorrtEngine
+    _timed: Opener[TimedEngine] = TensorrtEngine

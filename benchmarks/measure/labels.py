@@ -1,4 +1,4 @@
-"""How well contenders do on labelled text: every one through its own runtime, the original too."""
+"""Labelled accuracy of every contender, the original too, each in its own runtime."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.benchmarks.data.labels import SPEARMAN, UNLABELLED, Labelled
+from compress.benchmarks.statistics.correlation import rank_correlation
 from compress.benchmarks.statistics.estimators import mean, paired_ratio, proportion
 from compress.benchmarks.statistics.logits import cosine
 from compress.benchmarks.statistics.measure import Measure
@@ -15,8 +16,6 @@ from compress.benchmarks.worker.client import Worker
 from compress.progress import Progress
 
 _BATCH = 8
-_RESAMPLED = 1000
-"""Times that pairs are drawn anew for the interval of a correlation."""
 
 Floats = NDArray[np.float64]
 
@@ -26,35 +25,29 @@ def measure_labelled(
 ) -> list[dict[str, Measure]]:
     """The labelled metrics of every worker's contender, in their order; the first is the original."""
     parts = [slice(start, start + _BATCH) for start in range(0, len(labelled), _BATCH)]
-    found: list[list[Floats]] = [[] for _ in workers]
+    outputs: list[list[Floats]] = [[] for _ in workers]
     for part in progress.track(parts, "measuring on labels", len(parts), "batches"):
-        for worker, said in zip(workers, found, strict=True):
-            said.append(_similarities(worker, labelled, part) if _compares(labelled) else _said(worker, labelled, part))
+        for worker, batches in zip(workers, outputs, strict=True):
+            batches.append(_predict(worker, labelled, part))
     if labelled.metrics == SPEARMAN:
         gold = np.array([label for (label,) in labelled.labels])
-        return [{"spearman": correlation(np.concatenate(said).reshape(-1), gold, seed)} for said in found]
-    right = [_right([row for batch in said for row in batch], labelled) for said in found]
-    ratios = [paired_ratio(each, right[0]) for each in right]
+        scores = [np.concatenate(batches).reshape(-1) for batches in outputs]
+        return [{"spearman": rank_correlation(own, gold, seed)} for own in scores]
+    accuracies = [_accuracy([row for batch in batches for row in batch], labelled) for batches in outputs]
+    ratios = [paired_ratio(accuracy, accuracies[0]) for accuracy in accuracies]
     return [
-        {"accuracy": each} | ({"accuracy_ratio": ratio} if ratio is not None else {})
-        for each, ratio in zip(right, ratios, strict=True)
+        {"accuracy": accuracy} | ({"accuracy_ratio": ratio} if ratio is not None else {})
+        for accuracy, ratio in zip(accuracies, ratios, strict=True)
     ]
 
 
-def _compares(labelled: Labelled) -> bool:
-    """Whether the embeddings of two texts are compared."""
-    return len(labelled.texts[0]) == 2
+def _predict(worker: Worker, labelled: Labelled, part: slice) -> Floats:
+    """Logits or a score of some lines; the similarity of two texts where their embeddings are compared."""
+    outputs = [worker.send(labelled.batch(part, column)).outputs for column in range(labelled.columns)]
+    return outputs[0] if len(outputs) == 1 else cosine(*outputs)
 
 
-def _said(worker: Worker, labelled: Labelled, part: slice, which: int = 0) -> Floats:
-    return np.array(worker.ask("encode", **labelled.batch(part, which))["outputs"])
-
-
-def _similarities(worker: Worker, labelled: Labelled, part: slice) -> Floats:
-    return cosine(_said(worker, labelled, part, 0), _said(worker, labelled, part, 1))
-
-
-def _right(logits: Sequence[Floats], labelled: Labelled) -> Measure:
+def _accuracy(logits: Sequence[Floats], labelled: Labelled) -> Measure:
     """The share of labels that are predicted: of texts with Wilson's interval, of words text by text."""
     hits, counts = [], []
     for row, classes in zip(logits, labelled.labels, strict=True):
@@ -65,27 +58,3 @@ def _right(logits: Sequence[Floats], labelled: Labelled) -> Measure:
     if set(counts) == {1}:
         return proportion([bool(hit) for hit in hits])
     return paired_ratio(mean(hits), mean(counts)) or Measure(value=0.0)
-
-
-def correlation(found: Floats, gold: Floats, seed: int) -> Measure:
-    """Spearman's rank correlation; its 95 % interval are percentiles of a bootstrap over the pairs (Efron 1979)."""
-    draw = np.random.default_rng(seed)
-    picks = (draw.integers(0, len(gold), len(gold)) for _ in range(_RESAMPLED))
-    drawn = [spearman(found[pick], gold[pick]) for pick in picks]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Measure(value=spearman(found, gold), spread=float(np.std(drawn, ddof=1)), bounds=(float(low), float(high)))
-
-
-def spearman(one: Floats, other: Floats) -> float:
-    """The correlation of two rows' ranks, ties at their mean rank; 0 where all of one row are equal."""
-    a, b = (_ranks(each) for each in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size else 0.0
-
-
-def _ranks(values: Floats) -> Floats:
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last: Floats = np.cumsum(counts).astype(np.float64)
-    ranks: Floats = (last - (counts - 1) / 2)[where]
-    return ranks

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from lm_eval import evaluate
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
@@ -17,6 +18,7 @@ from compress.benchmarks.data.tasks import WRITTEN, Tasks, figure, silence_lm_ev
 from compress.benchmarks.statistics.estimators import proportion
 from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
+from compress.benchmarks.worker.protocol import AppendToken, LogLikelihoods, ReadPrompt
 from compress.checkpoint.model import Model
 from compress.errors import RunError
 from compress.modeling.architecture import longest_input
@@ -100,8 +102,8 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         with contextlib.redirect_stderr(self._terminal):
             for window, which in self._track(same.items(), len(same)):
                 targets = [requests[i][2] for i in which]
-                answers = self._worker.ask("likelihoods", ids=window, targets=targets)
-                for i, value, greedy in zip(which, answers["values"], answers["greedy"], strict=True):
+                answers = self._worker.send(LogLikelihoods(np.array(window), targets))
+                for i, value, greedy in zip(which, answers.values, answers.greedy, strict=True):
                     found[i] = (value, greedy)
         return found
 
@@ -116,12 +118,12 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         stops = handle_stop_sequences(asked["until"], self.tokenizer.decode([self.eot_token_id]))
         behind = _BEHIND + max(len(self.tok_encode(stop, add_special_tokens=False)) for stop in stops)
         prompt = self.tok_encode(context)[-(self._longest - most) :] or [self.prefix_token_id]
-        written: list[int] = [self._worker.ask("start", ids=prompt, room=most)["token"]]
+        written: list[int] = [self._worker.send(ReadPrompt(np.array(prompt), most)).token]
         while len(written) < most and written[-1] not in self._ends:
             last = self.tokenizer.decode(written[-behind:])
             if any(stop in last for stop in stops):
                 break
-            written.append(self._worker.ask("step", token=written[-1])["token"])
+            written.append(self._worker.send(AppendToken(written[-1])).token)
         text: str = postprocess_generated_text(self.tokenizer.decode(written, skip_special_tokens=True), stops, None)
         return text
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,24 +17,27 @@ from compress.benchmarks.results.scorecard import Cell, Settings
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.measure import Measure, percentile_over_rounds, summarize
 from compress.benchmarks.worker.client import Worker
+from compress.benchmarks.worker.protocol import Decode, Generate, TimeEncoding
 from compress.progress import Progress
 
 _ENOUGH = 2
 """tokens decoded, or batches embedded, in a turn at least"""
+_GREEDY = Decode(ids=np.empty((0, 0), np.int64), steps=0)
+"""To be asked with prompts and steps, and options of another mode."""
 
 
 @dataclass
 class _GridCell:
     """What one contender took with ``batch`` rows of ``length`` tokens, in seconds, round by round.
 
-    ``mode`` holds the options of another decoding than greedy (`Service.decode`).
+    ``mode`` has the options of another decoding than greedy.
     """
 
     worker: Worker
     settings: Settings
     length: int
     batch: int
-    mode: Mapping[str, Any] = field(default_factory=dict)
+    mode: Decode | None = None
     first: list[float] = field(default_factory=list)
     steps: list[list[float]] = field(default_factory=list)
 
@@ -43,8 +45,8 @@ class _GridCell:
     def possible(self) -> bool:
         """Whether the engine can do it: all write greedily to one prompt, and read as many sentences as one likes."""
         if not self.worker.contender.kind.generates_text:
-            return not self.mode
-        return self.worker.batches or (self.batch == 1 and not self.mode)
+            return self.mode is None
+        return self.worker.batches or (self.batch == 1 and self.mode is None)
 
     def warm(self, tokens: Ids) -> None:
         """A shorter turn, thrown away."""
@@ -61,14 +63,13 @@ class _GridCell:
         """Seconds to the first token and of each of the steps; of an encoder's batches, where nothing comes first."""
         ids = np.resize(tokens, (self.batch, self.length))
         if not self.worker.contender.kind.generates_text:
-            mask = np.ones_like(ids).tolist()
-            return 0.0, self.worker.ask("embed", ids=ids.tolist(), mask=mask, repeats=repeats)["seconds"]
+            return 0.0, self.worker.send(TimeEncoding(ids, np.ones_like(ids), repeats)).seconds
         steps = min(steps, self.settings.steps_after(self.length))
-        if self.batch == 1 and not self.mode:
-            answer = self.worker.ask("generate", ids=ids[0].tolist(), steps=steps)
-        else:
-            answer = self.worker.ask("decode", ids=ids.tolist(), steps=steps, **self.mode)
-        return answer["first"], answer["steps"]
+        if self.batch == 1 and self.mode is None:
+            generated = self.worker.send(Generate(ids[0], steps))
+            return generated.first, generated.steps
+        decoded = self.worker.send(replace(self.mode or _GREEDY, ids=ids, steps=steps))
+        return decoded.first, decoded.steps
 
     def summary(self) -> Cell:
         """The rounds, summed up."""
@@ -79,23 +80,23 @@ class _GridCell:
         return {
             "latency_p50": percentile_over_rounds(self.steps, 50),
             "latency_p95": percentile_over_rounds(self.steps, 95),
-            "sentences_ps": summarize([self.batch / float(np.median(each)) for each in self.steps]),
+            "sentences_ps": summarize([self.batch / float(np.median(seconds)) for seconds in self.steps]),
         }
 
     def _decoding(self) -> dict[str, Measure]:
-        read = self.batch * self.length
-        found = {
+        tokens = self.batch * self.length
+        measures = {
             "ttft": summarize(self.first),
-            "prefill_tps": summarize([read / seconds for seconds in self.first]),
+            "prefill_tps": summarize([tokens / seconds for seconds in self.first]),
         }
         if len(self.steps[0]) < _ENOUGH:
-            return found
+            return measures
         quantiles = {f"itl_p{q}": percentile_over_rounds(self.steps, q) for q in (50, 95, 99)}
-        return found | {"decode_tps": self.rate()} | quantiles
+        return measures | {"decode_tps": self.rate()} | quantiles
 
     def rate(self) -> Measure:
         """Tokens decoded a second: those of the text that is written, however many beams are."""
-        return summarize([self.batch * len(each) / sum(each) for each in self.steps])
+        return summarize([self.batch * len(seconds) / sum(seconds) for seconds in self.steps])
 
 
 def measure_grid(
@@ -137,11 +138,11 @@ def _possible(every: Iterable[_GridCell]) -> list[_GridCell]:
     return [cell for cell in every if cell.possible]
 
 
-def _decoding_modes(settings: Settings) -> dict[str, Mapping[str, Any]]:
-    """Options of every decoding mode besides greedy, by the key of its metric."""
-    modes: dict[str, Mapping[str, Any]] = {}
+def _decoding_modes(settings: Settings) -> dict[str, Decode]:
+    """What is asked of a worker for every decoding mode besides greedy, by the key of its metric."""
+    modes = {}
     if settings.beams is not None:
-        modes["beam_tps"] = {"beams": settings.beams}
+        modes["beam_tps"] = replace(_GREEDY, beams=settings.beams)
     if settings.sampling is not None:
-        modes["sample_tps"] = {"sampling": asdict(settings.sampling), "seed": settings.seed}
+        modes["sample_tps"] = replace(_GREEDY, sampling=settings.sampling, seed=settings.seed)
     return modes

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnx
 
+from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.cores import available_cores
 from compress.benchmarks.project import depth, repeat
 from compress.benchmarks.project.goals import (
@@ -37,7 +38,7 @@ from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import comparison_table
-from compress.benchmarks.score import score_contenders
+from compress.benchmarks.score import RunInfo, score_contenders
 from compress.benchmarks.statistics.measure import Measure
 from compress.calibration.text import read_text, windows
 from compress.checkpoint.artifact import FOLDER, Artifact
@@ -111,7 +112,8 @@ def bench(
     text = evaluation_text() if evaluation is None else read_text(evaluation)
     count, length = PLANS[model.kind].evaluation_windows
     tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
-    card = score_contenders(contenders, tokens, model=model.source, command=" ".join(sys.argv), notes=absent)
+    info = RunInfo(model.source, " ".join(sys.argv), tuple(absent))
+    card = score_contenders(contenders, Evaluation.of_text(tokens), info=info)
     graphs = [contender for contender in contenders if (contender.path / "model.onnx").is_file()]
     return _with_exports(card, {contender.name: node_count(contender.path) for contender in graphs}, seconds)
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from compress.benchmarks.project.goals import GENAI, GENAI_ORT, LLAMA
 from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.runtime.specs import ENGINES, EngineSpec
 from compress.benchmarks.worker.client import Worker
+from compress.benchmarks.worker.protocol import Generate
 from compress.checkpoint.model import Model
 from compress.errors import CompressError, RunError
 from compress.export.gguf.file import write_gguf
@@ -24,11 +27,10 @@ from compress.modeling.architecture import head_size
 
 @dataclass(frozen=True)
 class Peer:
-    """A tool: its rows, the module that it is, the extra that installs it, what it builds in an empty directory."""
+    """A tool: its rows, the engine that runs it, what it builds in an empty directory."""
 
     names: tuple[str, ...]
-    module: str
-    extra: str
+    engine: EngineSpec
     build: Callable[[Model, Path], list[Contender]]
 
     def __str__(self) -> str:
@@ -39,10 +41,9 @@ def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contende
     """Everyone who works here, and a line for everyone who doesn't: another tool's failure is none of ours."""
     contenders, absent = [], []
     for peer in PEERS:
-        if find_spec(peer.module) is None:
-            absent.append(
-                f"{peer}: not measured, {peer.module} is missing: pip install 'compress-models[{peer.extra}]'"
-            )
+        (library,) = peer.engine.libraries
+        if find_spec(library) is None:
+            absent.append(f"{peer}: not measured, {library} is missing: {peer.engine.install}")
             continue
         out = folder / peer.names[0]
         out.mkdir()
@@ -60,7 +61,7 @@ def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contende
 def _try(contender: Contender, threads: int) -> None:
     """Let it write one token, in a process that may die of it."""
     with Worker(contender, threads) as worker:
-        worker.ask("generate", ids=list(range(16)), steps=1)
+        worker.send(Generate(np.arange(16), 1))
 
 
 def build_genai(model: Model, out: Path) -> list[Contender]:
@@ -114,6 +115,6 @@ def build_llama(model: Model, out: Path) -> list[Contender]:
 
 
 PEERS = (
-    Peer((GENAI, GENAI_ORT), "onnxruntime_genai", "cpu", build_genai),
-    Peer((LLAMA,), "llama_cpp", "peers", build_llama),
+    Peer((GENAI, GENAI_ORT), ENGINES["genai"], build_genai),
+    Peer((LLAMA,), ENGINES["llama.cpp"], build_llama),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.results.layer_errors import LayerErrors
+from compress.benchmarks.runtime.specs import ENGINES, spec_of_target
 from compress.checkpoint.artifact import Artifact
 from compress.errors import ModelError
 from compress.modeling.classifier import is_multi_label
@@ -18,23 +19,6 @@ if TYPE_CHECKING:
 Role = Literal["original", "float", "variant", "peer"]
 """The original checkpoint in torch; its float export, nothing applied; something compressed or fused; the same model
 compressed by another tool."""
-
-_LOADED = {
-    "torch": ("*.safetensors", "*.bin"),
-    "hf": ("*.safetensors",),
-    "ort-cpu": ("*.onnx", "*.onnx.data*"),
-    "ort-cuda": ("*.onnx", "*.onnx.data*"),
-    "tensorrt": ("engine.plan",),
-    "genai": ("*.onnx", "*.onnx.data*"),
-    "llama.cpp": ("*.gguf",),
-}
-
-
-_ENGINES = {"gguf": "llama.cpp"}
-"""Engines of targets that go by another name."""
-
-_WIDENED = {"hf": "float32 in transformers"}
-"""Engines that run an artifact's weights in another form than the stored one, and in which."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +40,8 @@ class Contender:
     ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
     (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
     reads of them (None: the engine says). ``zeros`` and ``products`` as in `Artifact`.
-    ``passes`` were applied in order, and ``errors`` are what they cost each layer. ``separate``: each of a classifier's
-    labels is a yes or no of its own.
+    ``passes`` were applied in order, and ``errors`` are what they cost each layer. ``multi_label``: each of a
+    classifier's labels is a yes or no of its own.
     """
 
     name: str
@@ -73,7 +57,7 @@ class Contender:
     zeros: bool = False
     products: bool = False
     passes: tuple[Applied, ...] = ()
-    separate: bool = False
+    multi_label: bool = False
     errors: LayerErrors | None = None
 
     @classmethod
@@ -91,7 +75,7 @@ class Contender:
             parameters=parameters,
             stored_bytes=disk,
             disk_bytes=disk,
-            separate=checkpoint.kind.has_classes and is_multi_label(checkpoint.config),
+            multi_label=checkpoint.kind.has_classes and is_multi_label(checkpoint.config),
         )
 
     @classmethod
@@ -105,20 +89,20 @@ class Contender:
         errors: LayerErrors | None = None,
     ) -> Contender:
         """An exported model on its own runtime; ``recipe`` says what was applied."""
-        engine = _ENGINES.get(artifact.target, artifact.target)
-        if engine not in _LOADED:
+        spec = spec_of_target(artifact.target)
+        if spec is None:
             raise ModelError(f"{artifact.path}: no engine here runs the target {artifact.target!r}")
         return cls(
             name=name,
             path=artifact.path,
-            engine=engine,
+            engine=spec.name,
             kind=artifact.kind,
             role=role,
-            recipe=f"{recipe}, run as {_WIDENED[engine]}" if engine in _WIDENED else recipe,
+            recipe=f"{recipe}, run as {spec.runs_as}" if spec.runs_as else recipe,
             parameters=artifact.parameters,
             stored_bytes=artifact.stored_bytes,
-            disk_bytes=_loaded_bytes(artifact.path, engine),
-            read_bytes=None if engine in _WIDENED else artifact.read_bytes,
+            disk_bytes=_loaded_bytes(artifact.path, spec.name),
+            read_bytes=None if spec.runs_as else artifact.read_bytes,
             zeros=artifact.zeros,
             products=artifact.products,
             passes=passes,
@@ -135,7 +119,7 @@ class Contender:
 
     def files(self) -> list[Path]:
         """What the engine loads, in order."""
-        return _loaded(self.path, self.engine)
+        return _loaded_files(self.path, self.engine)
 
     def same_bytes(self, other: Contender) -> bool:
         """Whether both load byte-identical files."""
@@ -145,24 +129,23 @@ class Contender:
         return all(_equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
-def _loaded(path: Path, engine: str) -> list[Path]:
-    if engine == "torch":  # pickled weights lie idle where safetensors lie beside them
-        for pattern in _LOADED[engine]:
-            if found := sorted(path.glob(pattern)):
-                return found
-        return []
-    return sorted({f for pattern in _LOADED[engine] for f in path.glob(pattern)})
+def _loaded_files(path: Path, engine: str) -> list[Path]:
+    for patterns in ENGINES[engine].files:
+        if files := sorted({file for pattern in patterns for file in path.glob(pattern)}):
+            return files
+    return []
 
 
 def _loaded_bytes(path: Path, engine: str) -> int:
-    files = _loaded(path, engine)
+    files = _loaded_files(path, engine)
     if not files:
-        raise ModelError(f"{path} holds nothing to load: no {' or '.join(_LOADED[engine])}")
+        patterns = [pattern for alternative in ENGINES[engine].files for pattern in alternative]
+        raise ModelError(f"{path} holds nothing to load: no {' or '.join(patterns)}")
     return sum(file.stat().st_size for file in files)
 
 
-def _equal(one: Path, other: Path) -> bool:
-    with one.open("rb") as a, other.open("rb") as b:
+def _equal(first: Path, second: Path) -> bool:
+    with first.open("rb") as a, second.open("rb") as b:
         while chunk := a.read(1 << 22):
             if chunk != b.read(1 << 22):
                 return False

@@ -1,60 +1,58 @@
-"""What every engine offers to a measurement. Engines are imported in the worker alone, each with its runtime only."""
+"""What an engine can do, as protocols; a measurement asks for the ones that it needs.
+
+Every engine is made of the directory to load, the kind of model and the number of threads (`Opener`). Which ones there
+are is in `specs`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.errors import RunError
-from compress.modeling.kinds import DECODER, TaskKind
+from compress.modeling.kinds import TaskKind
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+E_co = TypeVar("E_co", covariant=True)
 
 
-class Engine(Protocol):
-    """A loaded model. Decoders and encoder-decoders have `start`, `step` and `logits`; encoders `embed`; classifiers
-    `classify`, and those of images `see`.
-    """
+class Opener(Protocol[E_co]):
+    """An engine's class: loads the model in a directory, to be run by so many threads."""
 
-    @property
+    def __call__(self, path: Path, kind: TaskKind, threads: int) -> E_co:
+        """Load it; raises RunError, or MissingComponentError where the machine lacks what it takes."""
+
+
+@runtime_checkable
+class DecoderEngine(Protocol):
+    """Writes text token by token: a decoder, or an encoder-decoder, whose encoder reads the prompt."""
+
     def read_bytes(self) -> int | None:
         """Weight bytes that decoding one token reads; None where the artifact's facts say it."""
 
-    @property
     def token_bytes(self) -> int:
         """Bytes that one cached token takes (keys and values of all layers), after a `start`."""
 
-    def start(self, prompt: Ids, room: int) -> int:
-        """Read a prompt ``[s]``, keep its cache with room for so many more tokens; the greedy next token."""
+    def start(self, prompt: Ids, max_new_tokens: int) -> int:
+        """Read a prompt ``[s]``, keep its cache with capacity for so many more tokens; the greedy next token."""
 
     def step(self, token: int) -> int:
-        """Append a token to the cache; the greedy next one."""
+        """Append a token to the cache; the greedy next one. Raises RunError before a `start`."""
 
     def logits(self, ids: Ids) -> Floats:
         """Logits ``[s, vocabulary]`` of one window ``[s]``."""
-
-    def embed(self, ids: Ids, mask: Ids) -> Floats:
-        """Sentence embeddings ``[b, hidden]``, the last hidden states averaged over the mask; inputs ``[b, s]``."""
-
-    def classify(self, ids: Ids, mask: Ids, kinds: Ids) -> Floats:
-        """A classifier's logits, ``[b, labels]`` or ``[b, s, labels]``; ``kinds`` are token types ``[b, s]``."""
-
-    def classify_images(self, pixels: Floats) -> Floats:
-        """Logits ``[b, labels]`` of images ``[b, c, h, w]``."""
 
 
 @runtime_checkable
 class BatchedEngine(Protocol):
     """A decoder that reads several prompts of one length at once, and whose logits are there for the asking."""
 
-    def begin(self, prompts: Ids, room: int) -> Floats:
-        """Read prompts ``[b, s]`` into a fresh cache with room for so many more tokens; the next token's logits."""
+    def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
+        """Read prompts ``[b, s]`` into a fresh cache with capacity for so many more tokens; the next token's logits."""
 
     def append(self, tokens: Ids) -> Floats:
         """Append a token to every row ``[b]``; the next one's logits ``[b, vocabulary]``."""
@@ -67,8 +65,32 @@ class BatchedEngine(Protocol):
 
 
 @runtime_checkable
+class EncoderEngine(Protocol):
+    """Embeds sentences."""
+
+    def embed(self, ids: Ids, mask: Ids) -> Floats:
+        """Embeddings ``[b, hidden]``: the last hidden states averaged over the mask; inputs are ``[b, s]``."""
+
+
+@runtime_checkable
+class ClassifierEngine(Protocol):
+    """Classifies texts, or their tokens."""
+
+    def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
+        """Logits ``[b, labels]`` or ``[b, s, labels]``; inputs are ``[b, s]``."""
+
+
+@runtime_checkable
+class ImageEngine(Protocol):
+    """Classifies images."""
+
+    def classify_images(self, pixels: Floats) -> Floats:
+        """Logits ``[b, labels]`` of images ``[b, c, h, w]``."""
+
+
+@runtime_checkable
 class DeviceEngine(Protocol):
-    """An engine whose tensors lie in the memory of a device."""
+    """An engine that says where its tensors lie: ``cpu``, or in the memory of a device."""
 
     device: str
 
@@ -81,35 +103,24 @@ class TimedEngine(Protocol):
         """Seconds since some moment, by which all that was asked for is done."""
 
 
-Opener = Callable[[Path, TaskKind, int], Engine]
+class BatchedDecoder(ABC):
+    """Greedy decoding of a single prompt, by means of a batch of one: `start` and `step` from `begin` and `append`."""
 
+    @abstractmethod
+    def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
+        """As `BatchedEngine.begin`."""
 
-_ENGINES = {
-    "torch": ("pytorch", "TorchEngine"),
-    "hf": ("pytorch", "HfEngine"),
-    "ort-cpu": ("ort", "OrtEngine"),
-    "ort-cuda": ("ort_cuda", "OrtCudaEngine"),
-    "tensorrt": ("tensorrt", "TensorrtEngine"),
-    "genai": ("genai", "GenaiEngine"),
-    "llama.cpp": ("llama_cpp", "LlamaCppEngine"),
-}
-"""Every engine's module and class."""
-_OF_HALVES = {
-    "torch": ("pytorch_seq2seq", "TorchSeq2SeqEngine"),
-    "hf": ("pytorch_seq2seq", "HfSeq2SeqEngine"),
-    "ort-cpu": ("ort_seq2seq", "OrtSeq2SeqEngine"),
-}
-"""Those of encoder-decoders."""
+    @abstractmethod
+    def append(self, tokens: Ids) -> Floats:
+        """As `BatchedEngine.append`."""
 
+    def start(self, prompt: Ids, max_new_tokens: int) -> int:
+        """Read a prompt into a fresh cache."""
+        return int(self.begin(prompt[None], max_new_tokens)[0].argmax())
 
-def opener(name: str, kind: TaskKind = DECODER) -> Opener:
-    """What opens a model ``(path, kind, threads)`` in the engine of that name; its libraries are imported here."""
-    engines = _OF_HALVES if kind.is_seq2seq else _ENGINES
-    if name not in engines:
-        raise RunError(f"no engine runs {name!r}; there are {', '.join(engines)}")
-    module, cls = engines[name]
-    found: Opener = getattr(import_module(f"compress.benchmarks.engines.{module}"), cls)
-    return found
+    def step(self, token: int) -> int:
+        """Append a token; the greedy next one."""
+        return int(self.append(np.array([token], dtype=np.int64))[0].argmax())
 
 
 def mean_pooled(hidden: Floats, mask: Ids) -> Floats:

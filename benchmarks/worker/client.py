@@ -1,27 +1,28 @@
-"""The parent's end of a worker: start it, ask it, and tell what went wrong when it dies."""
+"""The parent's end of a worker: start its process, send it requests, report how it failed or died."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.runtime.specs import ENGINES
+from compress.benchmarks.worker.protocol import Failure, Open, Request, read_reply, write_request
 from compress.errors import MissingComponentError, RunError
 
+A = TypeVar("A")
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
 }
-_EXTRAS = {"ort-cpu": "cpu", "genai": "cpu", "llama.cpp": "peers", "ort-cuda": "gpu", "tensorrt": "gpu"}
 
 
 class Worker:
@@ -45,53 +46,56 @@ class Worker:
             start_new_session=True,  # an interrupt reaches the parent alone, which then ends its workers
         )
         try:
-            opened = self.ask(
-                "open", engine=contender.engine, path=str(contender.path), kind=contender.kind.name, threads=threads
-            )
+            kind = contender.kind.name
+            opened = self.send(Open(contender.engine, str(contender.path), kind, threads))
         except BaseException:
             self.close()
             raise
         self.load_seconds = time.perf_counter() - begin
-        self.read_bytes: int | None = contender.read_bytes or opened["read_bytes"]
-        self.on_device: bool = opened["on_device"]
-        self.batches: bool = opened["batches"]
+        self.read_bytes = contender.read_bytes or opened.read_bytes
+        self.on_device = opened.on_device
+        self.batches = opened.batches
 
     @property
     def pid(self) -> int:
         """The process."""
         return self._process.pid
 
-    def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer; a RunError tells of a failure or of the process's death."""
+    def send(self, request: Request[A]) -> A:
+        """Send a request and wait for its answer.
+
+        Raises RunError for a failure and where the process died, MissingComponentError for what isn't installed.
+        """
+        name = self.contender.name
+        reply = read_reply(self._exchange(write_request(request)), request.answer())
+        if not isinstance(reply, Failure):
+            return reply
+        if reply.missing:
+            raise MissingComponentError(f"{name} needs {reply.missing}: {ENGINES[self.contender.engine].install}")
+        if reply.unavailable:
+            raise MissingComponentError(f"{name}: {reply.error}")
+        raise RunError(f"{name}: {request.name()} failed: {reply.error}")
+
+    def _exchange(self, line: str) -> str:
+        """The line that answers a line."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
+            self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            reply = self._process.stdout.readline()
         except (BrokenPipeError, ValueError):
-            line = ""
-        if not line.endswith("\n"):
+            reply = ""
+        if not reply.endswith("\n"):
             raise RunError(f"{self.contender.name}: {self._death()}")
-        reply = json.loads(line)
-        if reply.get("missing"):
-            extra = _EXTRAS.get(self.contender.engine, "cpu")
-            raise MissingComponentError(
-                f"{self.contender.name} needs {reply['missing']}: pip install 'compress-models[{extra}]'"
-            )
-        if "unavailable" in reply:
-            raise MissingComponentError(f"{self.contender.name}: {reply['unavailable']}")
-        if "error" in reply:
-            raise RunError(f"{self.contender.name}: {do} failed: {reply['error']}")
-        answer: dict[str, Any] = reply["ok"]
-        return answer
+        return reply
 
     def _death(self) -> str:
         code = self._process.wait()
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        how = f"signal {-code}, out of memory?" if code < 0 else f"exit {code}"
-        return f"its process died ({how}){': ' + lines[-1].strip() if lines else ''}"
+        cause = f"signal {-code}, out of memory?" if code < 0 else f"exit {code}"
+        return f"its process died ({cause}){': ' + lines[-1].strip() if lines else ''}"
 
     def close(self) -> None:
         """End the process."""
@@ -106,5 +110,5 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, cls: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()

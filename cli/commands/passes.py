@@ -25,6 +25,9 @@ def command() -> None:
             console.out.print(f"    {key}={option.default}  ({values(option)})", markup=False, soft_wrap=True)
             if option.description:
                 console.out.print(f"        {option.description}", markup=False, soft_wrap=True)
+        for key, alias in kind.aliases.items():
+            if alias.option is not None:
+                console.out.print(f"    {key} is {alias.option}", markup=False, soft_wrap=True)
         for scheme, options in kind.presets.items():
             console.out.print(f"    {scheme} = {name}:{options}", markup=False, soft_wrap=True)
         console.out.print()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from compress.api.score import check_original, open_original, read_variants, score_variants
-from compress.benchmarks.data.evaluation import EvaluationInputs
+from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.gate.requirement import parse_requirements
 from compress.benchmarks.results.scorecard import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compress.api.compress_model import resolve_for_target
 from compress.api.score import VariantToScore, score_variants
-from compress.benchmarks.data.evaluation import EvaluationInputs
+from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.calibration.inputs import CalibrationInputs

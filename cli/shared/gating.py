@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from compress.benchmarks.data.evaluation import EvaluationInputs
+from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import Verdict
 from compress.benchmarks.gate.junit import write_junit
 from compress.benchmarks.gate.requirement import Requirement, check_kind, check_labelled, check_tasks

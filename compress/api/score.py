@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.benchmarks.data.evaluation import EvaluationInputs
+from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.report import base as report
 from compress.benchmarks.report.markdown import variant_section
@@ -15,7 +15,7 @@ from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.layer_errors import layer_errors
 from compress.benchmarks.results.scorecard import Scorecard, Settings
-from compress.benchmarks.score import score_contenders
+from compress.benchmarks.score import RunInfo, score_contenders
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
@@ -99,7 +99,7 @@ def score_variants(
     The report goes into the directory ``out``, and each variant's figures into its model card.
     """
     model, progress, clock = evaluation.model, evaluation.progress, Stopwatch()
-    windows = evaluation.windows.inputs.numpy()
+    windows = evaluation.arrays
     clock.lap("texts")
     contenders = [Contender.of_checkpoint(model, model.parameters)]
     with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
@@ -107,18 +107,8 @@ def score_variants(
             contenders.append(_float_export(model, target, Path(scratch), progress))
             clock.lap("float export")
         contenders += [variant.contender(target) for variant in variants]
-        card = score_contenders(
-            contenders,
-            windows,
-            settings,
-            progress,
-            model=model.source,
-            command=command,
-            labelled=evaluation.labelled,
-            tasks=evaluation.tasks,
-            notes=[*evaluation.origins, *progress.notices],
-            clock=clock,
-        )
+        info = RunInfo(model.source, command, (*evaluation.origins, *progress.notices))
+        card = score_contenders(contenders, windows, settings, progress, info, clock)
     if out is not None:
         report.write([card], out)
         for variant in variants:

@@ -107,7 +107,7 @@ def folds_of(config: PretrainedConfig, prefix: str, names: frozenset[str]) -> tu
         ("layer.1.EncDecAttention.v", ("layer.1.EncDecAttention.o",), 1),
         *((f"layer.{i}.DenseReluDense.wi_1", (f"layer.{i}.DenseReluDense.wo",), 1) for i in (1, 2)),
     ]
-    found = (
+    offered = (
         Fold(full(src)[0], full(*consumers), times, size if times > 1 else 1) for src, consumers, times in candidates
     )
-    return tuple(fold for fold in found if {fold.source, *fold.consumers} <= names)
+    return tuple(fold for fold in offered if {fold.source, *fold.consumers} <= names)

@@ -48,10 +48,10 @@ def read_images(source: Path, model: Path, config: PretrainedConfig, count: int)
     if source.suffix.lower() != _ARRAY or not source.is_file():
         raise UsageError(f"{source} is neither a folder of images nor an {_ARRAY} file of them")
     pixels = _array(source, image_shape(config))
-    taken = torch.from_numpy(np.array(pixels[_spread(len(pixels), count)], dtype=np.float32))
-    if not bool(taken.isfinite().all()):
+    selected = torch.from_numpy(np.array(pixels[_spread(len(pixels), count)], dtype=np.float32))
+    if not bool(selected.isfinite().all()):
         raise UsageError(f"{source} holds pixels that aren't finite")
-    return taken
+    return selected
 
 
 def made_images(model: Path, config: PretrainedConfig, count: int, seed: int) -> Tensor:
@@ -69,13 +69,13 @@ def made_images(model: Path, config: PretrainedConfig, count: int, seed: int) ->
     deviation = mixed.flatten(1).std(1).clamp(min=1e-12)[:, None, None, None]
     pixels = (_MIDDLE + _CONTRAST * mixed / deviation).clamp(0, 1)
     mean, std = _scales(model, channels)
-    made: Tensor = (pixels - mean) / std
-    return made.contiguous()
+    normalized: Tensor = (pixels - mean) / std
+    return normalized.contiguous()
 
 
-def _spread(held: int, count: int) -> list[int]:
+def _spread(available: int, count: int) -> list[int]:
     """As many of so many as are wanted, at even distances; all where there are fewer."""
-    return [i * held // count for i in range(count)] if held > count else list(range(held))
+    return [i * available // count for i in range(count)] if available > count else list(range(available))
 
 
 def _array(file: Path, shape: tuple[int, int, int]) -> Any:
@@ -106,10 +106,12 @@ def _processed(files: Sequence[Path], model: Path, config: PretrainedConfig) -> 
     return torch.stack(rows)
 
 
-def _check_shape(what: str, found: tuple[int, ...], wanted: tuple[int, int, int]) -> None:
-    if found != wanted:
-        said, needed = ("×".join(map(str, each)) for each in (found, wanted))
-        raise UsageError(f"{what} is of {said} (channels, height, width), but the model takes {needed}")
+def _check_shape(subject: str, shape: tuple[int, ...], expected: tuple[int, int, int]) -> None:
+    if shape != expected:
+        actual_text, expected_text = ("×".join(map(str, each)) for each in (shape, expected))
+        raise UsageError(
+            f"{subject} is of {actual_text} (channels, height, width), but the model takes {expected_text}"
+        )
 
 
 def _processor(model: Path) -> Any:
@@ -129,9 +131,9 @@ def _processor(model: Path) -> Any:
 def _scales(model: Path, channels: int) -> tuple[Tensor, Tensor]:
     """What a channel's pixels from 0 to 1 are normalised by, ``[c, 1, 1]``: half and half where nobody says."""
     processor = _processor(model) if (model / PROCESSOR).is_file() else None
-    found = []
+    statistics = []
     for name in ("image_mean", "image_std"):
-        known = getattr(processor, name, None) if getattr(processor, "do_normalize", True) else None
-        numbers = torch.tensor(0.5 if known is None else known, dtype=torch.float32).flatten()
-        found.append(numbers.expand(channels).reshape(channels, 1, 1))
-    return found[0], found[1]
+        value = getattr(processor, name, None) if getattr(processor, "do_normalize", True) else None
+        numbers = torch.tensor(0.5 if value is None else value, dtype=torch.float32).flatten()
+        statistics.append(numbers.expand(channels).reshape(channels, 1, 1))
+    return statistics[0], statistics[1]

@@ -54,14 +54,14 @@ class BlockInputs:
         for the stages before is in them. Those that no text reaches come with None, mostly last and one by one; so do
         all of them where the level is NONE.
         """
-        left = dict.fromkeys(names)
+        remaining = dict.fromkeys(names)
         for wave in batched_stages(self.stages()) if level > Statistic.NONE else []:
-            stages = [here for stage in wave if (here := [name for name in stage if name in left])]
+            stages = [here for stage in wave if (here := [name for name in stage if name in remaining])]
             stats = self.statistics(level, [name for here in stages for name in here]) if stages else {}
             for here in stages:
-                left = {name: None for name in left if name not in here}
+                remaining = {name: None for name in remaining if name not in here}
                 yield here, stats.get(here[0])  # tokens may all go elsewhere by now
-        for name in left:
+        for name in remaining:
             yield [name], None
 
 
@@ -86,8 +86,8 @@ class LayerInputs(BlockInputs):
         self._run = LayerRun(layer, block, arguments)
         self._reference: LayerRun | None = None
         if original is not None:
-            held = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
-            self._reference = LayerRun(copy.deepcopy(layer), held, original)
+            original_block = replace(block, weights=dict(block.weights), vectors=dict(block.vectors))
+            self._reference = LayerRun(copy.deepcopy(layer), original_block, original)
 
     @property
     def states(self) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""A layer that is run again and again while its matrices are solved: what can't have changed isn't computed again.
+"""Run one layer repeatedly, reusing activations whose inputs have not changed.
 
 Most layers are made of parts (attention, MLP) whose output is that of their last linear. Once that one's input is
 known, and as long as nothing before it changes, the part is that one product. Such inputs lie in a file meanwhile: they
@@ -27,22 +27,22 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="compress-")  # noqa: SIM115 -- it is open as long as the spool is used
-        self._kept: dict[tuple[str, int], tuple[int, torch.Size, torch.dtype]] = {}
+        self._places: dict[tuple[str, int], tuple[int, torch.Size, torch.dtype]] = {}
         self._end = 0
 
     def keep(self, key: tuple[str, int], tensor: Tensor) -> None:
         """Write a tensor, in the place of the one of the same key and form."""
         data = tensor.detach().contiguous()
-        known = self._kept.get(key)
-        if known is None or known[1:] != (data.shape, data.dtype):
-            known = self._kept[key] = (self._end, data.shape, data.dtype)
+        place = self._places.get(key)
+        if place is None or place[1:] != (data.shape, data.dtype):
+            place = self._places[key] = (self._end, data.shape, data.dtype)
             self._end += data.nbytes
-        self._file.seek(known[0])
+        self._file.seek(place[0])
         self._file.write(data.view(torch.uint8).numpy().data)
 
     def read(self, key: tuple[str, int]) -> Tensor:
         """The tensor of that key."""
-        start, shape, dtype = self._kept[key]
+        start, shape, dtype = self._places[key]
         tensor = torch.empty(shape, dtype=dtype)
         self._file.seek(start)
         self._file.readinto(tensor.view(torch.uint8).numpy().data)
@@ -54,10 +54,10 @@ class Spool:
 
 
 class Part(NamedTuple):
-    """A module of a layer, by its path, whose output is that of a linear which reads alone; ``rest`` follows it."""
+    """A module of a layer whose output is that of a linear which reads alone; ``extra_outputs`` follow it."""
 
     path: str
-    rest: tuple[None, ...] | None
+    extra_outputs: tuple[None, ...] | None
 
 
 class LayerRun:
@@ -85,19 +85,21 @@ class LayerRun:
         """The linears in the order in which they run, by the tensors that they read."""
         if not self._stages:
             self.refresh()
-            found: dict[str, tuple[str, ...]] = {}
+            stages: dict[str, tuple[str, ...]] = {}
             missing = list(self._linears)
             for batch in range(len(self.arguments.states)):  # which experts a text is sent to is its own affair
+                # Linears that read the very same tensor go together. An object's id is its own only as long as the
+                # object lives: `inputs` holds them all until they are grouped.
                 groups: dict[int, list[str]] = {}
                 with self._finding_parts(self._parts):
-                    seen, _ = self._run(batch, missing)
-                for name, x in seen.items():
+                    inputs, _ = self._run(batch, missing)
+                for name, x in inputs.items():
                     groups.setdefault(id(x), []).append(name)
-                found |= {names[0]: tuple(names) for names in groups.values()}
-                missing = [name for name in missing if name not in seen]
+                stages |= {names[0]: tuple(names) for names in groups.values()}
+                missing = [name for name in missing if name not in inputs]
                 if not missing:
                     break
-            self._stages = list(found.values())
+            self._stages = list(stages.values())
             self._parts = {name: part for name, part in self._parts.items() if (name,) in self._stages}
         return self._stages
 
@@ -105,59 +107,60 @@ class LayerRun:
         """The hidden states that the layer makes of a batch, float32."""
         return self.inputs(batch, (), to_the_end=True)[1]
 
-    def inputs(self, batch: int, wanted: Collection[str], to_the_end: bool = False) -> tuple[dict[str, Tensor], Tensor]:
-        """The tensors that the wanted linears read, in the order in which they do, and the layer's output.
+    def inputs(self, batch: int, names: Collection[str], to_the_end: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+        """The tensors that linears read, by their weights' names in the order in which they do, and the layer's output.
 
-        The output is computed ``to_the_end`` alone, and empty otherwise.
+        The output is computed ``to_the_end`` alone, and empty otherwise. Three cases: where every input is saved and
+        current, nothing is run; parts whose saved input is current are replayed from there; the rest is run.
         """
-        asked = set(wanted)
-        stages = [[name for name in stage if name in asked] for stage in self.stages()]
-        first = {name: here[0] for here in stages for name in here}  # a stage's linears read one tensor
-        kept = {name for name in self._parts if self._is_current(name, batch)}
-        if not to_the_end and kept >= asked:
+        stages = [[name for name in stage if name in names] for stage in self.stages()]
+        first = {name: stage[0] for stage in stages for name in stage}  # a stage's linears read one tensor
+        current = {name for name in self._parts if self._is_current(name, batch)}
+        if not to_the_end and current >= set(names):
             return {name: self._spool.read((name, batch)) for name in first}, torch.empty(0)
-        open_ = [name for name in first.values() if name not in kept]
+        to_run = [name for name in first.values() if name not in current]
         with ExitStack() as stack:
-            for name in kept:
-                if not any(other.startswith(f"{self.block.name}.{self._parts[name].path}.") for other in open_):
+            for name in current:
+                if not any(inner.startswith(f"{self.block.name}.{self._parts[name].path}.") for inner in to_run):
                     stack.enter_context(self._replay(name, self._spool.read((name, batch))))
-            for name in self._parts.keys() - kept:
+            for name in self._parts.keys() - current:
                 handle = self._linears[name].register_forward_pre_hook(self._save_hook(name, batch))
                 stack.callback(handle.remove)
-            seen, output = self._run(batch, set(first.values()), to_the_end)
-        return {name: seen[one] for name, one in first.items() if one in seen}, output
+            read, output = self._run(batch, set(first.values()), to_the_end)
+        return {name: read[leader] for name, leader in first.items() if leader in read}, output
 
     @torch.no_grad()
-    def _run(self, batch: int, wanted: Collection[str], to_the_end: bool = True) -> tuple[dict[str, Tensor], Tensor]:
-        seen: dict[str, Tensor] = {}
+    def _run(self, batch: int, names: Collection[str], to_the_end: bool = True) -> tuple[dict[str, Tensor], Tensor]:
+        """Run the layer, no further than to the last of the linears ``names`` unless ``to_the_end``."""
+        read: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
             def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-                seen[name] = inputs[0]
-                if len(seen) == len(wanted) and not to_the_end:
+                read[name] = inputs[0]
+                if len(read) == len(names) and not to_the_end:
                     raise _SeenEnough
 
             return hook
 
         with ExitStack() as stack, fast_products():
-            for name in wanted:
+            for name in names:
                 handle = self._linears[name].register_forward_pre_hook(keep(name))
                 stack.callback(handle.remove)
             args, kwargs = self.arguments.call(batch)
             try:
-                return seen, hidden(self.layer(*args, **kwargs)).float()
+                return read, hidden(self.layer(*args, **kwargs)).float()
             except _SeenEnough:
-                return seen, torch.empty(0)
+                return read, torch.empty(0)
 
     def _is_current(self, name: str, batch: int) -> bool:
         """Whether the kept input of a part's last linear is what it would read now."""
-        known, now = self._before.get((name, batch)), self._upstream(name)
-        return known is not None and len(known) == len(now) and all(a is b for a, b in zip(known, now, strict=True))
+        saved, now = self._before.get((name, batch)), self._upstream(name)
+        return saved is not None and len(saved) == len(now) and all(a is b for a, b in zip(saved, now, strict=True))
 
     def _upstream(self, name: str) -> list[object]:
         """All that could change what a linear reads: the matrices that run before it, and every vector."""
         before = self._stages[: self._stages.index((name,))]
-        return [*(self.block.weights[each] for stage in before for each in stage), *self.block.vectors.values()]
+        return [*(self.block.weights[earlier] for stage in before for earlier in stage), *self.block.vectors.values()]
 
     def _save_hook(self, name: str, batch: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -169,9 +172,9 @@ class LayerRun:
     @contextmanager
     def _replay(self, name: str, x: Tensor) -> Iterator[None]:
         """A part stands in for itself with its last linear alone, on the input ``x``."""
-        path, rest = self._parts[name]
+        path, extra = self._parts[name]
         module, last = self.layer.get_submodule(path), self._linears[name]
-        module.forward = lambda *_, **__: last(x.float()) if rest is None else (last(x.float()), *rest)
+        module.forward = lambda *_, **__: last(x.float()) if extra is None else (last(x.float()), *extra)
         try:
             yield
         finally:
@@ -180,18 +183,18 @@ class LayerRun:
     @contextmanager
     def _finding_parts(self, parts: dict[str, Part]) -> Iterator[None]:
         """Find the parts, each by its last linear; of parts within parts the outermost."""
-        made: dict[int, tuple[str, Tensor, int]] = {}
+        outputs: dict[int, tuple[str, Tensor, int]] = {}
 
         def by_linear(name: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
-                made[id(output)] = name, output, output._version  # held, so that its identity stays its own
+                outputs[id(output)] = name, output, output._version  # held, so that its identity stays its own
 
             return hook
 
         def by_module(path: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
                 first, *rest = output if isinstance(output, tuple) else (output,)
-                name, same, version = made.get(id(first), ("", None, 0))
+                name, same, version = outputs.get(id(first), ("", None, 0))
                 inside = name.startswith(f"{self.block.name}.{path}.")
                 untouched = same is not None and same._version == version
                 if inside and untouched and not any(each is not None for each in rest):
@@ -199,8 +202,8 @@ class LayerRun:
 
             return hook
 
-        known = set(self._linears.values())
-        others = [(path, module) for path, module in self.layer.named_modules() if path and module not in known]
+        linears = set(self._linears.values())
+        others = [(path, module) for path, module in self.layer.named_modules() if path and module not in linears]
         handles = [linear.register_forward_hook(by_linear(name)) for name, linear in self._linears.items()]
         handles += [module.register_forward_hook(by_module(path)) for path, module in others]
         try:

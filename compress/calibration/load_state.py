@@ -20,8 +20,8 @@ def load_block(layer: nn.Module, block: Block) -> None:
     state = {name: weight.dequantize() for name, weight in block.weights.items()}
     state |= {name: vector.float() for name, vector in block.vectors.items()}
     local, other = to_layer_names(layer, block, state), transposed_weights(layer, block.name)
-    for name, held in layer.state_dict().items():
-        if name in local and local[name].shape != held.shape:  # which no state dict may change
+    for name, own in layer.state_dict().items():
+        if name in local and local[name].shape != own.shape:  # which no state dict may change
             owner, _, attribute = name.rpartition(".")
             module = layer.get_submodule(owner)
             setattr(module, attribute, nn.Parameter(local[name]))

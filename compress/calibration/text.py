@@ -63,10 +63,10 @@ def json_lines(raw: str, path: Path) -> Iterator[tuple[int, Any]]:
 def _texts_in(raw: str, path: Path) -> str:
     texts = []
     for number, entry in json_lines(raw, path):
-        found = [entry[f] for f in _FIELDS if isinstance(entry.get(f), str)] if isinstance(entry, dict) else []
-        if not found:
+        fields = [entry[f] for f in _FIELDS if isinstance(entry.get(f), str)] if isinstance(entry, dict) else []
+        if not fields:
             raise UsageError(f'{path}, line {number}: no string under "text" or "content"')
-        texts.append(found[0])
+        texts.append(fields[0])
     return "\n\n".join(texts)
 
 

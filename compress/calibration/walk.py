@@ -117,8 +117,8 @@ def _layer_block(model: Model, prefix: str) -> Block:
 def _outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
     """The token embedding, or the head: empty where it is tied to the embedding, or absent."""
     owner = module.get_output_embeddings() if role == "head" else module.get_input_embeddings()
-    found = table_names(module, owner)
-    return Block(role, role, {name: model.weight(name) for name in found if name in names}, {})
+    names_of_table = table_names(module, owner)
+    return Block(role, role, {name: model.weight(name) for name in names_of_table if name in names}, {})
 
 
 def _dequantized(weights: Mapping[str, Weight]) -> dict[str, Tensor]:

@@ -38,8 +38,8 @@ class _Divergence(torch.autograd.Function):
         gradient = torch.empty_like(output)
         rows = [each.flatten(0, -2).split(_TOKENS) for each in (output, exact, gradient)]
         total, tokens = torch.zeros(()), output[..., 0].numel()
-        for said, wanted, slope in zip(*rows, strict=True):
-            logs, goal = said.float().log_softmax(-1), wanted.float().log_softmax(-1)
+        for outputs, targets, slope in zip(*rows, strict=True):
+            logs, goal = outputs.float().log_softmax(-1), targets.float().log_softmax(-1)
             chances = goal.exp()
             total += goal.sub_(logs).mul_(chances).sum()
             slope.copy_(logs.exp_().sub_(chances).div_(tokens))
@@ -91,8 +91,8 @@ class WholeInputs(BlockInputs):
         """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
         if not self._architecture.kind.has_head:
             return token_error(output.float(), exact.float())
-        found: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
-        return found
+        divergence: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
+        return divergence
 
     def training_steps(self, steps: int) -> Iterator[int]:
         """So many steps of work on the model. Each needs the same memory again, so that it is kept in between."""
@@ -100,12 +100,12 @@ class WholeInputs(BlockInputs):
             yield from self._progress.track(range(steps), "training", unit="step")
 
     def _called(self, batch: int) -> dict[str, Tensor | bool]:
-        given, kind = self._windows[batch], self._architecture.kind
-        arguments: dict[str, Tensor | bool] = {**model_inputs(given)}
+        window, kind = self._windows[batch], self._architecture.kind
+        arguments: dict[str, Tensor | bool] = {**model_inputs(window)}
         if kind.is_seq2seq:
-            arguments["decoder_input_ids"] = decoder_inputs(self._architecture.config, given)
+            arguments["decoder_input_ids"] = decoder_inputs(self._architecture.config, window)
         return arguments | ({"use_cache": False} if kind.generates_text else {})
 
     def _output(self, output: object) -> Tensor:
-        found: Tensor = getattr(output, "logits" if self._architecture.kind.has_head else "last_hidden_state")
-        return found
+        tensor: Tensor = getattr(output, "logits" if self._architecture.kind.has_head else "last_hidden_state")
+        return tensor

@@ -1,16 +1,17 @@
-"""What a model and a variant have in common: named tensors that an exporter or a scorer reads one at a time."""
+"""Base classes of a model: what its architecture tells before any weight is read, and a directory of weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
 from compress.modeling.kinds import TaskKind
 from compress.weights.forms import Weight
-from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -18,76 +19,89 @@ if TYPE_CHECKING:
     from compress.modeling.architecture import Architecture
 
 
-class ModelInfo(Protocol):
-    """What a model is called by: its architecture, and the names of its tensors."""
+@dataclass(frozen=True)
+class ModelOutline(ABC):
+    """What is known of a model before any weight is read.
+
+    Names are those of the transformers module's ``state_dict``, in its order.
+    """
+
+    architecture: Architecture
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Every tensor, in the module's order; tied ones once."""
 
     @property
     def config(self) -> PretrainedConfig:
-        """The architecture."""
+        """The config of the architecture."""
+        return self.architecture.config
+
+    @property
+    def class_name(self) -> str:
+        """The name of the transformers class, as in the config's ``architectures``."""
+        return self.architecture.class_name
 
     @property
     def kind(self) -> TaskKind:
-        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
+        """What the model is for."""
+        return self.architecture.kind
 
     @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice (then only the embedding's name appears)."""
+        return self.architecture.tied
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Every tensor, in the module's order."""
-
-
-class ModelOutline(ModelInfo, Protocol):
-    """What is known of a model before any weight is read."""
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every tensor by its name, tied ones too; a linear's is ``[out, in]`` however it is stored."""
+        return self.architecture.outline.shapes
 
     @property
     def matrices(self) -> tuple[str, ...]:
         """The weights that passes work on: the layers' linears, the embedding and the head; tied ones once."""
+        return self.architecture.outline.matrices
 
     @property
     def expert_weights(self) -> frozenset[str]:
         """The linears' weights that only some tokens reach: the experts'."""
+        return self.architecture.outline.expert_weights
 
     @property
     def nonstandard_linear(self) -> str | None:
         """The class of the layers' linears where that isn't torch's own."""
+        return self.architecture.outline.nonstandard_linear
+
+    def resized(self, resize: Callable[[PretrainedConfig], None]) -> Self:
+        """What a pass that changes the config so will leave: for names and shapes. Itself where nothing changes."""
+        architecture = self.architecture.resized(resize)
+        return self if architecture is self.architecture else replace(self, architecture=architecture)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape; a linear's is ``[out, in]`` however it is stored."""
+        return self.shapes[name]
 
 
-class Checkpoint(ModelInfo, Protocol):
-    """A directory of weights. Names are those of the transformers module's ``state_dict``; tied weights appear once."""
+@dataclass(frozen=True)
+class Checkpoint(ModelOutline):
+    """A directory of weights, which also holds the tokenizer and ``config.json``."""
 
-    @property
-    def path(self) -> Path:
-        """The directory, which also holds the tokenizer and ``config.json``."""
-
-    @property
-    def architecture(self) -> Architecture:
-        """The class that the config makes."""
+    path: Path
 
     @property
+    @abstractmethod
     def parameters(self) -> int:
         """How many weights the model has that this is, or was made from; tied ones count once."""
 
-    @property
-    def recipe(self) -> Sequence[str]:
-        """The passes that made it, each as written on the command line; none for a model as its user has it."""
-
-    @property
-    def stored_forms(self) -> Mapping[str, StoredForm]:
-        """How each matrix is stored, by name, as a manifest records it; none for a model as its user has it."""
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
-
+    @abstractmethod
     def tensor(self, name: str) -> Tensor:
         """A tensor that is no matrix (a norm, a bias), in its stored dtype."""
 
+    @abstractmethod
     def weight(self, name: str) -> Weight:
-        """A matrix (a linear, an embedding) in the form it is stored in."""
+        """A matrix (a linear, an embedding) in the form it is stored in, ``[out, in]``."""
 
+    @abstractmethod
     def torch_module(self) -> PreTrainedModel:
         """The transformers module in evaluation mode, its weights dequantized to float32."""

@@ -24,9 +24,9 @@ def load_module(
     def read(name: str) -> Tensor:
         if len(shapes[name]) != 2:
             return checkpoint.tensor(name)
-        return architecture.to_out_in(name, checkpoint.weight(name).dequantize())
+        return architecture.to_stored_layout(name, checkpoint.weight(name).dequantize())
 
-    shapes = architecture.shapes()
+    shapes = architecture.outline.shapes
     state = {name: read(name) for name in checkpoint.names}
     with quiet_transformers():
         module = architecture.cls.from_pretrained(

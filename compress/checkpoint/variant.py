@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,16 +21,14 @@ from compress.checkpoint.shard_writer import ShardWriter
 from compress.checkpoint.shards import Shards, find_shards, record_hashes
 from compress.checkpoint.storage import WriteOptions
 from compress.formats.base import CheckpointFormat, find_format
-from compress.modeling.architecture import Architecture, ArchitectureMixin, read_architecture
-from compress.modeling.kinds import TaskKind
-from compress.modeling.modules import linears
+from compress.modeling.architecture import Architecture, read_architecture
 from compress.progress import Progress, Silent
 from compress.weights.forms import Dense, Quantized, Weight, merged
 from compress.weights.half_scales import scale_rounding_error
 from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 _COPIED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *FILES)
 _NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
@@ -45,7 +43,6 @@ class VariantWriter:
     """
 
     def __init__(self, model: Checkpoint, architecture: Architecture, directory: Path, storage: WriteOptions) -> None:
-        module = architecture.meta_module()
         self.model = model
         self.storage = storage
         self.architecture = architecture
@@ -53,11 +50,10 @@ class VariantWriter:
         self.directory = directory
         self.forms: dict[str, StoredForm] = {}
         # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
-        loaded = replace(architecture, options={}).meta_module()
-        self._linears = list(linears(loaded))
+        self._linears = replace(architecture, options={}).outline.linears
         # An encoder-decoder's table has more than two names, and some of these classes tie whatever the config says.
         twice = model.tied and architecture.kind.is_decoder_only
-        self._heads = {source: head for head, source in module.all_tied_weights_keys.items()} if twice else {}
+        self._heads = {source: head for head, source in architecture.outline.tied.items()} if twice else {}
         self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
         self._vector_bytes = 0
         self._parameters = 0
@@ -68,17 +64,18 @@ class VariantWriter:
 
         What is ``unchanged`` goes by that name in the model and is read again when it is written.
         """
+        linears = frozenset(self._linears)
         for name, given in weights.items():
             weight = self._held(given)
             self.forms[name] = StoredForm.of(weight)
             self._parameters += weight.shape[0] * weight.shape[1]
             if isinstance(weight, Dense):
-                stored = self.architecture.to_out_in(name, weight.tensor).contiguous()
+                stored = self.architecture.to_stored_layout(name, weight.tensor).contiguous()
                 self._shards.put(name, stored, unchanged.get(name))
                 continue
             for written in self._written_names(name):
                 encoded = self.storage.format.encode(
-                    written, weight, written in self._linears, name in self.architecture.expert_weights
+                    written, weight, written in linears, name in self.architecture.outline.expert_weights
                 )
                 for each, tensor in encoded.items():
                     self._shards.put(each, tensor)
@@ -128,7 +125,7 @@ class VariantWriter:
         config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
-        quantization = self.storage.format.config(written, self._linears, self.architecture.expert_weights)
+        quantization = self.storage.format.config(written, self._linears, self.architecture.outline.expert_weights)
         if quantization is not None:
             config["quantization_config"] = quantization
         beside = {} if quantization is None else self.storage.format.extra_files(quantization)
@@ -137,17 +134,16 @@ class VariantWriter:
 
 
 @dataclass(frozen=True)
-class Variant(ArchitectureMixin):
+class Variant(Checkpoint):
     """A variant as read back from its directory; the integers are those that the passes made."""
 
-    path: Path
     manifest: Manifest
     shards: Shards
-    architecture: Architecture
 
     @classmethod
-    def open(cls, path: Path) -> Variant:
+    def open(cls, path: str | Path) -> Variant:
         """Read a variant's headers; a ModelError for a directory that is none, or is damaged."""
+        path = Path(path)
         manifest = Manifest.read(path)
         shards = find_shards(path, trust_pickle=False, progress=Silent())
         architecture = read_architecture(path, shards.where)
@@ -158,12 +154,7 @@ class Variant(ArchitectureMixin):
             architecture.config.tie_word_embeddings = manifest.source.tied
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config
-        return cls(path, manifest, shards, architecture)
-
-    @property
-    def config(self) -> PretrainedConfig:
-        """The architecture's config, without the quantization."""
-        return self.architecture.config
+        return cls(architecture, path, manifest, shards)
 
     @cached_property
     def format(self) -> CheckpointFormat:
@@ -171,37 +162,16 @@ class Variant(ArchitectureMixin):
         return find_format(self.manifest.format)
 
     @property
-    def recipe(self) -> Sequence[str]:
-        """The passes that made it, as in its manifest."""
-        return self.manifest.recipe
-
-    @property
-    def stored_forms(self) -> Mapping[str, StoredForm]:
-        """How each matrix is stored, as in its manifest."""
-        return self.manifest.weights
-
-    @property
-    def kind(self) -> TaskKind:
-        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
-        return self.manifest.source.kind
-
-    @property
     def parameters(self) -> int:
         """How many weights the source has; tied ones count once."""
         return self.manifest.source.parameters
 
-    @property
-    def tied(self) -> bool:
-        """Whether the head is the embedding, used twice."""
-        return self.manifest.source.tied
-
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Every tensor, in the module's order; tied ones once."""
-        module = self.architecture.meta_module()
-        tied = set(module.all_tied_weights_keys)
-        left = (name for name in module.state_dict() if name not in tied)
-        return tuple(name for name in left if name in self.shards.where or not self.architecture.computed_on_load(name))
+        stored, architecture = self.shards.where, self.architecture
+        names = architecture.outline.names
+        return tuple(name for name in names if name in stored or not architecture.computed_on_load(name))
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that is stored as it is."""

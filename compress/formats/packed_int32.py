@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from compress.formats.base import CheckpointFormat
 from compress.modeling.architecture import Architecture
+from compress.modeling.outline import Outline
 from compress.weights.forms import Dense, Masked, Quantized, Weight
 from compress.weights.half_scales import with_half_scales
 from compress.weights.stored import PER_CHANNEL, StoredForm
@@ -37,12 +37,12 @@ class PackedInt32Format(CheckpointFormat):
         """What is no decoder, the first matrix that doesn't fit in, or a second scheme."""
         if not architecture.kind.is_decoder_only:
             return f"format {self.name} is for decoders; leave out --format"
-        if architecture.nonstandard_linear or architecture.expert_weights:
-            other = architecture.nonstandard_linear or "experts"
+        outline = architecture.outline
+        if outline.nonstandard_linear or outline.expert_weights:
+            other = outline.nonstandard_linear or "experts"
             return f"format {self.name} is for torch's own linears, not for {other}; leave out --format"
-        places = _places(architecture)
         for name, form in weights.items():
-            if odd := self._oddity(form, places.get(name, "embedding")):
+            if odd := self._oddity(form, _place(name, outline)):
                 what, fix = odd
                 return f"format {self.name} can't hold {what} ({name}); {fix}"
         schemes = _schemes(weights)
@@ -128,15 +128,11 @@ class PackedInt32Format(CheckpointFormat):
         """The codes int8 ``[out, in]`` in ``qweight``, or the zero points ``[out, groups]`` in ``qzeros``."""
 
 
-def _places(architecture: Architecture) -> dict[str, Place]:
-    """Where the linears of an architecture are, by their weights' names."""
-    module = architecture.meta_module()
-    head = module.get_output_embeddings()
-    return {
-        f"{name}.weight": "head" if each is head else "layer"
-        for name, each in module.named_modules()
-        if isinstance(each, torch.nn.Linear)
-    }
+def _place(name: str, outline: Outline) -> Place:
+    """Where a matrix is in its model."""
+    if name == outline.head:
+        return "head"
+    return "layer" if name in outline.linears else "embedding"
 
 
 def _schemes(weights: Mapping[str, StoredForm]) -> dict[tuple[int, int], str]:

@@ -7,21 +7,22 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from compress.errors import ModelError
 from compress.modeling.classifier import classifier_class
-from compress.modeling.experts import expert_weights, open_experts
+from compress.modeling.experts import Names, open_experts
 from compress.modeling.families import FAMILIES, supported
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
-from compress.modeling.modules import linears, matrices, stacks, transposed, transposed_weights
+from compress.modeling.modules import transposed
+from compress.modeling.outline import Outline, read_outline
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import check_shared_embedding, declares_untied_head, untie_head
+from compress.modeling.transformers_private import computed_on_load, not_saved, on_meta
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -30,21 +31,32 @@ _POOLED = ("bert", "roberta", "mpnet")
 
 _FROM_PADDING = ("roberta", "mpnet")
 """Model types whose positions start behind that of their padding."""
+_NOT_STRUCTURAL = (
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "quantization_config",
+    "torch_dtype",
+    "transformers_version",
+)
+"""What a config says that makes no other module."""
 _UNBOUNDED = 2048
 """Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
-    """A transformers class and the config that makes it."""
+    """A transformers class and the config that makes it; two are equal where they make modules that are alike.
+
+    ``options``: what the class is called with beside the config. ``untied_head``: whether an encoder-decoder has a head
+    of its own, which its config doesn't say.
+    """
 
     cls: type[PreTrainedModel]
     config: PretrainedConfig
     kind: TaskKind
     options: Mapping[str, Any]
-    """What the class is called with beside the config."""
     untied_head: bool = False
-    """whether an encoder-decoder has a head of its own, which its config doesn't say"""
 
     @property
     def class_name(self) -> str:
@@ -56,92 +68,71 @@ class Architecture:
         """Whether the head is the embedding, used twice."""
         return self.kind.generates_text and bool(self.config.tie_word_embeddings) and not self.untied_head
 
+    @cached_property
+    def outline(self) -> Outline:
+        """The names, shapes and roles of all tensors: built once for all architectures that are equal."""
+        return _outline(self)
+
     def meta_module(self) -> PreTrainedModel:
-        """The module without weights: every tensor on torch's meta device, every expert by itself."""
-        with quiet_transformers(), torch.device("meta"):
-            module = self.cls(copy.deepcopy(self.config), **self.options)
-        family = FAMILIES.get(self.config.model_type)
-        if family is not None and family.experts is not None:
-            open_experts(module, family.experts)
-        if self.untied_head:
-            untie_head(module)
+        """A module of its own without weights: every tensor on torch's meta device, every expert by itself."""
+        with on_meta():
+            module = self._module()
+            if self._experts is not None:
+                open_experts(module, self._experts)
         return module
+
+    def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
+        """The same with a config that ``resize`` has changed; itself where that changes nothing."""
+        config = copy.deepcopy(self.config)
+        resize(config)
+        return self if config.to_dict() == self.config.to_dict() else replace(self, config=config)
+
+    def to_out_in(self, name: str, tensor: Tensor) -> Tensor:
+        """A linear's matrix as it is stored, laid ``[out, in]``; any other tensor as it is."""
+        return transposed(tensor) if name in self.outline.transposed_weights else tensor
+
+    def to_stored_layout(self, name: str, tensor: Tensor) -> Tensor:
+        """A linear's matrix ``[out, in]``, laid as it is stored; any other tensor as it is."""
+        return self.to_out_in(name, tensor)  # turned once more, it lies as before
 
     def computed_on_load(self, name: str) -> bool:
         """Whether transformers makes a tensor of an encoder-decoder itself where a checkpoint lacks it."""
-        patterns = self.cls._keys_to_ignore_on_load_missing or () if self.kind.is_seq2seq else ()
+        patterns = computed_on_load(self.cls) if self.kind.is_seq2seq else ()
         return any(re.search(pattern, name) for pattern in patterns)
 
     def not_saved(self, name: str) -> bool:
         """Whether transformers leaves a tensor out of the checkpoints that it writes, and makes it itself."""
-        return name in (self.cls._keys_to_ignore_on_save or ())
-
-    @cached_property
-    def layer_counts(self) -> dict[str, int]:
-        """How many repeated layers there are, by the path of their list."""
-        return {path: len(layers) for path, layers in stacks(self.meta_module())}
-
-    def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
-        """The same with a config that ``resize`` has changed."""
-        config = copy.deepcopy(self.config)
-        resize(config)
-        return replace(self, config=config)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor of the module by its name; a linear's is ``[out, in]`` however it is stored."""
-        return {name: self.to_out_in(name, tensor).shape for name, tensor in self.meta_module().state_dict().items()}
-
-    def to_out_in(self, name: str, tensor: Tensor) -> Tensor:
-        """A linear's matrix ``[out, in]`` as it is stored, or the other way; anything else as it is."""
-        return transposed(tensor) if name in self.transposed_weights else tensor
-
-    @cached_property
-    def transposed_weights(self) -> frozenset[str]:
-        """The linears' weights that are stored ``[in, out]``."""
-        return transposed_weights(self.meta_module())
-
-    @cached_property
-    def expert_weights(self) -> frozenset[str]:
-        """The linears' weights that only some tokens reach: the experts'."""
-        return expert_weights(self.meta_module())
-
-    @cached_property
-    def nonstandard_linear(self) -> str | None:
-        """The class of the layers' linears where that isn't torch's own."""
-        layers = [child for _, layers in stacks(self.meta_module()) for child in linears(layers).values()]
-        kinds = {type(child) for child in layers} - {torch.nn.Linear}
-        return next((kind.__name__ for kind in kinds), None)
-
-    @cached_property
-    def matrices(self) -> tuple[str, ...]:
-        """The weights that passes work on: the layers' linears, the embedding and the head; tied ones once."""
-        module = self.meta_module()
-        return tuple(name for name in matrices(module) if name not in module.all_tied_weights_keys)
-
-
-class ArchitectureMixin:
-    """What is made by an architecture, and says of its matrices what that does."""
-
-    architecture: Architecture
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor by its name; a linear's is ``[out, in]``."""
-        return self.architecture.shapes()
+        return name in not_saved(self.cls)
 
     @property
-    def matrices(self) -> tuple[str, ...]:
-        """The weights that passes work on."""
-        return self.architecture.matrices
+    def _experts(self) -> Names | None:
+        family = FAMILIES.get(self.config.model_type)
+        return None if family is None else family.experts
 
-    @property
-    def expert_weights(self) -> frozenset[str]:
-        """The linears' weights that only some tokens reach."""
-        return self.architecture.expert_weights
+    def _module(self) -> PreTrainedModel:
+        """A module whose experts are as transformers has them; to be called inside `on_meta`."""
+        module = self.cls(copy.deepcopy(self.config), **self.options)
+        module.tie_weights(recompute_mapping=False)
+        if self.untied_head:
+            untie_head(module)
+        return module
 
-    @property
-    def nonstandard_linear(self) -> str | None:
-        """The class of its linears where that isn't torch's own."""
-        return self.architecture.nonstandard_linear
+    @cached_property
+    def _signature(self) -> str:
+        config = {key: value for key, value in self.config.to_dict().items() if key not in _NOT_STRUCTURAL}
+        return f"{self.class_name} {dict(self.options)} {self.untied_head} {config}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and self._signature == other._signature
+
+    def __hash__(self) -> int:
+        return hash(self._signature)
+
+
+@lru_cache(maxsize=8)
+def _outline(architecture: Architecture) -> Outline:
+    with on_meta():
+        return read_outline(architecture._module(), architecture._experts)
 
 
 def check_config(path: Path, trust_remote_code: bool) -> None:

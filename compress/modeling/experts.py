@@ -26,8 +26,7 @@ class Expert(nn.Module):
 
     def __init__(self, hidden: int, width: int, names: Names, act: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        sizes = ((hidden, width), (hidden, width), (width, hidden))
-        for name, (inputs, outputs) in zip(names, sizes, strict=True):
+        for name, (outputs, inputs) in _sizes(names, hidden, width):
             self.add_module(name, nn.Linear(inputs, outputs, bias=False))
         self.names = names
         self.act = act
@@ -55,14 +54,35 @@ class Experts(nn.ModuleList):
 
 def open_experts(module: nn.Module, names: Names) -> None:
     """Put separate experts, without weights, in the place of a module's ``gate_up_proj`` and ``down_proj`` in 3-D."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            gate_up: Any = getattr(child, "gate_up_proj", None)
-            if isinstance(gate_up, nn.Parameter) and gate_up.ndim == 3:
-                count, double, hidden = gate_up.shape
-                with gate_up.device:
-                    made = (Expert(hidden, double // 2, names, child.act_fn) for _ in range(count))  # type: ignore[arg-type]
-                    setattr(parent, name, Experts(made))
+    for path, (child, count, hidden, width) in _stacked(module).items():
+        parent, _, name = path.rpartition(".")
+        with child.gate_up_proj.device:
+            experts = Experts(Expert(hidden, width, names, child.act_fn) for _ in range(count))
+        setattr(module.get_submodule(parent), name, experts)
+
+
+def expert_shapes(module: nn.Module, names: Names) -> dict[str, dict[str, tuple[int, int]]]:
+    """The weights that `open_experts` would make in a module, by the path of what they stand for: ``[out, in]``."""
+    return {
+        path: {f"{path}.{i}.{name}.weight": shape for i in range(count) for name, shape in _sizes(names, hidden, width)}
+        for path, (_, count, hidden, width) in _stacked(module).items()
+    }
+
+
+def _stacked(module: nn.Module) -> dict[str, tuple[Any, int, int, int]]:
+    """The modules that hold all experts of a layer in one tensor, by their paths: count, hidden size and width."""
+    stacked = {}
+    for path, child in module.named_modules():
+        gate_up: Any = getattr(child, "gate_up_proj", None)
+        if isinstance(gate_up, nn.Parameter) and gate_up.ndim == 3:
+            count, double, hidden = gate_up.shape
+            stacked[path] = child, count, hidden, double // 2
+    return stacked
+
+
+def _sizes(names: Names, hidden: int, width: int) -> list[tuple[str, tuple[int, int]]]:
+    """What an expert's matrices are called, with their shapes ``[out, in]``."""
+    return list(zip(names, ((width, hidden), (width, hidden), (hidden, width)), strict=True))
 
 
 def expert_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:

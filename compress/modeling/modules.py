@@ -60,13 +60,17 @@ def table_names(module: PreTrainedModel, *tables: nn.Module) -> list[str]:
     return [module.all_tied_weights_keys.get(name, name) for name in found]
 
 
-def linears(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
-    """A module's linears by the names of their weights, in the module's order; ``prefix`` is the module's own name."""
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear: torch's, or GPT-2's, whose class is called a convolution."""
     from transformers.pytorch_utils import Conv1D  # here: a command that opens no model shouldn't wait for it
 
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def linears(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
+    """A module's linears by the names of their weights, in the module's order; ``prefix`` is the module's own name."""
     start = f"{prefix}." if prefix else ""
-    kinds = nn.Linear | Conv1D
-    return {f"{start}{name}.weight": child for name, child in module.named_modules() if isinstance(child, kinds)}
+    return {f"{start}{name}.weight": child for name, child in module.named_modules() if is_linear(child)}
 
 
 def transposed_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:
@@ -77,10 +81,3 @@ def transposed_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:
 def transposed(tensor: Tensor) -> Tensor:
     """A matrix ``[out, in]`` as ``[in, out]``, or back."""
     return tensor.T.contiguous()
-
-
-def matrices(module: PreTrainedModel) -> tuple[str, ...]:
-    """The weights that passes work on, in the module's order: the layers' linears, the embedding and the head."""
-    inside = {name for path, layers in stacks(module) for name in linears(layers, path)}
-    inside |= set(table_names(module, module.get_input_embeddings(), module.get_output_embeddings()))
-    return tuple(name for name in module.state_dict() if name in inside)

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from compress.calibration.statistics import Statistic
 from compress.errors import unknown
+from compress.pipeline.alias import Alias
 from compress.weights.forms import Dense, Weight
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ class Pass(ABC):
     """One technique.
 
     ``presets`` are names that the field has for some of its settings, each with the options that it stands for, as on
-    the command line: ``{"W4A16": "group=128"}``.
+    the command line: ``{"W4A16": "group=128"}``. ``aliases`` are other projects' names of its options; the option's own
+    name is what the manifest has.
     """
 
     name: ClassVar[str]
     presets: ClassVar[Mapping[str, str]] = {}
+    aliases: ClassVar[Mapping[str, Alias]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -70,8 +73,8 @@ class Pass(ABC):
 
     def __str__(self) -> str:
         """The pass as written on the command line: its name and what differs from the defaults."""
-        given = {key: getattr(self, key) for key in self.options()}
-        changed = [f"{key}={value}" for key, value in given.items() if value != self.options()[key].default]
+        values = {key: getattr(self, key) for key in self.options()}
+        changed = [f"{key}={value}" for key, value in values.items() if value != self.options()[key].default]
         return ":".join([self.name, *changed])
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
@@ -173,12 +176,12 @@ def find(name: str) -> tuple[type[Pass], str]:
     Upper and lower case are the same. Raises UsageError with the nearest name where there is none.
     """
     kinds = passes().values()
-    known = {scheme: (kind, options) for kind in kinds for scheme, options in kind.presets.items()}
-    known |= {kind.name: (kind, "") for kind in kinds}
-    for each, found in known.items():
-        if each.lower() == name.lower():
-            return found
-    raise unknown("pass", name, known)
+    by_name = {scheme: (kind, options) for kind in kinds for scheme, options in kind.presets.items()}
+    by_name |= {kind.name: (kind, "") for kind in kinds}
+    for word, match in by_name.items():
+        if word.lower() == name.lower():
+            return match
+    raise unknown("pass", name, by_name)
 
 
 def choices(option: FieldInfo) -> tuple[str, ...]:

@@ -96,41 +96,59 @@ def parse_pass(text: str) -> Pass:
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{key}={values.get(str(key), '')}: " for key in first["loc"][:1])
-        said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-        raise UsageError(f"pass {name!r}: {where}{said}") from None
+        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+        raise UsageError(f"pass {name!r}: {where}{message}") from None
 
 
 def _read(name: str, kind: type[Pass], written: Sequence[str]) -> dict[str, str]:
     """The values of the options as they were written."""
-    known = kind.options()
-    if written and not known:
+    options = kind.options()
+    if written and not options:
         raise UsageError(f"pass {name!r} has no options")
     values: dict[str, str] = {}
     for word in written:
         key, equals, value = word.partition("=")
         if not equals:
-            key, value = _option_with(word, name, known), word
-        elif key not in known:
-            raise unknown(f"option of {name!r}", key, known)
+            key, value = _option_with(word, name, options), word
+        elif key not in options and key not in kind.aliases:
+            raise unknown(f"option of {name!r}", key, options)
         elif not value:
             raise _no_value(name, key)
+        if key in kind.aliases:
+            alias = kind.aliases[key]
+            value = _converted(name, kind, key, value)
+            if alias.option is None:
+                continue
+            if alias.option in values:
+                raise UsageError(f"pass {name!r}: {key} is another name of {alias.option}, which is given as well")
+            key = alias.option
         if key in values:
             raise UsageError(f"pass {name!r}: option {key!r} is given twice")
         values[key] = value
     return values
 
 
-def _option_with(word: str, name: str, known: Mapping[str, FieldInfo]) -> str:
+def _converted(name: str, kind: type[Pass], key: str, value: str) -> str:
+    """The value of an option that another project's name was used for."""
+    try:
+        return kind.aliases[key].convert(kind, value)
+    except ValueError as error:
+        raise UsageError(f"pass {name!r}: {key}={value}: {error}") from None
+
+
+def _option_with(word: str, name: str, options: Mapping[str, FieldInfo]) -> str:
     """The option that a bare word is a value of."""
-    options = [key for key, option in known.items() if word in choices(option)]
-    if len(options) > 1:
-        ways = " or ".join(f"{key}={word}" for key in options)
+    matching = [key for key, option in options.items() if word in choices(option)]
+    if len(matching) > 1:
+        ways = " or ".join(f"{key}={word}" for key in matching)
         raise UsageError(f"pass {name!r}: {word!r} is a value of several options; write {ways}")
-    if options:
-        return options[0]
-    if word in known or not word:
+    if matching:
+        return matching[0]
+    if word in options or not word:
         raise _no_value(name, word or "option")
-    raise unknown(f"word of {name!r}", word, {*known, *(each for option in known.values() for each in choices(option))})
+    raise unknown(
+        f"word of {name!r}", word, {*options, *(each for option in options.values() for each in choices(option))}
+    )
 
 
 def _no_value(name: str, key: str) -> UsageError:
@@ -147,10 +165,10 @@ def _conflict(order: Sequence[WeightPass]) -> str | None:
     for before, item in zip([None, *order], order, strict=False):
         if before is not None and before.on_whole_model():
             return f"{before} works on the model as a whole, so nothing can come after it"
-        if odd := [form for form in forms if form not in item.accepts]:
-            made = ", ".join(form.__name__ for form in odd)
+        if unaccepted := [form for form in forms if form not in item.accepts]:
+            produced = ", ".join(form.__name__ for form in unaccepted)
             takes = ", ".join(form.__name__ for form in item.accepts)
-            return f"{item.name} works on {takes} weights, but {makers[odd[0]]} may leave {made}"
+            return f"{item.name} works on {takes} weights, but {makers[unaccepted[0]]} may leave {produced}"
         new = [form for form in item.output_forms() if form not in forms]
         forms.extend(new)
         makers |= dict.fromkeys(new, item.name)

@@ -3,80 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from compress.calibration.block import Role
-from compress.modeling.architecture import Architecture, ArchitectureMixin, any_architecture
-from compress.modeling.kinds import TaskKind
-from compress.modeling.modules import stacks, table_names
+from compress.checkpoint.base import ModelOutline
+from compress.modeling.architecture import any_architecture
 from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.resolve import resolve
 from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    pass
 
 
 @dataclass(frozen=True)
-class ConfigOnlyModel(ArchitectureMixin):
-    """A model without its weights: a `ModelOutline` of any architecture that transformers knows."""
-
-    architecture: Architecture
+class ConfigOnlyModel(ModelOutline):
+    """A model without its weights, of any architecture that transformers knows."""
 
     @classmethod
     def read(cls, path: Path) -> ConfigOnlyModel:
         """From the ``config.json`` in a directory; a ModelError where there is none, or transformers can't use it."""
         return cls(any_architecture(path))
 
-    @property
-    def config(self) -> PretrainedConfig:
-        """The architecture."""
-        return self.architecture.config
-
-    @property
-    def kind(self) -> TaskKind:
-        """Whether it generates (decoder), embeds (encoder), classifies, or translates (encoder-decoder)."""
-        return self.architecture.kind
-
     @cached_property
-    def module(self) -> PreTrainedModel:
-        """The module, every tensor on torch's meta device."""
-        return self.architecture.meta_module()
-
-    @property
-    def tied(self) -> bool:
-        """Whether the head is the embedding, used twice."""
-        return self.architecture.tied
-
-    @cached_property
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by name, tied ones once, on the meta device."""
-        tied = set(self.module.all_tied_weights_keys)
-        left = ((name, tensor) for name, tensor in self.module.state_dict().items() if name not in tied)
-        return {name: tensor for name, tensor in left if not self.architecture.not_saved(name)}
-
-    @property
     def names(self) -> tuple[str, ...]:
-        """Every tensor, in the module's order."""
-        return tuple(self.tensors)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape; a linear's is ``[out, in]``."""
-        return tuple(self.architecture.to_out_in(name, self.tensors[name]).shape)
-
-    def resized(self, resize: Callable[[PretrainedConfig], None]) -> ConfigOnlyModel:
-        """The model that a pass leaves which changes the config so."""
-        architecture = self.architecture.resized(resize)
-        same = architecture.config.to_dict() == self.config.to_dict()
-        return self if same else ConfigOnlyModel(architecture)
+        """Every tensor that checkpoints have, in the module's order; tied ones once."""
+        return tuple(name for name in self.architecture.outline.names if not self.architecture.not_saved(name))
 
     @property
     def itemsize(self) -> int:
@@ -85,16 +43,17 @@ class ConfigOnlyModel(ArchitectureMixin):
         return dtype.itemsize if isinstance(dtype, torch.dtype) else torch.float32.itemsize
 
     @cached_property
-    def _layers(self) -> tuple[str, ...]:
-        return tuple(f"{path}." for path, _ in stacks(self.module))
+    def _matrices(self) -> frozenset[str]:
+        return frozenset(self.matrices)
 
     def role(self, name: str) -> Role:
         """The kind of block that a tensor is in; ``rest`` has no matrices that passes work on."""
-        if name not in self.matrices:
+        outline = self.architecture.outline
+        if name not in self._matrices:
             return "rest"
-        if name.startswith(self._layers):
+        if outline.in_layer(name):
             return "layer"
-        if name in table_names(self.module, self.module.get_input_embeddings()):
+        if name == outline.embedding:
             return "tied" if self.tied else "embedding"
         return "head"
 
@@ -132,10 +91,11 @@ def predict(model: ConfigOnlyModel, pipeline: Pipeline | None, target: TargetCap
         itemsize = pass_.vector_itemsize(itemsize)
     weights: dict[str, StoredForm] = {}
     vector_nbytes = 0
-    for name, tensor in model.tensors.items():
+    number_bytes = model.architecture.outline.number_bytes
+    for name in model.names:
         role, shape = model.role(name), model.shape(name)
         if role == "rest":
-            vector_nbytes += math.prod(shape) * (itemsize if tensor.is_floating_point() else tensor.element_size())
+            vector_nbytes += math.prod(shape) * number_bytes.get(name, itemsize)
             continue
         stored = StoredForm.dense((shape[0], shape[1]), model.itemsize)
         for pass_ in passes:

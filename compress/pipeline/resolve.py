@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TypeVar
 
 from compress.checkpoint.base import ModelOutline
 from compress.errors import UsageError
@@ -12,17 +11,7 @@ from compress.pipeline.contract import Pass, TargetCapability, WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.weights.forms import Quantized, Residual
 
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
 PassType = TypeVar("PassType", bound=Pass)
-
-
-class ResizableModel(ModelOutline, Protocol):
-    """A model whose shapes can be told for another config."""
-
-    def resized(self, resize: Callable[[PretrainedConfig], None]) -> ResizableModel:
-        """The model that a pass leaves which changes the config so; itself where nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +24,7 @@ class ResolvedPipeline(Pipeline):
     written: Pipeline
 
 
-def resolve(model: ResizableModel, pipeline: Pipeline, target: TargetCapability) -> ResolvedPipeline:
+def resolve(model: ModelOutline, pipeline: Pipeline, target: TargetCapability) -> ResolvedPipeline:
     """Decide every option of a pipeline; one that is resolved already is returned as it is.
 
     Each pass decides on the shapes that the ones before it leave. Raises UsageError where a pass can't work on them,

@@ -24,7 +24,7 @@ class MergedVariant(Variant):
     @classmethod
     def of(cls, variant: Variant) -> MergedVariant:
         """The same variant, read so."""
-        return cls(variant.path, variant.manifest, variant.shards, variant.architecture)
+        return cls(variant.architecture, variant.path, variant.manifest, variant.shards)
 
     def weight(self, name: str) -> Weight:
         """A matrix, dense where it is stored as a product."""

@@ -110,7 +110,7 @@ def _run_by_block(
 
     Raises PassError where other than its number of layers are left.
     """
-    layers_left = dict.fromkeys(architecture.layer_counts, 0)
+    layers_left = dict.fromkeys(architecture.outline.layer_counts, 0)
     acted: list[WeightPass] = []
     start = time.perf_counter()
     for block, inputs in walk:
@@ -123,7 +123,7 @@ def _run_by_block(
         start, acted = end, []
         if block.role == "layer":
             layers_left[block.stack] += 1
-    for stack, count in architecture.layer_counts.items():
+    for stack, count in architecture.outline.layer_counts.items():
         if layers_left[stack] != count:
             raise PassError(f"{layers_left[stack]} layers are left, but by the variant's config {count} are needed")
 

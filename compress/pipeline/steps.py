@@ -26,7 +26,7 @@ def plan_steps(architecture: Architecture, passes: Iterable[WeightPass]) -> tupl
     steps = []
     for pass_ in passes:
         architecture = architecture.resized(pass_.resize)
-        steps.append(Step(pass_, architecture.shapes()))
+        steps.append(Step(pass_, architecture.outline.shapes))
     return steps, architecture
 
 

@@ -24,9 +24,9 @@ def machine() -> dict[str, str]:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = dict(line.split(":", 1) for line in cpuinfo.read_text().split("\n\n")[0].splitlines() if ":" in line)
-        found = {key.strip(): value.strip() for key, value in lines.items()}
-        flags = (found.get("flags") or found.get("Features") or "").split()
-        facts["processor"] = found.get("model name", facts["processor"])
+        fields = {key.strip(): value.strip() for key, value in lines.items()}
+        flags = (fields.get("flags") or fields.get("Features") or "").split()
+        facts["processor"] = fields.get("model name", facts["processor"])
         facts["instructions"] = " ".join(name for name in _INSTRUCTIONS if name in flags)
     facts["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     facts["memory"] = f"{psutil.virtual_memory().total / 2**30:.1f} GiB"
@@ -66,10 +66,10 @@ def conditions() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this program and of the libraries that decide a result."""
-    found = {"python": platform.python_version(), "compress": __version__}
+    installed = {"python": platform.python_version(), "compress": __version__}
     for name in _LIBRARIES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -25,9 +25,8 @@ from compress.export.built.config_fixes import fix_config, mobius_name, unsuppor
 from compress.export.built.graph_fixes import fix_graph
 from compress.export.built.weight_rows import trace_rows
 from compress.export.lowering.float_graph import FloatGraph, WeightRows
-from compress.modeling.experts import open_experts
+from compress.modeling.architecture import Architecture
 from compress.modeling.families import FAMILIES
-from compress.modeling.modules import transposed_weights
 
 _FUSED = "cpu"
 _STANDARD = "standard"
@@ -127,9 +126,8 @@ def _meta_tensors(config: PretrainedConfig, names: Sequence[str]) -> tuple[dict[
     module_class = getattr(transformers, (config.architectures or ["?"])[0], None)
     if module_class is None:
         raise ExportError(f"transformers has no {config.architectures}, so its weights' shapes aren't known")
-    with torch.device("meta"):
-        module = module_class(config)
-    if (experts := FAMILIES[config.model_type].experts) is not None:
-        open_experts(module, experts)
-    wanted = set(names)
-    return {name: tensor for name, tensor in module.state_dict().items() if name in wanted}, transposed_weights(module)
+    outline = Architecture(module_class, config, FAMILIES[config.model_type].kind, {}).outline
+    in_checkpoint = frozenset(names)
+    shapes = {name: outline.stored_shape(name) for name in outline.shapes if name in in_checkpoint}
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    return tensors, outline.transposed_weights

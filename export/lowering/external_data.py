@@ -1,4 +1,4 @@
-"""Write a graph's tensors to ``model.onnx.data``, the one file beside it, tensor by tensor."""
+"""``model.onnx.data``: the one file beside a graph that holds its tensors, written tensor by tensor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import onnx_ir as ir
 from onnx_ir.tensor_adapters import from_torch_dtype
 from torch import Tensor, uint8
 
-from compress.graph.builder import required
-from compress.onnx_names import DATA_FILE
-
+SIDECAR = "model.onnx.data"
 _ALIGNMENT = 4096  # a page: the runtime maps tensors from here instead of copying them
 
 
@@ -23,7 +21,7 @@ class ExternalData:
         self.written = 0
         self.stored: dict[str, ir.ExternalTensor] = {}
         """by name what several graphs may refer to"""
-        self._file = (directory / DATA_FILE).open("wb")
+        self._file = (directory / SIDECAR).open("wb")
 
     def __enter__(self) -> ExternalData:
         return self
@@ -46,16 +44,17 @@ class ExternalData:
         offset = self._file.tell()
         self._file.write(data.data)
         self.written += data.nbytes
-        dtype = from_torch_dtype(tensor.dtype) if dtype is None else dtype
-        return self._refer(name, dtype, tuple(tensor.shape) if shape is None else shape, offset, data.nbytes)
+        known = from_torch_dtype(tensor.dtype) if dtype is None else dtype
+        return self._refer(name, known, tuple(tensor.shape) if shape is None else shape, offset, data.nbytes)
 
     def alias(self, name: str, stored: ir.ExternalTensor, shape: tuple[int, ...]) -> ir.ExternalTensor:
         """The bytes of a tensor that is already written, under another name and shape."""
-        return self._refer(name, stored.dtype, shape, required(stored.offset), required(stored.length))
+        assert stored.offset is not None and stored.length is not None
+        return self._refer(name, stored.dtype, shape, stored.offset, stored.length)
 
     def _refer(
         self, name: str, dtype: ir.DataType, shape: tuple[int, ...], offset: int, length: int
     ) -> ir.ExternalTensor:
         return ir.ExternalTensor(
-            DATA_FILE, offset, length, dtype, shape=ir.Shape(shape), name=name, base_dir=self.directory
+            SIDECAR, offset, length, dtype, shape=ir.Shape(shape), name=name, base_dir=self.directory
         )

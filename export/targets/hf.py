@@ -145,11 +145,12 @@ def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
 def _sizes(variant: Variant) -> tuple[int, int]:
     """Bytes of all stored weights, and of those that decoding a token reads: no encoder, no table only looked up in."""
     every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
-    module = variant.architecture.meta_module()
-    tables = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)]
+    outline = variant.architecture.outline
     if variant.kind.is_seq2seq:
+        module = variant.architecture.meta_module()
         return sum(every.values()), sum(size for name, size in every.items() if read_per_decoded_token(module, name))
-    head = next(iter(module.all_tied_weights_keys), "").removesuffix("weight")
+    head = next(iter(outline.tied), "").removesuffix("weight")
+    tables = {name.removesuffix(".weight") for name in outline.tables}
     alone = not variant.tied or any(name.startswith(head) for name in every)
     looked_up = sum(size for name, size in every.items() if alone and name.rpartition(".")[0] in tables)
     return sum(every.values()), sum(every.values()) - looked_up

@@ -58,5 +58,9 @@ class Half(WeightPass):
         half = tensor.to(self.dtype)
         if not torch.isfinite(half).all():
             largest = float(tensor.abs().max())
-            raise PassError(f"{name} reaches {largest:.3g}, more than float16 holds (65504); use bf16")
+            instead = "use bf16" if self.dtype is torch.float16 else "leave it in float32"
+            raise PassError(
+                f"{name} reaches {largest:.3g}, more than {str(self.dtype).removeprefix('torch.')} holds "
+                f"({torch.finfo(self.dtype).max:.5g}); {instead}"
+            )
         return half

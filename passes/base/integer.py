@@ -15,7 +15,7 @@ from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
-from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.awq import AwqSearch
 from compress.passes.solvers.bit_budget import check_bits, check_budget, choose_widths, survey
 from compress.passes.solvers.by_factor import by_factor, each_factor, rejoined
@@ -25,6 +25,7 @@ from compress.passes.solvers.learned import learn
 from compress.passes.solvers.low_rank_correction import low_rank_correction, predict_correction
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solved, Solver, report
+from compress.pipeline.alias import Alias, choose
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
 from compress.weights.stored import StoredForm, WeightReport
@@ -35,6 +36,34 @@ if TYPE_CHECKING:
 Outside = Literal["float", "int8", "int4"]
 
 
+_INDEXED = "groups that follow the order need an index of every input at run time; use actorder=weight"
+
+
+def _same_bits(pass_type: type, value: str) -> str:
+    name, bits = pass_type.__name__.lower(), getattr(pass_type, "bits", 0)
+    if value == str(bits):
+        return value
+    if value in ("2", "3", "4", "8"):
+        raise ValueError(f"{name} has {bits} bits; use int{value}")
+    raise ValueError(f"{name} has {bits} bits; there are int2, int3, int4 and int8")
+
+
+_ALIASES = {
+    "bits": Alias(None, _same_bits),
+    "num_bits": Alias(None, _same_bits),
+    "group_size": Alias("group", lambda _, value: "channel" if value == "-1" else value),
+    "symmetric": Alias("symmetry", choose({"true": "sym", "false": "asym"})),
+    "actorder": Alias(
+        "order",
+        choose(
+            {"weight": "gar", "static": "gar", "null": "natural", "none": "natural"},
+            {"group": _INDEXED, "dynamic": _INDEXED},
+        ),
+    ),
+    "ignore": IGNORE,
+}
+
+
 @dataclass(frozen=True)
 class Integer(WeightPass):
     """Weights in integers, with a scale for every group of inputs."""
@@ -42,6 +71,7 @@ class Integer(WeightPass):
     bits: ClassVar[int]
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = (Quantized, Residual)
+    aliases: ClassVar[Mapping[str, Alias]] = _ALIASES
 
     group: Literal["32", "64", "128", "channel"] = Field("32", description="inputs that share a scale")
     symmetry: Literal["sym", "asym"] = Field("sym", description="asym: a zero point for every group as well")
@@ -100,8 +130,8 @@ class Integer(WeightPass):
         if self.mixed is not None:
             check_budget(self.name, self.mixed, choices)
         else:
-            wanted = {self.bits, *(int(kind[3:]) for kind in (self.head, self.embed) if kind != "float")}
-            check_bits(self.name, wanted, target)
+            widths = {self.bits, *(int(kind[3:]) for kind in (self.head, self.embed) if kind != "float")}
+            check_bits(self.name, widths, target)
         if model.tied and self.head != self.embed:
             raise UsageError(
                 f"{self.name}: this model's head is its embedding, stored once; give head={self.head} and "
@@ -116,17 +146,17 @@ class Integer(WeightPass):
                 )
         self._check_packed(model, target)
         if model.expert_weights and not target.any_linear and (self.mixed is not None or self.group == "channel"):
-            given = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
+            option = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
             raise UsageError(
-                f"{self.name}: transformers loads experts of one width and group size alone; leave out {given}"
+                f"{self.name}: transformers loads experts of one width and group size alone; leave out {option}"
             )
         return replace(self, choices=choices)
 
     def _check_packed(self, model: ModelOutline, target: TargetCapability) -> None:
         """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
         family = FAMILIES.get(model.config.model_type)
-        whole = self.bits == 8 and self.group == "channel" and self.mixed is None
-        if family is not None and not family.packs and not target.any_linear and not whole:
+        per_channel = self.bits == 8 and self.group == "channel" and self.mixed is None
+        if family is not None and not family.packs and not target.any_linear and not per_channel:
             raise UsageError(
                 f"{self.name}: transformers loads no packed integers of a {model.config.model_type}; use "
                 "int8:group=channel, or --target ort-cpu, which holds them"
@@ -155,8 +185,8 @@ class Integer(WeightPass):
             return stored
         if role != "layer":
             return stored.changed(lambda leaf: self._outside_grid(kind, leaf.shape[1]).stored_form(leaf))
-        found = stored.changed(self._predict_leaf)
-        return predict_correction(stored, found, self.compensate) if self.compensate else found
+        predicted = stored.changed(self._predict_leaf)
+        return predict_correction(stored, predicted, self.compensate) if self.compensate else predicted
 
     def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
         return self._grid(self.bits, leaf.shape[1]).stored_form(leaf)
@@ -176,14 +206,14 @@ class Integer(WeightPass):
         self._smooth(block, inputs)
         open_ = {name: weight for name, weight in block.weights.items() if name not in self._skipped}
         solved: dict[str, Solved] = {}
-        for names, seen in inputs.by_stage(self.required_statistic(), open_):
+        for names, stats in inputs.by_stage(self.required_statistic(), open_):
             here = {name: open_[name] for name in names}
-            solved |= by_factor(self.name, here, seen, self._solve)
+            solved |= by_factor(self.name, here, stats, self._solve)
             block.weights |= {name: rejoined(name, weight, solved) for name, weight in here.items()}
             if self.compensate:
                 toward_original = self.solver == "gptq" and self.mismatch == "on"
                 block.weights |= low_rank_correction(
-                    {name: open_[name] for name in names}, block.weights, self.compensate, seen, toward_original
+                    {name: open_[name] for name in names}, block.weights, self.compensate, stats, toward_original
                 )
         if self.solver == "learned" and (learned := learn(block, inputs, solved, self.steps)):
             solved |= learned

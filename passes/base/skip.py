@@ -7,12 +7,24 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from compress.errors import UsageError
+from compress.pipeline.alias import Alias
 
 if TYPE_CHECKING:
     from compress.checkpoint.base import ModelOutline
 
 SKIP = "matrices to leave float: patterns of names, joined by +, like *.down_proj.weight"
 """The option's description."""
+
+
+def _from_module_names(pass_type: type, value: str) -> str:
+    """Module names as patterns of their weights' names."""
+    if "re" in value.split("+"):  # what followed its colon is another word
+        raise ValueError("patterns here have * and ?, no regular expressions; write it like ignore=*.down_proj")
+    return "+".join(name if name.endswith(("weight", "*")) else f"{name}.weight" for name in value.split("+"))
+
+
+IGNORE = Alias("skip", _from_module_names)
+"""compressed-tensors' name of the option."""
 
 
 @dataclass(frozen=True)

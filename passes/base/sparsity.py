@@ -14,7 +14,7 @@ from torch import Tensor
 from compress.calibration.block import Block, Role
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
-from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.by_factor import by_factor, leaf_names, rejoined
 from compress.passes.solvers.gptq import Hessian
 from compress.passes.solvers.solver import factored, stack
@@ -26,6 +26,7 @@ from compress.passes.solvers.sparsity import (
     score_mask,
     sparsegpt,
 )
+from compress.pipeline.alias import Alias
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Weight, mask_of
 from compress.weights.stored import StoredForm, WeightReport
@@ -40,6 +41,7 @@ class Sparsity(WeightPass):
 
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = (Masked,)
+    aliases: ClassVar[Mapping[str, Alias]] = {"ignore": IGNORE}
     width: ClassVar[int] = BLOCK
     """Columns from which sparsegpt chooses at one time."""
 
@@ -84,13 +86,13 @@ class Sparsity(WeightPass):
         if block.role != "layer":
             return
         open_ = {name: weight for name, weight in block.weights.items() if name not in Skipped(self.skip)}
-        for names, seen in inputs.by_stage(self.required_statistic(), open_):
-            found = by_factor(self.name, {name: open_[name] for name in names}, seen, self._solve)
-            gram = seen.gram if seen is not None and seen.level >= Statistic.GRAM else None
+        for names, stats in inputs.by_stage(self.required_statistic(), open_):
+            solved = by_factor(self.name, {name: open_[name] for name in names}, stats, self._solve)
+            gram = stats.gram if stats is not None and stats.level >= Statistic.GRAM else None
             for name in names:
                 old = open_[name]
-                block.weights[name] = new = rejoined(name, old, found)
-                solver = "; ".join(dict.fromkeys(found[leaf].solver for leaf in leaf_names(name, old)))
+                block.weights[name] = new = rejoined(name, old, solved)
+                solver = "; ".join(dict.fromkeys(solved[leaf].solver for leaf in leaf_names(name, old)))
                 block.reports[name] = WeightReport.of(solver, old.dequantize(), new.dequantize(), gram)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
@@ -99,37 +101,37 @@ class Sparsity(WeightPass):
 
     def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Sparsified]:
         """Thin out matrices that read the same inputs, stacked: every output row is a problem of its own."""
-        whole = stack(list(weights.values()))
-        hessian, said = None, ""
+        stacked = stack(list(weights.values()))
+        hessian, note = None, ""
         if self.required_statistic() >= Statistic.GRAM:
-            hessian, said = factored(inputs, self.mismatch == "on", 1, "natural")
-            said = said if hessian is not None else f"fallback: {said}"
+            hessian, note = factored(inputs, self.mismatch == "on", 1, "natural")
+            note = note if hessian is not None else f"fallback: {note}"
         elif self.required_statistic() > Statistic.NONE and inputs is None:
-            said = "fallback: no calibration text reaches it"
-        found, mask, solver = self._sparsify(whole, inputs, hessian)
-        solver = f"{solver} ({said})" if said else solver
+            note = "fallback: no calibration text reaches it"
+        sparse, mask, solver = self._sparsify(stacked, inputs, hessian)
+        solver = f"{solver} ({note})" if note else solver
         sizes = [weight.shape[0] for weight in weights.values()]
-        cuts = zip(weights, found.to(whole.tensor.dtype).split(sizes), mask.split(sizes), strict=True)
-        return {name: Sparsified(Masked(tensor, kept), solver) for name, tensor, kept in cuts}
+        cuts = zip(weights, sparse.to(stacked.tensor.dtype).split(sizes), mask.split(sizes), strict=True)
+        return {name: Sparsified(Masked(tensor, kept_mask), solver) for name, tensor, kept_mask in cuts}
 
     def _sparsify(
         self, weight: Dense, inputs: LinearInput | None, hessian: Hessian | None
     ) -> tuple[Tensor, Tensor, str]:
         """The matrix with its zeros, their mask, and the solver that found them."""
-        exact, kept = weight.tensor.float(), mask_of(weight)
+        exact, nonzero = weight.tensor.float(), mask_of(weight)
         target = exact if hessian is None else hessian.corrected(exact)
         solver: str = self.solver
         if solver == "sparsegpt" and hessian is not None:
-            found, mask = sparsegpt(target, hessian, self.choose, self.width, kept)
+            sparse, mask = sparsegpt(target, hessian, self.choose, self.width, nonzero)
         else:
             activity = inputs.square.sqrt() if self.solver != "magnitude" and inputs is not None else None
-            mask = score_mask(exact, activity, self.choose, kept)
-            found, solver = exact * mask, "magnitude" if activity is None else "wanda"
-        if kept is not None:
-            mask &= kept
+            mask = score_mask(exact, activity, self.choose, nonzero)
+            sparse, solver = exact * mask, "magnitude" if activity is None else "wanda"
+        if nonzero is not None:
+            mask &= nonzero
         if self.refine == "on" and hessian is not None:
-            found = refine_fixed_mask(found, mask, target, hessian.sorted)
-        return found * mask, mask, solver
+            sparse = refine_fixed_mask(sparse, mask, target, hessian.sorted)
+        return sparse * mask, mask, solver
 
 
 @plain_dataclass(frozen=True)

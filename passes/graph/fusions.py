@@ -170,28 +170,28 @@ def _product(part: Projection) -> ir.Value:
 
 def _packed(tape: Tape, parts: Sequence[Projection | None]) -> ir.Value | None:
     """One MatMul for projections of one input, with their biases; None where they aren't that."""
-    found = [part for part in parts if part is not None]
-    inputs, weights = {id(part.x) for part in found}, {id(part.weight) for part in found}
-    if len(found) < len(parts) or len(inputs) != 1 or len(weights) == 1:
+    projections = [part for part in parts if part is not None]
+    inputs, weights = {id(part.x) for part in projections}, {id(part.weight) for part in projections}
+    if len(projections) < len(parts) or len(inputs) != 1 or len(weights) == 1:
         return None
-    biases = [part.bias for part in found if part.bias is not None]
-    if len(biases) not in (0, len(found)):
+    biases = [part.bias for part in projections if part.bias is not None]
+    if len(biases) not in (0, len(projections)):
         return None
-    weight = tape.op("Concat", [part.weight for part in found], {"axis": 0})
-    out = tape.op("MatMul", [found[0].x, tape.op("Transpose", [weight], {"perm": [1, 0]})])
+    weight = tape.op("Concat", [part.weight for part in projections], {"axis": 0})
+    out = tape.op("MatMul", [projections[0].x, tape.op("Transpose", [weight], {"perm": [1, 0]})])
     return tape.op("Add", [out, tape.op("Concat", biases, {"axis": 0})]) if biases else out
 
 
 def _split(graph: ir.Graph, tape: Tape, packed: ir.Value, parts: Sequence[Projection | None], before: ir.Node) -> None:
     """Cut a packed product into its parts and hand them to who used the separate ones."""
-    found = [part for part in parts if part is not None]
-    sizes = [part.size for part in found]
+    projections = [part for part in parts if part is not None]
+    sizes = [part.size for part in projections]
     name = f"split.{'.'.join(map(str, sizes))}"
     if name not in graph.initializers:
         graph.initializers.add(ir.Value(name=name, const_value=ir.tensor(sizes, dtype=ir.DataType.INT64, name=name)))
-    pieces = tape.op_multi_out("Split", [packed, graph.initializers[name]], {"axis": -1}, num_outputs=len(found))
+    pieces = tape.op_multi_out("Split", [packed, graph.initializers[name]], {"axis": -1}, num_outputs=len(projections))
     graph.insert_before(before, tape.nodes)
-    for part, piece in zip(found, pieces, strict=True):
+    for part, piece in zip(projections, pieces, strict=True):
         piece.shape, piece.type = part.out.shape, part.out.type
         part.out.replace_all_uses_with(piece)
 

@@ -34,13 +34,13 @@ def by_factor(
     ``item`` is the pass, for the PassError where a matrix is neither dense nor a product of dense ones.
     """
     first = {leaf_names(name, weight)[-1]: _dense(item, name, weight, -1) for name, weight in weights.items()}
-    found = dict(solve(first, inputs))
+    solved = dict(solve(first, inputs))
     for name, weight in weights.items():
         if isinstance(weight, Factored):
             left, right = leaf_names(name, weight)
-            seen = inputs and inputs.propagated(weight.right.dequantize(), found[right].weight.dequantize())
-            found |= solve({left: _dense(item, name, weight, 0)}, seen)
-    return found
+            behind = inputs and inputs.propagated(weight.right.dequantize(), solved[right].weight.dequantize())
+            solved |= solve({left: _dense(item, name, weight, 0)}, behind)
+    return solved
 
 
 def leaf_names(name: str, weight: Weight) -> list[str]:
@@ -48,9 +48,9 @@ def leaf_names(name: str, weight: Weight) -> list[str]:
     return [part_name(name, "left"), part_name(name, "right")] if isinstance(weight, Factored) else [name]
 
 
-def rejoined(name: str, weight: Weight, found: Mapping[str, Found]) -> Weight:
+def rejoined(name: str, weight: Weight, solved: Mapping[str, Found]) -> Weight:
     """The matrix ``name``, a product where ``weight`` is one, of what was found for its leaves."""
-    leaves = [found[leaf].weight for leaf in leaf_names(name, weight)]
+    leaves = [solved[leaf].weight for leaf in leaf_names(name, weight)]
     return Factored(*leaves) if isinstance(weight, Factored) else leaves[0]
 
 

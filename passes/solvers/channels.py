@@ -57,11 +57,11 @@ MLP = (
 HEADS = (Channels(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.o_proj"),)
 
 
-def find_channels(known: Iterable[Channels], layer: str, names: Iterable[str]) -> Channels | None:
+def find_channels(layouts: Iterable[Channels], layer: str, names: Iterable[str]) -> Channels | None:
     """Those of a layer, by the checkpoint's ``names``; None where it is built otherwise."""
-    held = set(names)
-    inside = (each.within(layer) for each in known)
-    return next((each for each in inside if {*each.makers, each.reader} <= held), None)
+    available = set(names)
+    inside = (channels.within(layer) for channels in layouts)
+    return next((channels for channels in inside if {*channels.makers, channels.reader} <= available), None)
 
 
 def drop_channels(
@@ -73,28 +73,28 @@ def drop_channels(
     """
     name = channels.reader
     weight = block.weights[name]
-    exact, shift, said = weight.dequantize(), ridge(inputs.gram, inputs.tokens), str(solver)
+    exact, shift, solver_text = weight.dequantize(), ridge(inputs.gram, inputs.tokens), str(solver)
     if solver == "nystrom" and shift == 0:
-        solver, said = "dropped", "dropped (fallback: its inputs are zero on all of the calibration text)"
+        solver, solver_text = "dropped", "dropped (fallback: its inputs are zero on all of the calibration text)"
     if solver == "nystrom":
-        kept, fitted = eliminate(exact, inputs.gram, shift, units, count)
+        kept_units, fitted = eliminate(exact, inputs.gram, shift, units, count)
     else:
-        kept = torch.ones(units, dtype=torch.bool)
-        kept[energy(exact, inputs.gram, units).argsort()[:count]] = False
-        fitted = exact[:, _spread(kept, exact.shape[1])]
+        kept_units = torch.ones(units, dtype=torch.bool)
+        kept_units[energy(exact, inputs.gram, units).argsort()[:count]] = False
+        fitted = exact[:, _spread(kept_units, exact.shape[1])]
     block.weights[name] = stored = _like(weight, fitted)
-    whole = torch.zeros_like(exact)
-    whole[:, _spread(kept, exact.shape[1])] = stored.dequantize()
-    block.reports[name] = WeightReport.of(said, exact, whole, inputs.gram)
+    padded = torch.zeros_like(exact)
+    padded[:, _spread(kept_units, exact.shape[1])] = stored.dequantize()
+    block.reports[name] = WeightReport.of(solver_text, exact, padded, inputs.gram)
     for maker in channels.makers:
-        _drop_rows(block, maker, kept.repeat(channels.times))
+        _drop_rows(block, maker, kept_units.repeat(channels.times))
 
 
-def _drop_rows(block: Block, name: str, kept: Tensor) -> None:
+def _drop_rows(block: Block, name: str, kept_units: Tensor) -> None:
     """Drop a matrix's outputs, and those of its bias; the others stay as they are."""
     weight = block.weights[name]
     exact = weight.dequantize()
-    rows = _spread(kept, exact.shape[0])
+    rows = _spread(kept_units, exact.shape[0])
     block.weights[name] = _like(weight, exact[rows])
     block.reports[name] = WeightReport.of("dropped", exact, exact * rows[:, None])
     bias = f"{name.removesuffix('weight')}bias"
@@ -102,9 +102,9 @@ def _drop_rows(block: Block, name: str, kept: Tensor) -> None:
         block.vectors[bias] = block.vectors[bias][rows]
 
 
-def _spread(kept: Tensor, channels: int) -> Tensor:
+def _spread(kept_units: Tensor, channels: int) -> Tensor:
     """Which of so many channels belong to a unit that is kept."""
-    return kept.repeat_interleave(channels // len(kept))
+    return kept_units.repeat_interleave(channels // len(kept_units))
 
 
 def _like(weight: Weight, tensor: Tensor) -> Dense:

@@ -85,7 +85,7 @@ def gptq(
     """
     order, upper = hessian.order, hessian.upper
     x = weight.T[order].contiguous()  # [in, out]: a column of the matrix is contiguous here
-    kept = None if mask is None else mask.T[order]
+    nonzero = None if mask is None else mask.T[order]
     inputs, outputs = x.shape
     values, scales = torch.empty_like(x), torch.empty(inputs // grid.group, outputs)
     zeros = None if grid.symmetric else torch.empty_like(scales)
@@ -97,7 +97,7 @@ def gptq(
             here = slice(first, first + grid.group)
             if search and grid.group <= _BLOCK:
                 scale, zero = _sweep_scales(
-                    x[here], upper[here, here], grid, dtype, None if kept is None else kept[here]
+                    x[here], upper[here, here], grid, dtype, None if nonzero is None else nonzero[here]
                 )
             else:
                 scale, zero = best_scales(x[here], grid, search, dtype, hessian.sorted[here, here])
@@ -108,8 +108,8 @@ def gptq(
             for j in range(first, first + grid.group):
                 torch.div(x[j], scale, out=values[j])
                 values[j] += shift
-                if kept is not None:
-                    values[j] = torch.where(kept[j], values[j], torch.as_tensor(shift))
+                if nonzero is not None:
+                    values[j] = torch.where(nonzero[j], values[j], torch.as_tensor(shift))
                 stored = (grid.round_to_codes(values[j]) - shift).mul_(scale)
                 error = torch.div(x[j] - stored, upper[j, j], out=errors[j - start])
                 x[j + 1 : end].addr_(upper[j, j + 1 : end], error, alpha=-1)
@@ -125,7 +125,7 @@ def gptq(
 
 
 def _sweep_scales(
-    x: Tensor, upper: Tensor, grid: Grid, dtype: torch.dtype, kept: Tensor | None
+    x: Tensor, upper: Tensor, grid: Grid, dtype: torch.dtype, nonzero: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The scale and zero point ``[out]`` of one group ``x`` ``[group, out]`` with which its sweep loses least.
 
@@ -138,8 +138,8 @@ def _sweep_scales(
     loss = torch.zeros(count * outputs)
     for j in range(grid.group):
         stored = (grid.round_to_codes(rest[j] / scale + shift) - shift).mul_(scale)
-        if kept is not None:
-            stored.mul_(kept[j].repeat(count))
+        if nonzero is not None:
+            stored.mul_(nonzero[j].repeat(count))
         error = stored.sub_(rest[j]).div_(-upper[j, j])
         loss.addcmul_(error, error)
         rest[j + 1 :].addr_(upper[j, j + 1 :], error, alpha=-1)

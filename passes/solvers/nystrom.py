@@ -33,17 +33,17 @@ def eliminate(weight: Tensor, gram: Tensor, shift: float, units: int, count: int
     """
     size = weight.shape[1] // units
     inverse = torch.linalg.inv(gram.double() + shift * torch.eye(len(gram), dtype=torch.float64))
-    left = weight.double()
-    kept = torch.ones(units, dtype=torch.bool)
+    remaining = weight.double()
+    kept_units = torch.ones(units, dtype=torch.bool)
     for most in torch.arange(count).tensor_split(min(count, _ROUNDS)):
-        cost = _costs(left, inverse, shift, units).masked_fill(~kept, torch.inf)
+        cost = _costs(remaining, inverse, shift, units).masked_fill(~kept_units, torch.inf)
         going = cost.argsort()[: len(most)]
         here = (going[:, None] * size + torch.arange(size)).flatten()
         step = torch.linalg.solve(inverse[here][:, here], inverse[here])
-        left = left - left[:, here] @ step
+        remaining = remaining - remaining[:, here] @ step
         inverse -= inverse[:, here] @ step
-        kept[going] = False
-    return kept, left[:, kept.repeat_interleave(size)].float()
+        kept_units[going] = False
+    return kept_units, remaining[:, kept_units.repeat_interleave(size)].float()
 
 
 def energy(weight: Tensor, gram: Tensor, units: int) -> Tensor:

@@ -55,15 +55,15 @@ def reconstruct(
     vectors = {name: v.float().clone().requires_grad_() for name, v in block.vectors.items() if v.is_floating_point()}
 
     def parameters() -> dict[str, Tensor]:
-        return {name: one.matrix() for name, one in trained.items()} | vectors
+        return {name: matrix_in_training.matrix() for name, matrix_in_training in trained.items()} | vectors
 
-    held, used = _split(range(inputs.batches))
+    held_out, used = _split(range(inputs.batches))
     with fast_products():
-        before = _mean_loss(inputs, held, parameters())
-        groups = [group for one in trained.values() for group in one.groups(rates)]
+        before = _mean_loss(inputs, held_out, parameters())
+        groups = [group for matrix_in_training in trained.values() for group in matrix_in_training.groups(rates)]
         groups += [{"params": [v], "lr": rates.scales * float(v.detach().abs().mean())} for v in vectors.values()]
         _train(inputs, used, parameters, groups, steps, rates.whole)
-        after = _mean_loss(inputs, held, parameters())
+        after = _mean_loss(inputs, held_out, parameters())
     if after < before:
         for name, vector in vectors.items():
             block.vectors[name] = vector.detach().to(block.vectors[name].dtype)
@@ -72,8 +72,8 @@ def reconstruct(
 
 def _split(batches: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     """Batches to judge by and batches to train on; the same one where there is no other."""
-    held = batches[::_HELD_OUT]
-    return held, [i for i in batches if i not in held] or held
+    held_out = batches[::_HELD_OUT]
+    return held_out, [i for i in batches if i not in held_out] or held_out
 
 
 def _train(
@@ -92,7 +92,7 @@ def _train(
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95), fused=True)
     warm_up = min(_WARM_UP, steps // 2) if whole else 0
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (warm_up + 1)) * (1 - i / steps))
-    moved = [one for group in groups for one in group["params"]]
+    moved = [parameter for group in groups for parameter in group["params"]]
     order: list[int] = []
     for _ in inputs.training_steps(steps):
         order = order or torch.randperm(len(batches)).tolist()
@@ -106,7 +106,7 @@ def _train(
 
 def _normalize(parameters: Sequence[Tensor]) -> None:
     """Divide all gradients by the norm of them together."""
-    gradients = [one.grad for one in parameters if one.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     norm.clamp_min_(torch.finfo(norm.dtype).tiny)
     for gradient in gradients:

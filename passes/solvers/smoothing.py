@@ -63,14 +63,14 @@ def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
     """Fold the best scales into a block, and into the original that it is compared with."""
     stats = dict(inputs.statistics(search.level))
     for fold in block.folds:
-        seen = stats[fold.consumers[0]]
-        scale = _best_scale(block, fold, seen, search)
+        fold_inputs = stats[fold.consumers[0]]
+        scale = _best_scale(block, fold, fold_inputs, search)
         if scale is None:
             continue
-        for one in (block, inputs.original):
-            if one is not None:
-                _apply(one, fold, scale)
-        stats.update(dict.fromkeys(fold.consumers, _scaled(seen, _spread(scale, fold))))
+        for smoothed in (block, inputs.original):
+            if smoothed is not None:
+                _apply(smoothed, fold, scale)
+        stats.update(dict.fromkeys(fold.consumers, _scaled(fold_inputs, _spread(scale, fold))))
 
 
 def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:

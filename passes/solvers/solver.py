@@ -87,9 +87,9 @@ class Solver:
         """The same for a very large matrix, some rows at a time."""
         mask = mask_of(weight)
         masks = [None] * -(-weight.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
-        parts = [masked(rows, kept) for rows, kept in zip(weight.tensor.split(_ROWS), masks, strict=True)]
-        each = [self.plain(part, grid).quantized(part.tensor.dtype) for part in parts]
-        return replace(stacked(each), mask=mask)
+        parts = [masked(rows, rows_mask) for rows, rows_mask in zip(weight.tensor.split(_ROWS), masks, strict=True)]
+        parts_rounded = [self.plain(part, grid).quantized(part.tensor.dtype) for part in parts]
+        return replace(stacked(parts_rounded), mask=mask)
 
     def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
         if hessian is None:
@@ -103,10 +103,10 @@ class Solver:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
         if self.kind == "rtn":
             return None, "rtn"
-        hessian, said = factored(inputs, self.mismatch, group, self.order)
+        hessian, note = factored(inputs, self.mismatch, group, self.order)
         if hessian is None:
-            return None, f"rtn (fallback: {said})"
-        return hessian, f"gptq ({said})" if said else "gptq"
+            return None, f"rtn (fallback: {note})"
+        return hessian, f"gptq ({note})" if note else "gptq"
 
 
 def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
@@ -134,12 +134,12 @@ def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Orde
 
 def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved]) -> WeightReport:
     """What storing the matrix ``name`` cost, its factors together where it is a product."""
-    found = [solved[leaf] for leaf in leaf_names(name, exact)]
-    solver = "; ".join(dict.fromkeys(one.solver for one in found))
+    leaves = [solved[leaf] for leaf in leaf_names(name, exact)]
+    solver = "; ".join(dict.fromkeys(leaf.solver for leaf in leaves))
     if isinstance(stored, Residual):
         solver = f"{solver}, repaired with rank {stored.correction.right.shape[0]}"
     # a product's right factor, the last, reads what the product reads
-    return WeightReport.of(solver, exact.dequantize(), stored.dequantize(), found[-1].gram)
+    return WeightReport.of(solver, exact.dequantize(), stored.dequantize(), leaves[-1].gram)
 
 
 def stack(parts: Sequence[Dense]) -> Dense:

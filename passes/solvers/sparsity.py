@@ -46,27 +46,27 @@ def two_of_four(scores: Tensor) -> Tensor:
     return torch.ones_like(fours, dtype=torch.bool).scatter_(1, gone, False).flatten(0, 1)
 
 
-def score_mask(weight: Tensor, activity: Tensor | None, choose: MaskRule, kept: Tensor | None = None) -> Tensor:
+def score_mask(weight: Tensor, activity: Tensor | None, choose: MaskRule, nonzero: Tensor | None = None) -> Tensor:
     """The mask ``[out, in]`` for ``weight`` as it is: by magnitude, times the inputs' ``activity`` ``[in]`` if given.
 
-    Where ``kept`` is False there is a zero already, and it counts among those that go.
+    Where ``nonzero`` is False there is a zero already, and it counts among those that go.
     """
     scores = weight.abs() if activity is None else weight.abs() * activity
-    return choose(_zeros_first(scores.T.contiguous(), None if kept is None else kept.T)).T.contiguous()
+    return choose(_zeros_first(scores.T.contiguous(), None if nonzero is None else nonzero.T)).T.contiguous()
 
 
 def sparsegpt(
-    weight: Tensor, hessian: Hessian, choose: MaskRule, width: int = BLOCK, kept: Tensor | None = None
+    weight: Tensor, hessian: Hessian, choose: MaskRule, width: int = BLOCK, nonzero: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The matrix ``[out, in]`` with zeros, and the mask that says where; what stays has moved to make good for them.
 
     The mask is chosen ``width`` columns at a time (4 for 2:4), which must divide `BLOCK`, when the sweep reaches them.
-    ``hessian`` has the natural order of columns. ``kept`` as for `score_mask`.
+    ``hessian`` has the natural order of columns. ``nonzero`` as for `score_mask`.
     """
     upper = hessian.upper
     x = weight.float().T.contiguous()  # [in, out]: a column of the matrix is contiguous here
     mask = torch.ones_like(x, dtype=torch.bool)
-    old = None if kept is None else kept.T
+    old = None if nonzero is None else nonzero.T
     for start in range(0, len(x), BLOCK):
         end = min(start + BLOCK, len(x))
         errors = torch.empty(end - start, x.shape[1])
@@ -90,21 +90,21 @@ def refine_fixed_mask(weight: Tensor, mask: Tensor, target: Tensor, gram: Tensor
     which must be positive definite. Each step lowers the loss, or leaves it where it is least already.
     """
     scale = gram.diagonal()
-    found = weight * mask
-    residual = ((target - found) @ gram) * mask
+    refined = weight * mask
+    residual = ((target - refined) @ gram) * mask
     direction = residual / scale
     size = (residual * direction).sum(1, keepdim=True)
     for _ in range(steps):
         turned = (direction @ gram) * mask
         length = size / (direction * turned).sum(1, keepdim=True).clamp(min=1e-30)
-        found = found + length * direction
+        refined = refined + length * direction
         residual = residual - length * turned
         conditioned = residual / scale
         before, size = size, (residual * conditioned).sum(1, keepdim=True)
         direction = conditioned + size / before.clamp(min=1e-30) * direction
-    return found
+    return refined
 
 
-def _zeros_first(scores: Tensor, kept: Tensor | None) -> Tensor:
+def _zeros_first(scores: Tensor, nonzero: Tensor | None) -> Tensor:
     """Scores with those that are zero already below all others."""
-    return scores if kept is None else scores.masked_fill(~kept, -1.0)
+    return scores if nonzero is None else scores.masked_fill(~nonzero, -1.0)

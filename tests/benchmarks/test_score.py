@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
+from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.speed import ratios_converged
 from compress.benchmarks.results.contender import Contender
@@ -19,7 +20,7 @@ from compress.benchmarks.results.phases import overhead
 from compress.benchmarks.results.report_file import read_card
 from compress.benchmarks.results.scorecard import Settings, ratio
 from compress.benchmarks.runtime.decoding import Sampling
-from compress.benchmarks.score import score_contenders
+from compress.benchmarks.score import RunInfo, score_contenders
 from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.errors import ModelError, UsageError
@@ -56,7 +57,9 @@ def worse(llama_fused, of_artifact, tmp_path_factory):
 @pytest.fixture(scope="module")
 def scored(contenders, worse, llama_plain, of_artifact, tokens):
     every = [*contenders, worse, of_artifact(llama_plain, "same")]
-    return score_contenders(every, torch.from_numpy(tokens), QUICK, Silent(), model="tiny", command="compress tiny")
+    return score_contenders(
+        every, Evaluation.of_text(torch.from_numpy(tokens)), QUICK, Silent(), RunInfo("tiny", "compress tiny")
+    )
 
 
 def test_every_row_has_every_metric(scored, contenders):
@@ -150,16 +153,17 @@ def test_a_card_comes_back_from_its_file(scored, tmp_path):
 
 def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
     with Worker(contenders[0], QUICK.threads) as original, Worker(worse, QUICK.threads) as other:
-        again = measure_accuracy([original, other], tokens, np.ones_like(tokens), Silent())
+        again = measure_accuracy([original, other], Evaluation.of_text(tokens), Silent())
     for row, measures in zip((scored.original, scored.row("worse")), again, strict=True):
         assert {key: row.measures[key] for key in measures} == measures
 
 
+@pytest.mark.slow
 def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
     mask = np.ones_like(tokens)
     mask[2, 30:] = 0
     pair = [of_checkpoint(bert, ENCODER), of_artifact(bert_plain, "onnx", "float")]
-    card = score_contenders(pair, tokens, QUICK, mask=mask)
+    card = score_contenders(pair, Evaluation.of_text(tokens, mask), QUICK)
     for row in card.rows:
         assert set(row.measures) == {
             metric.key for metric in metrics(ENCODER) if not (metric.labelled or metric.device)
@@ -170,21 +174,20 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens):
         assert row.measures["retention"] == row.measures["cosine"]
         rates, costs = row.measures["sentences_ps"].rounds, row.measures["cost"].rounds
         assert costs == pytest.approx([0.0001 * 1e6 / (16 * rate) for rate in rates], rel=1e-12)
-    free = score_contenders(
-        pair, tokens, QUICK.model_copy(update={"price_per_hour": None, "lengths": (), "batches": ()})
-    )
+    bare = QUICK.model_copy(update={"price_per_hour": None, "lengths": (), "batches": ()})
+    free = score_contenders(pair, Evaluation.of_text(tokens), bare)
     assert "cost" not in free.original.measures
 
 
 def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
     with pytest.raises(UsageError, match="first contender"):
-        score_contenders(contenders[1:], tokens, QUICK)
+        score_contenders(contenders[1:], Evaluation.of_text(tokens), QUICK)
     with pytest.raises(UsageError, match="two contenders are called 'onnx'"):
-        score_contenders([*contenders, contenders[1]], tokens, QUICK)
+        score_contenders([*contenders, contenders[1]], Evaluation.of_text(tokens), QUICK)
     with pytest.raises(UsageError, match="don't mix"):
-        score_contenders([contenders[0], of_artifact(bert_plain, "bert")], tokens, QUICK)
+        score_contenders([contenders[0], of_artifact(bert_plain, "bert")], Evaluation.of_text(tokens), QUICK)
     with pytest.raises(UsageError, match="at least two tokens"):
-        score_contenders(contenders, tokens[:0], QUICK)
+        score_contenders(contenders, Evaluation.of_text(tokens[:0]), QUICK)
 
 
 def test_prompts_fit_the_windows():

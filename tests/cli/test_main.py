@@ -73,6 +73,7 @@ def test_a_mistake_is_told_in_one_line(llama, bert, tmp_path, inside, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing(llama, tmp_path, number):
     command = [sys.executable, "-m", "compress", str(llama), "-p", "int8:act=dynamic", "-o", str(tmp_path / "out"),
@@ -99,6 +100,7 @@ def test_a_demo_out_of_reach_is_one_line(tmp_path, monkeypatch, no_registry, ins
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_download_leaves_nothing(tmp_path):
     (tmp_path / "temporary").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as silent:

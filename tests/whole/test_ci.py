@@ -65,6 +65,7 @@ def job(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     return folder, named
 
 
+@pytest.mark.slow
 def test_the_steps_of_github(job: tuple[Path, dict[str, str]]) -> None:
     folder, variables = job
     assert {"int8-fuse", "fuse", "report.json"} <= {path.name for path in (folder / "out").iterdir()}
@@ -87,6 +88,7 @@ def test_the_steps_of_github(job: tuple[Path, dict[str, str]]) -> None:
     assert (counts.get("tests"), counts.get("failures")) == ("4", "0")
 
 
+@pytest.mark.slow
 def test_the_steps_of_gitlab(job: tuple[Path, dict[str, str]]) -> None:
     """All but the first, which would compress the same again."""
     folder, variables = job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from compress.benchmarks.engines.ort import OrtEngine
+from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
 from compress.calibration.text import windows
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.demo_text import calibration_text, demo_text, evaluation_text
@@ -71,14 +72,14 @@ def loss(logits, ids):
 
 @pytest.mark.parametrize(("slug", "most"), [("int8-fuse", 1.01), ("int8-act-dynamic-fuse", 1.05), ("fuse", 1.0001)])
 def test_perplexity_of_the_artifact_on_held_out_text(smollm2, held_out, original, slug, most):
-    engine = OrtEngine(smollm2 / slug / "onnx", DECODER, 2)
+    engine = OrtCpuEngine(smollm2 / slug / "onnx", DECODER, 2)
     ratio = np.exp(loss([torch.from_numpy(engine.logits(row.numpy())) for row in held_out], held_out) - original)
     assert 0.99 < ratio < most
 
 
 def test_four_bits_solved_on_an_eighth_of_the_usual_text_beat_rounding(offgrid, held_out, original):
     def ratio(slug):
-        engine = OrtEngine(offgrid / slug / "onnx", DECODER, 2)
+        engine = OrtCpuEngine(offgrid / slug / "onnx", DECODER, 2)
         return np.exp(loss([torch.from_numpy(engine.logits(row.numpy())) for row in held_out], held_out) - original)
 
     solved, rounded = ratio("int4-fuse"), ratio("int4-solver-rtn-fuse")
@@ -101,6 +102,12 @@ def test_bytes_on_disk(smollm2):
 def test_operators_of_the_fused_graph(smollm2):
     graph = onnx.load(smollm2 / "fuse" / "onnx" / "model.onnx", load_external_data=False).graph
     assert len(graph.node) < 320
+    counts = Counter(node.op_type for node in graph.node)
+    per_layer = {"GroupQueryAttention": 1, "SkipSimplifiedLayerNormalization": 2, "QuickGelu": 1}
+    assert {operator: counts[operator] for operator in per_layer} == {
+        operator: 30 * count for operator, count in per_layer.items()
+    }
+    assert counts["MatMul"] == 4 * 30 + 1  # q/k/v are one product, and so are gate and up; the head
 
 
 def test_transformers_loads_the_variant_and_writes(smollm2):
@@ -132,5 +139,5 @@ def test_sentence_embeddings_stay_near_the_originals(minilm):
     mask = torch.ones_like(rows)
     with torch.inference_mode():
         expected = model.torch_module()(input_ids=rows, attention_mask=mask).last_hidden_state.mean(1)
-    actual = OrtEngine(minilm / "int8-fuse" / "onnx", ENCODER, 2).embed(rows.numpy(), mask.numpy())
+    actual = OrtCpuEngine(minilm / "int8-fuse" / "onnx", ENCODER, 2).embed(rows.numpy(), mask.numpy())
     assert torch.nn.functional.cosine_similarity(expected, torch.from_numpy(actual)).mean() > 0.995

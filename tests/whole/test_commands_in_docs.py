@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from glob import glob
@@ -20,8 +19,9 @@ from typing import Any
 import click
 import pytest
 
-from compress.cli.main import cli, commands, main
+from compress.cli.main import cli, commands
 from compress.pipeline.parse import Pipeline
+from tests.support.cli import few_rounds, run_cli
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -81,58 +81,48 @@ def test_what_a_block_needs_is_a_known_word(page: Path) -> None:
 
 
 @pytest.fixture
-def reader(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a model and its texts, in which a reader works."""
+def reader(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a model and its texts, in which a reader works; little is measured there."""
     sizes = {"hidden_size": 128, "intermediate_size": 256, "max_position_embeddings": 512}
     shutil.copytree(tiny("LlamaForCausalLM", tie_word_embeddings=True, **sizes), tmp_path / "my-model")
     (tmp_path / "text.txt").write_text(TEXT)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    # no figure of speed is looked at
-    monkeypatch.setattr("compress.benchmarks.measure.speed._TURN", 0.01)
-    return tmp_path
+    with few_rounds():
+        yield tmp_path
 
 
-def run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A command line: ours in this process, which is quicker than one of its own; others in a shell.
-
-    One whose comment says ``exit 1`` may do so.
-    """
+def run(line: str) -> None:
+    """A command line: ours in this process, others in a shell. One whose comment says ``exit 1`` may do so."""
     words = shlex.split(line, comments=True)
-    if words[0] != "compress":
+    if words[0] == "compress":
+        arguments = [name for word in words[1:] for name in (sorted(glob(word)) if "*" in word else [word])]
+        done = run_cli(*arguments)
+    else:
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return
-    expanded = [name for word in words for name in (sorted(glob(word)) if "*" in word else [word])]
-    monkeypatch.setattr(sys, "argv", expanded)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code in ((0, 1) if "exit 1" in line else (0,)), f"{line}: {capsys.readouterr().err}"
+    assert done.returncode in ((0, 1) if "exit 1" in line else (0,)), f"{line}: {done.stderr}"
 
 
 @pytest.mark.slow
-def test_every_block_runs(reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_block_runs(reader: Path) -> None:
     """A command that stands in several pages is run once."""
-    past: set[str] = set()
+    past: set[tuple[str, ...]] = set()
     for block in (block for page in PAGES for block in blocks(page) if not block.needs):
-        if block.language == "python" and block.text not in past:
+        if block.language == "python" and (block.text,) not in past:
             namespace: dict[str, Any] = {"__name__": "__main__"}
             exec(compile(block.text, block.page, "exec"), namespace)
-            past.add(block.text)
-        elif block.language == "bash":
-            for line in block.commands:
-                if line not in past:
-                    run(line, monkeypatch, capsys)
-                    past.add(line)
+            past.add((block.text,))
+        for line in block.commands if block.language == "bash" else ():
+            words = tuple(shlex.split(line, comments=True))
+            if words not in past:
+                run(line)
+                past.add(words)
 
 
 @pytest.mark.slow
-def test_what_needs_the_demo_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_needs_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("compress.benchmarks.measure.speed._TURN", 0.01)
     lines = {line for page in PAGES for block in blocks(page) if block.needs == "demo" for line in block.commands}
     assert "compress demo:smollm2 --pipeline int8,fuse" in lines
-    for line in lines:
-        run(line, monkeypatch, capsys)
+    with few_rounds():
+        for line in lines:
+            run(line)

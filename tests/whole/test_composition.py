@@ -97,9 +97,10 @@ def refusal(words):
 WORKING = [words for words in (*PAIRS, *TRIPLES) if refusal(words) is None]
 REFUSED = [words for words in (*PAIRS, *TRIPLES) if refusal(words) is not None]
 RUNS = [
-    *(("llama", words) for words in WORKING if words[0] != "fuse"),
+    *(pytest.param("llama", words, marks=pytest.mark.slow) for words in WORKING if words[0] != "fuse"),
     *((family, words) for family in ("qwen2", "bert") for words in INTERESTING),
 ]
+"""The quick tests run those that are of use; every pair takes minutes."""
 
 
 @pytest.mark.parametrize("words", REFUSED, ids=",".join)

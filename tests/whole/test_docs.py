@@ -21,6 +21,7 @@ from compress.pipeline.contract import passes as all_passes
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+ROOMS = ("benchmarks", "cli", "compress", "export", "passes")
 README = ROOT / "README.md"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 AGAIN = "write the page again: make docs, or python -m tests.whole.test_docs"
@@ -82,7 +83,11 @@ def option_table(cls: type[Pass]) -> list[str]:
 def presets(name: str, cls: type[Pass]) -> list[str]:
     """The names that the field has for some settings of a pass."""
     names = [f"`{preset}` is `{name}:{options}`" for preset, options in cls.presets.items()]
-    return ["", f"By another name: {', '.join(names)}."] if names else []
+    aliases = [f"`{key}` is `{alias.option}`" for key, alias in cls.aliases.items() if alias.option is not None]
+    return [
+        *(["", f"By another name: {', '.join(names)}."] if names else []),
+        *(["", f"As in other projects: {', '.join(aliases)}."] if aliases else []),
+    ]
 
 
 def cell(text: str) -> str:
@@ -126,6 +131,17 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     assert {path for path in named if not (ROOT / path).exists()} == set()
 
 
+def test_the_messages_of_the_guide_are_the_programs() -> None:
+    """Those of its troubleshooting, piece by piece: an ellipsis stands for what differs from case to case."""
+    table = (DOCS / "guide.md").read_text().partition("| it says | do |")[2]
+    messages = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| ([^|]+) \|", table, re.M)))
+    assert len(messages) > 5
+    code = "".join(file.read_text() for room in ROOMS for file in (ROOT / room).rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)
+    pieces = [piece.strip(" :;") for message in messages for piece in message.split("…")]
+    assert [piece for piece in pieces if piece not in code] == []
+
+
 def test_the_readme_is_short() -> None:
     lines = README.read_text().splitlines()
     assert len(lines) <= 120
@@ -149,8 +165,7 @@ def test_lines_have_a_width(page: Path) -> None:
 def test_every_sub_room_is_described() -> None:
     """In the overview, each by its folder."""
     overview = (DOCS / "architecture.md").read_text()
-    rooms = ("benchmarks", "cli", "compress", "export", "passes")
-    folders = {file.parent.relative_to(ROOT) for room in rooms for file in (ROOT / room).rglob("__init__.py")}
+    folders = {file.parent.relative_to(ROOT) for room in ROOMS for file in (ROOT / room).rglob("__init__.py")}
     assert [folder for folder in sorted(folders) if f"| `{folder}/` |" not in overview] == []
 
 

@@ -160,6 +160,16 @@ REFUSED = {
 }
 """What is said where a cell doesn't work; None stands for every family, or every target."""
 EVERY = [(family, word) for family in FAMILIES for word in PASSES if word in WITH_HEADS or family not in AS_ITS_BASE]
+QUICK = ("Llama", "Mixtral, with a window", "BERT", "BERT, sequences", "T5", "ViT")
+"""One family of each kind, which the quick tests run; the others are slow all together."""
+
+
+def cells(pairs):
+    """Parameters of which those of other families than the quick ones are slow; the first of each is its family."""
+    return [pytest.param(*pair, marks=() if pair[0] in QUICK else pytest.mark.slow) for pair in pairs]
+
+
+ONE_EACH = cells((family,) for family in FAMILIES)
 
 
 def refusal(family, word, target):
@@ -187,7 +197,7 @@ def path_of(random_model):
 
 def loaded(path, model):
     """A checkpoint as its user loads it."""
-    auto = getattr(transformers, auto_class(model.kind, model.class_name))
+    auto = getattr(transformers, auto_class(model.kind, model.architecture.class_name))
     return auto.from_pretrained(path, dtype=torch.float32).eval()
 
 
@@ -202,7 +212,7 @@ def given(module):
     return model_inputs(IMAGES if module.main_input_name == "pixel_values" else TOKENS) | written
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_EACH)
 def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family):
     """Read as transformers reads it, and walked layer by layer to the same hidden states."""
     monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: False)
@@ -234,7 +244,7 @@ FOLDS = {
 """How many places a layer offers where activation ranges can be folded into what makes them; or one of each half."""
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_EACH)
 def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, family):
     wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
     monkeypatch.setattr("compress.passes.solvers.smoothing._best_scale", wild)
@@ -254,7 +264,7 @@ def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, fa
             assert any(block.weights[name] is not weight for name, weight in weights.items()) == bool(block.folds)
 
 
-@pytest.mark.parametrize(("family", "word"), EVERY)
+@pytest.mark.parametrize(("family", "word"), cells(EVERY))
 def test_every_cell(path_of, tmp_path, family, word):
     """Refused before the work; or made, read back by transformers as it is meant, and exported to the same numbers."""
     model, pipeline = Model.open(str(path_of(family))), Pipeline.parse(PASSES[word])
@@ -282,9 +292,11 @@ def test_every_cell(path_of, tmp_path, family, word):
 
 
 @pytest.mark.parametrize(
-    "family", [family for family, (name, _) in FAMILIES.items() if name.endswith(("CausalLM", "LMHeadModel"))]
+    "family",
+    cells((family,) for family, (name, _) in FAMILIES.items() if name.endswith(("CausalLM", "LMHeadModel"))),
 )
 def test_a_cache_of_int8_passes_the_gate(path_of, tmp_path, family):
+    """The gate asserts: an export whose outputs are off raises."""
     model, target = Model.open(str(path_of(family))), find_target("ort-cpu")
     target.export(model, Pipeline.parse("fuse:kv=int8").graph_passes, tmp_path, Silent())
 

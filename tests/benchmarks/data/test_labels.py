@@ -61,7 +61,7 @@ def test_a_pairs_texts_are_told_apart_where_model_and_tokenizer_do(tiny, written
     model.tokenizer().model_input_names = ["input_ids", "attention_mask", *given]
     ((text,),) = read_labelled(written("text\ttext_pair\tlabel\nthe fox\ta dog\tbad\n"), model).texts
     first = len(model.tokenizer()("the fox")["input_ids"])
-    assert text.kinds == [0] * first + [int(told)] * (len(text.ids) - first)
+    assert text.token_types == [0] * first + [int(told)] * (len(text.ids) - first)
     assert 0 < first < len(text.ids)
 
 
@@ -82,16 +82,17 @@ def test_scores_for_embeddings_and_for_a_single_logit(opened, written):
     assert (found.metrics, found.labels) == (SPEARMAN, ((2.5,), (1.0,), (-10.0,)))
     assert [len(texts) for texts in found.texts] == [2, 2, 2]
     padded = found.batch(slice(0, 3), 1)
-    assert np.shape(padded["ids"]) == np.shape(padded["mask"]) == np.shape(padded["kinds"])
-    assert [sum(row) for row in padded["mask"]] == [len(texts[1].ids) for texts in found.texts]
-    assert padded["ids"][0][-1] == 2  # the padding token
+    assert np.shape(padded.ids) == np.shape(padded.mask) == np.shape(padded.token_types)
+    assert [sum(row) for row in padded.mask] == [len(texts[1].ids) for texts in found.texts]
+    assert padded.ids[0][-1] == 2  # the padding token
     alone = read_labelled(path, opened(CLASSIFIER, labels=1))
     assert (alone.metrics, [len(texts) for texts in alone.texts]) == (SPEARMAN, [1, 1, 1])
 
 
 def test_long_texts_are_cut(opened, written):
-    ((text,),) = read_labelled(written(f"text\tlabel\n{'fox ' * 500}\tbad\n"), opened(CLASSIFIER)).texts
-    assert len(text.ids) == 128
+    model, words = opened(CLASSIFIER), "the quick brown fox " * 200
+    ((text,),) = read_labelled(written(f"text\tlabel\n{words}\tbad\n"), model).texts
+    assert list(text.ids) == model.tokenizer()(words.strip())["input_ids"][:128]
 
 
 def test_a_digest_knows_the_labels(opened, written):

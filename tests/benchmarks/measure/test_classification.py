@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.data.labels import read_labelled
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.classification import compare_classes
-from compress.benchmarks.measure.labels import correlation, spearman
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.score import score_contenders
+from compress.benchmarks.statistics.correlation import rank_correlation, spearman
 from compress.benchmarks.statistics.estimators import proportion
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.worker.client import Worker
@@ -34,7 +35,7 @@ def logits():
 
 def test_texts_by_their_classes(logits):
     reference, mine = logits[0, :, 0], logits[1, :, 0]
-    kl, same = compare_classes(reference, mine, np.ones((4, 6), np.int64), separate=False)
+    kl, same = compare_classes(reference, mine, np.ones((4, 6), np.int64), multi_label=False)
     p, q = (torch.from_numpy(each).log_softmax(-1) for each in (reference, mine))
     assert kl == pytest.approx(functional.kl_div(q, p, log_target=True, reduction="none").sum(-1).numpy(), rel=1e-12)
     assert same.tolist() == (p.argmax(-1) == q.argmax(-1)).double().tolist()
@@ -43,8 +44,8 @@ def test_texts_by_their_classes(logits):
 def test_tokens_count_where_the_mask_marks_them(logits):
     mask = np.ones((4, 6), np.int64)
     mask[1, 2:] = 0
-    kl, same = compare_classes(*logits, mask, separate=False)
-    each, _ = compare_classes(logits[0, 1, :2], logits[1, 1, :2], mask[:2], separate=False)
+    kl, same = compare_classes(*logits, mask, multi_label=False)
+    each, _ = compare_classes(logits[0, 1, :2], logits[1, 1, :2], mask[:2], multi_label=False)
     assert kl[1] == pytest.approx(each.mean(), rel=1e-12)
     assert same[1] in (0, 0.5, 1)
     assert kl.shape == same.shape == (4,)
@@ -52,12 +53,12 @@ def test_tokens_count_where_the_mask_marks_them(logits):
 
 def test_labels_of_their_own_are_each_a_yes_or_no(logits):
     reference, mine = logits[0, :, 0], logits[1, :, 0]
-    kl, same = compare_classes(reference, mine, np.ones((4, 6), np.int64), separate=True)
+    kl, same = compare_classes(reference, mine, np.ones((4, 6), np.int64), multi_label=True)
     p, q = (1 / (1 + np.exp(-each)) for each in (reference, mine))
     expected = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
     assert kl == pytest.approx(expected.mean(-1), rel=1e-9)
     assert same == pytest.approx(((reference > 0) == (mine > 0)).mean(-1))
-    one, agreed = compare_classes(reference[:, :1], mine[:, :1], np.ones((4, 6), np.int64), separate=True)
+    one, agreed = compare_classes(reference[:, :1], mine[:, :1], np.ones((4, 6), np.int64), multi_label=True)
     assert one == pytest.approx(expected[:, 0], rel=1e-9)
     assert agreed.tolist() == ((reference > 0) == (mine > 0))[:, 0].astype(float).tolist()
 
@@ -82,12 +83,12 @@ def test_a_correlations_interval_is_as_wide_as_theory_has_it():
     """Bonett & Wright (2000): of Fisher's z, sqrt((1 + ρ²/2) / (n - 3))."""
     noise = np.random.default_rng(0).normal(size=(12, 2, 80))
     pairs = [(one, 0.6 * one + 0.8 * other) for one, other in noise]
-    found = [correlation(*pair, seed=1) for pair in pairs]
+    found = [rank_correlation(*pair, seed=1) for pair in pairs]
     truth = 6 / np.pi * np.arcsin(0.3)
     expected = (1 - truth**2) * np.sqrt((1 + truth**2 / 2) / 77)
     assert np.mean([each.spread for each in found]) == pytest.approx(expected, rel=0.15)
     assert np.mean([low <= truth <= high for low, high in map(interval, found)]) >= 0.75
-    assert correlation(*pairs[0], seed=1) == found[0]
+    assert rank_correlation(*pairs[0], seed=1) == found[0]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_a_classifier_is_scored_on_its_runtime(pair_of, tmp_path, tokens):
     rows = [{"text": word, "text2": "a dog", "label": i % 3} for i, word in enumerate(words * 2)]
     path.write_text("\n".join(map(json.dumps, rows)))
     labelled = read_labelled(path, model)
-    card = score_contenders(contenders, tokens, QUICK, labelled=labelled)
+    card = score_contenders(contenders, Evaluation.of_text(tokens, labelled=labelled), QUICK)
     module = model.torch_module()
     with torch.inference_mode():
         read = [model.tokenizer()(row["text"], row["text2"], return_tensors="pt") for row in rows]
@@ -137,7 +138,7 @@ def test_words_are_scored_where_they_begin(pair_of, tmp_path, tokens):
     labelled = read_labelled(path, model)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
-        found = measure_accuracy(workers, tokens, np.ones_like(tokens), Silent(), labelled)
+        found = measure_accuracy(workers, Evaluation.of_text(tokens, labelled=labelled), Silent())
     with torch.inference_mode():
         hits = total = 0
         for (text,), labels in zip(labelled.texts, labelled.labels, strict=True):
@@ -158,7 +159,7 @@ def test_embeddings_are_compared_with_scores(pair_of, tmp_path, tokens):
     labelled = read_labelled(path, model)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
-        first, second = measure_accuracy(workers, tokens, np.ones_like(tokens), Silent(), labelled)
+        first, second = measure_accuracy(workers, Evaluation.of_text(tokens, labelled=labelled), Silent())
     with torch.inference_mode():
         embed = lambda text: model.torch_module()(input_ids=torch.tensor([text.ids]))[0][0].mean(0)  # noqa: E731
         alike = [float(functional.cosine_similarity(*map(embed, texts), dim=0)) for texts in labelled.texts]

@@ -13,12 +13,15 @@ from compress.benchmarks.project import peers
 from compress.benchmarks.project.goals import GENAI, GENAI_ORT, LLAMA
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
-from compress.benchmarks.runtime.engine import opener
+from compress.benchmarks.runtime.load import load_engine
+from compress.benchmarks.runtime.specs import ENGINES, EngineSpec
 from compress.checkpoint.model import Model
 from compress.errors import RunError
 from compress.export.gguf.file import write_gguf
 from compress.modeling.kinds import DECODER
 
+ABSENT = EngineSpec("nobody's", "", (), libraries=("a_module_of_nobody",), extra="peers")
+PRESENT = EngineSpec("json", "", (), libraries=("json",), extra="peers")
 WINDOW = np.arange(3, 33, dtype=np.int64)
 
 
@@ -50,14 +53,14 @@ def test_llama_cpp_computes_what_torch_does_from_the_float_file(kind, request, t
     pytest.importorskip("llama_cpp")
     model = request.getfixturevalue(kind)
     write_gguf(model, tmp_path / "model.gguf", tokenizer=False)
-    engine = opener("llama.cpp")(tmp_path, DECODER, 1)
+    engine = load_engine("llama.cpp", tmp_path, DECODER, 1)
     with torch.inference_mode():
         expected = model.torch_module()(torch.from_numpy(WINDOW)[None]).logits[0].numpy()
     logits = engine.logits(WINDOW)
     assert np.abs(logits - expected).max() < 5e-3 * np.abs(expected).max()  # its cache is float16
     assert engine.start(WINDOW, 4) == int(logits[-1].argmax())
     assert engine.step(int(WINDOW[0])) == int(engine.logits(np.append(WINDOW, WINDOW[0]))[-1].argmax())
-    assert engine.token_bytes == 2 * 2 * 2 * 16 * 2
+    assert engine.token_bytes() == 2 * 2 * 2 * 16 * 2
 
 
 def test_q4_0_comes_from_its_own_quantizer(model, untied_model, tmp_path):
@@ -76,10 +79,10 @@ def test_q4_0_comes_from_its_own_quantizer(model, untied_model, tmp_path):
 
 @pytest.mark.slow
 def test_genai_runs_in_its_own_loop_and_in_plain_onnx_runtime(genai):
-    own, plain = (opener(each.engine)(each.path, DECODER, 1) for each in (genai[GENAI], genai[GENAI_ORT]))
+    own, plain = (load_engine(each.engine, each.path, DECODER, 1) for each in (genai[GENAI], genai[GENAI_ORT]))
     assert np.abs(own.logits(WINDOW) - plain.logits(WINDOW)).max() < 1e-4
     assert greedy(own, 8) == greedy(plain, 8)
-    assert own.token_bytes == plain.token_bytes == 2 * 2 * 2 * 16 * 4
+    assert own.token_bytes() == plain.token_bytes() == 2 * 2 * 2 * 16 * 4
 
 
 @pytest.mark.slow
@@ -96,7 +99,7 @@ def test_a_tool_that_is_missing_or_fails_is_named_and_left_out(model, tmp_path, 
     monkeypatch.setattr(
         peers,
         "PEERS",
-        (peers.Peer(("absent",), "a_module_of_nobody", "peers", fail), peers.Peer(("broken",), "json", "peers", fail)),
+        (peers.Peer(("absent",), ABSENT, fail), peers.Peer(("broken",), PRESENT, fail)),
     )
     assert peers.build_peers(model, tmp_path, 1) == (
         [],
@@ -112,7 +115,7 @@ def test_a_tool_whose_process_dies_is_left_out(model, tmp_path, monkeypatch):
         (out / "model.onnx").write_bytes(b"no graph")
         return [Contender.of_peer("broken", out, "ort-cpu", "", model, model.parameters, 1)]
 
-    monkeypatch.setattr(peers, "PEERS", (peers.Peer(("broken",), "json", "peers", broken),))
+    monkeypatch.setattr(peers, "PEERS", (peers.Peer(("broken",), PRESENT, broken),))
     contenders, (line,) = peers.build_peers(model, tmp_path, 1)
     assert contenders == []
     assert line.startswith("broken: not measured, it doesn't work here: broken: open failed: ")
@@ -121,8 +124,11 @@ def test_a_tool_whose_process_dies_is_left_out(model, tmp_path, monkeypatch):
 def test_every_engine_of_a_peer_exists():
     assert {name for peer in peers.PEERS for name in peer.names} == {GENAI, GENAI_ORT, LLAMA}
     for peer in peers.PEERS:
-        if importlib.util.find_spec(peer.module) is not None:
-            assert opener({"onnxruntime_genai": "genai", "llama_cpp": "llama.cpp"}[peer.module])
+        assert ENGINES[peer.engine.name] is peer.engine
+        (library,) = peer.engine.libraries
+        if importlib.util.find_spec(library) is not None:
+            module = importlib.import_module(f"compress.benchmarks.engines.{peer.engine.module}")
+            assert hasattr(module, peer.engine.cls)
 
 
 def test_a_peer_is_not_ours_to_complain_of(card):

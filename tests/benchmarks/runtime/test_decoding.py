@@ -6,8 +6,8 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from compress.benchmarks.engines.ort import OrtEngine
-from compress.benchmarks.engines.pytorch import TorchEngine
+from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
+from compress.benchmarks.engines.torch import TorchEngine
 from compress.benchmarks.runtime.decoding import (
     BeamSearch,
     Greedy,
@@ -38,7 +38,7 @@ def llama_int8_cache(llama, tmp_path_factory):
 def engine(request, llama, llama_fused, llama_plain):
     if request.param == "torch":
         return TorchEngine(llama, DECODER, 1)
-    return OrtEngine((llama_fused if request.param == "fused" else llama_plain).path, DECODER, 1)
+    return OrtCpuEngine((llama_fused if request.param == "fused" else llama_plain).path, DECODER, 1)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_beam_search_differs_from_greedy(engine, tokens):
 
 
 def test_an_int8_cache_is_reordered_too(llama_int8_cache, tokens):
-    engine = OrtEngine(llama_int8_cache.path, DECODER, 1)
+    engine = OrtCpuEngine(llama_int8_cache.path, DECODER, 1)
     engine.begin(tokens[:2, :20], 4)
     engine.reorder(np.array([1, 0, 1]))
     again = engine.append(np.array([5, 6, 7]))
@@ -104,7 +104,7 @@ def test_every_runtime_here_runs_batches(engine):
 
 def test_nothing_is_reordered_before_a_prompt(llama_fused):
     with pytest.raises(RunError, match="before the prompt"):
-        OrtEngine(llama_fused.path, DECODER, 1).reorder(np.array([0]))
+        OrtCpuEngine(llama_fused.path, DECODER, 1).reorder(np.array([0]))
 
 
 @pytest.mark.parametrize(

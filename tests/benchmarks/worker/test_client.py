@@ -10,9 +10,9 @@ import numpy as np
 import psutil
 import pytest
 
+from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.worker.client import Worker
-from compress.benchmarks.worker.memory import Phases
-from compress.benchmarks.worker.server import Service, answer
+from compress.benchmarks.worker.protocol import Decode, Generate, Memory
 from compress.errors import MissingComponentError, RunError
 
 
@@ -23,56 +23,45 @@ def served(llama_fused, of_artifact):
 
 
 def test_generates_and_measures_itself(served, tokens):
-    reply = served.ask("generate", ids=tokens[0].tolist(), steps=3)
-    assert len(reply["steps"]) == 3
-    assert len(reply["tokens"]) == 4
-    assert min([reply["first"], *reply["steps"]]) > 0
+    reply = served.send(Generate(tokens[0], 3))
+    assert len(reply.steps) == 3
+    assert len(reply.tokens) == 4
+    assert min([reply.first, *reply.steps]) > 0
     assert served.load_seconds > 0
 
 
 def test_the_serving_process_of_an_artifact_is_free_of_torch(served, tokens):
-    served.ask("generate", ids=tokens[0].tolist(), steps=1)
-    memory = served.ask("memory")
-    assert memory["imports"] == ["numpy", "onnxruntime"]
-    assert memory["peak_rss"] >= psutil.Process(served.pid).memory_info().rss * 0.9
-    assert memory["phases"].keys() == {"load", "prefill", "decode"}
-    assert max(memory["phases"].values()) <= memory["peak_rss"]
+    served.send(Generate(tokens[0], 1))
+    memory = served.send(Memory())
+    assert memory.imports == ["numpy", "onnxruntime"]
+    assert memory.peak_rss >= psutil.Process(served.pid).memory_info().rss * 0.9
+    assert memory.phases.keys() == {"load", "prefill", "decode"}
+    assert max(memory.phases.values()) <= memory.peak_rss
 
 
 def test_a_batch_is_decoded_as_asked(served, tokens):
-    prompts = tokens[:2, :16].tolist()
-    greedy = [served.ask("generate", ids=prompt, steps=3)["tokens"] for prompt in prompts]
-    reply = served.ask("decode", ids=prompts, steps=3)
-    assert reply["tokens"] == greedy
-    assert len(reply["steps"]) == 3 and min([reply["first"], *reply["steps"]]) > 0
-    assert served.ask("decode", ids=prompts[:1], steps=3, beams=1)["tokens"] == greedy[:1]
-    sampled = [served.ask("decode", ids=prompts, steps=3, sampling={"top_k": 9}, seed=1)["tokens"] for _ in range(2)]
+    prompts = tokens[:2, :16]
+    greedy = [served.send(Generate(prompt, 3)).tokens for prompt in prompts]
+    reply = served.send(Decode(prompts, 3))
+    assert reply.tokens == greedy
+    assert len(reply.steps) == 3 and min([reply.first, *reply.steps]) > 0
+    assert served.send(Decode(prompts[:1], 3, beams=1)).tokens == greedy[:1]
+    sampled = [served.send(Decode(prompts, 3, sampling=Sampling(top_k=9), seed=1)).tokens for _ in range(2)]
     assert sampled[0] == sampled[1]
-
-
-def test_peaks_are_counted_phase_by_phase():
-    phases = Phases()
-    held = np.ones(8 << 20)  # 64 MB
-    phases.end("large")
-    del held
-    phases.end("freed")  # the peak begins where the memory still was
-    phases.end("small")
-    assert phases.peaks["large"] - phases.peaks["small"] > 48e6
-    assert phases.peak >= phases.peaks["large"]
 
 
 def test_a_failed_request_is_told_and_the_worker_goes_on(served, tokens):
     with pytest.raises(RunError, match=r"fused: generate failed: .*input_ids|indices"):
-        served.ask("generate", ids=[10**6], steps=1)
-    assert served.ask("generate", ids=tokens[0].tolist(), steps=0)["steps"] == []
+        served.send(Generate(np.array([10**6]), 1))
+    assert served.send(Generate(tokens[0], 0)).steps == []
 
 
 def test_a_dead_worker_is_told(served, tokens):
     os.kill(served.pid, signal.SIGKILL)
     with pytest.raises(RunError, match=r"fused: its process died.*signal 9"):
-        served.ask("memory")
+        served.send(Memory())
     with pytest.raises(RunError, match="died"):
-        served.ask("memory")
+        served.send(Memory())
 
 
 def test_the_last_words_of_a_dead_worker_are_told(llama_fused, of_artifact, tmp_path, monkeypatch):
@@ -110,12 +99,3 @@ def test_prints_of_libraries_do_not_reach_the_answers(llama_fused, of_artifact, 
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     with pytest.raises(RunError, match="printed first"):
         Worker(of_artifact(llama_fused, "fused"), 1)
-
-
-@pytest.mark.parametrize("line", ["no json", '{"do": "unheard of"}', '{"do": "memory", "x": 1}', '{"do": "generate"}'])
-def test_every_failure_is_an_answer(line):
-    assert "error" in answer(Service(), line)
-
-
-def test_nothing_is_answered_before_a_model_is_open():
-    assert "nothing is open" in answer(Service(), '{"do": "generate", "ids": [1], "steps": 1}')["error"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_variant_writes(main_job, inside):
     out, _ = main_job
     done = inside("generate", out / "int8-fuse", "the quick", "-n", "5")

@@ -31,6 +31,7 @@ REFUSED = {
 OPTIONS = {"MptForCausalLM": {"attn_config": {"clip_qkv": 0.5}}}
 
 
+@pytest.mark.slow
 def test_the_main_job_makes_variants_artifacts_and_a_report(main_job):
     out, done = main_job
     assert sorted(path.name for path in out.iterdir()) == [
@@ -50,6 +51,7 @@ def test_the_main_job_makes_variants_artifacts_and_a_report(main_job):
     assert "int8-fuse" in (out / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_card_says_what_was_measured_and_how_to_load_it(main_job):
     out, _ = main_job
     card = (out / "int8-fuse" / "README.md").read_text()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from compress.benchmarks.results.fusion_gain import gains
 from compress.benchmarks.results.report_file import read_card
 from compress.benchmarks.runtime.decoding import Sampling
 
 
+@pytest.mark.slow
 def test_variants_are_scored_again(main_job, tmp_path, inside):
     out = shutil.copytree(main_job[0], tmp_path / "out")
     require = ("--require", "kl<=9, disk_bytes<=1B")

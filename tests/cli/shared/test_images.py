@@ -39,6 +39,7 @@ def photos(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_makes_a_variant_an_artifact_and_a_score(vit, photos, tmp_path, inside):
     out = tmp_path / "out"
     done = inside("run", vit, "-p", "int8,fuse", "-o", out, "--samples", 4, "--eval", photos)

@@ -100,6 +100,7 @@ def test_an_unknown_task_is_told_with_the_nearest_names(llama, folder, inside):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_every_contender_is_measured_and_every_report_tells(llama, folder, inside):
     out = folder / "out"
     asked = ["--tasks", folder / "letters.yaml", "--require", "letters.acc>=0"]

@@ -47,12 +47,15 @@ def test_a_title_names_no_path(tmp_path):
     assert [SOURCE.model_copy(update={"name": name}).title for name in names] == list(names.values())
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -0.1])
-def test_an_error_is_a_finite_number(wrong):
-    with pytest.raises(ValidationError):
-        report(error=wrong)
-    with pytest.raises(ValidationError):
-        report(weight_error=wrong)
+@pytest.mark.parametrize("field", ["error", "weight_error"])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(float("nan"), "finite_number"), (float("inf"), "finite_number"), (-0.1, "greater_than_equal")],
+)
+def test_an_error_is_a_finite_number(field, value, reason):
+    with pytest.raises(ValidationError) as caught:
+        report(**{field: value})
+    assert [(error["loc"], error["type"]) for error in caught.value.errors()] == [((field,), reason)]
 
 
 @pytest.mark.parametrize(("solver", "fell_back"), [("gptq", False), ("rtn", False), ("rtn (fallback: NaN)", True)])

@@ -42,7 +42,7 @@ def test_their_library_reads_our_numbers(bits, group, zero, linear, act):
 @pytest.mark.parametrize("zero", [False, True])
 def test_what_is_encoded_is_decoded(bits, group, zero):
     weight = quantized(bits, group, zero)
-    again = decode(NAME, StoredForm.of(weight), encode(NAME, weight, linear=True))
+    again = decode(NAME, StoredForm.of(weight), encode(NAME, weight, is_linear=True))
     assert torch.equal(again.codes, weight.codes)
     assert torch.equal(again.scale, weight.scale)
     assert (again.bits, again.group, again.act) == (weight.bits, weight.group, weight.act)
@@ -51,7 +51,7 @@ def test_what_is_encoded_is_decoded(bits, group, zero):
 
 def test_dense_weights_are_plain_tensors():
     weight = Dense(torch.randn(4, 8).half())
-    assert list(encode(NAME, weight, linear=True)) == [NAME]
+    assert list(encode(NAME, weight, is_linear=True)) == [NAME]
     assert torch.equal(decode(NAME, StoredForm.of(weight), {NAME: weight.tensor}).tensor, weight.tensor)
 
 
@@ -60,7 +60,7 @@ def test_products_and_repaired_matrices_are_stored_part_by_part():
     base, stem = quantized(4, 32, zero=True), NAME.removesuffix("weight")
     product = Factored(left, quantized(4, 32))
     for weight in (Factored(left, right), product, Residual(base, Factored(left, right)), Residual(base, product)):
-        tensors, stored = encode(NAME, weight, linear=True), StoredForm.of(weight)
+        tensors, stored = encode(NAME, weight, is_linear=True), StoredForm.of(weight)
         assert (f"{NAME}_packed" in tensors) == isinstance(weight, Residual)
         assert torch.equal(tensors[f"{stem}left.weight"], left.tensor)
         again = decode(NAME, stored, tensors)
@@ -73,11 +73,11 @@ def test_products_and_repaired_matrices_are_stored_part_by_part():
 def test_masks_are_read_back_from_what_is_zero():
     mask = torch.rand(24, 128) > 0.5
     dense = Masked(torch.randn(24, 128) * mask, mask)
-    assert torch.equal(decode(NAME, StoredForm.of(dense), encode(NAME, dense, linear=True)).mask, mask)
+    assert torch.equal(decode(NAME, StoredForm.of(dense), encode(NAME, dense, is_linear=True)).mask, mask)
     for zero in (True, False):
         codes = quantized(4, 32, zero)
         codes = replace(codes, mask=codes.dequantize() != 0)
-        again = decode(NAME, StoredForm.of(codes), encode(NAME, codes, linear=True))
+        again = decode(NAME, StoredForm.of(codes), encode(NAME, codes, is_linear=True))
         assert torch.equal(again.mask, codes.mask)
     config = quantization_config({NAME: StoredForm.of(codes), "b.weight": StoredForm.of(quantized(4, 32))}, [NAME], "1")
     assert config["sparsity_config"] == {}

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from compress.benchmarks.engines.ort_seq2seq import OrtSeq2SeqEngine
-from compress.benchmarks.engines.pytorch_seq2seq import TorchSeq2SeqEngine
+from compress.benchmarks.engines.seq2seq.ort_cpu import OrtCpuSeq2SeqEngine
+from compress.benchmarks.engines.seq2seq.torch import TorchSeq2SeqEngine
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, ModelError, UsageError
@@ -83,7 +83,7 @@ def test_writing_a_token_reads_no_encoder_and_nothing_that_made_a_cache(exported
 
 def test_the_engines_write_what_transformers_writes(marian, exported):
     ids = torch.arange(5, 25)
-    engines = OrtSeq2SeqEngine(exported, SEQ2SEQ, 1), TorchSeq2SeqEngine(marian, SEQ2SEQ, 1)
+    engines = OrtCpuSeq2SeqEngine(exported, SEQ2SEQ, 1), TorchSeq2SeqEngine(marian, SEQ2SEQ, 1)
     module = Model.open(str(marian)).torch_module()
     expected = module.generate(
         ids[None], max_new_tokens=8, do_sample=False, num_beams=1, eos_token_id=None, bad_words_ids=None
@@ -95,7 +95,7 @@ def test_the_engines_write_what_transformers_writes(marian, exported):
         assert said == expected[0, 1:].tolist()
     ort, reference = (engine.logits(ids.numpy()) for engine in engines)
     assert ort == pytest.approx(reference, abs=1e-3)
-    assert engines[0].token_bytes == engines[1].token_bytes == 2 * 2 * 64 * 4
+    assert engines[0].token_bytes() == engines[1].token_bytes() == 2 * 2 * 64 * 4
 
 
 def test_the_gate_sees_padding_that_is_not_hidden(marian, exported):

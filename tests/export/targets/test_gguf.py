@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from compress.benchmarks.results.contender import Contender
-from compress.benchmarks.runtime.engine import opener
+from compress.benchmarks.runtime.load import load_engine
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, UsageError
 from compress.export.gguf.blocks import blocks
@@ -216,7 +216,7 @@ def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
     out.mkdir()
     contender = Contender.of_artifact(Gguf().export(made, (), out, Silent()), "int8", "int8")
     assert contender.engine == "llama.cpp"
-    logits = opener(contender.engine)(out, "decoder", 1).logits(TOKENS[0].numpy())
+    logits = load_engine(contender.engine, out, contender.kind, 1).logits(TOKENS[0].numpy())
     expected = said(made.torch_module())[0].numpy()
     assert np.linalg.norm(logits - expected) < 0.05 * np.linalg.norm(expected)  # it rounds inputs to 8 bits itself
 

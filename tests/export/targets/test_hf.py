@@ -13,7 +13,7 @@ from compressed_tensors.quantization import QuantizationScheme
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 
 from compress.benchmarks.results.contender import Contender
-from compress.benchmarks.runtime.engine import opener
+from compress.benchmarks.runtime.load import load_engine
 from compress.checkpoint.model import Model
 from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
@@ -149,12 +149,12 @@ def test_the_engine_says_what_the_dequantized_variant_says(tiny, tmp_path, round
     contender = Contender.of_artifact(Hf().export(made, (), made.path, Silent()), "int3", "int3")
     assert (contender.engine, contender.read_bytes) == ("hf", None)
     assert contender.recipe == "int3, run as float32 in transformers"
-    engine = opener("hf")(made.path, contender.kind, 1)
+    engine = load_engine("hf", made.path, contender.kind, 1)
     module = made.torch_module()
     if contender.kind.is_decoder_only:
         assert torch.equal(torch.from_numpy(engine.logits(TOKENS[0].numpy())), said(module)[0])
         table = module.get_input_embeddings().weight.nbytes
-        assert engine.read_bytes == sum(p.nbytes for p in module.parameters()) - table
+        assert engine.read_bytes() == sum(p.nbytes for p in module.parameters()) - table
     else:
         mask = torch.ones_like(TOKENS)
         assert torch.equal(torch.from_numpy(engine.embed(TOKENS.numpy(), mask.numpy())), said(module).mean(1))

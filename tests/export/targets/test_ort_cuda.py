@@ -11,12 +11,11 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from compress.benchmarks.engines.ort import OrtEngine
+from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError, UsageError
-from compress.export.targets.ort_cuda import OrtCuda
+from compress.export.targets.ort_cuda import PROVIDER, OrtCuda
 from compress.modeling.kinds import DECODER, IMAGE_CLASSIFIER
-from compress.onnx_names import CUDA_PROVIDER
 from compress.passes.fuse import Fuse
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
@@ -60,7 +59,7 @@ def test_decoders_say_what_torch_says_and_each_layer_has_one_attention(untied, t
     assert Counter(node.op_type for node in graph.graph.node)["GroupQueryAttention"] == layers
     with torch.inference_mode():
         expected = Model.open(str(untied)).torch_module()(TOKENS[:1]).logits[0].numpy()
-    assert OrtEngine(artifact.path, DECODER, 1).logits(TOKENS[0].numpy()) == pytest.approx(expected, abs=2e-2)
+    assert OrtCpuEngine(artifact.path, DECODER, 1).logits(TOKENS[0].numpy()) == pytest.approx(expected, abs=2e-2)
 
 
 def test_columns_of_a_mask_beyond_the_text_count_for_nothing(untied, tmp_path):
@@ -78,7 +77,7 @@ def test_columns_of_a_mask_beyond_the_text_count_for_nothing(untied, tmp_path):
     logits, first, *_ = session.run(None, {k: v for k, v in (inputs | empty).items() if k in known})
     assert np.abs(first[0, :, 0]).max() > 0  # the one token's keys lie at the front
     assert not first[0, :, 1:].any()
-    expected = OrtEngine(artifact.path, DECODER, 1).logits(TOKENS[0, :1].numpy())
+    expected = OrtCpuEngine(artifact.path, DECODER, 1).logits(TOKENS[0, :1].numpy())
     assert logits[0].astype(np.float32) == pytest.approx(expected, abs=2e-2)
 
 
@@ -102,13 +101,14 @@ def test_what_cuda_has_no_operator_for_is_refused(untied):
         OrtCuda().check_weights(model.architecture, {"a": rounded})
 
 
-@pytest.mark.skipif(CUDA_PROVIDER in ort.get_available_providers(), reason="there is one")
+@pytest.mark.skipif(PROVIDER in ort.get_available_providers(), reason="there is one")
 def test_without_a_gpu_the_graph_stays(untied, tmp_path):
     model = Model.open(str(untied))
     with pytest.raises(MissingComponentError, match=r"is written, but runs only on an NVIDIA GPU .*\[gpu\]'"):
         OrtCuda().complete(model, tmp_path)
 
 
+@pytest.mark.slow
 def test_images_come_in_as_halves_too(tiny, tmp_path):
     path = tiny("ViTForImageClassification", image_size=48, patch_size=16, num_labels=7)
     artifact = OrtCuda().export(Model.open(str(path)), [Fuse()], tmp_path, Silent())
@@ -116,4 +116,4 @@ def test_images_come_in_as_halves_too(tiny, tmp_path):
     pixels = np.random.default_rng(0).standard_normal((3, 3, 48, 48)).astype(np.float32)
     with torch.inference_mode():
         expected = Model.open(str(path)).torch_module()(torch.from_numpy(pixels)).logits.numpy()
-    assert OrtEngine(artifact.path, IMAGE_CLASSIFIER, 1).classify_images(pixels) == pytest.approx(expected, abs=2e-2)
+    assert OrtCpuEngine(artifact.path, IMAGE_CLASSIFIER, 1).classify_images(pixels) == pytest.approx(expected, abs=2e-2)

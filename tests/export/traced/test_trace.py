@@ -29,6 +29,7 @@ def operators(model):
     return Counter(node.op_type for node in model.graph)
 
 
+@pytest.mark.slow
 def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypatch):
     parts = []
     trace = traced.trace_module
@@ -65,6 +66,7 @@ def test_what_is_asked_for_is_taken_and_passes_the_gate(deep, tmp_path):
     assert (tmp_path / "genai_config.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_built_graph_that_differs_is_traced_instead_and_that_is_said(random_model, tmp_path):
     model = Model.open(str(random_model("Cohere2ForCausalLM", **WRONG)))
     target = find_target("ort-cpu")

@@ -29,3 +29,5 @@ def test_overflow_is_refused_with_the_remedy():
     with pytest.raises(PassError, match="w reaches 1e.05, more than float16 holds .65504.; use bf16"):
         Fp16().apply("w", Dense(torch.full((1, 1), 1e5)), {})
     assert Bf16().apply("w", Dense(torch.full((1, 1), 1e5)), {}).tensor.item() == pytest.approx(1e5, rel=0.01)
+    with pytest.raises(PassError, match=r"w reaches 3.4e.38, more than bfloat16 holds \(3.3895e.38\); leave it in"):
+        Bf16().apply("w", Dense(torch.full((1, 1), 3.4e38)), {})

@@ -81,7 +81,7 @@ def test_zeros_that_are_there_already_count_among_those_that_go(steps):
     assert score_mask(weight, None, two_of_four, kept).tolist() == [[False, False, True, True]]
     hessian = hessian_of(64)
     old = gaussian(8, 64) > -0.3
-    _, mask = sparsegpt(gaussian(8, 64) * old, hessian, unstructured(0.6), kept=old)
+    _, mask = sparsegpt(gaussian(8, 64) * old, hessian, unstructured(0.6), nonzero=old)
     assert not (mask & ~old).any()
     assert (mask.sum(1) == 64 - 38).all()
 

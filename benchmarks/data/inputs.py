@@ -1,0 +1,86 @@
+"""Read or generate what accuracy is measured on: windows of text or images, labeled text, and lm-eval tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from compress.benchmarks.data.evaluation import Evaluation
+from compress.benchmarks.data.labels import Labelled, read_labelled
+from compress.benchmarks.data.tasks import Tasks, read_tasks
+from compress.benchmarks.results.kinds import PLANS
+from compress.calibration.data import Calibration
+from compress.calibration.inputs import Inputs, TextInputs, inputs_class
+from compress.checkpoint.demo_text import evaluation_text
+from compress.checkpoint.locate import DEMO
+from compress.checkpoint.model import Model
+from compress.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """The evaluation data of a run: read or generated when it is first asked for, and then kept.
+
+    ``file``: text, JSON lines, a folder of images or an array of them; None takes a demo's held-out text, and else
+    generates windows with another seed than the calibration's, so that both are never the same.
+    """
+
+    model: Model
+    file: Path | None = None
+    labels_file: Path | None = None
+    task_names: tuple[str, ...] = ()
+    seed: int = 0
+    progress: Progress = field(default_factory=Silent)
+
+    def check(self) -> None:
+        """Read what is named now: what can't be used is refused before the work, not after it."""
+        self._inputs.check_readable()
+        if self.file is not None or self._is_demo:
+            _ = self.windows
+        _ = self.labelled, self.tasks
+
+    @cached_property
+    def windows(self) -> Calibration:
+        """Windows that every variant's outputs are compared on with the original's."""
+        count, length = PLANS[self.model.kind].evaluation_windows
+        inputs = self._inputs
+        if self.file is not None:
+            return inputs.read(self.file, count, length)
+        if self._is_demo and isinstance(inputs, TextInputs):
+            return inputs.cut(evaluation_text(self.progress), "Wikipedia sample, last third", count, length)
+        return inputs.generate(count, length, self.seed + 1)
+
+    @cached_property
+    def labelled(self) -> Labelled | None:
+        """The labels file's text for this model; None where there is none."""
+        return None if self.labels_file is None else read_labelled(self.labels_file, self.model)
+
+    @cached_property
+    def tasks(self) -> Tasks | None:
+        """The lm-eval tasks for this model; None where none are named."""
+        return read_tasks(self.task_names, self.model) if self.task_names else None
+
+    @cached_property
+    def arrays(self) -> Evaluation:
+        """All of it, as a scoring run takes it."""
+        inputs = self.windows.inputs.numpy()
+        if self.model.kind.is_vision:
+            return Evaluation.of_images(inputs)
+        return Evaluation.of_text(inputs, labelled=self.labelled, tasks=self.tasks)
+
+    @property
+    def origins(self) -> list[str]:
+        """What was read, in words, for the report's notes."""
+        origins = [f"evaluated on {self.windows}"]
+        origins += [] if self.labelled is None else [f"labels of {self.labelled}"]
+        origins += [] if self.tasks is None else [f"tasks {self.tasks}"]
+        return origins
+
+    @property
+    def _inputs(self) -> Inputs:
+        return inputs_class(self.model)(self.model, self.progress)
+
+    @property
+    def _is_demo(self) -> bool:
+        return self.model.source.startswith(DEMO)

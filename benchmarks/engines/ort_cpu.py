@@ -1,0 +1,176 @@
+"""ONNX Runtime, with IO binding. Nothing here imports torch: the serving process is measured as deployed."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from compress.benchmarks.runtime.engine import BatchedDecoder, Floats, Ids, mean_pooled
+from compress.benchmarks.runtime.ort import DTYPES, Cache, Dtype, GrowingCache, SharedCache, new_session
+from compress.errors import RunError
+from compress.modeling.kinds import TaskKind
+
+if TYPE_CHECKING:
+    from compress.benchmarks.runtime.engine import (
+        BatchedEngine,
+        ClassifierEngine,
+        DecoderEngine,
+        DeviceEngine,
+        EncoderEngine,
+        ImageEngine,
+        Opener,
+    )
+
+_SHARING_OPERATOR = b"GroupQueryAttention"
+_SHRINK = "memory.enable_memory_arena_shrinkage"
+
+
+class OrtCpuEngine(BatchedDecoder):
+    """A directory with ``model.onnx``. Its attention writes into one preallocated cache where the operator can."""
+
+    device = "cpu"
+    _arena = "cpu:0"
+
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
+        file = path / "model.onnx"
+        self._session = self._open(file, threads)
+        self._inputs = {value.name: value for value in self._session.get_inputs()}
+        self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
+        self._shares = bool(self._past) and _mentions(file, _SHARING_OPERATOR)
+        self._cache: Cache | None = None
+
+    def _open(self, file: Path, threads: int) -> ort.InferenceSession:
+        return new_session(file, threads)
+
+    def read_bytes(self) -> int | None:
+        """The artifact's facts say it."""
+        return None
+
+    def token_bytes(self) -> int:
+        """Bytes that one cached token takes."""
+        return 0 if self._cache is None else self._cache.token_bytes
+
+    def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
+        """Read prompts into a fresh cache."""
+        self._cache = self._new_cache(prompts.shape[1] + max_new_tokens, len(prompts))
+        return self._last(prompts, self._cache)
+
+    def append(self, tokens: Ids) -> Floats:
+        """Append a token to every row."""
+        return self._last(tokens[:, None], self._begun)
+
+    def reorder(self, rows: Ids) -> None:
+        """Copy rows of the cache."""
+        self._begun.reorder(rows)
+
+    def release(self) -> None:
+        """Forget the cache, and let the session's arena shrink to what it holds: it keeps what its largest run took."""
+        self._cache = None
+        shrinking = self._options()
+        shrinking.add_run_config_entry(_SHRINK, self._arena)
+        self._advance(np.zeros((1, 1), dtype=np.int64), self._new_cache(1), shrinking)
+
+    def logits(self, ids: Ids) -> Floats:
+        """Logits of one window."""
+        logits: Floats = self._fetch(self._advance(ids[None], self._new_cache(len(ids))))[0]
+        return logits
+
+    def embed(self, ids: Ids, mask: Ids) -> Floats:
+        """Sentence embeddings."""
+        return mean_pooled(self._run("last_hidden_state", _text(ids, mask, np.zeros_like(ids))), mask)
+
+    def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
+        """Logits of classes."""
+        return self._run("logits", _text(ids, mask, token_types))
+
+    def classify_images(self, pixels: Floats) -> Floats:
+        """Logits of images."""
+        return self._run("logits", {"pixel_values": pixels})
+
+    def _run(self, output: str, feeds: Mapping[str, Ids | Floats]) -> Floats:
+        binding = self._session.io_binding()
+        self._feed(binding, feeds)
+        binding.bind_output(output, self.device)
+        self._session.run_with_iobinding(binding, self._options())
+        return self._fetch(binding.get_outputs()[0])
+
+    def _fetch(self, value: ort.OrtValue) -> Floats:
+        """A tensor in float32."""
+        array: Floats = np.from_dlpack(value).astype(np.float32, copy=False)
+        return array
+
+    def _fetch_last(self, logits: ort.OrtValue) -> Floats:
+        """The last position of logits ``[b, s, vocabulary]`` in float32: ``[b, vocabulary]``."""
+        last: Floats = np.from_dlpack(logits)[:, -1].astype(np.float32, copy=False)
+        return last
+
+    def _options(self) -> ort.RunOptions:
+        return ort.RunOptions()
+
+    @property
+    def _begun(self) -> Cache:
+        if self._cache is None:
+            raise RunError("a step before the prompt")
+        return self._cache
+
+    def _new_cache(self, capacity: int, batch: int = 1) -> Cache:
+        cache_class: type[Cache] = SharedCache if self._shares else GrowingCache
+        shapes = [self._inputs[name].shape for name in self._past]
+        dtypes = [self._dtype(name) for name in self._past]
+        return cache_class(self._session.io_binding(), self._past, shapes, dtypes, capacity, batch, self.device)
+
+    def _feed(self, binding: ort.IOBinding, feeds: Mapping[str, Ids | Floats]) -> None:
+        for name, array in feeds.items():
+            if name in self._inputs:
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(self._in_graph_type(name, array)))
+
+    def _in_graph_type(self, name: str, array: Ids | Floats) -> NDArray[np.generic]:
+        """An input in the type that the graph declares for it."""
+        return np.ascontiguousarray(array, self._dtype(name))
+
+    def _dtype(self, name: str) -> Dtype:
+        return DTYPES.get(self._inputs[name].type, np.dtype(np.int64))
+
+    def _last(self, ids: Ids, cache: Cache) -> Floats:
+        return self._fetch_last(self._advance(ids, cache))
+
+    def _advance(self, ids: Ids, cache: Cache, options: ort.RunOptions | None = None) -> ort.OrtValue:
+        """Append tokens ``[b, s]``; the logits ``[b, s, vocabulary]`` after each."""
+        past, total = cache.length, cache.length + ids.shape[1]
+        feeds = {
+            "input_ids": ids,
+            "attention_mask": np.ones((len(ids), total), np.int64),
+            "position_ids": np.broadcast_to(np.arange(past, total, dtype=np.int64), ids.shape),
+        }
+        self._feed(cache.binding, feeds)
+        cache.binding.bind_output("logits", self.device)
+        cache.bind()
+        self._session.run_with_iobinding(cache.binding, options or self._options())
+        outputs = cache.binding.get_outputs()
+        cache.update(outputs[1:], total)
+        return outputs[0]
+
+
+def _text(ids: Ids, mask: Ids, token_types: Ids) -> dict[str, Ids]:
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": token_types}
+
+
+def _mentions(file: Path, word: bytes) -> bool:
+    """Whether the graph has such an operator: a session doesn't list its nodes, and reading the graph needs onnx."""
+    with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(word) >= 0
+
+
+if TYPE_CHECKING:
+    _decoder: Opener[DecoderEngine] = OrtCpuEngine
+    _batched: Opener[BatchedEngine] = OrtCpuEngine
+    _encoder: Opener[EncoderEngine] = OrtCpuEngine
+    _classifier: Opener[ClassifierEngine] = OrtCpuEngine
+    _images: Opener[ImageEngine] = OrtCpuEngine
+    _on_device: Opener[DeviceEngine] = OrtCpuEngine

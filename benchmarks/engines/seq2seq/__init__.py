@@ -1,0 +1,1 @@
+"""Engines of encoder-decoders: one runtime a file."""

@@ -1,0 +1,160 @@
+"""Turns of one contender: what a round of it does, and the figures of its rounds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from compress.benchmarks.results.scorecard import Settings
+from compress.benchmarks.runtime.engine import Ids
+from compress.benchmarks.statistics.measure import Measure, percentile_over_rounds, summarize
+from compress.benchmarks.worker.client import Worker
+from compress.benchmarks.worker.image_file import ImageFile
+from compress.benchmarks.worker.protocol import Generate, TimeEncoding
+
+Measures = dict[str, Measure]
+
+_TURN, _READINGS = 1.0, 8
+"""Seconds that a turn decodes at least, and how often the prompt is read for that at most."""
+
+READ_RATE = "read_rate"
+"""bytes of weights and cache that decoding reads a second"""
+
+
+class Turns(ABC):
+    """The turns of one contender, with ``tokens`` ``[n]`` for its inputs; seconds are kept round by round."""
+
+    def __init__(self, worker: Worker, tokens: Ids, settings: Settings) -> None:
+        self._worker = worker
+        self._tokens = tokens
+        self._settings = settings
+
+    @abstractmethod
+    def warm_up(self) -> None:
+        """A turn, shorter and thrown away."""
+
+    @abstractmethod
+    def turn(self) -> None:
+        """One round."""
+
+    @abstractmethod
+    def extra_turn(self) -> None:
+        """One round of what a user waits for most, alone."""
+
+    @property
+    @abstractmethod
+    def rates(self) -> list[float]:
+        """How much of that is done in a second, round by round."""
+
+    @abstractmethod
+    def measures(self) -> Measures:
+        """The figures of all rounds."""
+
+
+class DecoderTurns(Turns):
+    """Of a model that generates text: a prompt with decoding after it, and a long prompt."""
+
+    def __init__(self, worker: Worker, tokens: Ids, settings: Settings) -> None:
+        super().__init__(worker, tokens, settings)
+        self._first: list[float] = []
+        self._prefill: list[float] = []
+        self._steps: list[list[float]] = []
+        self._token_bytes = 0
+
+    def warm_up(self) -> None:
+        """Few tokens decoded."""
+        self._worker.send(Generate(self._prompt, self._settings.warmup))
+        self._worker.send(Generate(self._long_prompt, 0))
+
+    def turn(self) -> None:
+        """Decoding, then the long prompt."""
+        self.extra_turn()
+        self._prefill.append(self._worker.send(Generate(self._long_prompt, 0)).first)
+
+    def extra_turn(self) -> None:
+        """Decoding alone; again where it took no time: a machine's noise is heard in what is short."""
+        firsts: list[float] = []
+        steps: list[float] = []
+        while not firsts or (sum(steps) < _TURN and len(firsts) < _READINGS):
+            generated = self._worker.send(Generate(self._prompt, self._settings.steps))
+            firsts.append(generated.first)
+            steps += generated.steps
+            self._token_bytes = generated.token_bytes
+        self._first.append(float(np.median(firsts)))
+        self._steps.append(steps)
+
+    @property
+    def rates(self) -> list[float]:
+        """Tokens decoded."""
+        return [len(steps) / sum(steps) for steps in self._steps]
+
+    def measures(self) -> Measures:
+        """Rates, latencies, and how fast weights are read."""
+        decode = summarize(self.rates)
+        measures = {
+            "decode_tps": decode,
+            "itl_p50": percentile_over_rounds(self._steps, 50),
+            "itl_p95": percentile_over_rounds(self._steps, 95),
+            "itl_p99": percentile_over_rounds(self._steps, 99),
+            "ttft": summarize(self._first),
+            "prefill_tps": summarize([self._settings.prefill / seconds for seconds in self._prefill]),
+        }
+        if self._worker.read_bytes and not self._worker.on_device:
+            cached = self._token_bytes * (self._settings.prompt + self._settings.steps / 2)
+            read = self._worker.read_bytes + cached
+            measures[READ_RATE] = summarize([rate * read for rate in decode.rounds])
+        return measures
+
+    @property
+    def _prompt(self) -> Ids:
+        return self._tokens[: self._settings.prompt]
+
+    @property
+    def _long_prompt(self) -> Ids:
+        return self._tokens[: self._settings.prefill]
+
+
+class EncoderTurns(Turns):
+    """Of a model that reads sentences, or ``images``: single ones, and a batch."""
+
+    def __init__(self, worker: Worker, tokens: Ids, settings: Settings, images: ImageFile | None = None) -> None:
+        super().__init__(worker, tokens, settings)
+        self._images = images
+        self._single: list[list[float]] = []
+        self._batched: list[float] = []
+
+    def warm_up(self) -> None:
+        """Few single ones, one batch."""
+        self._encode(1, self._settings.warmup)
+        self._encode(self._settings.batch, 1)
+
+    def turn(self) -> None:
+        """Single ones, then a batch."""
+        self.extra_turn()
+        self._batched.append(float(np.median(self._encode(self._settings.batch, 2))))
+
+    def extra_turn(self) -> None:
+        """Single ones alone."""
+        self._single.append(self._encode(1, self._settings.runs))
+
+    @property
+    def rates(self) -> list[float]:
+        """Single ones read."""
+        return [1 / float(np.median(seconds)) for seconds in self._single]
+
+    def measures(self) -> Measures:
+        """Latencies and the rate of batches."""
+        batches = "sentences_ps" if self._images is None else "images_ps"
+        return {
+            "latency_p50": percentile_over_rounds(self._single, 50),
+            "latency_p95": percentile_over_rounds(self._single, 95),
+            batches: summarize([self._settings.batch / seconds for seconds in self._batched]),
+        }
+
+    def _encode(self, batch: int, repeats: int) -> list[float]:
+        """Seconds of each of so many repetitions."""
+        ids = np.resize(self._tokens, (batch, self._settings.prompt))
+        if self._images is not None:
+            return self._images.classify(self._worker, ids, repeats).seconds
+        return self._worker.send(TimeEncoding(ids, np.ones_like(ids), repeats)).seconds

@@ -1,1 +1,0 @@
-"""ONNX graphs as onnx_ir has them: nodes, constants and masks."""

@@ -1,0 +1,69 @@
+"""Private API of transformers, all of it that is used: an upgrade that breaks something breaks this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from compress.modeling.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Inside, modules are made on torch's meta device, and nothing is initialized or tied.
+
+    Drawing numbers that are nowhere stored takes ten times as long as all else. `PreTrainedModel.tie_weights` ties.
+    """
+    from transformers.initialization import no_init_weights  # here: importing transformers takes a second
+
+    with quiet_transformers(), torch.device("meta"), no_init_weights():
+        yield
+
+
+def init_module(model: PreTrainedModel, part: nn.Module) -> None:
+    """Fill what one module of a model holds as transformers does: buffers that it computes, weights that it draws."""
+    model._init_weights(part)
+
+
+def computed_on_load(cls: type[PreTrainedModel]) -> tuple[str, ...]:
+    """Regular expressions for the tensors that a class makes itself where a checkpoint lacks them."""
+    return tuple(cls._keys_to_ignore_on_load_missing or ())
+
+
+def not_saved(cls: type[PreTrainedModel]) -> tuple[str, ...]:
+    """The tensors that a class leaves out of the checkpoints that it writes."""
+    return tuple(cls._keys_to_ignore_on_save or ())
+
+
+def supports_attention_backend(cls: type[PreTrainedModel]) -> bool:
+    """Whether a class computes its attention by a function that can be registered."""
+    return bool(cls._supports_attention_backend)
+
+
+@contextmanager
+def attention_backend(
+    model: PreTrainedModel, name: str, attend: Callable[..., Any], mask: Callable[..., Any]
+) -> Iterator[None]:
+    """Inside, a model's attention is ``attend`` and its masks are those of ``mask``, registered as ``name``.
+
+    A model that supports no such backend computes its own attention, eagerly.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    before = model.config._attn_implementation
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, mask)
+    model.config._attn_implementation = name if supports_attention_backend(type(model)) else "eager"
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
+        for interface in (AttentionInterface, AttentionMaskInterface):
+            interface._global_mapping.pop(name, None)

@@ -1,0 +1,104 @@
+"""Both engines do the same thing: logits, greedy decoding with a cache, sentence embeddings."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
+from compress.benchmarks.engines.torch import TorchEngine
+from compress.checkpoint.model import Model
+from compress.errors import RunError
+from compress.export.targets.base import find_target
+from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER
+from compress.passes.fuse import Fuse
+from compress.progress import Silent
+
+LAYERS, KV_HEADS, HEAD_SIZE = 2, 2, 16
+
+
+@pytest.fixture(params=["torch", "fused", "plain"])
+def decoder(request, llama, llama_fused, llama_plain):
+    if request.param == "torch":
+        return TorchEngine(llama, DECODER, 1)
+    return OrtCpuEngine((llama_fused if request.param == "fused" else llama_plain).path, DECODER, 1)
+
+
+def direct_logits(llama, ids):
+    with torch.inference_mode():
+        return AutoModelForCausalLM.from_pretrained(llama)(torch.from_numpy(ids)[None]).logits[0].numpy()
+
+
+def test_logits_are_those_of_transformers(decoder, llama, tokens):
+    assert decoder.logits(tokens[0]) == pytest.approx(direct_logits(llama, tokens[0]), abs=1e-4)
+
+
+def test_decoding_with_a_cache_equals_one_forward(decoder, llama, tokens):
+    prompt = tokens[1][:20]
+    chosen = [decoder.start(prompt, 6)]
+    for _ in range(6):
+        chosen.append(decoder.step(chosen[-1]))
+    whole = np.concatenate([prompt, chosen[:-1]])
+    assert chosen == direct_logits(llama, whole)[19:].argmax(-1).tolist()
+    assert decoder.token_bytes() == LAYERS * 2 * KV_HEADS * HEAD_SIZE * 4
+
+
+def test_a_new_prompt_forgets_the_last_one(decoder, tokens):
+    first = [decoder.start(tokens[0], 1), decoder.step(3)]
+    decoder.start(tokens[1], 4)
+    assert [decoder.start(tokens[0], 1), decoder.step(3)] == first
+
+
+def test_the_attention_operator_decides_who_owns_the_cache(llama_fused, llama_plain):
+    assert OrtCpuEngine(llama_fused.path, DECODER, 1)._shares
+    assert not OrtCpuEngine(llama_plain.path, DECODER, 1)._shares
+
+
+def test_an_int8_cache_takes_a_quarter_of_the_bytes_and_decodes_the_same(llama, tokens, tmp_path):
+    artifact = find_target("ort-cpu").export(Model.open(str(llama)), [Fuse(kv="int8")], tmp_path, Silent())
+    engine = OrtCpuEngine(artifact.path, DECODER, 1)
+    prompt = tokens[1][:20]
+    chosen = [engine.start(prompt, 6)]
+    for _ in range(6):
+        chosen.append(engine.step(chosen[-1]))
+    whole = np.concatenate([prompt, chosen[:-1]])
+    assert engine.token_bytes() == LAYERS * 2 * KV_HEADS * HEAD_SIZE
+    assert chosen == engine.logits(whole)[19:].argmax(-1).tolist()
+    expected = direct_logits(llama, whole)
+    assert 0 < np.linalg.norm(engine.logits(whole) - expected) / np.linalg.norm(expected) < 0.05
+
+
+def test_a_step_needs_a_prompt(llama_fused):
+    with pytest.raises(RunError, match="before the prompt"):
+        OrtCpuEngine(llama_fused.path, DECODER, 1).step(1)
+
+
+def test_torch_reads_everything_but_the_embedding_table(llama):
+    module = AutoModelForCausalLM.from_pretrained(llama)
+    table = module.get_input_embeddings().weight.nbytes
+    expected = sum(p.nbytes for p in module.parameters()) - table
+    assert TorchEngine(llama, DECODER, 1).read_bytes() == expected
+
+
+def test_embeddings_are_those_of_transformers(bert, bert_plain, tokens):
+    mask = np.ones_like(tokens)
+    mask[1, 25:] = 0
+    with torch.inference_mode():
+        output = AutoModel.from_pretrained(bert)(torch.from_numpy(tokens), torch.from_numpy(mask)).last_hidden_state
+    expected = torch.stack([output[i, : mask[i].sum()].mean(0) for i in range(len(tokens))]).numpy()
+    for engine in (TorchEngine(bert, ENCODER, 1), OrtCpuEngine(bert_plain.path, ENCODER, 1)):
+        assert engine.embed(tokens, mask) == pytest.approx(expected, abs=1e-4)
+
+
+def test_classes_of_a_pair_agree_with_transformers(tiny, tokens, tmp_path):
+    path = tiny("BertForSequenceClassification", num_labels=3)
+    find_target("ort-cpu").export(Model.open(str(path)), (), tmp_path, Silent())
+    mask, kinds = np.ones_like(tokens), np.zeros_like(tokens)
+    mask[2, 30:] = 0
+    kinds[:, 10:] = 1
+    module = AutoModelForSequenceClassification.from_pretrained(path).eval()
+    with torch.inference_mode():
+        read = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": kinds}
+        expected = module(**{name: torch.from_numpy(each) for name, each in read.items()}).logits.numpy()
+    for engine in (TorchEngine(path, CLASSIFIER, 1), OrtCpuEngine(tmp_path, CLASSIFIER, 1)):
+        assert engine.classify(tokens, mask, kinds) == pytest.approx(expected, abs=1e-4)
