@@ -51,7 +51,7 @@ class MissingComponentError(CompressError):
 def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
     """The error for a name that isn't known: it offers the nearest one, or lists them all."""
     known = sorted(known)
-    lowered = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    hint = f"did you mean {lowered[near[0]]!r}?" if near else f"known: {', '.join(known)}"
+    lowered = {name.lower(): name for name in known}
+    closest = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
+    hint = f"did you mean {lowered[closest[0]]!r}?" if closest else f"known: {', '.join(known)}"
     return UsageError(f"unknown {what} {word!r}; {hint}")

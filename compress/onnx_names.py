@@ -1,4 +1,4 @@
-"""Where onnxruntime's GroupQueryAttention has its cache and lengths: who writes them and who undoes them agree on it.
+"""Input, output and attribute slots of onnxruntime's GroupQueryAttention, and file names of ONNX graphs.
 
 Source: the operator's schema in onnxruntime's ContribOperators.
 """

@@ -1,4 +1,4 @@
-"""How long work tells that it is getting on. Only the command line draws; everywhere else this is silent."""
+"""Progress reporting for long-running work. Only the command line draws; everywhere else this is silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What registers itself by being defined: the modules of a room are imported, and what has a name is there."""
+"""Registry helpers: import a package so that its classes register themselves."""
 
 from __future__ import annotations
 

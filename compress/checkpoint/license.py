@@ -1,4 +1,4 @@
-"""Under which licence a checkpoint is: what its model card, its configuration or its licence file says."""
+"""License of a checkpoint, from its model card, its config or its license file."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
-"""What a licence may ask to be passed on."""
+"""What a license may ask to be passed on."""
 _TITLES = {
     "apache-2.0": r"Apache License\s+Version 2\.0",
     "mit": r"\A\s*(?:The )?MIT License|Permission is hereby granted, free of charge, to any person obtaining a copy",
     "gpl-3.0": r"GNU GENERAL PUBLIC LICENSE\s+Version 3",
 }
-"""How the texts of licences begin, by the hub's identifiers."""
+"""How the texts of licenses begin, by the hub's identifiers."""
 _BEGINNING = 2000
 _PLAIN = re.compile(r"[A-Za-z][\w.-]*")
 
 
 @dataclass(frozen=True)
 class License:
-    """``fields`` are those of a model card's front matter; ``file`` is the licence's text, beside the weights."""
+    """``fields`` are those of a model card's front matter; ``file`` is the license's text, beside the weights."""
 
     fields: dict[str, str]
     file: str | None
@@ -43,32 +43,32 @@ class License:
 
 
 def find_license(path: Path) -> License:
-    """The licence of the checkpoint in a directory, from its README's front matter, its config, or its licence file."""
-    file = next((each for pattern in FILES[:2] for each in sorted(path.glob(pattern))), None)
-    said = _front_matter(path / "README.md") or _config(path / "config.json")
-    fields = {key: str(said[key]) for key in ("license", "license_name", "license_link") if said.get(key)}
+    """The license of the checkpoint in a directory, from its README's front matter, its config, or its license file."""
+    file = next((match for pattern in FILES[:2] for match in sorted(path.glob(pattern))), None)
+    facts = _front_matter(path / "README.md") or _config(path / "config.json")
+    fields = {key: str(facts[key]) for key in ("license", "license_name", "license_link") if facts.get(key)}
     if not fields and file is not None:
         beginning = file.read_text(encoding="utf-8", errors="replace")[:_BEGINNING]
-        known = (name for name, title in _TITLES.items() if re.search(title, beginning))
-        fields = {"license": next(known, "other")}
+        titles = (name for name, title in _TITLES.items() if re.search(title, beginning))
+        fields = {"license": next(titles, "other")}
     return License(fields, file.name if file is not None else None)
 
 
 def _front_matter(file: Path) -> dict[str, Any]:
-    """What a README says of its licence; nothing where it can't be read, since a card is no reason to fail."""
+    """What a README says of its license; nothing where it can't be read, since a card is no reason to fail."""
     from huggingface_hub.repocard import metadata_load  # here: it is slow to import
     from yaml import YAMLError
 
     try:
-        found = metadata_load(file) or {}
+        facts = metadata_load(file) or {}
     except (OSError, ValueError, YAMLError):
         return {}
-    return found if isinstance(found.get("license"), str) else {}
+    return facts if isinstance(facts.get("license"), str) else {}
 
 
 def _config(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        facts = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get("license"), str) else {}
+    return facts if isinstance(facts, dict) and isinstance(facts.get("license"), str) else {}

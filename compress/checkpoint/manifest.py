@@ -109,5 +109,5 @@ class Manifest(BaseModel):
             raise ModelError(f"{directory} is not a variant: it has no {FILE}; `compress run` makes variants") from None
         except ValidationError as error:
             first = error.errors()[0]
-            what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
-            raise ModelError(f"{directory / FILE} can't be read: {what}; make the variant again") from None
+            reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+            raise ModelError(f"{directory / FILE} can't be read: {reason}; make the variant again") from None

@@ -123,8 +123,8 @@ def _resolve_tied_head(architecture: Architecture, shards: Shards, progress: Pro
     if not architecture.tied:
         return architecture
     for head, embedding in architecture.outline.tied.items():
-        found = _stored(architecture, [head, embedding], shards)
-        if len(found) < 2 or torch.equal(*map(shards.read, found.values())):
+        stored = _stored(architecture, [head, embedding], shards)
+        if len(stored) < 2 or torch.equal(*map(shards.read, stored.values())):
             continue
         if architecture.kind.is_seq2seq:
             return _with_own_head(architecture, head)
@@ -137,9 +137,9 @@ def _untie(config: PretrainedConfig) -> None:
     config.tie_word_embeddings = False
 
 
-def _stored(architecture: Architecture, wanted: Iterable[str], shards: Shards) -> dict[str, str]:
+def _stored(architecture: Architecture, names: Iterable[str], shards: Shards) -> dict[str, str]:
     renamed = FAMILIES[architecture.config.model_type].renamed
-    return stored_names(wanted, shards.where, architecture.cls.base_model_prefix, renamed)
+    return stored_names(names, shards.where, architecture.cls.base_model_prefix, renamed)
 
 
 def _with_own_head(architecture: Architecture, name: str) -> Architecture:

@@ -160,8 +160,8 @@ _FILE = "README.md"
 _BEGIN, _END = "<!-- scores -->", "<!-- /scores -->"
 
 
-def write_card(directory: Path, manifest: Manifest, licence: License) -> None:
-    """Write the card: what it was made from, how, how its weights are stored, its licence, and how to load it."""
+def write_card(directory: Path, manifest: Manifest, license: License) -> None:
+    """Write the card: what it was made from, how, how its weights are stored, its license, and how to load it."""
     source = manifest.source
     base = source.title
     quantized = any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves)
@@ -173,7 +173,7 @@ def write_card(directory: Path, manifest: Manifest, licence: License) -> None:
         f"base_model: {base}",
         *(["base_model_relation: quantized"] if quantized else []),
         "library_name: transformers",
-        *licence.lines,
+        *license.lines,
         "---",
         "",
         f"# {base}, {manifest.pipeline}",
@@ -190,7 +190,7 @@ def write_card(directory: Path, manifest: Manifest, licence: License) -> None:
         *([f"- made with {', '.join(libraries)}"] if libraries else []),
         "- every option, version and weight form: `compress.json`",
         "",
-        str(licence),
+        str(license),
         "",
         _LOADING,
         "",
@@ -216,9 +216,9 @@ def write_scores(directory: Path, scores: str) -> None:
         return
     text = file.read_text(encoding="utf-8")
     section = f"{_BEGIN}\n## Measured\n\n{scores.strip()}\n{_END}\n"
-    before, found, rest = text.partition(_BEGIN)
+    before, begin, rest = text.partition(_BEGIN)
     _, closed, after = rest.partition(f"{_END}\n")
-    if found and closed:
+    if begin and closed:
         text = before + section + after
     else:
         before, heading, after = text.partition(_LOADING)
@@ -242,12 +242,12 @@ def _format(manifest: Manifest) -> list[str]:
 
 def _losses(manifest: Manifest) -> list[str]:
     """What was lost on the way, as far as it was measured."""
-    whole = total(layers_of(manifest))
-    errors = [m.report.error for m in whole.matrices if m.report is not None and m.report.error is not None]
+    model = total(layers_of(manifest))
+    errors = [m.report.error for m in model.matrices if m.report is not None and m.report.error is not None]
     lines = []
-    if whole.worst is not None:
+    if model.worst is not None:
         lines.append(
             f"- relative squared error of a matrix's outputs, on the calibration text: {100 * median(errors):.3g} % in "
-            f"the median, at worst {100 * max(errors):.3g} % (`{whole.worst.name}`)"
+            f"the median, at worst {100 * max(errors):.3g} % (`{model.worst.name}`)"
         )
     return [*lines, *(f"- {notice}" for notice in notices(manifest))]

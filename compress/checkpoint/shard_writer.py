@@ -59,13 +59,13 @@ class ShardWriter:
         (self.directory / f"{SAFE}.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
     def _flush(self) -> None:
-        seen: set[int] = set()
-        held = self._pending.items()
-        tensors = {name: self._read(t).contiguous() if isinstance(t, str) else t for name, t in held}
+        addresses: set[int] = set()
+        pending = self._pending.items()
+        tensors = {name: self._read(t).contiguous() if isinstance(t, str) else t for name, t in pending}
         for name, tensor in tensors.items():
-            if tensor.data_ptr() in seen:  # a tied matrix under its second name: the format wants it twice
+            if tensor.data_ptr() in addresses:  # a tied matrix under its second name: the format wants it twice
                 tensors[name] = tensor.clone()
-            seen.add(tensor.data_ptr())
+            addresses.add(tensor.data_ptr())
         file = self.directory / _unnamed(len(self._shards) + 1)
         try:
             save_file(tensors, file, {"format": "pt"})

@@ -44,8 +44,8 @@ class Shards:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ModelError(f"{name} in {self.where[name]} is {kind}; float32, float16 or bfloat16 weights are needed")
         if not torch.isfinite(tensor).all():
-            what = "NaN" if torch.isnan(tensor).any() else "infinite"
-            raise ModelError(f"{name} in {self.where[name]} holds {what} values; the checkpoint is damaged")
+            problem = "NaN" if torch.isnan(tensor).any() else "infinite"
+            raise ModelError(f"{name} in {self.where[name]} holds {problem} values; the checkpoint is damaged")
         return tensor
 
     def raw(self, name: str) -> Tensor:
@@ -93,13 +93,13 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress) -> Shards:
     if not files:
         files, index = _find_pickles(path, trust_pickle)
         kind = PickleShards
-    held = {file: _header(file) if kind is Shards else _pickled(file) for file in files}
+    headers = {file: _header(file) if kind is Shards else _pickled(file) for file in files}
     for name, file in index.items():
-        if name not in held[path / file]:
+        if name not in headers[path / file]:
             raise ModelError(f"{path / file} lacks {name}, which the index says it holds; fetch the file again")
-    where = {name: file for file, shapes in held.items() for name in shapes}
+    where = {name: file for file, shapes in headers.items() for name in shapes}
     where |= {name: path / file for name, file in index.items()}
-    shards = kind(tuple(files), where, {name: held[file][name] for name, file in where.items()})
+    shards = kind(tuple(files), where, {name: headers[file][name] for name, file in where.items()})
     _check_hashes(path, shards, progress)
     return shards
 
@@ -148,8 +148,8 @@ def _find_pickles(path: Path, trusted: bool) -> tuple[list[Path], dict[str, str]
     files = files or named[:1]
     if not files:
         others = sorted(f.name for f in path.glob("*.safetensors"))
-        found = f" ({others[0]} is there, but neither {SAFE} nor an index that names it)" if others else ""
-        raise ModelError(f"{path} is not a checkpoint: it has a config.json but no {SAFE}{found}")
+        hint = f" ({others[0]} is there, but neither {SAFE} nor an index that names it)" if others else ""
+        raise ModelError(f"{path} is not a checkpoint: it has a config.json but no {SAFE}{hint}")
     if not trusted:
         raise ModelError(
             f"{files[0]} is a pickle, which can run code; convert it to safetensors or pass --trust-remote-code"
@@ -184,8 +184,8 @@ def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]
     sums = path / SUMS
     lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if odd := next((pair for pair in pairs if len(pair) != 2), None):
-        raise ModelError(f"{sums} can't be read: {odd[0]!r} is no hash and file name")
+    if malformed := next((pair for pair in pairs if len(pair) != 2), None):
+        raise ModelError(f"{sums} can't be read: {malformed[0]!r} is no hash and file name")
     written = {name.lstrip("*"): digest for digest, name in pairs}
     for file in files:
         blob = file.resolve().name

@@ -1,4 +1,4 @@
-"""How a variant's checkpoint is written."""
+"""Options for writing a checkpoint: format, shard size, merging."""
 
 from __future__ import annotations
 

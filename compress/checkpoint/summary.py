@@ -70,8 +70,8 @@ class LayerSummary:
     @property
     def worst(self) -> Matrix | None:
         """The matrix with the largest relative output error, or None where none is known."""
-        known = [(m.report.error, m) for m in self.matrices if m.report is not None and m.report.error is not None]
-        return max(known, key=lambda pair: pair[0])[1] if known else None
+        errors = [(m.report.error, m) for m in self.matrices if m.report is not None and m.report.error is not None]
+        return max(errors, key=lambda pair: pair[0])[1] if errors else None
 
     @property
     def worst_weight_error(self) -> float | None:
@@ -92,7 +92,7 @@ def layers_of(manifest: Manifest) -> list[LayerSummary]:
     own.
     """
     blocks = {name: block for block, report in manifest.layers.items() for name in report.weights}
-    reports = {name: each for report in manifest.layers.values() for name, each in report.weights.items()}
+    reports = {name: report for layer in manifest.layers.values() for name, report in layer.weights.items()}
     seconds = {block: report.seconds for block, report in manifest.layers.items()}
     matrices: dict[str, list[Matrix]] = {}
     indices: dict[str, int] = {}
@@ -104,14 +104,16 @@ def layers_of(manifest: Manifest) -> list[LayerSummary]:
         else:
             layer = kind = blocks.get(name, plain)
         matrices.setdefault(layer, []).append(Matrix(plain, kind, stored, reports.get(name)))
-    return [LayerSummary(name, indices.get(name), tuple(held), seconds.get(name)) for name, held in matrices.items()]
+    return [
+        LayerSummary(name, indices.get(name), tuple(inside), seconds.get(name)) for name, inside in matrices.items()
+    ]
 
 
 def total(layers: Sequence[LayerSummary]) -> LayerSummary:
     """All matrices as if they were one layer's."""
     matrices = tuple(matrix for layer in layers for matrix in layer.matrices)
-    known = [layer.seconds for layer in layers if layer.seconds is not None]
-    return LayerSummary("all matrices", None, matrices, sum(known) if known else None)
+    seconds = [layer.seconds for layer in layers if layer.seconds is not None]
+    return LayerSummary("all matrices", None, matrices, sum(seconds) if seconds else None)
 
 
 def notices(manifest: Manifest) -> list[str]:
@@ -121,12 +123,12 @@ def notices(manifest: Manifest) -> list[str]:
 
 def _left_dense(manifest: Manifest) -> str | None:
     """One line on the matrices that weren't factored because their products would not be smaller."""
-    reports = [each for layer in manifest.layers.values() for each in layer.weights.values()]
-    left = sum(report.solver.startswith(LEFT_DENSE) for report in reports)
-    if not left:
+    reports = [report for layer in manifest.layers.values() for report in layer.weights.values()]
+    dense = sum(report.solver.startswith(LEFT_DENSE) for report in reports)
+    if not dense:
         return None
     factored = sum(form.form == "factored" for form in manifest.weights.values())
-    return f"{left} of {left + factored} matrices were left dense: as products they would not be smaller"
+    return f"{dense} of {dense + factored} matrices were left dense: as products they would not be smaller"
 
 
 def fallback_notice(manifest: Manifest) -> str | None:
@@ -140,8 +142,8 @@ def fallback_notice(manifest: Manifest) -> str | None:
 
 
 def _fell_back(solver: str, names: list[str]) -> str:
-    instead, _, said = solver.partition(" (fallback")
-    reason = said.removesuffix(")").removeprefix(": ")
+    instead, _, fallback = solver.partition(" (fallback")
+    reason = fallback.removesuffix(")").removeprefix(": ")
     why = f" ({reason})" if reason else ""
     shown, more = names[:_NAMED_IN_NOTICE], len(names) - _NAMED_IN_NOTICE
     listed = ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -65,8 +65,8 @@ class VariantWriter:
         What is ``unchanged`` goes by that name in the model and is read again when it is written.
         """
         linears = frozenset(self._linears)
-        for name, given in weights.items():
-            weight = self._held(given)
+        for name, original in weights.items():
+            weight = self._as_stored(original)
             self.forms[name] = StoredForm.of(weight)
             self._parameters += weight.shape[0] * weight.shape[1]
             if isinstance(weight, Dense):
@@ -77,8 +77,8 @@ class VariantWriter:
                 encoded = self.storage.format.encode(
                     written, weight, written in linears, name in self.architecture.outline.expert_weights
                 )
-                for each, tensor in encoded.items():
-                    self._shards.put(each, tensor)
+                for key, tensor in encoded.items():
+                    self._shards.put(key, tensor)
         for name, tensor in vectors.items():
             self._shards.put(name, tensor.contiguous())
         self._vector_bytes += sum(tensor.numel() * tensor.element_size() for tensor in vectors.values())
@@ -106,20 +106,20 @@ class VariantWriter:
         write_card(self.directory, manifest, find_license(self.model.path))
         return Variant.open(self.directory)
 
-    def _held(self, weight: Weight) -> Weight:
+    def _as_stored(self, weight: Weight) -> Weight:
         """A matrix as it will be stored."""
-        whole = merged(weight) if self.storage.merge else weight
-        held = self.storage.format.as_stored(whole)
-        if isinstance(held, Quantized) and isinstance(whole, Quantized) and held is not whole:
-            self._moved = max(self._moved, scale_rounding_error(whole, held))
-        return held
+        unmerged = merged(weight) if self.storage.merge else weight
+        stored = self.storage.format.as_stored(unmerged)
+        if isinstance(stored, Quantized) and isinstance(unmerged, Quantized) and stored is not unmerged:
+            self._moved = max(self._moved, scale_rounding_error(unmerged, stored))
+        return stored
 
     def _written_names(self, name: str) -> list[str]:
         twice = name in self._heads and self.forms[name].form == "quantized"
         return [name, self._heads[name]] if twice else [name]
 
     def _write_config(self) -> None:
-        written = {each: form for name, form in self.forms.items() for each in self._written_names(name)}
+        written = {key: form for name, form in self.forms.items() for key in self._written_names(name)}
         config: dict[str, Any] = self.config.to_diff_dict()
         config.pop("_name_or_path", None)  # a path of the machine that this ran on
         config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
@@ -128,8 +128,8 @@ class VariantWriter:
         quantization = self.storage.format.config(written, self._linears, self.architecture.outline.expert_weights)
         if quantization is not None:
             config["quantization_config"] = quantization
-        beside = {} if quantization is None else self.storage.format.extra_files(quantization)
-        for name, facts in {"config.json": config, **beside}.items():
+        extra_files = {} if quantization is None else self.storage.format.extra_files(quantization)
+        for name, facts in {"config.json": config, **extra_files}.items():
             (self.directory / name).write_text(json.dumps(facts, indent=2, default=str) + "\n")
 
 

@@ -39,17 +39,17 @@ class PackedInt32Format(CheckpointFormat):
             return f"format {self.name} is for decoders; leave out --format"
         outline = architecture.outline
         if outline.nonstandard_linear or outline.expert_weights:
-            other = outline.nonstandard_linear or "experts"
-            return f"format {self.name} is for torch's own linears, not for {other}; leave out --format"
+            linears = outline.nonstandard_linear or "experts"
+            return f"format {self.name} is for torch's own linears, not for {linears}; leave out --format"
         for name, form in weights.items():
-            if odd := self._oddity(form, _place(name, outline)):
-                what, fix = odd
-                return f"format {self.name} can't hold {what} ({name}); {fix}"
+            if reason := self._oddity(form, _place(name, outline)):
+                content, fix = reason
+                return f"format {self.name} can't hold {content} ({name}); {fix}"
         schemes = _schemes(weights)
         if len(schemes) < 2:
             return None
-        one, other, *_ = (f"{name} has {bits} bits, groups of {group}" for (bits, group), name in schemes.items())
-        return f"format {self.name} has one scheme for all, but {one} and {other}; give group=32 and head=float"
+        first, second, *_ = (f"{name} has {bits} bits, groups of {group}" for (bits, group), name in schemes.items())
+        return f"format {self.name} has one scheme for all, but {first} and {second}; give group=32 and head=float"
 
     def _oddity(self, form: StoredForm, place: Place) -> tuple[str, str] | None:
         """What this format can't hold of a matrix, and what to do about it; None where it can."""
@@ -63,8 +63,8 @@ class PackedInt32Format(CheckpointFormat):
         if place == "head" and not self.quantized_head:
             return "heads in integers", "give head=float"
         if form.bits not in self.bits:
-            known = " or ".join(f"int{bits}" for bits in self.bits)
-            return f"{form.bits} bits", "give head=float" if place == "head" else f"use {known}"
+            widths = " or ".join(f"int{bits}" for bits in self.bits)
+            return f"{form.bits} bits", "give head=float" if place == "head" else f"use {widths}"
         if form.act is not None:
             return "inputs in integers", "give act=none"
         if not form.symmetric and not self.asymmetric:
@@ -100,8 +100,8 @@ class PackedInt32Format(CheckpointFormat):
         zero_point = None
         if not stored.symmetric:
             zero_point = self.unpack(read[f"{stem}qzeros"], stored.bits, (rows, scale.shape[1]))
-        found = Quantized(codes, scale, stored.bits, inputs // scale.shape[1], zero_point)
-        return replace(found, mask=found.dequantize() != 0) if stored.masked else found
+        weight = Quantized(codes, scale, stored.bits, inputs // scale.shape[1], zero_point)
+        return replace(weight, mask=weight.dequantize() != 0) if stored.masked else weight
 
     def config(
         self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
@@ -141,10 +141,10 @@ def _schemes(weights: Mapping[str, StoredForm]) -> dict[tuple[int, int], str]:
     Whole channels are one scheme however long they are; beside groups, a channel is a group as long as itself.
     """
     integers = {name: form for name, form in weights.items() if form.form == "quantized"}
-    whole = all(form.group == PER_CHANNEL for form in integers.values())
+    per_channel = all(form.group == PER_CHANNEL for form in integers.values())
     schemes: dict[tuple[int, int], str] = {}
     for name, form in integers.items():
         assert form.bits is not None and form.group is not None
-        group = form.shape[1] if form.group == PER_CHANNEL and not whole else form.group
+        group = form.shape[1] if form.group == PER_CHANNEL and not per_channel else form.group
         schemes.setdefault((form.bits, group), name)
     return schemes

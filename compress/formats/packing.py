@@ -30,8 +30,8 @@ def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) 
         case Dense():
             return {name: weight.tensor.contiguous()}
         case Factored(left=left, right=right):
-            each = {part_name(name, "left"): left, part_name(name, "right"): right}
-            return {k: t for part, leaf in each.items() for k, t in encode(part, leaf, is_linear, is_expert).items()}
+            factors = {part_name(name, "left"): left, part_name(name, "right"): right}
+            return {k: t for part, leaf in factors.items() for k, t in encode(part, leaf, is_linear, is_expert).items()}
         case Residual(base=base, correction=correction):
             return encode(name, base, is_linear, is_expert) | encode(name, correction, is_linear, is_expert)
     tensors = {f"{name}_scale": weight.scale.contiguous()}
@@ -77,8 +77,8 @@ def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quan
         if zero_point.dtype == torch.int32:
             zero_point = unpack_from_int32(zero_point, stored.bits, scale.shape, packed_dim=0)
     group = codes.shape[1] if stored.group == PER_CHANNEL else stored.group
-    found = Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
-    return replace(found, mask=found.dequantize() != 0) if stored.masked else found
+    weight = Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
+    return replace(weight, mask=weight.dequantize() != 0) if stored.masked else weight
 
 
 def quantization_config(

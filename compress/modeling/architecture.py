@@ -146,10 +146,10 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
             f"{path} brings its own code (auto_map in config.json); pass --trust-remote-code to accept that"
         )
     model_type = str(raw.get("model_type"))
-    wanted = (raw.get("architectures") or [None])[0]
+    class_name = (raw.get("architectures") or [None])[0]
     family = FAMILIES.get(model_type)
-    if family is None or (family.kind.has_head and wanted not in (family.cls, None)):
-        raise ModelError(f"{path}: {wanted or model_type} is not supported; supported: {supported()}")
+    if family is None or (family.kind.has_head and class_name not in (family.cls, None)):
+        raise ModelError(f"{path}: {class_name or model_type} is not supported; supported: {supported()}")
 
 
 def head_size(config: PretrainedConfig) -> int:
@@ -159,8 +159,8 @@ def head_size(config: PretrainedConfig) -> int:
 
 def longest_input(config: PretrainedConfig) -> int:
     """How many tokens a model takes in at once."""
-    known = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
-    positions = int(next(filter(None, known), _UNBOUNDED))
+    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
+    positions = int(next(filter(None, limits), _UNBOUNDED))
     return positions - config.pad_token_id - 1 if config.model_type in _FROM_PADDING else positions
 
 

@@ -32,7 +32,7 @@ def auto_class(kind: TaskKind, cls: str) -> str:
 
 def label_names(config: PretrainedConfig) -> list[str]:
     """What a classifier calls its classes, by their numbers."""
-    return [str(name) for _, name in sorted((config.id2label or {}).items(), key=lambda each: int(each[0]))]
+    return [str(name) for _, name in sorted((config.id2label or {}).items(), key=lambda entry: int(entry[0]))]
 
 
 def is_multi_label(config: PretrainedConfig) -> bool:

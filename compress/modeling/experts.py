@@ -47,8 +47,8 @@ class Experts(nn.ModuleList):
         for i, expert in enumerate(self):
             token, which = torch.where(chosen == i)
             if len(token):
-                made = expert(hidden[token]) * shares[token, which, None]
-                total.index_add_(0, token, made.to(total.dtype))
+                outputs = expert(hidden[token]) * shares[token, which, None]
+                total.index_add_(0, token, outputs.to(total.dtype))
         return total
 
 
@@ -88,8 +88,8 @@ def _sizes(names: Names, hidden: int, width: int) -> list[tuple[str, tuple[int, 
 def expert_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:
     """The weights of linears that only some tokens reach; ``prefix`` is the module's own name."""
     start = f"{prefix}." if prefix else ""
-    found = {f"{start}{name}": child for name, child in module.named_modules() if isinstance(child, Experts)}
-    return frozenset(weight for name, child in found.items() for weight in linears(child, name))
+    modules = {f"{start}{name}": child for name, child in module.named_modules() if isinstance(child, Experts)}
+    return frozenset(weight for name, child in modules.items() for weight in linears(child, name))
 
 
 def batched_stages(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:

@@ -1,4 +1,4 @@
-"""What a transformers module is made of: its repeated layers, its linears, and the way round they store a matrix."""
+"""Find a transformers module's layers, linears and embeddings."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def stacks(module: PreTrainedModel) -> tuple[Layers, ...]:
     if not module.config.is_encoder_decoder:
         return (layer_list(module),)
     names = {id(child): name for name, child in module.named_modules()}
-    found = [
+    lists = [
         (f"{names[id(half)]}.{name}", child)
         for half in (module.get_encoder(), module.get_decoder())
         for name, child in half.named_children()
         if isinstance(child, nn.ModuleList)
     ]
-    return tuple(found) if len(found) == 2 else (layer_list(module),)
+    return tuple(lists) if len(lists) == 2 else (layer_list(module),)
 
 
 def layer_list(module: PreTrainedModel) -> Layers:
@@ -56,8 +56,8 @@ def replaced(module: PreTrainedModel, stack: Layers, others: Iterable[nn.Module]
 
 def table_names(module: PreTrainedModel, *tables: nn.Module) -> list[str]:
     """The names by which an embedding's and a head's weights are stored: tied ones by what they are tied to."""
-    found = [f"{name}.weight" for name, child in module.named_modules() if any(child is table for table in tables)]
-    return [module.all_tied_weights_keys.get(name, name) for name in found]
+    names = [f"{name}.weight" for name, child in module.named_modules() if any(child is table for table in tables)]
+    return [module.all_tied_weights_keys.get(name, name) for name in names]
 
 
 def is_linear(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Encoder-decoders: two halves that share one embedding, and perhaps a head that is none of it."""
+"""Helpers for encoder-decoder models (T5, BART, Marian): their shared embedding, head and decoder inputs."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def decoder_inputs(config: PretrainedConfig, tokens: Tensor) -> Tensor:
 
 def decoder_start_token(config: PretrainedConfig) -> int:
     """What a decoder starts with: where its config doesn't say, what pads (T5), or what texts begin with."""
-    known = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id", "bos_token_id"))
-    return next((int(token) for token in known if token is not None), 0)
+    tokens = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id", "bos_token_id"))
+    return next((int(token) for token in tokens if token is not None), 0)
 
 
 def read_per_decoded_token(module: PreTrainedModel, name: str) -> bool:

@@ -9,34 +9,36 @@ _COMPUTED = ("rotary_emb.inv_freq", "position_ids", "masked_bias", "attn.bias", 
 _RENAMED = {"embed_out.": "lm_head.", ".block_sparse_moe.": ".mlp."}
 """Parts of names that checkpoints store, and what transformers 5 calls them."""
 
+_NORM_PARTS = {"gamma": "weight", "beta": "bias"}
+"""What TensorFlow calls a norm's tensors, and what torch does."""
 
 Renamed = Sequence[tuple[str, str]]
 
 
-def stored_names(wanted: Iterable[str], stored: Iterable[str], prefix: str, renamed: Renamed = ()) -> dict[str, str]:
+def stored_names(names: Iterable[str], stored: Iterable[str], prefix: str, renamed: Renamed = ()) -> dict[str, str]:
     """For each of the module's tensors the checkpoint's name of it, if it has one.
 
     The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
     ``gamma`` and ``beta`` stand for ``weight`` and ``bias``. ``renamed`` as in `Family`.
     """
     modern = {_modern(name, renamed): name for name in stored}
-    found = {}
-    for name in wanted:
+    matches = {}
+    for name in names:
         for candidate in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
             if candidate in modern:
-                found[name] = modern[candidate]
+                matches[name] = modern[candidate]
                 break
-    return found
+    return matches
 
 
 def unused_tensors(stored: Iterable[str], used: Iterable[str]) -> list[str]:
     """The checkpoint's tensors that nothing uses, but for those that every module computes for itself."""
-    taken = set(used)
-    return [name for name in stored if name not in taken and not name.endswith(_COMPUTED)]
+    in_use = set(used)
+    return [name for name in stored if name not in in_use and not name.endswith(_COMPUTED)]
 
 
 def _modern(name: str, renamed: Renamed) -> str:
     for old, new in (*_RENAMED.items(), *renamed):
         name = name.replace(old, new)
     stem, _, last = name.rpartition(".")
-    return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }" if "Norm" in stem else name
+    return f"{stem}.{_NORM_PARTS.get(last, last)}" if "Norm" in stem else name

@@ -8,5 +8,5 @@ from torch import Tensor
 def output_error(exact: Tensor, stored: Tensor, gram: Tensor) -> float:
     """‖(W - Ŵ)X‖² / ‖WX‖² of two matrices ``[out, in]``, from E[x xᵀ] of their inputs; 0 where WX is."""
     difference = stored - exact
-    whole = float(((exact @ gram) * exact).sum())
-    return max(float(((difference @ gram) * difference).sum()) / whole, 0.0) if whole > 0 else 0.0
+    total = float(((exact @ gram) * exact).sum())
+    return max(float(((difference @ gram) * difference).sum()) / total, 0.0) if total > 0 else 0.0

@@ -160,8 +160,8 @@ def stacked_masks(parts: Sequence[Dense | Quantized]) -> Tensor | None:
     masks = [mask_of(part) for part in parts]
     if all(mask is None for mask in masks):
         return None
-    whole = [torch.ones(p.shape, dtype=torch.bool) if m is None else m for p, m in zip(parts, masks, strict=True)]
-    return torch.cat(whole)
+    filled = [torch.ones(p.shape, dtype=torch.bool) if m is None else m for p, m in zip(parts, masks, strict=True)]
+    return torch.cat(filled)
 
 
 def mask_of(weight: Weight) -> Tensor | None:
@@ -185,10 +185,10 @@ def keeps_zeros(old: Weight, new: Weight) -> bool:
             return keeps_zeros(old, base)
         case Factored(), Factored():
             return keeps_zeros(old.left, new.left) and keeps_zeros(old.right, new.right)
-    mask, kept = mask_of(old), mask_of(new)
+    mask, new_mask = mask_of(old), mask_of(new)
     if mask is None:
         return True
-    return kept is not None and not bool((kept & ~mask).any() or new.dequantize().masked_select(~mask).any())
+    return new_mask is not None and not bool((new_mask & ~mask).any() or new.dequantize().masked_select(~mask).any())
 
 
 def leaves(weight: Weight) -> list[Dense | Quantized]:
@@ -211,5 +211,5 @@ def merged(weight: Weight) -> Dense | Quantized:
 
 def is_finite(weight: Weight) -> bool:
     """Whether every stored number is finite."""
-    each = [leaf.tensor if isinstance(leaf, Dense) else leaf.scale for leaf in leaves(weight)]
-    return all(bool(torch.isfinite(tensor).all()) for tensor in each)
+    tensors = [leaf.tensor if isinstance(leaf, Dense) else leaf.scale for leaf in leaves(weight)]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

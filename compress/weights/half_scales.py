@@ -23,7 +23,7 @@ def with_half_scales(weight: Quantized, holder: str) -> Quantized:
     return replace(weight, scale=scale)
 
 
-def scale_rounding_error(exact: Quantized, held: Quantized) -> float:
-    """How far a matrix's scales were moved: ‖held − exact‖ / ‖exact‖."""
-    before, after = exact.scale.float(), held.scale.float()
+def scale_rounding_error(exact: Quantized, rounded: Quantized) -> float:
+    """How far a matrix's scales were moved: ‖rounded − exact‖ / ‖exact‖."""
+    before, after = exact.scale.float(), rounded.scale.float()
     return float((after - before).norm() / before.norm().clamp_min(torch.finfo(torch.float32).tiny))
