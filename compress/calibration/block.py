@@ -1,4 +1,4 @@
-"""A stretch of the model that is worked on at one time: its matrices, its vectors, and where scales can move."""
+"""A block: the part of a model that is worked on at one time, and where scales can move in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images to calibrate on and to measure with: from a folder, from an array, or made of noise like that of the world."""
+"""Images for calibration and measurement: from a folder, from an array, or 1/f noise."""
 
 from __future__ import annotations
 

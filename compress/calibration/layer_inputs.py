@@ -1,4 +1,4 @@
-"""What reaches a block's linears: statistics on demand, and the block itself, run as a function of its weights."""
+"""Inputs of a block's linears: statistics on demand, and the block run as a function of its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Giving a module, or a layer of it, the tensors that its block holds."""
+"""Load a block's tensors into a torch module."""
 
 from __future__ import annotations
 

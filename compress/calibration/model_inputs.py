@@ -1,4 +1,4 @@
-"""What a model is called with: token ids and their mask, or the pixels of images."""
+"""Build a model's forward arguments from a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How exactly numbers are computed with: rounded inputs, and products where a little noise does no harm."""
+"""Mixed-precision helpers: bfloat16 products, per-token rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a linear's inputs: running statistics over calibration tokens, in float32."""
+"""Running statistics of a linear's inputs over calibration tokens, in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text to calibrate on and to measure with: from a file, written by the model itself, or made of its vocabulary."""
+"""Text for calibration and measurement: from a file, written by the model itself, or of its vocabulary."""
 
 from __future__ import annotations
 

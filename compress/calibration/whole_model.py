@@ -1,4 +1,4 @@
-"""The model as a whole, run as a function of its weights: for passes that don't work layer by layer."""
+"""Inputs for passes that train the whole model at once."""
 
 from __future__ import annotations
 

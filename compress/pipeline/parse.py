@@ -59,7 +59,7 @@ class Pipeline:
 
     def required_statistic(self) -> Statistic:
         """The most that one of its passes reads of a linear's inputs."""
-        return max((item.required_statistic() for item in self.weight_passes), default=Statistic.NONE)
+        return max((pass_.required_statistic() for pass_ in self.weight_passes), default=Statistic.NONE)
 
     def without_one(self) -> list[Pipeline]:
         """The pipelines that lack one of its passes; none where it has but one."""
@@ -162,14 +162,14 @@ def _conflict(order: Sequence[WeightPass]) -> str | None:
     """
     forms: list[type] = [Dense]
     makers: dict[type, str] = {Dense: "the model"}
-    for before, item in zip([None, *order], order, strict=False):
+    for before, pass_ in zip([None, *order], order, strict=False):
         if before is not None and before.on_whole_model():
             return f"{before} works on the model as a whole, so nothing can come after it"
-        if unaccepted := [form for form in forms if form not in item.accepts]:
+        if unaccepted := [form for form in forms if form not in pass_.accepts]:
             produced = ", ".join(form.__name__ for form in unaccepted)
-            takes = ", ".join(form.__name__ for form in item.accepts)
-            return f"{item.name} works on {takes} weights, but {makers[unaccepted[0]]} may leave {produced}"
-        new = [form for form in item.output_forms() if form not in forms]
+            takes = ", ".join(form.__name__ for form in pass_.accepts)
+            return f"{pass_.name} works on {takes} weights, but {makers[unaccepted[0]]} may leave {produced}"
+        new = [form for form in pass_.output_forms() if form not in forms]
         forms.extend(new)
-        makers |= dict.fromkeys(new, item.name)
+        makers |= dict.fromkeys(new, pass_.name)
     return None

@@ -1,4 +1,4 @@
-"""How large a variant will be, from the architecture's config alone: no weight is read, nothing is solved."""
+"""Predict the size of a variant from the architecture's config alone."""
 
 from __future__ import annotations
 

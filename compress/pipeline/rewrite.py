@@ -1,4 +1,4 @@
-"""A variant written again: in another format, with its products multiplied out, or for other graph passes.
+"""Write a variant again: in another format, with products multiplied out, or for other graph passes.
 
 Nothing is solved again.
 """

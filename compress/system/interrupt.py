@@ -1,4 +1,4 @@
-"""Interrupts that can't get lost: what a signal raises in a destructor, or in a callback of C code, Python drops."""
+"""Remember SIGINT and SIGTERM even where a destructor or a C callback swallows the exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Factor by factor: how a solver of dense matrices works on products.
+"""Apply a dense solver to both factors of a low-rank product.
 
 Of a product ``left @ right`` the right factor reads the inputs x, the left one what the right one makes of them. So the
 right factor is solved first, together with whatever else reads x, and the left one on the statistics of its outputs as

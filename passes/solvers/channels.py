@@ -1,4 +1,4 @@
-"""Channels inside a layer that can go: who makes them, who alone reads them, and the layer without some of them."""
+"""Prunable channels: their producers, their only consumer, and how to drop them."""
 
 from __future__ import annotations
 

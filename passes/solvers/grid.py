@@ -1,4 +1,4 @@
-"""The grid that a weight's values are brought to: integer codes, with a scale (and a zero point) for every group."""
+"""Quantization grids: integer codes, with a scale (and a zero point) for every group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From matrices and their inputs' statistics to integers: which solver runs, its fallbacks, what is said of it."""
+"""Choose and run the integer solver (RTN, GPTQ), with fallbacks and reports."""
 
 from __future__ import annotations
 
