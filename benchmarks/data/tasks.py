@@ -48,11 +48,11 @@ class Tasks:
 
     def digest(self) -> bytes:
         """Over every task's documents and what is made of them, so that two runs on the same ones are known."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for name, task in self.loaded["tasks"].items():
             config = [str(getattr(task.config, f"doc_to_{part}", None)) for part in ("text", "choice", "target")]
-            found.update(json.dumps([name, config, list(task.eval_docs)], default=str).encode())
-        return found.digest()
+            digest.update(json.dumps([name, config, list(task.eval_docs)], default=str).encode())
+        return digest.digest()
 
 
 def figure(task: str, metric: str, filtered: str = "none") -> str:
@@ -65,10 +65,10 @@ def split_specs(text: str) -> tuple[str, ...]:
 
     Raises UsageError for a list that is none, and MissingComponentError where lm-eval isn't installed.
     """
-    specs = tuple(each.strip() for each in text.split(","))
+    specs = tuple(name.strip() for name in text.split(","))
     if "" in specs:
         raise UsageError(f"{text!r} has an empty task; write them like arc_easy,my/task.yaml")
-    if twice := next((each for each in specs if specs.count(each) > 1), None):
+    if twice := next((name for name in specs if specs.count(name) > 1), None):
         raise UsageError(f"task {twice} is given twice")
     if find_spec("lm_eval") is None:
         raise MissingComponentError("--tasks needs lm-eval: pip install 'compress-models[eval]'")
@@ -85,19 +85,19 @@ def read_tasks(specs: Sequence[str], model: Model) -> Tasks:
     with silence_lm_eval():
         from lm_eval.tasks import TaskManager  # here: it takes seconds, and may not be installed
 
-        files = [each for each in specs if each.endswith(_SUFFIXES)]
+        files = [entry for entry in specs if entry.endswith(_SUFFIXES)]
         manager = TaskManager(include_defaults=len(files) < len(specs))  # the index of all takes seconds more
     loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
     shown: list[str] = []
     for spec in specs:
-        found = _load(manager, spec, spec in files)
-        if twice := next((name for name in found["tasks"] if name in loaded["tasks"]), None):
+        contents = _load(manager, spec, spec in files)
+        if twice := next((name for name in contents["tasks"] if name in loaded["tasks"]), None):
             raise UsageError(f"task {twice} comes twice; name it once")
-        for part, each in found.items():
-            loaded[part].update(each)
-        inner = {name for names in found["group_map"].values() for name in names}
-        groups = [name for name, group in found["groups"].items() if group.has_aggregation and name not in inner]
-        shown += groups or found["tasks"]
+        for part, entry in contents.items():
+            loaded[part].update(entry)
+        inner = {name for names in contents["group_map"].values() for name in names}
+        groups = [name for name, group in contents["groups"].items() if group.has_aggregation and name not in inner]
+        shown += groups or contents["tasks"]
     for name, task in loaded["tasks"].items():
         _check(name, task, model)
     return Tasks(model, loaded, tuple(shown), dict(_directions(loaded, shown)))
@@ -116,13 +116,13 @@ def _load(manager: Any, spec: str, is_file: bool) -> dict[str, Any]:
     if is_file and not path.is_file():
         raise UsageError(f"can't read the task file {spec}: there is none")
     if not is_file and spec not in manager.all_tasks:
-        near = difflib.get_close_matches(spec, manager.all_tasks, n=3)
-        hint = f"nearest: {', '.join(near)}" if near else "`lm-eval ls tasks` lists them"
+        nearest = difflib.get_close_matches(spec, manager.all_tasks, n=3)
+        hint = f"nearest: {', '.join(nearest)}" if nearest else "`lm-eval ls tasks` lists them"
         raise UsageError(f"lm-eval has no task {spec!r}; {hint}, and a file of your own ends in .yaml")
     try:
         with silence_lm_eval(), contextlib.chdir(path.parent if is_file else Path()):
-            found: dict[str, Any] = manager.load([str(path) if is_file else spec])
-            empty = [name for name, task in found["tasks"].items() if not len(task.eval_docs)]
+            tasks: dict[str, Any] = manager.load([str(path) if is_file else spec])
+            empty = [name for name, task in tasks["tasks"].items() if not len(task.eval_docs)]
     except Exception as error:  # lm-eval and datasets raise whatever they come upon
         raise UsageError(
             f"task {spec} can't be loaded ({type(error).__name__}: {first_line(error)}); its documents have to be "
@@ -130,7 +130,7 @@ def _load(manager: Any, spec: str, is_file: bool) -> dict[str, Any]:
         ) from error
     if empty:
         raise UsageError(f"task {empty[0]} has no documents")
-    return found
+    return tasks
 
 
 def _check(name: str, task: Any, model: Model) -> None:
@@ -144,7 +144,7 @@ def _check(name: str, task: Any, model: Model) -> None:
     options = getattr(task.config, "generation_kwargs", None) or {}
     if options.get("do_sample") or options.get("num_beams", 1) > 1:
         raise UsageError(f"task {name} samples or searches with beams, and text is written greedily here; leave it out")
-    most = next((int(options[each]) for each in _LIMITS if options.get(each) is not None), WRITTEN)
+    most = next((int(options[option]) for option in _LIMITS if options.get(option) is not None), WRITTEN)
     if not 0 < most < (longest := longest_input(model.config)):
         raise UsageError(
             f"task {name} may write {most} tokens, and {model.source} takes in {longest}; "
@@ -154,15 +154,15 @@ def _check(name: str, task: Any, model: Model) -> None:
 
 def _leaves(loaded: dict[str, Any], name: str) -> list[Any]:
     """The task of that name, or those of the group."""
-    found: list[Any] = loaded["groups"][name].get_all_tasks() if name in loaded["groups"] else [loaded["tasks"][name]]
-    return found
+    leaves: list[Any] = loaded["groups"][name].get_all_tasks() if name in loaded["groups"] else [loaded["tasks"][name]]
+    return leaves
 
 
 def _directions(loaded: dict[str, Any], shown: Sequence[str]) -> Iterator[tuple[str, Direction]]:
     for name in shown:
         group = loaded["groups"].get(name)
-        wanted = None if group is None else {each.metric for each in group.aggregate_metric_list}
+        aggregated = None if group is None else {entry.metric for entry in group.aggregate_metric_list}
         for task in _leaves(loaded, name):
             for metric, higher in task.higher_is_better().items():
-                for each in task._filters if wanted is None or metric in wanted else ():
-                    yield figure(name, metric, each.name), "lower" if higher is False else "higher"
+                for entry in task._filters if aggregated is None or metric in aggregated else ():
+                    yield figure(name, metric, entry.name), "lower" if higher is False else "higher"

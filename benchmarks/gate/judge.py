@@ -71,13 +71,13 @@ def compare_with_baseline(
     Where both were evaluated on the same text, accuracy is compared window by window. Raises UsageError where the cards
     have nothing to compare.
     """
-    tolerances = [_directed(each, card) for each in tolerances]
+    tolerances = [_directed(report, card) for report in tolerances]
     before = {row.name for row in _variants(last)}
     rows = [row for row in _variants(card, names) if row.name in before]
     if card.kind != last.kind or not rows:
         raise UsageError(f"no variant of {card.model} is in the baseline, a report of {last.model}: nothing to compare")
-    for each in (card, last):
-        _check([tolerance.figure for tolerance in tolerances], each, rows)
+    for report in (card, last):
+        _check([tolerance.figure for tolerance in tolerances], report, rows)
     return [_tolerated(card, last, row, tolerance) for row in rows for tolerance in tolerances]
 
 
@@ -90,7 +90,7 @@ def differences(card: Scorecard, last: Scorecard) -> list[str]:
         lines.append("the baseline was measured on another machine: compare ratios like decode_speedup, not speeds")
     if not _same_text(card, last):
         lines.append("the baseline was evaluated on another text: accuracy can't be compared window by window")
-    now, then = ({row.name for row in _variants(each)} for each in (card, last))
+    now, then = ({row.name for row in _variants(report)} for report in (card, last))
     if then - now:
         lines.append(f"the baseline also has {', '.join(sorted(then - now))}, which this report lacks")
     if now - then:
@@ -102,8 +102,8 @@ def _variants(card: Scorecard, names: Sequence[str] = ()) -> list[Row]:
     rows = {row.name: row for row in card.rows if row.role == "variant"}
     if not rows:
         raise UsageError(f"the report of {card.model} has no variants, so there is nothing to gate")
-    if odd := [name for name in names if name not in rows]:
-        raise unknown("variant", odd[0], rows)
+    if unknown_names := [name for name in names if name not in rows]:
+        raise unknown("variant", unknown_names[0], rows)
     return [row for row in rows.values() if not names or row.name in names]
 
 
@@ -111,8 +111,8 @@ def _check(figures: Sequence[Figure], card: Scorecard, rows: Sequence[Row]) -> N
     check_kind(figures, card.kind)
     for figure in figures:
         if all(figure.of(card.row(row.name), card.original) is None for row in rows):
-            known = [each.key for each in metrics_of(card) if each.key in rows[0].measures]
-            raise UsageError(f"no variant of {card.model} has {figure.name}; measured were {', '.join(known)}")
+            measured = [metric.key for metric in metrics_of(card) if metric.key in rows[0].measures]
+            raise UsageError(f"no variant of {card.model} has {figure.name}; measured were {', '.join(measured)}")
 
 
 def _required(card: Scorecard, row: Row, requirement: Requirement) -> Verdict:
@@ -147,20 +147,20 @@ def _directed(tolerance: Tolerance, card: Scorecard) -> Tolerance:
 
 def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance) -> Verdict:
     figure, before = tolerance.figure, last.row(row.name)
-    asked = f"{figure.name} at most {tolerance.share * 100:g}% worse"
+    requirement = f"{figure.name} at most {tolerance.share * 100:g}% worse"
     now, then = figure.of(row, card.original), figure.of(before, last.original)
     if now is None or then is None:
-        return Verdict(card.model, row.name, asked, "–", "failed", "not measured")
+        return Verdict(card.model, row.name, requirement, "–", "failed", "not measured")
     gap = _worsening(now, then, tolerance, _same_text(card, last), (card.contended_share, last.contended_share))
     outcome = gap.outcome()
     why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
     why += ", which is inside the noise" if outcome == "inconclusive" else ""
     shown = f"{figure.shown(now)}, was {figure.shown(then)}"
-    return Verdict(card.model, row.name, asked, shown, outcome, "" if outcome == "passed" else why)
+    return Verdict(card.model, row.name, requirement, shown, outcome, "" if outcome == "passed" else why)
 
 
 def _worsening(
-    now: Measure, then: Measure, tolerance: Tolerance, paired: bool, taken: tuple[float, float]
+    now: Measure, then: Measure, tolerance: Tolerance, paired: bool, contended: tuple[float, float]
 ) -> _Shortfall:
     """How much more a figure worsened than is tolerated; others had ``taken`` so much of the machine, now and then.
 
@@ -174,7 +174,7 @@ def _worsening(
     if paired and now.windows and len(now.windows) == len(then.windows):
         worse = [sign * (a - factor * b) for a, b in zip(now.windows, then.windows, strict=True)]
         return _Shortfall(value, *mean_interval(worse))
-    (low, high), (low_then, high_then) = interval(now, taken[0]), interval(then, taken[1])
+    (low, high), (low_then, high_then) = interval(now, contended[0]), interval(then, contended[1])
     above = math.hypot(high - now.value, factor * (then.value - low_then))
     below = math.hypot(now.value - low, factor * (high_then - then.value))
     if not lower:

@@ -19,13 +19,13 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
     Raises UsageError where the file can't be written.
     """
     root = Element("testsuites", _counts(verdicts) | {"name": "compress gate"})
-    for (model, variant), group in groupby(verdicts, lambda each: (each.model, each.variant)):
+    for (model, variant), group in groupby(verdicts, lambda verdict: (verdict.model, verdict.variant)):
         cases = list(group)
         suite = SubElement(root, "testsuite", _counts(cases) | {"name": f"{model} {variant}"})
-        for each in cases:
-            case = SubElement(suite, "testcase", {"classname": variant, "name": each.requirement, "time": "0"})
-            if each.outcome in _TAGS:
-                SubElement(case, _TAGS[each.outcome], {"message": f"{each.measured}: {each.why}"})
+        for verdict in cases:
+            case = SubElement(suite, "testcase", {"classname": variant, "name": verdict.requirement, "time": "0"})
+            if verdict.outcome in _TAGS:
+                SubElement(case, _TAGS[verdict.outcome], {"message": f"{verdict.measured}: {verdict.why}"})
     indent(root)
     try:
         ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)

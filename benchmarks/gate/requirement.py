@@ -58,10 +58,10 @@ class Figure:
         """The figure of that name; a UsageError with the nearest one where there is none."""
         if _OF_TASK in name:
             return cls(name, task_metric(name), relative=False)
-        known = {each.key: (each.key, False) for each in METRICS} | ALIASES
-        if name not in known:
-            raise unknown("metric", name, known)
-        key, relative = known[name]
+        names = {metric.key: (metric.key, False) for metric in METRICS} | ALIASES
+        if name not in names:
+            raise unknown("metric", name, names)
+        key, relative = names[name]
         return cls(name, metric(key), relative)
 
     def of(self, row: Row, original: Row) -> Measure | None:
@@ -113,19 +113,19 @@ def parse_requirements(texts: Sequence[str]) -> tuple[Requirement, ...]:
 
     Raises UsageError for what is none, an unknown metric, a unit that isn't the metric's, and a contradiction.
     """
-    found = tuple(_requirement(part) for part in _parts(texts, "requirement", "decode_speedup>=1.5"))
-    for low, high in product(found, found):
+    requirements = tuple(_requirement(part) for part in _parts(texts, "requirement", "decode_speedup>=1.5"))
+    for low, high in product(requirements, requirements):
         same = (low.figure.metric.key, low.figure.relative) == (high.figure.metric.key, high.figure.relative)
         if same and low.at_least and not high.at_least:
             strict = low.strict or high.strict
             if low.bound > high.bound or (strict and low.bound == high.bound):
                 raise UsageError(f"nothing can meet both {low.text} and {high.text}; drop one of them")
-    return found
+    return requirements
 
 
 def parse_tolerances(texts: Sequence[str]) -> tuple[Tolerance, ...]:
     """Tolerances, separated by commas: ``perplexity=1%, decode_tps=5%``; a UsageError for what is none."""
-    found: dict[str, Tolerance] = {}
+    tolerances: dict[str, Tolerance] = {}
     for part in _parts(texts, "tolerance", "perplexity=1%"):
         match = _TOLERANCE.fullmatch(part)
         if match is None:
@@ -134,26 +134,28 @@ def parse_tolerances(texts: Sequence[str]) -> tuple[Tolerance, ...]:
         figure = Figure.named(name)
         if not percent:
             raise UsageError(f"tolerance {part!r} needs a %: by how much of its last value {name} may be worse")
-        if name in found:
-            raise UsageError(f"{name} has two tolerances, {found[name].text} and {_packed(part)}; drop one of them")
-        found[name] = Tolerance(figure, float(number) / 100, _packed(part))
-    return tuple(found.values())
+        if name in tolerances:
+            raise UsageError(
+                f"{name} has two tolerances, {tolerances[name].text} and {_packed(part)}; drop one of them"
+            )
+        tolerances[name] = Tolerance(figure, float(number) / 100, _packed(part))
+    return tuple(tolerances.values())
 
 
 def check_kind(figures: Sequence[Figure], kind: TaskKind) -> None:
     """Refuse, with a UsageError, metrics that a kind of model doesn't have."""
     for figure in figures:
         if kind not in figure.metric.kinds:
-            known = ", ".join(each.key for each in metrics(kind))
-            raise UsageError(f"{figure.name} is no metric of {kind}s; theirs are {known}")
+            names = ", ".join(metric.key for metric in metrics(kind))
+            raise UsageError(f"{figure.name} is no metric of {kind}s; theirs are {names}")
 
 
 def check_labelled(figures: Sequence[Figure], measured: Sequence[str]) -> None:
     """Refuse, with a UsageError, metrics of labelled text that aren't among those which will be measured."""
     for figure in figures:
         if figure.metric.labelled and figure.metric.key not in measured:
-            told = f"the labels given say {' and '.join(measured)}" if measured else "give --labels FILE"
-            raise UsageError(f"{figure.name} takes labelled text; {told}")
+            hint = f"the labels given say {' and '.join(measured)}" if measured else "give --labels FILE"
+            raise UsageError(f"{figure.name} takes labelled text; {hint}")
 
 
 def check_tasks(figures: Sequence[Figure], measured: Collection[str]) -> None:
@@ -165,11 +167,11 @@ def check_tasks(figures: Sequence[Figure], measured: Collection[str]) -> None:
             raise unknown("metric of a task", figure.name, measured)
 
 
-def _parts(texts: Sequence[str], what: str, example: str) -> Iterator[str]:
+def _parts(texts: Sequence[str], noun: str, example: str) -> Iterator[str]:
     for text in texts:
         parts = [part.strip() for part in text.split(",")]
         if not all(parts):
-            raise UsageError(f"{text!r} has an empty {what}; write them like {example}, separated by commas")
+            raise UsageError(f"{text!r} has an empty {noun}; write them like {example}, separated by commas")
         yield from parts
 
 
@@ -204,8 +206,8 @@ def _in_unit(figure: Figure, unit: str, text: str) -> tuple[Figure, float]:
     else:
         units = _UNITS[figure.metric.unit]
     if unit not in units:
-        known = [each or "no unit" for each in units]
+        symbols = [symbol or "no unit" for symbol in units]
         if not figure.relative and (figure.metric.compared or key in _PAIRED or _OF_TASK in key):
-            known.append(f"{_TIMES} (times the original's)")
-        raise UsageError(f"{text}: {name} takes {', '.join(known)}, not {unit or 'a bare number'!r}")
+            symbols.append(f"{_TIMES} (times the original's)")
+        raise UsageError(f"{text}: {name} takes {', '.join(symbols)}, not {unit or 'a bare number'!r}")
     return figure, units[unit]

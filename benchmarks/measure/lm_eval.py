@@ -53,8 +53,8 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
     @property
     def eot_token_id(self) -> int:
         """What ends a text."""
-        found: int = self.tokenizer.eos_token_id
-        return found
+        token: int = self.tokenizer.eos_token_id
+        return token
 
     @property
     def prefix_token_id(self) -> int:
@@ -67,13 +67,13 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         if add_special_tokens is None:
             begin = str(self.tokenizer.decode([self.prefix_token_id]))
             add_special_tokens = not string.startswith(begin)
-        found: list[int] = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
-        return found
+        tokens: list[int] = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
+        return tokens
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Of continuations after their contexts, in nats, and whether greedy decoding writes them."""
-        found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
-        return found
+        likelihoods: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return likelihoods
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:
         """Of whole texts, in nats; long ones in windows, of which each token is in one."""
@@ -84,9 +84,9 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
                 self.tok_encode(request.args[0]), self.prefix_token_id, self._longest, context_len=1
             )
         ]
-        found = self._loglikelihood_tokens([(None, *pair) for _, pair in windows])
+        likelihoods = self._loglikelihood_tokens([(None, *pair) for _, pair in windows])
         sums = [0.0] * len(requests)
-        for (i, _), (value, _) in zip(windows, found, strict=True):
+        for (i, _), (value, _) in zip(windows, likelihoods, strict=True):
             sums[i] += value
         return sums
 
@@ -98,14 +98,14 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
                 raise RunError(f"a task's answer has {len(continuation)} tokens; from 1 to {self._longest} can be read")
             window = (context + continuation)[-(self._longest + 1) : -1]
             same.setdefault(tuple(window), []).append(i)
-        found = [(0.0, False)] * len(requests)
+        answered = [(0.0, False)] * len(requests)
         with contextlib.redirect_stderr(self._terminal):
             for window, which in self._track(same.items(), len(same)):
                 targets = [requests[i][2] for i in which]
                 answers = self._worker.send(LogLikelihoods(np.array(window), targets))
                 for i, value, greedy in zip(which, answers.values, answers.greedy, strict=True):
-                    found[i] = (value, greedy)
-        return found
+                    answered[i] = (value, greedy)
+        return answered
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
         """What greedy decoding writes until a stop string, the end of the text, or as many tokens as are allowed."""
@@ -113,9 +113,9 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
             return [self._written(*request.args) for request in self._track(requests, len(requests))]
 
     def _written(self, context: str, options: dict[str, Any]) -> str:
-        asked = normalize_gen_kwargs(options, WRITTEN)
-        most = asked["max_gen_toks"]
-        stops = handle_stop_sequences(asked["until"], self.tokenizer.decode([self.eot_token_id]))
+        limits = normalize_gen_kwargs(options, WRITTEN)
+        most = limits["max_gen_toks"]
+        stops = handle_stop_sequences(limits["until"], self.tokenizer.decode([self.eot_token_id]))
         behind = _BEHIND + max(len(self.tok_encode(stop, add_special_tokens=False)) for stop in stops)
         prompt = self.tok_encode(context)[-(self._longest - most) :] or [self.prefix_token_id]
         written: list[int] = [self._worker.send(ReadPrompt(np.array(prompt), most)).token]
@@ -142,30 +142,32 @@ def _evaluate(model: TaskModel, tasks: Tasks) -> dict[str, Any]:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
     with silence_lm_eval():
-        found: dict[str, Any] = evaluate(lm=model, task_dict=tasks.loaded, bootstrap_iters=_RESAMPLED, log_samples=True)
-    return found
+        results: dict[str, Any] = evaluate(
+            lm=model, task_dict=tasks.loaded, bootstrap_iters=_RESAMPLED, log_samples=True
+        )
+    return results
 
 
-def _figures(found: dict[str, Any], tasks: Tasks) -> Measures:
+def _figures(results: dict[str, Any], tasks: Tasks) -> Measures:
     measures = {}
     for name in tasks.shown:
-        figures = found["results"].get(name) or found["groups"][name]
+        figures = results["results"].get(name) or results["groups"][name]
         for key, value in figures.items():
             metric, comma, filtered = key.partition(",")
             if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
                 continue
             spread = figures.get(f"{metric}_stderr,{filtered}")
             measure = Measure(value=value, spread=spread if isinstance(spread, float) else None)
-            each = [one[metric] for one in found["samples"].get(name, ()) if one["filter"] == filtered]
-            measures[figure(name, metric, filtered)] = _with_documents(measure, each)
+            values = [sample[metric] for sample in results["samples"].get(name, ()) if sample["filter"] == filtered]
+            measures[figure(name, metric, filtered)] = _with_documents(measure, values)
     return measures
 
 
-def _with_documents(measure: Measure, each: Sequence[Any]) -> Measure:
+def _with_documents(measure: Measure, values: Sequence[Any]) -> Measure:
     """A mean with what every document contributes; a share of them with its bounds. Other figures as they are."""
-    if not each or not all(isinstance(one, int | float) for one in each):
+    if not values or not all(isinstance(document, int | float) for document in values):
         return measure
-    if abs(sum(each) / len(each) - measure.value) > 1e-9:
+    if abs(sum(values) / len(values) - measure.value) > 1e-9:
         return measure
-    bounds = proportion(list(map(bool, each))).bounds if all(one in (0, 1) for one in each) else None
-    return measure.model_copy(update={"windows": tuple(map(float, each)), "bounds": bounds})
+    bounds = proportion(list(map(bool, values))).bounds if all(document in (0, 1) for document in values) else None
+    return measure.model_copy(update={"windows": tuple(map(float, values)), "bounds": bounds})

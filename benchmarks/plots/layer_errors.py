@@ -32,10 +32,10 @@ def draw_errors(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
-        for i, (known, names) in enumerate(alike.items()):
-            label = few(names) + (" (its weights)" if known.of == "weights" else "")
+        for i, (errors, names) in enumerate(alike.items()):
+            label = few(names) + (" (its weights)" if errors.of == "weights" else "")
             axes.plot(
-                known.layers, [100 * error for error in known.errors], color=f"C{i}", linestyle=_STYLES[known.of],
+                errors.layers, [100 * error for error in errors.errors], color=f"C{i}", linestyle=_STYLES[errors.of],
                 marker="o", markersize=4, linewidth=1.2, label=label if i < _NAMED else None,
             )  # fmt: skip
         percent_over_layers(axes)

@@ -48,17 +48,17 @@ def _latencies(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int,
     for card in cards:
         for row in card.rows:
             for cell in row.cells:
-                if found := cell.measures.get(key):
+                if measure := cell.measures.get(key):
                     scale = metric(key).scale
-                    shown = Measure(value=found.value * scale, spread=(found.spread or 0.0) * scale)
+                    shown = Measure(value=measure.value * scale, spread=(measure.spread or 0.0) * scale)
                     yield _named(cards, card, row.name), cell.length, cell.batch, shown
 
 
 def _gains(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
     for card in cards:
         for gain in gains(card):
-            if found := gain.times.get(key):
-                yield _named(cards, card, f"{gain.row} / {gain.without}"), gain.length, gain.batch, found
+            if measure := gain.times.get(key):
+                yield _named(cards, card, f"{gain.row} / {gain.without}"), gain.length, gain.batch, measure
 
 
 def _named(cards: Sequence[Scorecard], card: Scorecard, name: str) -> str:

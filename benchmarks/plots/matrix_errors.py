@@ -38,9 +38,9 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
     from matplotlib.figure import Figure  # not pyplot, which would look for a display
 
     _check_file(path)
-    what, notice, lines = "output error", None, _lines(manifest, outputs=True)
+    label, notice, lines = "output error", None, _lines(manifest, outputs=True)
     if not lines:
-        what, lines = "weight error", _lines(manifest, outputs=False)
+        label, lines = "weight error", _lines(manifest, outputs=False)
         notice = "no output errors are known, as no statistics were taken; the plot shows the weights' own"
     if not lines:
         raise UsageError(f"nothing to plot: {manifest.pipeline} reported no error of a layer's matrices")
@@ -48,7 +48,7 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
     axes = figure.subplots()
     _draw(axes, lines)
     axes.set_title(f"{manifest.source.title}\n{manifest.pipeline}", loc="left", fontsize="medium", parse_math=False)
-    axes.set_ylabel(f"relative squared {what}, %")
+    axes.set_ylabel(f"relative squared {label}, %")
     figure.savefig(path)
     return notice
 

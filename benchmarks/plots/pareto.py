@@ -61,7 +61,7 @@ def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[P
     """The points that no other one beats in accuracy without losing in cost, by falling accuracy."""
     sign = 1 if better == "lower" else -1
     best: list[Point] = []
-    for point in sorted(points, key=lambda each: (-each.accuracy, sign * each.cost)):
+    for point in sorted(points, key=lambda p: (-p.accuracy, sign * p.cost)):
         if not best or sign * point.cost < sign * best[-1].cost:
             best.append(point)
     return best
@@ -69,8 +69,8 @@ def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[P
 
 def points_of(card: Scorecard, cost: CostAxis) -> list[Point]:
     """What a card has to draw: contenders whose accuracy and cost were both measured."""
-    found = (_point(line, cost) for line in report_rows([card]))
-    return [point for point in found if point is not None]
+    points = (_point(line, cost) for line in report_rows([card]))
+    return [point for point in points if point is not None]
 
 
 def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
@@ -103,7 +103,7 @@ def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> by
 
 def _point(line: ReportRow, cost: CostAxis) -> Point | None:
     accuracy = line.row.measures.get("retention")
-    times = next((found for key in cost.metrics if (found := ratio(line.row, line.card.original, key))), None)
+    times = next((times for key in cost.metrics if (times := ratio(line.row, line.card.original, key))), None)
     if accuracy is None or times is None:
         return None
     return Point(line.row.name, times.value, accuracy.value, accuracy.spread or 0.0, line.row.role)
@@ -117,12 +117,12 @@ def apart(points: Sequence[Point]) -> list[tuple[list[str], float, float]]:
     wide, high = (max(values) - min(values) for values in (xs, ys))
     places: list[tuple[list[str], float, float]] = []
     for point in points:
-        near = (
+        neighbors = (
             names
             for names, x, y in places
             if abs(x - point.cost) <= _NEAR[0] * wide and abs(y - point.accuracy) <= _NEAR[1] * high
         )
-        names = next(near, None)
+        names = next(neighbors, None)
         if names is None:
             places.append(([point.name], point.cost, point.accuracy))
         elif point.name not in names:

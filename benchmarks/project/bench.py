@@ -87,13 +87,13 @@ def bench(
     """
     section = SECTIONS[name]
     model = Model.open(f"demo:{section.demo or name}")
-    made = folder if variants is None else variants / name
-    wanted = [pipeline for pipeline in pipelines(name) if not only or pipeline in only]
-    slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in wanted}
+    out = folder if variants is None else variants / name
+    chosen = [pipeline for pipeline in pipelines(name) if not only or pipeline in only]
+    slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in chosen}
     distinct = {slug: pipeline for pipeline, slug in slugs.items()}  # two spellings may mean one variant
-    missing = [pipeline for slug, pipeline in distinct.items() if not (made / slug).exists()]
+    missing = [pipeline for slug, pipeline in distinct.items() if not (out / slug).exists()]
     if missing:
-        _build(model.source, missing, made, folder, section.calibration)
+        _build(model.source, missing, out, folder, section.calibration)
     plain = folder / ".float"
     plain.mkdir()
     begin = time.perf_counter()
@@ -104,7 +104,7 @@ def bench(
         Contender.of_checkpoint(model, model.parameters, ORIGINAL),
         Contender.of_artifact(baseline, FLOAT, "float32, standard operators", "float"),
         *(
-            Contender.of_artifact(Artifact.open(made / slug / FOLDER), pipeline, pipeline)
+            Contender.of_artifact(Artifact.open(out / slug / FOLDER), pipeline, pipeline)
             for pipeline, slug in slugs.items()
         ),
         *peers,
@@ -137,13 +137,13 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
     return card.model_copy(update={"rows": tuple(rows)})
 
 
-def _build(source: str, wanted: Sequence[str], out: Path, scratch: Path, calibration: tuple[int, int] | None) -> None:
+def _build(source: str, names: Sequence[str], out: Path, scratch: Path, calibration: tuple[int, int] | None) -> None:
     """Make the variants as a user does."""
     command = [sys.executable, "-m", "compress", source, "--no-score", "-o", str(out)]
     if calibration is not None:
         samples, length = map(str, calibration)
         command += ["--calibration", str(_write_calibration(scratch)), "--samples", samples, "--length", length]
-    for pipeline in wanted:
+    for pipeline in names:
         command += ["-p", pipeline]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -192,10 +192,10 @@ def _part(
 def _repeated(scratch: Path, variants: Path | None, times: int) -> list[GoalResult]:
     """Score the variant that the goals speak of again and again."""
     (pipeline,) = pipelines(REPEAT)
-    made = scratch if variants is None else variants / REPEATED
-    variant = made / Pipeline.parse(pipeline).slug
+    folder = scratch if variants is None else variants / REPEATED
+    variant = folder / Pipeline.parse(pipeline).slug
     if not variant.exists():
-        _build(f"demo:{REPEATED}", [pipeline], made, scratch, None)
+        _build(f"demo:{REPEATED}", [pipeline], folder, scratch, None)
     repeats = repeat.measure_repeats(variant, scratch, times)
     print("\n".join(repeat.repeat_lines(repeats)))
     return figure_results(REPEAT, repeat.repeat_figures(repeats))
@@ -217,17 +217,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verdicts: list[GoalResult] = []
     try:
         for name in options.only or parts:
-            found = _part(name, options.eval, options.out, options.variants, options.variant, options.times)
-            print("\n".join(result_lines(found)), flush=True)
-            verdicts += found
+            results = _part(name, options.eval, options.out, options.variants, options.variant, options.times)
+            print("\n".join(result_lines(results)), flush=True)
+            verdicts += results
     except CompressError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
     missed = sum(verdict.missed for verdict in verdicts)
     unknown = sum(verdict.value is None for verdict in verdicts)
-    for count, what in ((missed, "missed"), (unknown, "not measured")):
+    for count, outcome in ((missed, "missed"), (unknown, "not measured")):
         if count:
-            print(f"bench: {count} goals {what}", file=sys.stderr)
+            print(f"bench: {count} goals {outcome}", file=sys.stderr)
     return RequirementError.exit_code if missed else MissingComponentError.exit_code if unknown else 0
 
 

@@ -30,12 +30,12 @@ def measure_costs(
 
 def truncated(model: Model, depth: int, out: Path) -> Path:
     """Write a decoder's first ``depth`` layers, with its embedding and head, as a checkpoint of its own."""
-    found = {name: _LAYER.search(name) for name in model.names}
-    kept = [name for name, layer in found.items() if layer is None or int(layer[1]) < depth]
+    layers = {name: _LAYER.search(name) for name in model.names}
+    names = [name for name, layer in layers.items() if layer is None or int(layer[1]) < depth]
     config = copy.deepcopy(model.config)
     config.num_hidden_layers = depth
     config.save_pretrained(out)
-    save_file({name: model.tensor(name) for name in kept}, out / "model.safetensors", metadata={"format": "pt"})
+    save_file({name: model.tensor(name) for name in names}, out / "model.safetensors", metadata={"format": "pt"})
     model.tokenizer().save_pretrained(out)
     return out
 
@@ -59,11 +59,11 @@ class LinearFit:
         depths = np.array(sorted(costs), dtype=np.float64)
         seconds = np.array([costs[int(depth)].seconds for depth in depths])
         layer, start = np.polyfit(depths, seconds, 1)
-        left = ((seconds - start - layer * depths) ** 2).sum()
+        residual = ((seconds - start - layer * depths) ** 2).sum()
         middle = len(depths) // 2
         early = (seconds[middle] - seconds[0]) / (depths[middle] - depths[0])
         late = (seconds[-1] - seconds[middle]) / (depths[-1] - depths[middle])
-        r2 = 1 - left / ((seconds - seconds.mean()) ** 2).sum()
+        r2 = 1 - residual / ((seconds - seconds.mean()) ** 2).sum()
         return cls(float(start), float(layer), float(r2), float(late / early))
 
 
@@ -78,7 +78,7 @@ def cost_lines(costs: Mapping[int, Cost]) -> Sequence[str]:
     line = LinearFit.fit(costs)
     return [
         "layers  seconds  peak RSS, GB",
-        *(f"{depth:6}  {each.seconds:7.1f}  {each.peak_rss / 1e9:12.2f}" for depth, each in sorted(costs.items())),
+        *(f"{depth:6}  {cost.seconds:7.1f}  {cost.peak_rss / 1e9:12.2f}" for depth, cost in sorted(costs.items())),
         f"seconds = {line.start:.1f} + {line.layer:.2f} × layers, R² {line.r2:.4f}; "
         f"a layer of the deeper half takes {line.growth:.2f}× the seconds of one of the shallower half",
     ]

@@ -42,17 +42,17 @@ class Goal:
 
     def measured(self, card: Scorecard) -> float | None:
         """The figure that a card holds; None where it, or the one to compare with, wasn't measured."""
-        if not {self.variant, self.base} - {None} <= {each.name for each in card.rows}:
+        if not {self.variant, self.base} - {None} <= {base_row.name for base_row in card.rows}:
             return None
         row = card.row(self.variant)
         if self.base is None:
             return row.measures[self.key].value
         if self.logs:
             return math.log(row.measures[self.key].value) / math.log(card.row(self.base).measures[self.key].value)
-        found = ratio(row, card.row(self.base), self.key)
-        if found is None:
+        times = ratio(row, card.row(self.base), self.key)
+        if times is None:
             raise KeyError(self.key)
-        return found.value
+        return times.value
 
     def met(self, value: float) -> bool:
         """Whether a figure is good enough."""

@@ -48,13 +48,13 @@ def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contende
         out = folder / peer.names[0]
         out.mkdir()
         try:
-            made = peer.build(model, out)
-            for contender in made:
+            builds = peer.build(model, out)
+            for contender in builds:
                 _try(contender, threads)
         except (CompressError, ImportError) as error:
             absent.append(f"{peer}: not measured, it doesn't work here: {error}")
         else:
-            contenders += made
+            contenders += builds
     return contenders, absent
 
 

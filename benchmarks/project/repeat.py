@@ -48,9 +48,9 @@ class Repeat:
     @property
     def accuracy(self) -> list[dict[str, Measure]]:
         """Each row's figures that no clock and no memory has a part in."""
-        keys = {each.key for each in metrics_of(self.card) if each.unit not in ("bytes", "seconds")}
+        keys = {measure.key for measure in metrics_of(self.card) if measure.unit not in ("bytes", "seconds")}
         return [
-            {key: each for key, each in row.measures.items() if key in keys and not each.rounds}
+            {key: measure for key, measure in row.measures.items() if key in keys and not measure.rounds}
             for row in self.card.rows
         ]
 
@@ -76,21 +76,21 @@ def repeat_figures(repeats: Sequence[Repeat]) -> dict[str, float]:
     ``near``: the share of the ratios within 5 % of their median; ``same``: 1 where all accuracy figures are equal to
     the bit, else 0; ``overhead_s``: the median overhead a row, of a variant and its baselines.
     """
-    ratios = np.array([each.ratio for each in repeats])
+    ratios = np.array([repeat.ratio for repeat in repeats])
     middle = float(np.median(ratios))
     return {
         "near": float((abs(ratios - middle) <= _NEAR * middle).mean()),
-        "same": float(all(each.accuracy == repeats[0].accuracy for each in repeats)),
-        "overhead_s": float(np.median([each.overhead for each in repeats])),
+        "same": float(all(repeat.accuracy == repeats[0].accuracy for repeat in repeats)),
+        "overhead_s": float(np.median([repeat.overhead for repeat in repeats])),
     }
 
 
 def repeat_lines(repeats: Sequence[Repeat]) -> Sequence[str]:
     """A line a repeat: the ratio, its rounds, seconds in all and of overhead a row, cores that others took."""
     lines = ["  ratio  rounds  seconds  overhead  others"]
-    for each in repeats:
-        rounds = len(each.card.original.measures[PLANS[each.card.kind].speed].rounds)
+    for repeat in repeats:
+        rounds = len(repeat.card.original.measures[PLANS[repeat.card.kind].speed].rounds)
         lines.append(
-            f"{each.ratio:7.3f}  {rounds:6}  {each.seconds:7.1f}  {each.overhead:8.1f}  {each.card.others:6.2f}"
+            f"{repeat.ratio:7.3f}  {rounds:6}  {repeat.seconds:7.1f}  {repeat.overhead:8.1f}  {repeat.card.others:6.2f}"
         )
     return lines

@@ -25,21 +25,21 @@ class Csv(ReportFormat):
 
         Units are those of ``docs/metrics.md``, and what wasn't measured is empty.
         """
-        made = {"report.csv": _table(measured(cards), [([], line) for line in report_rows(cards)], [])}
+        files = {"report.csv": _table(measured(cards), [([], line) for line in report_rows(cards)], [])}
         cells = [(card.at(*cell), cell) for card in cards for cell in card.settings.cells]
         if cells:
             chosen = measured([card for card, _ in cells])
-            found = [(list(cell), line) for card, cell in cells for line in report_rows([card]) if line.row.measures]
-            made["report.lengths.csv"] = _table(chosen, found, ["length", "batch"])
-        return made
+            rows = [(list(cell), line) for card, cell in cells for line in report_rows([card]) if line.row.measures]
+            files["report.lengths.csv"] = _table(chosen, rows, ["length", "batch"])
+        return files
 
 
-def _table(chosen: Sequence[Metric], found: Sequence[tuple[list[int], ReportRow]], settings: list[str]) -> str:
+def _table(chosen: Sequence[Metric], rows: Sequence[tuple[list[int], ReportRow]], settings: list[str]) -> str:
     """A line each, with its settings behind the facts."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_FACTS, *settings, *(f"{metric.key}{kind}" for metric in chosen for kind in _kinds(metric))])
-    for setting, line in found:
+    for setting, line in rows:
         card, row = line.card, line.row
         facts = [card.model, line.machine, card.created, row.name, row.role, row.engine, row.recipe, row.parameters]
         writer.writerow([*facts, *setting, *(figure for metric in chosen for figure in _figures(line, metric))])

@@ -56,7 +56,7 @@ def _tables(card: Scorecard) -> list[tuple[str, list[str], list[list[str]], str]
     """What a run has beside its figures: title, headers, rows, and what to say below."""
     lengths = [(heads[0], heads, rows, f"Ratios: {legend(card)}.") for heads, rows in length_tables(card)]
     helped = [("What helped", *effect_table(card), EFFECTS), ("Operators and length", *gain_table(card), GAINS)]
-    return [each for each in (*helped, *lengths) if each[2]]
+    return [table for table in (*helped, *lengths) if table[2]]
 
 
 def _svg(cards: Sequence[Scorecard], name: str) -> str:

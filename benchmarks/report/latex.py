@@ -33,10 +33,10 @@ class Latex(ReportFormat):
         )  # fmt: skip
         environment.filters["tex"] = escape
         tables = [
-            (card, what, *_lines(headers, rows))
+            (card, title, *_lines(headers, rows))
             for card in cards
             for names in groups(card)
-            for what, headers, rows in [("", *comparison_table(card, names)), *_by_length(card, names)]
+            for title, headers, rows in [("", *comparison_table(card, names)), *_by_length(card, names)]
         ]
         return {"report.tex": environment.get_template("tex.jinja").render(tables=tables, legend=legend)}
 

@@ -48,26 +48,28 @@ class Effect:
 
 def effects(card: Scorecard) -> list[Effect]:
     """Every pass of every variant whose counterpart without it is in the card; none alone, against the float export."""
-    by_passes = {tuple(each.text for each in row.passes): row for row in card.rows if row.role in ("float", "variant")}
-    found = []
+    by_passes = {
+        tuple(applied.text for applied in row.passes): row for row in card.rows if row.role in ("float", "variant")
+    }
+    effects = []
     for row in card.rows:
-        texts = tuple(each.text for each in row.passes)
-        for i, one in enumerate(row.passes):
+        texts = tuple(applied.text for applied in row.passes)
+        for i, pass_ in enumerate(row.passes):
             without = by_passes.get(texts[:i] + texts[i + 1 :])
             if without is not None:
-                found.append(Effect(row, one, without, _times(row, without, card.kind)))
-    return found
+                effects.append(Effect(row, pass_, without, _times(row, without, card.kind)))
+    return effects
 
 
 def effect_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     """Headers and rows: how many times what it was without a pass each figure is, and stars (`docs/metrics.md`)."""
     keys = PLANS[card.kind].compared
     names = [metric(key).heading.partition(",")[0] for key in keys]
-    starred = [f"{what} ★" for what in ("latency", "memory", "accuracy", "difficulty")]
+    starred = [f"{quality} ★" for quality in ("latency", "memory", "accuracy", "difficulty")]
     rows = []
-    for each in effects(card):
-        named = [each.applied.text, each.row.name, each.without.name]
-        rows.append([*named, *(_cell(each, key) for key in keys), *stars(each, card.kind)])
+    for effect in effects(card):
+        named = [effect.applied.text, effect.row.name, effect.without.name]
+        rows.append([*named, *(_cell(effect, key) for key in keys), *stars(effect, card.kind)])
     return ["pass", "in", "against", *names, *starred], rows
 
 
@@ -90,10 +92,10 @@ def within_noise(times: Measure) -> bool:
 
 
 def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
-    found = {key: ratio(row, without, key) for key in PLANS[kind].compared if key != ACCURACY}
+    ratios = {key: ratio(row, without, key) for key in PLANS[kind].compared if key != ACCURACY}
     if ACCURACY in row.measures and ACCURACY in without.measures:
-        found[ACCURACY] = paired_ratio(row.measures[ACCURACY], without.measures[ACCURACY])
-    return {key: times for key, times in found.items() if times is not None}
+        ratios[ACCURACY] = paired_ratio(row.measures[ACCURACY], without.measures[ACCURACY])
+    return {key: times for key, times in ratios.items() if times is not None}
 
 
 def times_shown(times: Measure, decimals: int = 2) -> str:

@@ -70,14 +70,14 @@ def beyond_noise(change: Measure, worse: bool) -> bool:
     With five interleaved rounds, chance alone does that once in 32 runs.
     """
     if worse:
-        return change.value > 1 + _LEAST and all(each > 1 for each in change.rounds)
-    return change.value < 1 - _LEAST and all(each < 1 for each in change.rounds)
+        return change.value > 1 + _LEAST and all(pace > 1 for pace in change.rounds)
+    return change.value < 1 - _LEAST and all(pace < 1 for pace in change.rounds)
 
 
 def _slower(row: Row, base: Row) -> list[str]:
     return [
-        f"{row.name} is SLOWER than {base.name} at {what}: {pace:.2f}× its speed"
-        for key, what in _SPEED.items()
+        f"{row.name} is SLOWER than {base.name} at {work}: {pace:.2f}× its speed"
+        for key, work in _SPEED.items()
         if (pace := _slower_pace(row, base, key)) is not None
     ]
 
@@ -94,8 +94,8 @@ def _slower_at(cards: Mapping[str, Scorecard], kind: TaskKind, row: Row, base: R
     """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
     lines = []
     for key, work in PLANS[kind].paces.items():
-        found = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
-        slower = {at: pace for at, pace in found.items() if pace is not None}
+        paces = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}
+        slower = {at: pace for at, pace in paces.items() if pace is not None}
         if slower:
             worst = min(slower.values())
             lines.append(
@@ -118,9 +118,9 @@ def _less_accurate(row: Row) -> list[str]:
     lost = row.measures.get("perplexity_ratio")
     if lost is not None and lost.value > _PERPLEXITY:
         return [f"{row.name} LOSES ACCURACY: perplexity is {lost.value:.3f}× the original's"]
-    near = row.measures.get("cosine")
-    if near is not None and near.value < _COSINE:
-        return [f"{row.name} LOSES ACCURACY: cosine to the original's embeddings is {near.value:.4f}"]
+    cosine = row.measures.get("cosine")
+    if cosine is not None and cosine.value < _COSINE:
+        return [f"{row.name} LOSES ACCURACY: cosine to the original's embeddings is {cosine.value:.4f}"]
     right = row.measures.get("accuracy_ratio")
     if right is not None and interval(right)[1] < 1:
         return [f"{row.name} LOSES ACCURACY: it is right {right.value:.3f}× as often as the original"]
@@ -138,9 +138,9 @@ def _noise(card: Scorecard) -> list[str]:
             "don't trust the speeds, measure again on an idle machine"
         )
     for row in card.rows:
-        for key, what in _SPEED.items():
-            found = row.measures.get(key)
-            if found is not None and found.spread is not None and found.spread > _NOISY * found.value:
-                swing = found.spread / found.value
-                lines.append(f"NOISY run: {row.name}: {what} varies by ±{swing:.0%} between rounds")
+        for key, work in _SPEED.items():
+            measure = row.measures.get(key)
+            if measure is not None and measure.spread is not None and measure.spread > _NOISY * measure.value:
+                swing = measure.spread / measure.value
+                lines.append(f"NOISY run: {row.name}: {work} varies by ±{swing:.0%} between rounds")
     return lines

@@ -26,11 +26,11 @@ class Gain:
 def gains(card: Scorecard) -> list[Gain]:
     """Every graph pass at every length and batch, where the card has the counterpart without it."""
     return [
-        Gain(each.applied.text, each.row.name, each.without.name, length, batch, times)
+        Gain(effect.applied.text, effect.row.name, effect.without.name, length, batch, times)
         for length, batch in card.settings.cells
-        for each in effects(card.at(length, batch))
-        if each.applied.graph
-        and (times := {key: each.times[key] for key in PLANS[card.kind].paces if key in each.times})
+        for effect in effects(card.at(length, batch))
+        if effect.applied.graph
+        and (times := {key: effect.times[key] for key in PLANS[card.kind].paces if key in effect.times})
     ]
 
 
@@ -38,8 +38,8 @@ def gain_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     """Headers and rows, pass by pass: how many times as fast each pace is with it."""
     paces = PLANS[card.kind].paces
     rows = [
-        [each.applied, each.row, each.without, setting(each.length, each.batch),
-         *(times_shown(each.times[key]) if key in each.times else "–" for key in paces)]
-        for each in sorted(gains(card), key=lambda gain: (gain.row, gain.without, gain.batch))
+        [gained.applied, gained.row, gained.without, setting(gained.length, gained.batch),
+         *(times_shown(gained.times[key]) if key in gained.times else "–" for key in paces)]
+        for gained in sorted(gains(card), key=lambda gain: (gain.row, gain.without, gain.batch))
     ]  # fmt: skip
     return ["pass", "in", "against", "at", *paces.values()], rows

@@ -25,17 +25,17 @@ class LayerErrors:
 def layer_errors(manifest: Manifest) -> LayerErrors | None:
     """What a manifest knows of its layers' errors; None where no pass reported any but zero."""
     layers = [layer for layer in layers_of(manifest) if layer.index is not None]
-    return _known(layers, "outputs") or _known(layers, "weights")
+    return _worst_errors(layers, "outputs") or _worst_errors(layers, "weights")
 
 
-def _known(layers: Sequence[LayerSummary], of: Literal["outputs", "weights"]) -> LayerErrors | None:
-    found: list[tuple[int, float]] = []
+def _worst_errors(layers: Sequence[LayerSummary], of: Literal["outputs", "weights"]) -> LayerErrors | None:
+    worst_of: list[tuple[int, float]] = []
     for layer in layers:
         reports = [matrix.report for matrix in layer.matrices if matrix.report is not None]
-        errors = [each.error if of == "outputs" else each.weight_error for each in reports]
+        errors = [report.error if of == "outputs" else report.weight_error for report in reports]
         if worst := max(filter(None, errors), default=None):
-            found.append((layer.index or 0, worst))
-    if not found:
+            worst_of.append((layer.index or 0, worst))
+    if not worst_of:
         return None
-    numbers, errors_found = zip(*found, strict=True)
+    numbers, errors_found = zip(*worst_of, strict=True)
     return LayerErrors(of, numbers, errors_found)

@@ -114,4 +114,4 @@ def task_metric(key: str, better: Direction = "higher") -> Metric:
 
 def metric(key: str) -> Metric:
     """The metric of that key."""
-    return next(each for each in METRICS if each.key == key)
+    return next(known for known in METRICS if known.key == key)

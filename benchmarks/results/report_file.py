@@ -33,8 +33,12 @@ def document(cards: Sequence[Scorecard]) -> Document:
 
 def schema() -> str:
     """The JSON Schema of ``report.json``, as ``docs/report.schema.json`` publishes it."""
-    found = TypeAdapter(Document).json_schema(mode="serialization")
-    published = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of compress", **found}
+    definitions = TypeAdapter(Document).json_schema(mode="serialization")
+    published = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "report.json of compress",
+        **definitions,
+    }
     return json.dumps(published, indent=2) + "\n"
 
 
@@ -56,14 +60,14 @@ def read_cards(path: Path) -> list[Scorecard]:
             f"{file} has schema version {version}, and this compress reads {SCHEMA}; score its variants again"
         )
     try:
-        found = (MergedReport if isinstance(content, dict) and "cards" in content else Scorecard).model_validate(
+        report = (MergedReport if isinstance(content, dict) and "cards" in content else Scorecard).model_validate(
             content
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{file} is no report of compress: {where}: {first['msg']}".replace(": : ", ": ")) from error
-    return list(found.cards) if isinstance(found, MergedReport) else [found]
+    return list(report.cards) if isinstance(report, MergedReport) else [report]
 
 
 def read_card(path: Path) -> Scorecard:

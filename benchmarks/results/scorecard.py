@@ -173,11 +173,11 @@ class Scorecard(BaseModel, frozen=True):
 
     def at(self, length: int, batch: int) -> Scorecard:
         """The card with the figures of so many prompts of that length in the place of each row's own."""
-        found = [
+        measures = [
             next((cell.measures for cell in row.cells if (cell.length, cell.batch) == (length, batch)), {})
             for row in self.rows
         ]
-        rows = tuple(row.model_copy(update={"measures": at}) for row, at in zip(self.rows, found, strict=True))
+        rows = tuple(row.model_copy(update={"measures": at}) for row, at in zip(self.rows, measures, strict=True))
         return self.model_copy(update={"rows": rows})
 
     def save(self, file: Path) -> None:

@@ -60,7 +60,7 @@ def _cell(card: Scorecard, row: Row, metric: Metric) -> str:
     ratios = [ratio(row, base, metric.key) for base in bases if base is not None and base.name != row.name]
     if not metric.compared or row is card.original or not ratios:
         return shown
-    return shown + "\n" + " · ".join("–" if each is None else f"{each.value:.2f}×" for each in ratios)
+    return shown + "\n" + " · ".join("–" if times is None else f"{times.value:.2f}×" for times in ratios)
 
 
 def groups(card: Scorecard) -> Iterator[list[str]]:

@@ -18,12 +18,12 @@ from compress.errors import RunError
 Array = NDArray[Any]
 
 
-def cuda_call(function: Callable[..., tuple[Any, ...]], *given: Any) -> Any:
+def cuda_call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
     """What a call of the runtime returns besides its error, which becomes a RunError."""
-    error, *found = function(*given)
+    error, *results = function(*arguments)
     if error != runtime.cudaError_t.cudaSuccess:
         raise RunError(f"CUDA: {function.__name__} failed with {error.name}")
-    return found[0] if len(found) == 1 else found
+    return results[0] if len(results) == 1 else results
 
 
 class Buffer:
@@ -39,28 +39,28 @@ class Buffer:
 
     def put(self, array: Array) -> None:
         """Copy an array to its beginning."""
-        given = np.ascontiguousarray(array)
+        contiguous = np.ascontiguousarray(array)
         kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-        cuda_call(runtime.cudaMemcpy, self.pointer, given.ctypes.data, given.nbytes, kind)
+        cuda_call(runtime.cudaMemcpy, self.pointer, contiguous.ctypes.data, contiguous.nbytes, kind)
 
 
 def fetch(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
     """A tensor of the device."""
-    found = np.empty(tuple(shape), dtype)
+    host = np.empty(tuple(shape), dtype)
     kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
-    cuda_call(runtime.cudaMemcpy, found.ctypes.data, pointer, found.nbytes, kind)
-    return found
+    cuda_call(runtime.cudaMemcpy, host.ctypes.data, pointer, host.nbytes, kind)
+    return host
 
 
 def fetch_last(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
     """``tensor[:, -1]`` of a tensor ``[b, s, n]`` on the device: ``[b, n]``."""
     batch, length, size = shape
-    found = np.empty((batch, size), dtype)
-    row = size * found.itemsize
+    host = np.empty((batch, size), dtype)
+    row = size * host.itemsize
     kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
     start = pointer + (length - 1) * row
-    cuda_call(runtime.cudaMemcpy2D, found.ctypes.data, row, start, length * row, row, batch, kind)
-    return found
+    cuda_call(runtime.cudaMemcpy2D, host.ctypes.data, row, start, length * row, row, batch, kind)
+    return host
 
 
 class Clock:

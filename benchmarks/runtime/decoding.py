@@ -116,8 +116,8 @@ def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.floa
     likely = _softmax(scaled[tokens])
     left_out = np.cumsum(likely) <= 1 - sampling.top_p
     left_out[-1] = False
-    kept = likely[~left_out]
-    return tokens[~left_out], kept / kept.sum()
+    nucleus = likely[~left_out]
+    return tokens[~left_out], nucleus / nucleus.sum()
 
 
 def pick_token(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) -> int:
@@ -129,20 +129,20 @@ def pick_token(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) 
 def log_softmax(logits: Floats) -> Floats:
     """Logarithms of probabilities over the last axis."""
     shifted = logits - logits.max(-1, keepdims=True)
-    found: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return found
+    logs: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return logs
 
 
 def largest(values: Floats, count: int) -> Ids:
     """Where the largest of ``values`` ``[n]`` are, largest first."""
-    found: Ids = np.argpartition(values, -count)[-count:]
-    return found[np.argsort(-values[found])]
+    places: Ids = np.argpartition(values, -count)[-count:]
+    return places[np.argsort(-values[places])]
 
 
 def _softmax(logits: Floats) -> NDArray[np.float64]:
     raised = np.exp(logits.astype(np.float64) - logits.max())
-    found: NDArray[np.float64] = raised / raised.sum()
-    return found
+    probabilities: NDArray[np.float64] = raised / raised.sum()
+    return probabilities
 
 
 def _appended(rows: Ids, tokens: Ids) -> Ids:

@@ -23,11 +23,11 @@ def mean(values: Sequence[float]) -> Measure:
 
 def proportion(hits: Sequence[bool]) -> Measure:
     """The share of hits, with Wilson's interval (1927), which knows that 20 of 20 don't say 100 %."""
-    found, n = mean([float(hit) for hit in hits]), len(hits)
+    rate, n = mean([float(hit) for hit in hits]), len(hits)
     z = NormalDist().inv_cdf(0.975)
-    middle = (found.value + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(found.value * (1 - found.value) / n + (z / (2 * n)) ** 2)
-    return found.model_copy(update={"bounds": (max(middle - half, 0.0), min(middle + half, 1.0))})
+    middle = (rate.value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(rate.value * (1 - rate.value) / n + (z / (2 * n)) ** 2)
+    return rate.model_copy(update={"bounds": (max(middle - half, 0.0), min(middle + half, 1.0))})
 
 
 def exponential(values: Sequence[float], at_most: float = math.inf) -> Measure:

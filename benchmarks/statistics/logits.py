@@ -71,9 +71,9 @@ def window_nll(logits: NDArray[np.floating], ids: NDArray[np.int64]) -> float:
     return total / predicted
 
 
-def cosine(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
+def cosine(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """Cosine similarity of two sets of vectors ``[n, d]``, pair by pair, in float64; 0 where one is the zero vector."""
-    a, b = one.astype(np.float64), other.astype(np.float64)
+    a, b = first.astype(np.float64), second.astype(np.float64)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     similarity: NDArray[np.float64] = (a * b).sum(-1) / np.where(lengths > 0, lengths, 1.0)
     return similarity

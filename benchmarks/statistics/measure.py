@@ -33,5 +33,5 @@ def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:
 
 def percentile_over_rounds(rounds: Sequence[Sequence[float]], q: int) -> Measure:
     """The q-th percentile of all rounds' values together, with half the interquartile range of the rounds' own."""
-    pooled = np.concatenate([np.asarray(each) for each in rounds])
-    return summarize([float(np.percentile(each, q)) for each in rounds], float(np.percentile(pooled, q)))
+    pooled = np.concatenate([np.asarray(values) for values in rounds])
+    return summarize([float(np.percentile(values, q)) for values in rounds], float(np.percentile(pooled, q)))

@@ -29,8 +29,8 @@ class Phases:
     def end(self, name: str) -> None:
         """A phase of that name ends now."""
         self.peaks[name] = max(self.peaks.get(name, 0), peak_rss())
-        if self._on_device and (held := device_bytes()) is not None:
-            self.devices[name] = max(self.devices.get(name, 0), held)
+        if self._on_device and (used := device_bytes()) is not None:
+            self.devices[name] = max(self.devices.get(name, 0), used)
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text(_PEAK)
 
@@ -58,9 +58,9 @@ def device_bytes() -> int | None:
     pynvml.nvmlInit()
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        for each in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            if each.pid == os.getpid() and each.usedGpuMemory is not None:
-                return int(each.usedGpuMemory)
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            if process.pid == os.getpid() and process.usedGpuMemory is not None:
+                return int(process.usedGpuMemory)
         return None
     finally:
         pynvml.nvmlShutdown()

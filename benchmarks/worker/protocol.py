@@ -318,18 +318,18 @@ def _types(cls: type) -> dict[str, object]:
     return get_type_hints(cls)
 
 
-def _parsed(cls: type[A], values: dict[str, object], what: str) -> A:
+def _parsed(cls: type[A], values: dict[str, object], role: str) -> A:
     """A dataclass of values as JSON has them."""
     types = _types(cls)  # type: ignore[arg-type]  # a class is hashable
     required = [field.name for field in fields(cls) if field.default is MISSING]  # type: ignore[arg-type]
     if unknown := values.keys() - types.keys():
-        raise RunError(f"the {what} {cls.__name__} has no field {min(unknown)}")
+        raise RunError(f"the {role} {cls.__name__} has no field {min(unknown)}")
     if missing := [name for name in required if name not in values]:
-        raise RunError(f"the {what} {cls.__name__} lacks {' and '.join(missing)}")
+        raise RunError(f"the {role} {cls.__name__} lacks {' and '.join(missing)}")
     try:
         return cls(**{name: _typed(types[name], value, name) for name, value in values.items()})
     except TypeError as error:
-        raise RunError(f"the {what} {cls.__name__}: {error}") from error
+        raise RunError(f"the {role} {cls.__name__}: {error}") from error
 
 
 def _typed(annotation: object, value: object, name: str) -> object:
