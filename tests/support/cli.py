@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.benchmarks.measure import bandwidth, speed
+from compress.benchmarks.measure import bandwidth, turns
 from compress.benchmarks.results.kinds import PLANS
 from compress.cli.main import main
 
@@ -39,7 +39,7 @@ def few_rounds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for kind, plan in PLANS.items():
             patch.setitem(PLANS, kind, replace(plan, rounds=2, extra_rounds=0))
-        patch.setattr(speed, "_TURN", 0.0)
+        patch.setattr(turns, "_TURN", 0.0)
         patch.setattr(bandwidth, "_LEAST", 1 << 22)
         patch.setattr(bandwidth, "_MOST", 1 << 22)
         yield
