@@ -18,38 +18,38 @@ _SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 def command() -> None:
     """List every pass: what it does, what it accepts and produces, its options with defaults and units."""
     console = Console()
-    for name, kind in passes().items():
-        console.out.print(f"[bold]{name}[/bold]  {summary(kind)}", soft_wrap=True)
-        console.out.print(f"    {forms(kind)}", soft_wrap=True)
-        for key, option in kind.options().items():
+    for name, cls in passes().items():
+        console.out.print(f"[bold]{name}[/bold]  {summary(cls)}", soft_wrap=True)
+        console.out.print(f"    {forms(cls)}", soft_wrap=True)
+        for key, option in cls.options().items():
             console.out.print(f"    {key}={option.default}  ({values(option)})", markup=False, soft_wrap=True)
             if option.description:
                 console.out.print(f"        {option.description}", markup=False, soft_wrap=True)
-        for key, alias in kind.aliases.items():
+        for key, alias in cls.aliases.items():
             if alias.option is not None:
                 console.out.print(f"    {key} is {alias.option}", markup=False, soft_wrap=True)
-        for scheme, options in kind.presets.items():
+        for scheme, options in cls.presets.items():
             console.out.print(f"    {scheme} = {name}:{options}", markup=False, soft_wrap=True)
         console.out.print()
 
 
-def summary(kind: type[Pass]) -> str:
+def summary(cls: type[Pass]) -> str:
     """The first line of a pass's docstring."""
-    return (kind.__doc__ or "").strip().splitlines()[0]
+    return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-def forms(kind: type[Pass]) -> str:
+def forms(cls: type[Pass]) -> str:
     """The weight forms that a pass accepts and those that it may leave, or what a graph pass works on."""
-    if issubclass(kind, WeightPass):
-        accepted = " or ".join(form.__name__ for form in kind.accepts)
-        return f"weights: {accepted} → {' or '.join(form.__name__ for form in kind.produces) or 'the same forms'}"
-    return "graph: float operators → fused operators" if issubclass(kind, GraphPass) else ""
+    if issubclass(cls, WeightPass):
+        accepted = " or ".join(form.__name__ for form in cls.accepts)
+        return f"weights: {accepted} → {' or '.join(form.__name__ for form in cls.produces) or 'the same forms'}"
+    return "graph: float operators → fused operators" if issubclass(cls, GraphPass) else ""
 
 
 def values(option: FieldInfo) -> str:
     """The choices of an option, or its type and bounds."""
     words = list(choices(option))
-    others = [kind for kind in get_args(option.annotation) or [option.annotation] if isinstance(kind, type)]
-    kinds = ["none" if kind is NoneType else kind.__name__ for kind in others]
+    others = [cls for cls in get_args(option.annotation) or [option.annotation] if isinstance(cls, type)]
+    kinds = ["none" if cls is NoneType else cls.__name__ for cls in others]
     bounds = [f"{sign} {getattr(each, key)}" for each in option.metadata for key, sign in _SIGNS if hasattr(each, key)]
     return ", ".join([" | ".join(words + kinds), *bounds])

@@ -94,6 +94,8 @@ def test_a_model_without_a_tokenizer_is_refused_before_the_work(llama, tmp_path,
 def test_positions_that_padding_takes_are_not_counted(tiny, tmp_path, inside):
     path = tiny("RobertaModel", pad_token_id=2)
     assert inside(path, "-p", "int8", "-o", tmp_path / "out", "--no-score").returncode == 0
+    manifest = json.loads((tmp_path / "out" / "int8" / "compress.json").read_text())
+    assert manifest["calibration"].endswith("16 windows of 125 tokens")  # of 128 positions, 0 to 2 are padding's
 
 
 def test_heads_that_cannot_be_fused_are_refused(tiny, tmp_path, inside):
