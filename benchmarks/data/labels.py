@@ -1,4 +1,4 @@
-"""Labelled text, tokenized for one model, and what is measured on it."""
+"""Tokenize labelled text for one model, and choose the metrics measured on it."""
 
 from __future__ import annotations
 

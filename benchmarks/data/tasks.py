@@ -1,4 +1,4 @@
-"""Tasks of lm-eval, by name or from a local file: loaded, and refused, before any work."""
+"""Load lm-eval tasks by name or from a file, and refuse unusable ones before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate asks for, as it is typed: ``retention>=0.98, decode_speedup>=1.5, bytes<=0.3x, peak_rss<2GB``."""
+"""Parse requirements and tolerances: ``retention>=0.98, decode_speedup>=1.5, peak_rss<2GB``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast this machine reads memory: the ceiling of decoding, which reads every weight once a token."""
+"""Memory bandwidth of this machine: the ceiling of decoding, which reads every weight once a token."""
 
 from __future__ import annotations
 

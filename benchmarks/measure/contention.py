@@ -1,4 +1,4 @@
-"""How much of the machine other programs took while we measured."""
+"""Cores that other programs keep busy while something is measured."""
 
 from __future__ import annotations
 

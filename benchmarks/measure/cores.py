@@ -1,4 +1,4 @@
-"""How many threads a fair measurement uses on this machine."""
+"""Number of threads for a fair measurement on this machine."""
 
 from __future__ import annotations
 

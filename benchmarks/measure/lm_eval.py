@@ -1,4 +1,4 @@
-"""A contender as lm-eval sees it: what it asks is answered by the contender's own process and runtime."""
+"""Adapter from lm-eval to a worker: a task is answered by the contender in its own runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speed in every setting asked for beside the usual one: each length × batch, beam search, sampling.
+"""Speed at every length and batch, with beam search and by sampling.
 
 Rounds are interleaved and their order is drawn anew, as in `speed`.
 """

@@ -1,4 +1,4 @@
-"""Where a scoring run's time goes: what is measured, and what it takes besides."""
+"""Stopwatch for the phases of a scoring run."""
 
 from __future__ import annotations
 

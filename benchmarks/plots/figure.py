@@ -1,4 +1,4 @@
-"""How every picture of a report is drawn: text stays text, and the same figures give the same bytes."""
+"""Draw a figure into bytes: text stays text, and the same figures give the same bytes."""
 
 from __future__ import annotations
 

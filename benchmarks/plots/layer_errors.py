@@ -1,4 +1,4 @@
-"""What each layer of a variant lost, for a report: its worst matrix, and all variants in one picture."""
+"""Picture of the errors of every layer, all variants of a report together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A variant's errors as one picture: what every matrix of every layer lost, and in how many bits it is stored."""
+"""Picture of one variant's errors, matrix by matrix, with the bits that each is stored in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which contenders nothing else beats: accuracy against size and against speed, as pictures."""
+"""Pictures of Pareto fronts: accuracy against size and against speed."""
 
 from __future__ import annotations
 

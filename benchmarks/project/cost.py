@@ -1,4 +1,4 @@
-"""What compressing costs: one variant made in a fresh process, its wall time and its peak memory.
+"""Cost of compressing: wall time and peak memory of making one variant in a fresh process.
 
 Counted is all that the process does: starting, reading the model, tokenizing the text, calibrating, solving, writing
 the variant's checkpoint. Not counted: exporting it, and proving the export equal to torch.

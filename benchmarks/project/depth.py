@@ -1,4 +1,4 @@
-"""How the cost of compressing grows with depth: the first layers of one model, more and more of them."""
+"""Cost of compressing by depth: a model's first layers, more and more of them."""
 
 from __future__ import annotations
 

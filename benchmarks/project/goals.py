@@ -1,4 +1,4 @@
-"""What this project promises on its demo models: figures as data, checked against one interleaved run."""
+"""Goals of this project on its demo models, checked against one interleaved run."""
 
 from __future__ import annotations
 

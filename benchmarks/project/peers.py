@@ -1,4 +1,4 @@
-"""Other tools' 4-bit builds of the same checkpoint, measured in the same run as ours."""
+"""Peers: other tools' 4-bit builds of the same checkpoint, measured in the same run."""
 
 from __future__ import annotations
 

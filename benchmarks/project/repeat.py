@@ -1,4 +1,4 @@
-"""Whether a score says the same when it is taken again, and what taking it costs beside the measured work."""
+"""Repeatability of a score, and its overhead beside the measured work."""
 
 from __future__ import annotations
 

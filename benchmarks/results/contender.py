@@ -1,4 +1,4 @@
-"""One row to measure: where it lies, which engine runs it, and the sizes that are known without running it."""
+"""Contenders: what a scorecard measures, its files and the sizes known without running it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How difficult a pass is, by what it needs."""
+"""Difficulty of a pass, from 1 to 5, by the statistics that it needs."""
 
 from __future__ import annotations
 

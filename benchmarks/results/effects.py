@@ -1,4 +1,4 @@
-"""What each pass of a variant brought: the variant against the one that lacks this pass alone, in the same run."""
+"""Ablation: a variant against the same one without one pass, in the same run."""
 
 from __future__ import annotations
 

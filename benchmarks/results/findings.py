@@ -1,4 +1,4 @@
-"""What didn't help, in plain lines: a report that only praises is of no use to anyone."""
+"""Findings: what a variant made worse, what brought nothing, and what makes a run unreliable."""
 
 from __future__ import annotations
 

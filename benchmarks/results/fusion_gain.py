@@ -1,4 +1,4 @@
-"""What other operators bring at every length and batch: variants against those that lack a graph pass alone."""
+"""Speedup of graph passes by length and batch: variants against those without that pass."""
 
 from __future__ import annotations
 

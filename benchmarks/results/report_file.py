@@ -1,4 +1,4 @@
-"""Scorecards in files: a run's own, and several runs' merged into one."""
+"""Read and write report.json: one run, or several merged; and its JSON Schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few calls of CUDA's runtime that engines need: memory, copies out of it, and a clock of the device's own.
+"""CUDA runtime calls for engines: buffers, copies to the host, and a clock of the device.
 
 Source: the CUDA Runtime API (memory and event management), by NVIDIA's ``cuda-bindings``.
 """

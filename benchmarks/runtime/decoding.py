@@ -1,4 +1,4 @@
-"""Ways to choose the next token, over any engine that runs batches: greedy, beam search, sampling.
+"""Decoding over any engine that runs batches: greedy, beam search, sampling.
 
 What they choose is what transformers' ``generate`` chooses, with the end of the text held back: every contender of a
 scorecard has to write equally many tokens. Only numpy is needed, as in the processes that are measured.

@@ -1,4 +1,4 @@
-"""Figures over evaluation windows, each with its standard error and with what every window contributes."""
+"""Estimators over evaluation windows, with standard errors and the contribution of each window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between which bounds a figure lies with 95 % confidence, as far as what was measured can tell."""
+"""Confidence intervals of 95 % for medians of rounds and means of windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy, from logits and embeddings. Plain numpy, so that every engine's process can compute it."""
+"""Perplexity, divergence and cosine from logits and embeddings, in plain numpy."""
 
 from __future__ import annotations
 

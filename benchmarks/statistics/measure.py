@@ -1,4 +1,4 @@
-"""A figure with its spread, rounds and windows."""
+"""A measured figure with its spread, rounds and windows."""
 
 from __future__ import annotations
 

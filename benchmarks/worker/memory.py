@@ -1,4 +1,4 @@
-"""How much memory this process has taken, of the machine and of a device: in all, and in each phase of serving."""
+"""Peak memory of this process, of the machine and of a device, by phase."""
 
 from __future__ import annotations
 
