@@ -69,7 +69,7 @@ class Block:
         name = f"{self.stack}.{index}"
 
         def renamed(tensors: Mapping[str, T]) -> dict[str, T]:
-            return {f"{name}{key.removeprefix(self.name)}": each for key, each in tensors.items()}
+            return {f"{name}{key.removeprefix(self.name)}": tensor for key, tensor in tensors.items()}
 
         weights, vectors, reports = renamed(self.weights), renamed(self.vectors), renamed(self.reports)
         return replace(self, name=name, weights=weights, vectors=vectors, folds=(), reports=reports)

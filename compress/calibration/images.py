@@ -108,7 +108,7 @@ def _processed(files: Sequence[Path], model: Path, config: PretrainedConfig) -> 
 
 def _check_shape(subject: str, shape: tuple[int, ...], expected: tuple[int, int, int]) -> None:
     if shape != expected:
-        actual_text, expected_text = ("×".join(map(str, each)) for each in (shape, expected))
+        actual_text, expected_text = ("×".join(map(str, sizes)) for sizes in (shape, expected))
         raise UsageError(
             f"{subject} is of {actual_text} (channels, height, width), but the model takes {expected_text}"
         )

@@ -112,16 +112,16 @@ class LayerInputs(BlockInputs):
         """Statistics of the linears' inputs; the layer is run only as far as they need it."""
         if level is Statistic.NONE:
             return {}
-        wanted = list(linears(self.layer, self.block.name)) if names is None else list(names)
+        targets = list(linears(self.layer, self.block.name)) if names is None else list(names)
         self._run.refresh()
         if level >= Statistic.MISMATCH:
             self._original_run().refresh()
         share = max(1, SAMPLE_ROWS // self.batches)
         tallies: dict[str, RunningStatistics] = {}
         for i in range(self.batches):
-            seen, before, importance = self._seen(i, wanted, level)
+            current_inputs, before, importance = self._read_by(i, targets, level)
             current: dict[int, RunningStatistics] = {}  # the inputs of this batch, each with its statistics
-            for name, x in seen.items():
+            for name, x in current_inputs.items():
                 if id(x) not in current:
                     current[id(x)] = tallies.get(name) or RunningStatistics(level, x.shape[-1])
                     weight = importance if self.writes_residual(name) else None
@@ -178,28 +178,28 @@ class LayerInputs(BlockInputs):
         assert self._reference is not None, "original inputs don't ride along"
         return self._reference
 
-    def _seen(
-        self, batch: int, wanted: Sequence[str], level: Statistic
+    def _read_by(
+        self, batch: int, targets: Sequence[str], level: Statistic
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
-        """What the wanted linears read, here and in the original, and how much each of a batch's tokens matters.
+        """What the linears ``targets`` read, here and in the original, and how much each of a batch's tokens matters.
 
         What is added to a hidden state matters relative to its size, since the next norm divides by that: a token
         counts by the inverse of the squared size of its output, up to the batch's median. Sink tokens, hundreds of
         times larger than others, would otherwise fill the Gram of every linear that writes to them.
         """
-        weighed = level >= Statistic.GRAM and any(map(self.writes_residual, wanted))
+        weighed = level >= Statistic.GRAM and any(map(self.writes_residual, targets))
         reference = self._original_run() if level >= Statistic.MISMATCH else None
         missing = weighed and batch not in self._importance
-        seen, output = self._run.inputs(batch, wanted, missing and reference is None)
+        current_inputs, output = self._run.inputs(batch, targets, missing and reference is None)
         before: dict[str, Tensor] = {}
         if reference is not None:
-            before, output = reference.inputs(batch, wanted, missing)
+            before, output = reference.inputs(batch, targets, missing)
             if missing:  # it is the next layer's input, whatever becomes of this one
                 self._ahead[batch] = to_storage_dtype(output)
         if missing:
             size = output.square().mean(-1).flatten().clamp(min=1e-30)
             self._importance[batch] = (size.median() / size).clamp(max=1.0)
-        return seen, before, self._importance[batch] if weighed else None
+        return current_inputs, before, self._importance[batch] if weighed else None
 
     def writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""

@@ -197,7 +197,7 @@ class LayerRun:
                 name, same, version = outputs.get(id(first), ("", None, 0))
                 inside = name.startswith(f"{self.block.name}.{path}.")
                 untouched = same is not None and same._version == version
-                if inside and untouched and not any(each is not None for each in rest):
+                if inside and untouched and not any(extra is not None for extra in rest):
                     parts[name] = Part(path, (None,) * len(rest) if isinstance(output, tuple) else None)
 
             return hook

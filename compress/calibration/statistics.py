@@ -81,7 +81,7 @@ class RunningStatistics:
             add_second_moment(self._gram, counted)
         elif self.level is Statistic.SQUARE:
             self._square += counted.square().sum(0)
-        if not all(bool(torch.isfinite(each).all()) for each in (self._amax, self._squares())):  # a NaN stays one
+        if not all(bool(torch.isfinite(sums).all()) for sums in (self._amax, self._squares())):  # a NaN stays one
             raise PassError("calibration met NaN or infinite activations; the model can't be calibrated on this text")
         if self.level >= Statistic.MISMATCH and original is not None:
             y = original.detach().reshape(-1, original.shape[-1]).float()

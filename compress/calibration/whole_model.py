@@ -36,7 +36,7 @@ class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, output: Tensor, exact: Tensor) -> Tensor:
         gradient = torch.empty_like(output)
-        rows = [each.flatten(0, -2).split(_TOKENS) for each in (output, exact, gradient)]
+        rows = [logits_of_all.flatten(0, -2).split(_TOKENS) for logits_of_all in (output, exact, gradient)]
         total, tokens = torch.zeros(()), output[..., 0].numel()
         for outputs, targets, slope in zip(*rows, strict=True):
             logs, goal = outputs.float().log_softmax(-1), targets.float().log_softmax(-1)
@@ -80,12 +80,12 @@ class WholeInputs(BlockInputs):
         """
         given = {name: self._architecture.to_out_in(name, tensor) for name, tensor in parameters.items()}
         fixed = {name: vector for name, vector in self.block.vectors.items() if name not in given}
-        return self._output(functional_call(self._module, given | fixed, kwargs=self._called(batch)))
+        return self._output(functional_call(self._module, given | fixed, kwargs=self._arguments(batch)))
 
     @torch.no_grad()
     def target(self, batch: int) -> Tensor:
         """What the original makes of it."""
-        return self._output(self._reference(**self._called(batch)))
+        return self._output(self._reference(**self._arguments(batch)))
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
         """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
@@ -99,7 +99,7 @@ class WholeInputs(BlockInputs):
         with held_memory():
             yield from self._progress.track(range(steps), "training", unit="step")
 
-    def _called(self, batch: int) -> dict[str, Tensor | bool]:
+    def _arguments(self, batch: int) -> dict[str, Tensor | bool]:
         window, kind = self._windows[batch], self._architecture.kind
         arguments: dict[str, Tensor | bool] = {**model_inputs(window)}
         if kind.is_seq2seq:

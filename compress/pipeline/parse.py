@@ -147,7 +147,7 @@ def _option_with(word: str, name: str, options: Mapping[str, FieldInfo]) -> str:
     if word in options or not word:
         raise _no_value(name, word or "option")
     raise unknown(
-        f"word of {name!r}", word, {*options, *(each for option in options.values() for each in choices(option))}
+        f"word of {name!r}", word, {*options, *(choice for option in options.values() for choice in choices(option))}
     )
 
 

@@ -53,13 +53,13 @@ def energy(weight: Tensor, gram: Tensor, units: int) -> Tensor:
     return cost
 
 
-def _costs(left: Tensor, inverse: Tensor, shift: float, units: int) -> Tensor:
+def _costs(remaining: Tensor, inverse: Tensor, shift: float, units: int) -> Tensor:
     """What dropping each run adds to E‖W x - V x_S‖² once the others stand in for it, ``[units]``.
 
     With w its columns, tr w (P_RR⁻¹ - λ P_RR⁻¹ (P P)_RR P_RR⁻¹) wᵀ: the second term is what the ridge counts and the
     output doesn't.
     """
-    columns, corners = _by_unit(left, inverse, units)
+    columns, corners = _by_unit(remaining, inverse, units)
     rows = inverse.unflatten(0, (units, -1))
     gone = corners.diagonal(dim1=1, dim2=2).sum(1) <= 0
     corners[gone] = torch.eye(corners.shape[1], dtype=corners.dtype)

@@ -102,8 +102,8 @@ class Integers(Codes):
 
     def weight(self) -> Quantized:
         """The trained codes and scales."""
-        made = self.proposal().quantized(self.exact.scale.dtype)
-        return replace(self.exact, codes=made.codes, scale=made.scale)
+        trained = self.proposal().quantized(self.exact.scale.dtype)
+        return replace(self.exact, codes=trained.codes, scale=trained.scale)
 
 
 class TrainableDense:
