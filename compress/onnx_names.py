@@ -1,15 +1,47 @@
-"""Input, output and attribute slots of onnxruntime's GroupQueryAttention, and file names of ONNX graphs.
+"""Names in ONNX graphs and of the files around them: domains, providers, caches, and operators' slots."""
 
-Source: the operator's schema in onnxruntime's ContribOperators.
-"""
-
-PAST, PRESENT, SCALES = (3, 4), (1, 2), (12, 13)
-"""The inputs that keys and values come in by, the outputs that they leave by, the inputs of their scales."""
-QUANT_TYPES, BIT_WIDTH = ("k_quant_type", "v_quant_type"), "kv_cache_bit_width"
-"""The attributes that an int8 cache has."""
-SCALE = ".scale"
-"""What the name of a scale adds to that of the input that it scales."""
-LENGTHS = 5
-"""The input that says where each text's last token lies, counted from 0."""
+MODEL_FILE, DATA_FILE = "model.onnx", "model.onnx.data"
+"""A graph, and the one file beside it that holds its tensors."""
 ENCODER, DECODER = "encoder_model.onnx", "decoder_model_merged.onnx"
 """The files of an encoder-decoder's two graphs, as optimum names them."""
+ENGINE_FILE = "engine.plan"
+"""The engine that TensorRT builds of a graph."""
+CONTRIB_DOMAIN = "com.microsoft"
+"""The domain of onnxruntime's own operators (see its ContribOperators)."""
+CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+"""What onnxruntime calls the CPU and a GPU of NVIDIA's."""
+
+PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
+"""How the inputs and outputs begin that a decoder's cache comes in and leaves by."""
+
+PAST, PRESENT, SCALES = (3, 4), (1, 2), (12, 13)
+"""GroupQueryAttention: inputs of keys and values, outputs that they leave by, inputs of their scales."""
+LENGTHS = 5
+"""GroupQueryAttention: the input that says where each text's last token lies, counted from 0."""
+QUANT_TYPES, BIT_WIDTH = ("k_quant_type", "v_quant_type"), "kv_cache_bit_width"
+"""GroupQueryAttention: the attributes that an int8 cache has."""
+SCALE = ".scale"
+"""What the name of a scale adds to that of the input that it scales."""
+
+
+def past_name(layer: int | str, part: str, side: str = "") -> str:
+    """The input with a layer's keys or values (``part``); ``side`` is encoder or decoder where there are both.
+
+    A ``layer`` ``%d`` gives the pattern of all of them.
+    """
+    return f"{PAST_PREFIX}{layer}.{side}{'.' if side else ''}{part}"
+
+
+def present_name(layer: int | str, part: str, side: str = "") -> str:
+    """The output with a layer's keys or values, as in `past_name`."""
+    return to_present(past_name(layer, part, side))
+
+
+def to_present(past: str) -> str:
+    """The output that leaves what comes in by an input."""
+    return past.replace(PAST_PREFIX, PRESENT_PREFIX, 1)
+
+
+def to_past(present: str) -> str:
+    """The input that takes what an output leaves."""
+    return present.replace(PRESENT_PREFIX, PAST_PREFIX, 1)

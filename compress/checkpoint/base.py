@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from compress.modeling.kinds import TaskKind
 from compress.weights.forms import Weight
+from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -93,6 +94,16 @@ class Checkpoint(ModelOutline):
     @abstractmethod
     def parameters(self) -> int:
         """How many weights the model has that this is, or was made from; tied ones count once."""
+
+    @property
+    def recipe(self) -> Sequence[str]:
+        """The passes that made it, each as written on the command line; none for a model as its user has it."""
+        return ()
+
+    @property
+    def stored_forms(self) -> Mapping[str, StoredForm]:
+        """How each matrix is stored, by name, as a manifest records it; none for a model as its user has it."""
+        return {}
 
     @abstractmethod
     def tensor(self, name: str) -> Tensor:

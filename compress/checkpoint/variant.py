@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -160,6 +160,16 @@ class Variant(Checkpoint):
     def format(self) -> CheckpointFormat:
         """How its checkpoint holds its matrices."""
         return find_format(self.manifest.format)
+
+    @property
+    def recipe(self) -> Sequence[str]:
+        """The passes that made it, as in its manifest."""
+        return self.manifest.recipe
+
+    @property
+    def stored_forms(self) -> Mapping[str, StoredForm]:
+        """How each matrix is stored, as in its manifest."""
+        return self.manifest.weights
 
     @property
     def parameters(self) -> int:

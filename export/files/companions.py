@@ -1,4 +1,4 @@
-"""What goes along with a graph: where it came from, and the files of what reads text or images for it."""
+"""Files and metadata exported next to a graph: its provenance, tokenizer and image processor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from compress.checkpoint.base import Checkpoint
 from compress.pipeline.contract import GraphPass
 from compress.version import __version__
 
-GRAPH = "model.onnx"
 _TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -33,9 +32,8 @@ _TOKENIZER = (
 
 
 def write_metadata(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], target: str) -> None:
-    """Say in the graph where it came from."""
-    manifest = getattr(checkpoint, "manifest", None)
-    recipe = [*getattr(manifest, "recipe", []), *map(str, graph_passes)]
+    """Note in the graph its source's name, the passes that made it and its target."""
+    recipe = [*checkpoint.recipe, *map(str, graph_passes)]
     model.producer_name, model.producer_version = "compress", __version__
     model.metadata_props.update(
         {"source": checkpoint.path.name, "recipe": ",".join(dict.fromkeys(recipe)), "target": target}

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from transformers import GenerationConfig, PretrainedConfig
 
 from compress.modeling.architecture import head_size, longest_input
+from compress.onnx_names import MODEL_FILE, past_name, present_name
 
 CONFIG = "genai_config.json"
 _NAMED = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text")
@@ -65,7 +66,7 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
     options: list[dict[str, Any]] = [] if provider == "cpu" else [{provider: {}}]
     return {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": options},
-        "filename": "model.onnx",
+        "filename": MODEL_FILE,
         "head_size": head_size(config),
         "hidden_size": config.hidden_size,
         "num_attention_heads": heads,
@@ -73,13 +74,13 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
         "num_key_value_heads": getattr(config, "num_key_value_heads", None) or heads,
         "inputs": {
             **inputs,
-            "past_key_names": "past_key_values.%d.key",
-            "past_value_names": "past_key_values.%d.value",
+            "past_key_names": past_name("%d", "key"),
+            "past_value_names": past_name("%d", "value"),
         },
         "outputs": {
             "logits": "logits",
-            "present_key_names": "present.%d.key",
-            "present_value_names": "present.%d.value",
+            "present_key_names": present_name("%d", "key"),
+            "present_value_names": present_name("%d", "value"),
         },
     }
 

@@ -7,91 +7,68 @@ again. Formulas are those of the ONNX operators ``Attention``, ``RotaryEmbedding
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compress.errors import ExportError
+from compress.graph.builder import Attribute, GraphBuilder
+from compress.graph.masks import MASKED_IN_HALVES, causal_mask
 
-_HIDDEN = -6e4  # finite in float16 too: a query that is padding sees nothing, and a softmax over -inf is NaN
 FLOAT32_SUFFIX = ".exact"
 """How values end that are computed in float32 whatever the graph is computed in."""
 
 
 def decompose(model: ir.Model) -> None:
     """Rewrite in place; an ExportError for a variety of these operators that no architecture here has."""
-    speller = _Decomposer(model.graph)
+    decomposer = _Decomposer(model.graph)
     for node in list(model.graph):
         match node.op_type:
             case "Attention":
-                speller.put(node, speller.attention(node))
+                decomposer.replace(node, *decomposer.attention(node))
             case "RotaryEmbedding":
-                speller.put(node, [speller.rotary(node)])
+                decomposer.replace(node, decomposer.rotary(node))
             case "RMSNormalization":
-                speller.put(node, [speller.norm(node)])
+                decomposer.replace(node, decomposer.norm(node))
     RemoveUnusedNodesPass()(model)
 
 
-class _Decomposer:
-    """One graph; nodes wait until `put` places them in front of the one that they replace."""
+class _Decomposer(GraphBuilder):
+    """Numbers its nodes, so that their names can say which of them stay in float32."""
 
     def __init__(self, graph: ir.Graph) -> None:
-        self.graph = graph
-        self.nodes: list[ir.Node] = []
-        self.masks: dict[tuple[ir.Value, bool], ir.Value] = {}
-        self.made = 0
+        super().__init__(graph, "spelled")
+        self.nodes = 0
+        self.causal_masks: dict[ir.Value, ir.Value] = {}
 
-    def op(self, name: str, inputs: Sequence[ir.Value], suffix: str = "", outputs: int = 1, **attributes: Any) -> Any:
-        """A new node's output, or all of them."""
-        self.made += 1
-        values = [ir.Value(name=f"spelled.{self.made}.{i}{suffix}") for i in range(outputs)]
-        attrs = ir.convenience.convert_attributes(attributes)
-        self.nodes.append(ir.Node("", name, inputs, attrs, outputs=values, name=values[0].name))
-        return values[0] if outputs == 1 else values
+    def multi_op(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        outputs: int | Sequence[str | None],
+        domain: str = "",
+        **attributes: Attribute,
+    ) -> list[ir.Value]:
+        """A node whose outputs have its number in their names, before what ``outputs`` adds to them."""
+        self.nodes += 1
+        endings = [""] * outputs if isinstance(outputs, int) else outputs
+        names = [f"{self.prefix}.{self.nodes}.{i}{ending or ''}" for i, ending in enumerate(endings)]
+        return super().multi_op(op_type, *inputs, outputs=names, domain=domain, **attributes)
 
-    def constant(self, array: NDArray[Any], suffix: str = "") -> ir.Value:
-        """A constant, kept once in the graph."""
-        name = f"spelled.{array.dtype}.{'x'.join(map(str, np.atleast_1d(array)))}.{array.ndim}{suffix}"
-        if name not in self.graph.initializers:
-            tensor = ir.tensor(array, name=name)
-            known = ir.TensorType(tensor.dtype)
-            value = ir.Value(name=name, type=known, shape=ir.Shape(array.shape), const_value=tensor)
-            self.graph.initializers.add(value)
-        return self.graph.initializers[name]
-
-    def sizes(self, *numbers: int) -> ir.Value:
-        """A constant shape, or a list of axes."""
-        return self.constant(np.array(numbers, np.int64))
-
-    def number(self, value: float, suffix: str = "") -> ir.Value:
-        """A constant float."""
-        return self.constant(np.array(value, np.float32), suffix)
-
-    def put(self, old: ir.Node, values: Sequence[ir.Value]) -> None:
-        """Place what was made in front of ``old`` and take its outputs' places."""
-        for before, value in zip(old.outputs, values, strict=False):
-            value.shape, value.type, name = before.shape, before.type, before.name
-            ir.convenience.replace_all_uses_with(before, value, replace_graph_outputs=True)
-            if value in self.graph.outputs:
-                before.name, value.name = f"{name}.spelled", name
-        nodes, self.nodes = self.nodes, []
-        self.graph.insert_before(old, nodes)
-        self.graph.remove(old, safe=True)
+    def exact(self, op_type: str, *inputs: ir.Value, **attributes: Attribute) -> ir.Value:
+        """A node that computes in float32 whatever the graph is computed in."""
+        return self.op(op_type, *inputs, name=FLOAT32_SUFFIX, domain="", **attributes)
 
     def norm(self, node: ir.Node) -> ir.Value:
         """x / √(mean x² + ε) · weight, up to the product in float32: squares leave float16's range."""
         x, weight = _required_inputs(node, 2)
-        exact = self.op("Cast", [x], FLOAT32_SUFFIX, to=int(ir.DataType.FLOAT))
-        square = self.op("Mul", [exact, exact], FLOAT32_SUFFIX)
-        mean = self.op("ReduceMean", [square, self.sizes(-1)], FLOAT32_SUFFIX, keepdims=1)
-        epsilon = self.number(node.attributes["epsilon"].as_float(), FLOAT32_SUFFIX)
-        root = self.op("Sqrt", [self.op("Add", [mean, epsilon], FLOAT32_SUFFIX)], FLOAT32_SUFFIX)
-        unit = self.op("Cast", [self.op("Div", [exact, root], FLOAT32_SUFFIX)], to=int(ir.DataType.FLOAT))
-        normed: ir.Value = self.op("Mul", [unit, weight])
-        return normed
+        epsilon = np.array(node.attributes["epsilon"].as_float(), np.float32)
+        exact = self.exact("Cast", x, to=int(ir.DataType.FLOAT))
+        mean = self.exact("ReduceMean", self.exact("Mul", exact, exact), self.constant([-1]), keepdims=1)
+        shifted = self.exact("Add", mean, self.constant(epsilon, f"{self.constant_name(epsilon)}{FLOAT32_SUFFIX}"))
+        unit = self.exact("Div", exact, self.exact("Sqrt", shifted))
+        return self.op("Mul", self.op("Cast", unit, to=int(ir.DataType.FLOAT)), weight)
 
     def rotary(self, node: ir.Node) -> ir.Value:
         """Halves of every head rotated against each other: ``[b, s, heads · size]``, cos and sin ``[b, s, size/2]``."""
@@ -99,68 +76,69 @@ class _Decomposer:
         _require_attribute(node, "rotary_embedding_dim", 0)
         _require_attribute(node, "interleaved", 0)
         heads = node.attributes["num_heads"].as_int()
-        apart = self.op("Reshape", [x, self.sizes(0, 0, heads, -1)])
-        left, right = self.op("Split", [apart], outputs=2, axis=-1, num_outputs=2)
-        cos, sin = (self.op("Unsqueeze", [each, self.sizes(2)]) for each in (cos, sin))
-        turned = [
-            self.op("Sub", [self.op("Mul", [left, cos]), self.op("Mul", [right, sin])]),
-            self.op("Add", [self.op("Mul", [left, sin]), self.op("Mul", [right, cos])]),
+        by_head = self.op("Reshape", x, self.constant([0, 0, heads, -1]))
+        left, right = self.multi_op("Split", by_head, outputs=2, axis=-1, num_outputs=2)
+        cos, sin = (self.op("Unsqueeze", table, self.constant([2])) for table in (cos, sin))
+        rotated = [
+            self.op("Sub", self.op("Mul", left, cos), self.op("Mul", right, sin)),
+            self.op("Add", self.op("Mul", left, sin), self.op("Mul", right, cos)),
         ]
-        joined: ir.Value = self.op("Reshape", [self.op("Concat", turned, axis=-1), self.sizes(0, 0, -1)])
-        return joined
+        return self.op("Reshape", self.op("Concat", *rotated, axis=-1), self.constant([0, 0, -1]))
 
     def attention(self, node: ir.Node) -> list[ir.Value]:
         """Attention, and where there is a cache the keys and values that it holds now, ``[b, heads, t, size]``."""
         q, k, v, mask, *past = _required_inputs(node, len([value for value in node.inputs if value is not None]))
         _require_attribute(node, "softcap", 0.0)
         heads, shared = (node.attributes[f"{of}_num_heads"].as_int() for of in ("q", "kv"))
-        scaled = self.op("Mul", [self.heads(q, heads), self.number(node.attributes["scale"].as_float())])
-        cache = [self.heads(k, shared), self.heads(v, shared)]
+        scaled = self.op("Mul", self.by_head(q, heads), self.constant(node.attributes["scale"].as_float()))
+        cache = [self.by_head(k, shared), self.by_head(v, shared)]
         if past:
-            cache = [self.op("Concat", [old, new], axis=2) for old, new in zip(past, cache, strict=True)]
-        keys, values = (self.repeated(each, heads // shared, heads) for each in cache)
-        scores = self.op("MatMul", [scaled, self.op("Transpose", [keys], perm=[0, 1, 3, 2])])
-        causal = bool(node.attributes.get_int("is_causal", 0))
-        seen = self.op("Where", [self.visible(mask, causal), scores, self.number(_HIDDEN)])
-        mixed = self.op("MatMul", [self.op("Softmax", [seen], axis=-1), values])
-        out = self.op("Reshape", [self.op("Transpose", [mixed], perm=[0, 2, 1, 3]), self.sizes(0, 0, -1)])
+            cache = [self.op("Concat", old, new, axis=2) for old, new in zip(past, cache, strict=True)]
+        keys, values = (self.repeated(value, heads // shared, heads) for value in cache)
+        scores = self.op("MatMul", scaled, self.op("Transpose", keys, perm=[0, 1, 3, 2]))
+        masked = self.masked(scores, mask, bool(node.attributes.get_int("is_causal", 0)))
+        mixed = self.op("MatMul", self.op("Softmax", masked, axis=-1), values)
+        out = self.op("Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3]), self.constant([0, 0, -1]))
         return [out, *cache] if past else [out]
 
-    def heads(self, x: ir.Value, count: int) -> ir.Value:
+    def by_head(self, x: ir.Value, count: int) -> ir.Value:
         """``[b, s, heads · size]`` as ``[b, heads, s, size]``."""
-        apart = self.op("Reshape", [x, self.sizes(0, 0, count, -1)])
-        turned: ir.Value = self.op("Transpose", [apart], perm=[0, 2, 1, 3])
-        return turned
+        return self.op("Transpose", self.op("Reshape", x, self.constant([0, 0, count, -1])), perm=[0, 2, 1, 3])
 
     def repeated(self, x: ir.Value, times: int, heads: int) -> ir.Value:
         """Every head of ``[b, shared, t, size]`` as often as queries share it: ``[b, heads, t, size]``."""
         if times == 1:
             return x
-        wide = self.op("Expand", [self.op("Unsqueeze", [x, self.sizes(2)]), self.sizes(1, 1, times, 1, 1)])
-        size = self.op("Shape", [x], start=2)
-        target = self.op("Concat", [self.sizes(0, heads), size], axis=0)
-        flat: ir.Value = self.op("Reshape", [wide, target])
-        return flat
+        wide = self.op("Expand", self.op("Unsqueeze", x, self.constant([2])), self.constant([1, 1, times, 1, 1]))
+        size = self.op("Shape", x, start=2)
+        return self.op("Reshape", wide, self.op("Concat", self.constant([0, heads]), size, axis=0))
 
-    def visible(self, mask: ir.Value, causal: bool) -> ir.Value:
-        """Bool ``[b, 1, s, t]``: which keys a query sees, the last s of t being the queries' own."""
-        if not causal:
-            return mask
-        if (mask, causal) not in self.masks:
-            zero, one = (self.constant(np.array(each, np.int64)) for each in (0, 1))
-            total, length = (self.op("Squeeze", [self.op("Shape", [mask], start=at, end=at + 1)]) for at in (3, 2))
-            keys = self.op("Range", [zero, total, one])
-            queries = self.op("Range", [self.op("Sub", [total, length]), total, one])
-            later = self.op("Greater", [keys, self.op("Unsqueeze", [queries, self.sizes(1)])])
-            self.masks[mask, causal] = self.op("And", [mask, self.op("Not", [later])])
-        return self.masks[mask, causal]
+    def masked(self, scores: ir.Value, mask: ir.Value, causal: bool) -> ir.Value:
+        """Scores ``[b, heads, s, t]`` far down where a query doesn't see a key.
+
+        ``mask`` is bool, or a float bias, which may leave float16's range and is kept in it.
+        """
+        visible: ir.Value | None = mask
+        if mask.dtype == ir.DataType.FLOAT:
+            scores = self.op("Max", self.op("Add", scores, mask), self.constant(MASKED_IN_HALVES))
+            visible = None
+        if causal:
+            visible = self.causal(mask, visible)
+        return scores if visible is None else self.op("Where", visible, scores, self.constant(MASKED_IN_HALVES))
+
+    def causal(self, mask: ir.Value, visible: ir.Value | None) -> ir.Value:
+        """Which keys are ``visible`` and don't lie ahead, bool; made once for each ``mask``."""
+        if mask not in self.causal_masks:
+            behind = causal_mask(self, mask)
+            self.causal_masks[mask] = behind if visible is None else self.op("And", visible, behind)
+        return self.causal_masks[mask]
 
 
 def _required_inputs(node: ir.Node, count: int) -> list[ir.Value]:
-    found = [value for value in node.inputs if value is not None][:count]
-    if len(found) < count or (node.op_type == "Attention" and count < 4):
+    inputs = [value for value in node.inputs if value is not None][:count]
+    if len(inputs) < count or (node.op_type == "Attention" and count < 4):
         raise ExportError(f"{node.op_type} has other inputs than any architecture here: {node.name}")
-    return found
+    return inputs
 
 
 def _require_attribute(node: ir.Node, name: str, value: float) -> None:

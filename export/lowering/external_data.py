@@ -1,4 +1,4 @@
-"""``model.onnx.data``: the one file beside a graph that holds its tensors, written tensor by tensor."""
+"""Write a graph's tensors to ``model.onnx.data``, the one file beside it, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import onnx_ir as ir
 from onnx_ir.tensor_adapters import from_torch_dtype
 from torch import Tensor, uint8
 
-SIDECAR = "model.onnx.data"
+from compress.graph.builder import required
+from compress.onnx_names import DATA_FILE
+
 _ALIGNMENT = 4096  # a page: the runtime maps tensors from here instead of copying them
 
 
@@ -21,7 +23,7 @@ class ExternalData:
         self.written = 0
         self.stored: dict[str, ir.ExternalTensor] = {}
         """by name what several graphs may refer to"""
-        self._file = (directory / SIDECAR).open("wb")
+        self._file = (directory / DATA_FILE).open("wb")
 
     def __enter__(self) -> ExternalData:
         return self
@@ -44,17 +46,16 @@ class ExternalData:
         offset = self._file.tell()
         self._file.write(data.data)
         self.written += data.nbytes
-        known = from_torch_dtype(tensor.dtype) if dtype is None else dtype
-        return self._refer(name, known, tuple(tensor.shape) if shape is None else shape, offset, data.nbytes)
+        dtype = from_torch_dtype(tensor.dtype) if dtype is None else dtype
+        return self._refer(name, dtype, tuple(tensor.shape) if shape is None else shape, offset, data.nbytes)
 
     def alias(self, name: str, stored: ir.ExternalTensor, shape: tuple[int, ...]) -> ir.ExternalTensor:
         """The bytes of a tensor that is already written, under another name and shape."""
-        assert stored.offset is not None and stored.length is not None
-        return self._refer(name, stored.dtype, shape, stored.offset, stored.length)
+        return self._refer(name, stored.dtype, shape, required(stored.offset), required(stored.length))
 
     def _refer(
         self, name: str, dtype: ir.DataType, shape: tuple[int, ...], offset: int, length: int
     ) -> ir.ExternalTensor:
         return ir.ExternalTensor(
-            SIDECAR, offset, length, dtype, shape=ir.Shape(shape), name=name, base_dir=self.directory
+            DATA_FILE, offset, length, dtype, shape=ir.Shape(shape), name=name, base_dir=self.directory
         )

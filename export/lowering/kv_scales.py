@@ -1,4 +1,4 @@
-"""The int8 cache of keys and values: its scales.
+"""Scales of the int8 cache of keys and values, measured on the torch model.
 
 GroupQueryAttention rounds keys (after their rotation) and values as it writes them, to ``round(x / scale)`` within
 int8, and multiplies with them as floats. A scale belongs to one channel of one head, ``[1, heads, 1, size]``.
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
+from compress.graph.builder import required, set_dtype
 from compress.modeling.architecture import longest_input
-from compress.onnx_names import BIT_WIDTH, PAST, PRESENT, QUANT_TYPES, SCALE, SCALES
+from compress.onnx_names import BIT_WIDTH, PAST, PRESENT, QUANT_TYPES, SCALE, SCALES, past_name
 
 Scales = Mapping[str, Tensor]
 """By the graph's input that they belong to, ``past_key_values.0.key``; empty where the cache is float."""
@@ -29,30 +30,29 @@ _TINY = 1e-6
 
 def fill_scales(model: ir.Model, module: PreTrainedModel, ids: Tensor) -> Scales:
     """Give a graph whose cache is int8 its scales, measured on ``ids [length]``; returns them."""
-    wanted = {str(value.name): value.shape for value in model.graph.inputs if value.dtype == ir.DataType.INT8}
-    if not wanted:
+    inputs = {str(value.name): value.shape for value in model.graph.inputs if value.dtype == ir.DataType.INT8}
+    if not inputs:
         return {}
     measured = measure_scales(module, ids)
     scales: dict[str, Tensor] = {}
-    for name, shape in wanted.items():
-        assert shape is not None
-        repeat = measured[name].shape[1] // int(shape[1])  # type: ignore[arg-type]  # torch may store a head for each query that reads it
+    for name, shape in inputs.items():
+        heads = int(required(shape)[1])  # type: ignore[arg-type]  # of a cache it is a number
+        repeat = measured[name].shape[1] // heads  # torch may store a head for each query that reads it
         scales[name] = measured[name][:, ::repeat].contiguous()
-        place = model.graph.initializers[f"{name}{SCALE}"]
-        place.const_value = ir.tensor(scales[name].numpy(), name=place.name)
+        initializer = model.graph.initializers[f"{name}{SCALE}"]
+        initializer.const_value = ir.tensor(scales[name].numpy(), name=initializer.name)
     return scales
 
 
-def float_cache(model: ir.Model) -> None:
+def to_float_cache(model: ir.Model) -> None:
     """Make an int8 cache float again."""
     for node in model.graph:
         if BIT_WIDTH in node.attributes:
-            for each in (*QUANT_TYPES, BIT_WIDTH):
-                del node.attributes[each]
+            for attribute in (*QUANT_TYPES, BIT_WIDTH):
+                del node.attributes[attribute]
             node.resize_inputs(SCALES[0])
-            for value in (*(node.inputs[at] for at in PAST), *(node.outputs[at] for at in PRESENT)):
-                assert value is not None
-                value.dtype = ir.DataType.FLOAT
+            for value in (*(node.inputs[i] for i in PAST), *(node.outputs[i] for i in PRESENT)):
+                set_dtype(required(value), ir.DataType.FLOAT)
 
 
 def measure_scales(module: PreTrainedModel, ids: Tensor) -> Scales:
@@ -86,7 +86,7 @@ class _Ranges(DynamicCache):
         """Note the ranges of new ``[b, heads, s, size]`` and append them."""
         first, second = key_states.chunk(2, -1)
         ranges = {"key": torch.hypot(first, second).repeat(1, 1, 1, 2), "value": value_states.abs()}
-        for what, each in ranges.items():
-            name, largest = f"past_key_values.{layer_idx}.{what}", each.amax((0, 2), keepdim=True)
+        for part, magnitudes in ranges.items():
+            name, largest = past_name(layer_idx, part), magnitudes.amax((0, 2), keepdim=True)
             self.reach[name] = torch.maximum(self.reach.get(name, largest), largest)
         return super().update(key_states, value_states, layer_idx, *args, **kwargs)

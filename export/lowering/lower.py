@@ -15,6 +15,7 @@ from compress.export.lowering.emitter import Emitter
 from compress.export.lowering.external_data import ExternalData
 from compress.export.lowering.packed import bypass_split, stack_weights, stacked_name
 from compress.export.lowering.weights import Weights
+from compress.onnx_names import CONTRIB_DOMAIN
 from compress.progress import Progress
 from compress.weights.forms import Factored, Residual, Weight, leaves, mask_of
 
@@ -70,8 +71,8 @@ def lower(
     RemoveUnusedNodesPass()(model)
     walk.finish()
     RemoveUnusedNodesPass()(model)
-    if any(node.domain == lowering.CONTRIB for node in model.graph):
-        model.opset_imports[lowering.CONTRIB] = 1
+    if any(node.domain == CONTRIB_DOMAIN for node in model.graph):
+        model.opset_imports[CONTRIB_DOMAIN] = 1
     tables = sum(walk.tables[name] for name in walk.gathered - walk.multiplied)
     operators = {node.op_type for node in model.graph}
     rounding: Rounding = "never"
@@ -156,7 +157,7 @@ class _Walk:
         for i, (name, form) in enumerate(zip(names, forms, strict=True)):
             bias = self.vector((biases[i],)) if biases else None
             parts.append(self.nodes.linear(self.emit, name, form, x, bias, False))
-        whole = self.emit.node("Concat", parts, f"{stacked_name(names)}.out", {"axis": -1})
+        whole = self.emit.op("Concat", *parts, name=f"{stacked_name(names)}.out", axis=-1)
         self.emit.replace(last, whole)
         bypass_split(whole, parts, [form.shape[0] for form in forms])
 

@@ -8,11 +8,11 @@ from onnx_ir.tensor_adapters import from_torch_dtype
 from torch import Tensor
 
 from compress.errors import ExportError
-from compress.export.lowering.block_packing import blocked
+from compress.export.lowering.block_packing import Blocked, blocked
 from compress.export.lowering.emitter import Emitter
+from compress.onnx_names import CONTRIB_DOMAIN
 from compress.weights.forms import Dense, Factored, Quantized, Residual, Weight, part_name
 
-CONTRIB = "com.microsoft"
 _INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; without it its 8-bit kernel is a hundred times slower
 _SAFE_CODE = 64  # u8 × s8 sums two products in 16 bits on x86 without VNNI: larger codes would saturate
 _TINY = 1e-30
@@ -43,30 +43,31 @@ def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value |
 def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Value:
     """A float matrix: MatMul with the weight transposed in the file, cast to what the graph is computed in."""
     if shared:
-        table = as_computed(emit, emit.initializer(name, lambda: held(emit, weight.tensor)))
-        return emit.node("MatMul", [x, emit.node("Transpose", [table], f"{name}.T", {"perm": [1, 0]})], f"{name}.out")
-    stored = emit.initializer(f"{name}.T", lambda: held(emit, weight.tensor.T))
-    return emit.node("MatMul", [x, as_computed(emit, stored)], f"{name}.out")
+        table = to_graph_dtype(emit, emit.initializer(name, lambda: to_file_dtype(emit, weight.tensor)))
+        return emit.op("MatMul", x, emit.op("Transpose", table, name=f"{name}.T", perm=[1, 0]), name=f"{name}.out")
+    stored = emit.initializer(f"{name}.T", lambda: to_file_dtype(emit, weight.tensor.T))
+    return emit.op("MatMul", x, to_graph_dtype(emit, stored), name=f"{name}.out")
 
 
 def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None) -> Value:
     """Integers in blocks along the inputs: MatMulNBits, which rounds the inputs to 8 bits block by block."""
     packed = blocked(weight)
     rows, inputs = weight.shape
-    zeros = packed.zero_points
-    return emit.node(
+    codes = emit.initializer(f"{name}.codes", lambda: packed.codes, tuple(packed.codes.shape))
+    return emit.op(
         "MatMulNBits",
-        [
-            x,
-            emit.initializer(f"{name}.codes", lambda: packed.codes, tuple(packed.codes.shape)),
-            emit.initializer(f"{name}.scales", lambda: packed.scales.to(emit.dtype)),
-            None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
-            None,
-            bias,
-        ],
-        f"{name}.out",
-        {"K": inputs, "N": rows, "bits": weight.bits, "block_size": packed.block, "accuracy_level": _INT8_ACTIVATIONS},
-        CONTRIB,
+        x,
+        codes,
+        *_grid(emit, name, packed),
+        None,
+        bias,
+        name=f"{name}.out",
+        domain=CONTRIB_DOMAIN,
+        K=inputs,
+        N=rows,
+        bits=weight.bits,
+        block_size=packed.block,
+        accuracy_level=_INT8_ACTIVATIONS,
     )
 
 
@@ -80,74 +81,73 @@ def dynamic(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value |
     if int(weight.codes.abs().max()) > _SAFE_CODE or int(weight.codes.min()) < -_SAFE_CODE:
         raise ExportError(f"{name}: codes beyond ±{_SAFE_CODE} would saturate where inputs are quantized too")
     zeros = torch.zeros(weight.shape[0], dtype=torch.int8)
-    factors = [
+    matrix = [
         emit.initializer(f"{name}.codes.T", lambda: weight.codes.T),
         emit.initializer(f"{name}.scale", lambda: weight.scale.float().flatten()),
         emit.initializer(f"{name}.zero_point", lambda: zeros),
     ]
     if not per_token:
-        return emit.node("DynamicQuantizeMatMul", [x, *factors, bias], f"{name}.out", domain=CONTRIB)
-    axes = emit.constant("axis.last", torch.tensor([-1]))
-    tiny = emit.constant("tiny", torch.tensor(_TINY))
-    largest = emit.node("ReduceMax", [emit.node("Abs", [x], f"{name}.abs"), axes], f"{name}.amax")
-    unit = emit.node("Max", [largest, tiny], f"{name}.unit")
-    product = emit.node(
-        "DynamicQuantizeMatMul", [emit.node("Div", [x, unit], f"{name}.in"), *factors], f"{name}.units", domain=CONTRIB
-    )
-    return _add(emit, name, emit.node("Mul", [product, unit], f"{name}.scaled"), bias)
+        return emit.op("DynamicQuantizeMatMul", x, *matrix, bias, name=f"{name}.out", domain=CONTRIB_DOMAIN)
+    axes, tiny = emit.constant([-1], "axis.last"), emit.constant(_TINY, "tiny")
+    largest = emit.op("ReduceMax", emit.op("Abs", x, name=f"{name}.abs"), axes, name=f"{name}.amax")
+    unit = emit.op("Max", largest, tiny, name=f"{name}.unit")
+    inputs = emit.op("Div", x, unit, name=f"{name}.in")
+    product = emit.op("DynamicQuantizeMatMul", inputs, *matrix, name=f"{name}.units", domain=CONTRIB_DOMAIN)
+    return _add(emit, name, emit.op("Mul", product, unit, name=f"{name}.scaled"), bias)
 
 
 def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
     """Rows of a table: Gather, or GatherBlockQuantized on the very bytes that a tied head multiplies with."""
     match weight:
         case Dense():
-            table = emit.initializer(name, lambda: held(emit, weight.tensor))
-            rows_ = emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
-            rows_.type = table.type
-            return as_computed(emit, rows_)
+            table = emit.initializer(name, lambda: to_file_dtype(emit, weight.tensor))
+            rows = emit.op("Gather", table, ids, name=f"{name}.rows", axis=0)
+            rows.type = table.type
+            return to_graph_dtype(emit, rows)
         case Quantized():
-            return looked_up(emit, name, weight, ids)
+            return gather_quantized(emit, name, weight, ids)
         case _:
             raise ExportError(f"{name}: ort-cpu can't hold {type(weight).__name__} embeddings")
 
 
-def looked_up(emit: Emitter, name: str, weight: Quantized, ids: Value) -> Value:
+def gather_quantized(emit: Emitter, name: str, weight: Quantized, ids: Value) -> Value:
     """Rows of integers: GatherBlockQuantized, whose packed bytes are MatMulNBits' with the blocks laid end to end."""
     packed = blocked(weight)
     (rows, inputs), blocks = weight.shape, packed.codes.shape[1]
-    zeros = packed.zero_points
-    found = emit.node(
+    gathered = emit.op(
         "GatherBlockQuantized",
-        [
-            emit.initializer(f"{name}.codes", lambda: packed.codes, (rows, packed.codes[0].numel())),
-            ids,
-            emit.initializer(f"{name}.scales", lambda: packed.scales.to(emit.dtype)),
-            None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros),
-        ],
-        f"{name}.rows",
-        {"bits": weight.bits, "block_size": packed.block, "gather_axis": 0, "quantize_axis": 1},
-        CONTRIB,
+        emit.initializer(f"{name}.codes", lambda: packed.codes, (rows, packed.codes[0].numel())),
+        ids,
+        *_grid(emit, name, packed),
+        name=f"{name}.rows",
+        domain=CONTRIB_DOMAIN,
+        bits=weight.bits,
+        block_size=packed.block,
+        gather_axis=0,
+        quantize_axis=1,
     )
     if blocks * packed.block == inputs:
-        return found
-    ends = [emit.constant(f"slice.{at}", torch.tensor([at])) for at in (0, inputs, -1)]
-    return emit.node("Slice", [found, *ends], f"{name}.cut")
+        return gathered
+    ends = [emit.constant([index], f"slice.{index}") for index in (0, inputs, -1)]
+    return emit.op("Slice", gathered, *ends, name=f"{name}.cut")
 
 
-def held(emit: Emitter, tensor: Tensor) -> Tensor:
+def to_file_dtype(emit: Emitter, tensor: Tensor) -> Tensor:
     """A float matrix as the file holds it: as it is for a graph in float32, which may read halves; else in its type."""
     return tensor if emit.dtype == torch.float32 else tensor.to(emit.dtype)
 
 
-def as_computed(emit: Emitter, stored: Value) -> Value:
+def to_graph_dtype(emit: Emitter, stored: Value) -> Value:
     """Floats in the type of the graph: themselves, or a Cast of what is stored in another."""
-    computed = from_torch_dtype(emit.dtype)
-    return (
-        stored
-        if stored.dtype == computed
-        else emit.node("Cast", [stored], f"{stored.name}.float", {"to": int(computed)})
-    )
+    dtype = from_torch_dtype(emit.dtype)
+    return stored if stored.dtype == dtype else emit.op("Cast", stored, name=f"{stored.name}.float", to=int(dtype))
+
+
+def _grid(emit: Emitter, name: str, packed: Blocked) -> tuple[Value, Value | None]:
+    """The scales of a matrix in blocks, and its zero points where it has some."""
+    scales, zeros = emit.initializer(f"{name}.scales", lambda: packed.scales.to(emit.dtype)), packed.zero_points
+    return scales, None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros)
 
 
 def _add(emit: Emitter, name: str, product: Value, bias: Value | None) -> Value:
-    return product if bias is None else emit.node("Add", [product, bias], f"{name}.biased")
+    return product if bias is None else emit.op("Add", product, bias, name=f"{name}.biased")

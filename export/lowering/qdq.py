@@ -26,16 +26,16 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
             return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
         case Residual():
             base = linear(emit, name, weight.base, x, bias, shared)
-            return emit.node("Add", [base, linear(emit, name, weight.correction, x, None, False)], f"{name}.both")
+            return emit.op("Add", base, linear(emit, name, weight.correction, x, None, False), name=f"{name}.both")
         case Quantized():
             matrix = dequantized(emit, name, weight)
         case Dense() if shared:
             table = emit.initializer(name, lambda: weight.tensor.to(emit.dtype))
-            matrix = emit.node("Transpose", [table], f"{name}.T", {"perm": [1, 0]})
+            matrix = emit.op("Transpose", table, name=f"{name}.T", perm=[1, 0])
         case Dense():
             matrix = emit.initializer(f"{name}.T", lambda: weight.tensor.T.to(emit.dtype))
-    product = emit.node("MatMul", [x, matrix], f"{name}.out")
-    return product if bias is None else emit.node("Add", [product, bias], f"{name}.biased")
+    product = emit.op("MatMul", x, matrix, name=f"{name}.out")
+    return product if bias is None else emit.op("Add", product, bias, name=f"{name}.biased")
 
 
 def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
@@ -43,7 +43,7 @@ def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
     if not isinstance(weight, Dense):
         raise ExportError(f"{name}: tables are float here, not {type(weight).__name__}")
     table = emit.initializer(name, lambda: weight.tensor.to(emit.dtype))
-    return emit.node("Gather", [table, ids], f"{name}.rows", {"axis": 0})
+    return emit.op("Gather", table, ids, name=f"{name}.rows", axis=0)
 
 
 def dequantized(emit: Emitter, name: str, weight: Quantized) -> Value:
@@ -52,11 +52,10 @@ def dequantized(emit: Emitter, name: str, weight: Quantized) -> Value:
     if weight.bits == 8:
         codes = emit.initializer(f"{name}.codes", columns.contiguous)
         scale = emit.initializer(f"{name}.scale", lambda: weight.scale.flatten().to(emit.dtype))
-        return emit.node("DequantizeLinear", [codes, scale], f"{name}.float", {"axis": 1})
-    codes = emit.nibbles(f"{name}.codes", lambda: nibbles(columns), tuple(columns.shape))
+        return emit.op("DequantizeLinear", codes, scale, name=f"{name}.float", axis=1)
+    codes = emit.int4_initializer(f"{name}.codes", lambda: nibbles(columns), tuple(columns.shape))
     scale = emit.initializer(f"{name}.scale", lambda: weight.scale.T.to(emit.dtype).contiguous())
-    attributes = {"axis": 0, "block_size": weight.group}
-    return emit.node("DequantizeLinear", [codes, scale], f"{name}.float", attributes)
+    return emit.op("DequantizeLinear", codes, scale, name=f"{name}.float", axis=0, block_size=weight.group)
 
 
 def unsupported_reason(name: str, form: StoredForm, is_embedding: bool) -> str | None:

@@ -14,7 +14,8 @@ from transformers import PretrainedConfig
 
 from compress.export.seq2seq import bart, t5
 from compress.export.seq2seq.caches import DecoderCaches
-from compress.export.seq2seq.graph_builder import ACTIVATIONS, Draft
+from compress.export.seq2seq.model_builder import ACTIVATIONS, ModelBuilder
+from compress.graph.masks import attention_mask
 from compress.onnx_names import DECODER, ENCODER
 
 
@@ -24,11 +25,11 @@ class Declared(Protocol):
     ACTIVATION: str
     """the setting that names the activation of its MLPs"""
 
-    def encode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
+    def encode(self, builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
         """The last hidden states of tokens ``[b, s]`` that see what is ``visible``, bool ``[b, 1, s, s]``."""
 
-    def decode(self, draft: Draft, config: PretrainedConfig, ids: ir.Value, memory: DecoderCaches) -> ir.Value:
-        """The logits of tokens ``[b, s]`` that follow on those in ``memory``."""
+    def decode(self, builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, caches: DecoderCaches) -> ir.Value:
+        """The logits of tokens ``[b, s]`` that follow on those in ``caches``."""
 
 
 _DECLARED: Mapping[str, Declared] = {"t5": t5, "bart": bart, "marian": bart}
@@ -49,16 +50,16 @@ def build_graphs(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]]
     ``fused`` takes operators that add and normalize at once.
     """
     declared = _DECLARED[config.model_type]
-    draft = Draft(shapes, fused)
-    ids = draft.input("input_ids", ["batch_size", "encoder_sequence_length"], ir.DataType.INT64)
-    mask = draft.input("attention_mask", ["batch_size", "encoder_sequence_length"], ir.DataType.INT64)
-    hidden = declared.encode(draft, config, ids, draft.attention_mask(mask, ids))
-    draft.output("last_hidden_state", hidden, ["batch_size", "encoder_sequence_length", config.hidden_size])
-    encoder = draft.build("encoder")
-    draft = Draft(shapes, fused)
-    ids = draft.input("input_ids", ["batch_size", "decoder_sequence_length"], ir.DataType.INT64)
-    memory = DecoderCaches(draft, config, ids)
-    logits = declared.decode(draft, config, ids, memory)
-    draft.output("logits", logits, ["batch_size", "decoder_sequence_length", config.vocab_size])
-    memory.emit_outputs()
-    return {ENCODER: encoder, DECODER: draft.build("decoder")}
+    encoder = ModelBuilder("encoder", shapes, fused)
+    text = ["batch_size", "encoder_sequence_length"]
+    ids = encoder.input("input_ids", text, ir.DataType.INT64)
+    mask = encoder.input("attention_mask", text, ir.DataType.INT64)
+    hidden = declared.encode(encoder, config, ids, attention_mask(encoder, mask, ids))
+    encoder.output("last_hidden_state", hidden, [*text, config.hidden_size])
+    decoder = ModelBuilder("decoder", shapes, fused)
+    ids = decoder.input("input_ids", ["batch_size", "decoder_sequence_length"], ir.DataType.INT64)
+    caches = DecoderCaches(decoder, config, ids)
+    logits = declared.decode(decoder, config, ids, caches)
+    decoder.output("logits", logits, ["batch_size", "decoder_sequence_length", config.vocab_size])
+    caches.emit_outputs()
+    return {ENCODER: encoder.build(), DECODER: decoder.build()}

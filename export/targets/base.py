@@ -1,27 +1,42 @@
-"""What a runtime is to the rest of the program: one class, registered by having a name."""
+"""Targets: a runtime is one class, registered by having a name; `OnnxTarget` is what those with one graph share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+import onnx_ir as ir
+import torch
+from transformers import PretrainedConfig
 
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
 from compress.errors import UsageError
 from compress.export import targets as targets_room
-from compress.export.lowering.float_graph import GraphSource
+from compress.export.files.companions import copy_tokenizer, write_metadata
+from compress.export.files.genai_config import write_genai_config
+from compress.export.lowering import onnxruntime
+from compress.export.lowering.float_graph import FloatGraph, GraphSource
+from compress.export.lowering.lower import Lowered, Nodes
+from compress.export.lowering.weights import SlicedWeights
+from compress.export.parity.verify import lower_and_verify
+from compress.export.source import export_with_fallback, unsupported_reason
 from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture
+from compress.onnx_names import MODEL_FILE
 from compress.pipeline.contract import GraphPass, Pass, TargetCapability, WeightPass
 from compress.progress import Progress
 from compress.registry import import_all, made
-from compress.weights.forms import Factored, Residual
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 from compress.weights.stored import StoredForm
 
+EVERY_FORM: tuple[type, ...] = (Dense, Masked, Quantized, Factored, Residual)
+"""What a target with an ONNX graph holds."""
 _registry: dict[str, type[Target]] = {}
 
 
@@ -53,13 +68,14 @@ class Target(ABC):
 
         With ``merge`` products are multiplied out before they get here.
         """
-        held = {*self.capability.forms, *((Factored, Residual) if merge else ())}
-        for one in passes:
-            if isinstance(one, GraphPass) and not self.capability.graphs:
-                raise UsageError(f"{self.name} has no graph for {one.name} to change; leave {one.name} out")
-            forms = one.output_forms() if isinstance(one, WeightPass) else ()
-            if odd := [form.__name__ for form in forms if form not in held]:
-                raise UsageError(f"{self.name} can't hold what {one.name} produces ({', '.join(odd)}); {self.fix}")
+        supported = {*self.capability.forms, *((Factored, Residual) if merge else ())}
+        for pass_ in passes:
+            name = pass_.name
+            if isinstance(pass_, GraphPass) and not self.capability.graphs:
+                raise UsageError(f"{self.name} has no graph for {name} to change; leave {name} out")
+            forms = pass_.output_forms() if isinstance(pass_, WeightPass) else ()
+            if unsupported := [form.__name__ for form in forms if form not in supported]:
+                raise UsageError(f"{self.name} can't hold what {name} produces ({', '.join(unsupported)}); {self.fix}")
 
     def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
         """Refuse, with a UsageError that names the fix, an architecture or matrices that this target can't hold.
@@ -71,8 +87,8 @@ class Target(ABC):
                 raise UsageError(f"{self.name} can't hold a product ({name}); {self.fix}")
             if not self.capability.any_inputs and any(leaf.act is not None for leaf in form.leaves):
                 raise UsageError(f"{self.name} can't hold inputs that are rounded as they come ({name}); give act=none")
-            if odd := {leaf.bits for leaf in form.leaves} - {None, *self.capability.bits}:
-                raise UsageError(f"{self.name} can't hold {odd.pop()} bits ({name}); --target hf can")
+            if unsupported := {leaf.bits for leaf in form.leaves} - {None, *self.capability.bits}:
+                raise UsageError(f"{self.name} can't hold {unsupported.pop()} bits ({name}); --target hf can")
         if refused := self.format.unsupported_reason(architecture, weights):
             raise UsageError(refused)
 
@@ -99,6 +115,97 @@ class Target(ABC):
 
         Raises MissingComponentError where that can't be done here.
         """
+        return None
+
+
+def weight_only_capability(
+    name: str,
+    graphs: bool = True,
+    unsupported_reason: Callable[[PretrainedConfig], str | None] = unsupported_reason,
+) -> TargetCapability:
+    """What a target on a GPU holds: every weight form, integers of 4 and 8 bits, inputs as they are."""
+    return TargetCapability(
+        name,
+        EVERY_FORM,
+        bits=frozenset({4, 8}),
+        graphs=graphs,
+        any_inputs=False,
+        unsupported_reason=unsupported_reason,
+    )
+
+
+class OnnxTarget(Target):
+    """A target whose artifact is one ONNX graph: rewritten, lowered, verified, with a tokenizer beside it.
+
+    A subclass says what is its own by the hooks `dtype`, `prepare`, `check_graph`, `skips_zeros` and `after`.
+    """
+
+    graph = "auto"
+    nodes: ClassVar[Nodes] = onnxruntime
+    """how its runtime wants each weight form"""
+    genai_provider: ClassVar[str | None] = None
+    """what onnxruntime-genai calls its runtime, for ``genai_config.json``; None where it isn't run by that"""
+
+    def export(
+        self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
+    ) -> Artifact:
+        """Build or trace a graph, rewrite, lower and verify it; the artifact loads from ``out``."""
+        write = partial(self._write, checkpoint, graph_passes, out, progress)
+        model, lowered = export_with_fallback(checkpoint, self.graph, bool(graph_passes), write, progress)
+        copy_tokenizer(checkpoint.path, out)
+        if self.genai_provider is not None and checkpoint.kind.is_decoder_only:
+            write_genai_config(model, checkpoint.config, checkpoint.path, out, self.genai_provider)
+        self.after(model, checkpoint, out)
+        sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
+        zeros = lowered.zeros and not self.skips_zeros(checkpoint)
+        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros, products=lowered.products)
+        artifact.save()
+        return artifact
+
+    def _write(
+        self,
+        checkpoint: Checkpoint,
+        graph_passes: Sequence[GraphPass],
+        out: Path,
+        progress: Progress,
+        graph: FloatGraph,
+    ) -> tuple[ir.Model, Lowered]:
+        """Lower one float graph into ``out``."""
+        model, dtype = graph.model, self.dtype(checkpoint)
+        for graph_pass in graph_passes:
+            graph_pass.rewrite(model)
+        self.prepare(model)
+        write_metadata(model, checkpoint, graph_passes, self.name)
+        lowered = lower_and_verify(
+            {MODEL_FILE: model},
+            SlicedWeights(checkpoint, graph.rows),
+            checkpoint,
+            out,
+            progress,
+            nodes=self.nodes,
+            dtype=dtype,
+            check=partial(self.check_graph, dtype=dtype),
+        )
+        return model, lowered[MODEL_FILE]
+
+    def dtype(self, checkpoint: Checkpoint) -> torch.dtype:
+        """What the graph is computed in."""
+        return torch.float32
+
+    def prepare(self, model: ir.Model) -> None:
+        """Change a float graph in place to what the runtime takes, after the graph passes."""
+        return None
+
+    def check_graph(self, model: ir.Model, dtype: torch.dtype) -> None:
+        """Raise an ExportError for a lowered graph that the runtime would refuse."""
+        return None
+
+    def skips_zeros(self, checkpoint: Checkpoint) -> bool:
+        """Whether the runtime gains by the zeros that are kept on purpose."""
+        return False
+
+    def after(self, model: ir.Model, checkpoint: Checkpoint, out: Path) -> None:
+        """Write what the runtime needs besides the graph."""
         return None
 
 

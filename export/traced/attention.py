@@ -1,4 +1,4 @@
-"""How transformers' attention is traced: one ONNX ``Attention`` a layer, on its own cache.
+"""Trace transformers attention as one ONNX ``Attention`` per layer, on its own cache.
 
 While a layer is traced its attention function is this one, and its cache hands new keys and values on alone: the
 operator appends them to the old ones itself.
@@ -32,7 +32,7 @@ class TracedCache(DynamicCache):
         self.new: tuple[Tensor, Tensor] | None = None
 
     def get_seq_length(self, layer_idx: int = 0) -> Any:
-        """Tokens that are in it."""
+        """Tokens in the cache."""
         return self.length
 
     def get_query_offset(self, layer_idx: int = 0) -> Any:
@@ -46,7 +46,7 @@ class TracedCache(DynamicCache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """The new ones alone."""
+        """New keys and values alone, ``[b, heads, s, size]``: the operator appends them itself."""
         return key_states, value_states
 
 
@@ -55,13 +55,13 @@ class ProbeCache(TracedCache):
 
     def __init__(self, length: int) -> None:
         super().__init__(length)
-        self.given: tuple[Tensor, Tensor] | None = None
+        self.probed: tuple[Tensor, Tensor] | None = None
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Note them; that is all."""
-        self.given = key_states, value_states
+        """Keep keys and values ``[b, heads, s, size]`` and end the run."""
+        self.probed = key_states, value_states
         raise ProbeDone
 
 
@@ -108,8 +108,8 @@ def traced_attention(model: PreTrainedModel, past: TracedCache | None) -> Iterat
 def _mask(*args: Any, **kwargs: Any) -> Tensor:
     """The mask as a tensor, also where attention could do without; none where nothing can be padded, as in images."""
     bare = kwargs.get("attention_mask") is None and kwargs.get("allow_is_bidirectional_skip", False)
-    made: Any = sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": bare})
-    return made  # type: ignore[no-any-return]  # None only where attention may do without
+    mask: Any = sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": bare})
+    return mask  # type: ignore[no-any-return]  # None only where attention may do without
 
 
 def _operator(
@@ -131,14 +131,13 @@ def _operator(
     }
     if softcap:
         attrs["softcap"] = float(softcap)
-    flat = [each.transpose(1, 2).reshape(batch, each.shape[2], -1) for each in (query, key, value)]
+    flat = [states.transpose(1, 2).reshape(batch, states.shape[2], -1) for states in (query, key, value)]
     inputs: list[Tensor | None] = [*flat, mask, *(past or ())]
     shapes: list[list[Any]] = [[batch, length, heads * width]]
     if past is not None:
         total = past[0].shape[2] + key.shape[2]
         shapes += [[batch, shared, total, size], [batch, shared, total, width]]
-    made = torch.onnx.ops.symbolic_multi_out(
+    out, *cache = torch.onnx.ops.symbolic_multi_out(
         "Attention", inputs, attrs, dtypes=[query.dtype] * len(shapes), shapes=shapes, version=23
     )
-    out, *cache = made
     return [out.reshape(batch, length, heads, width), *cache]

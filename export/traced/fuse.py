@@ -1,4 +1,8 @@
-"""A traced graph with the operators that onnxruntime fused for its CPU, as mobius gives its own."""
+"""Fuse a traced graph into onnxruntime's own operators, as mobius gives its own.
+
+Skips, norms and Gelus come as rewrite rules of mobius; attention is a walk, since what it becomes hangs on the graph's
+mask and on the tables behind its rotations.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from mobius.rewrite_rules import gelu_fusion_rules, skip_layer_norm_rules, skip_norm_rules
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from onnx_ir.tape import Tape
 from onnxscript.rewriter import rewrite
 
-from compress.export.traced.patterns import constant
-
-_CONTRIB = "com.microsoft"
-_FAR = -1e9  # finite: a query that is padding sees nothing, and a softmax over -inf is NaN
+from compress.export.traced.patterns import PREFIX
+from compress.graph.builder import Attribute, GraphBuilder, required
+from compress.graph.masks import MASKED
+from compress.onnx_names import CONTRIB_DOMAIN
 
 
 def fuse_operators(model: ir.Model) -> None:
@@ -24,8 +27,8 @@ def fuse_operators(model: ir.Model) -> None:
     for value in list(model.graph.inputs):
         if value.name == "position_ids" and not value.uses():
             model.graph.inputs.remove(value)
-    if any(node.domain == _CONTRIB for node in model.graph):
-        model.opset_imports[_CONTRIB] = 1
+    if any(node.domain == CONTRIB_DOMAIN for node in model.graph):
+        model.opset_imports[CONTRIB_DOMAIN] = 1
 
 
 def _group(graph: ir.Graph) -> None:
@@ -33,19 +36,18 @@ def _group(graph: ir.Graph) -> None:
 
     What a mask hides, windows and padding, is a bias there; the operator's own lengths count all tokens.
     """
+    builder = GraphBuilder(graph, PREFIX)
     biases: dict[ir.Value, ir.Value] = {}
     lengths: list[ir.Value] = []
     for node in [node for node in graph if node.op_type == "Attention" and len(node.outputs) > 1]:
-        q, k, v, seen, *past = node.inputs[:6]
-        tape = Tape()
-        assert seen is not None
+        q, k, v, mask, *past = node.inputs[:6]
+        mask = required(mask)
         if not lengths:
-            mask = next(value for value in graph.inputs if value.name == "attention_mask")
-            lengths = _lengths(tape, graph, graph.inputs[0], mask)
-        if seen not in biases:
-            hidden, shown = (constant(graph, np.array(number, np.float32)) for number in (_FAR, 0.0))
-            biases[seen] = tape.op("Where", [seen, shown, hidden])
-        attributes: dict[str, int | float] = {
+            lengths = _lengths(builder)
+        if mask not in biases:
+            masked, visible = builder.constant(MASKED), builder.constant(0.0)
+            biases[mask] = builder.op("Where", mask, visible, masked)
+        attributes: dict[str, Attribute] = {
             "num_heads": node.attributes["q_num_heads"].as_int(),
             "kv_num_heads": node.attributes["kv_num_heads"].as_int(),
             "scale": node.attributes["scale"].as_float(),
@@ -54,14 +56,9 @@ def _group(graph: ir.Graph) -> None:
         q, k, *tables = _rotated_inside(q, k)
         if tables[0] is not None:
             attributes |= {"do_rotary": 1, "rotary_interleaved": 0}
-        inputs = [q, k, v, *past, *lengths, *tables, None, biases[seen]]
-        made = tape.op_multi_out("GroupQueryAttention", inputs, attributes, domain=_CONTRIB, num_outputs=3)
-        for old, new in zip(node.outputs, made, strict=True):
-            new.shape, new.type, name = old.shape, old.type, old.name
-            old.replace_all_uses_with(new, replace_graph_outputs=True)
-            old.name, new.name = f"{name}.ungrouped", name
-        graph.insert_before(node, tape.nodes)
-        graph.remove(node, safe=True)
+        inputs = [q, k, v, *past, *lengths, *tables, None, biases[mask]]
+        outputs = builder.multi_op("GroupQueryAttention", *inputs, outputs=3, domain=CONTRIB_DOMAIN, **attributes)
+        builder.replace(node, *outputs, rename=True)
 
 
 def _rotated_inside(q: ir.Value | None, k: ir.Value | None) -> list[ir.Value | None]:
@@ -80,9 +77,10 @@ def _rotated_inside(q: ir.Value | None, k: ir.Value | None) -> list[ir.Value | N
     return [first.inputs[0], second.inputs[0], *tables]
 
 
-def _lengths(tape: Tape, graph: ir.Graph, ids: ir.Value, mask: ir.Value) -> list[ir.Value]:
+def _lengths(builder: GraphBuilder) -> list[ir.Value]:
     """The number of each text's tokens less one, ``[b]``, and of the longest's, one number."""
-    total = tape.op("Squeeze", [tape.op("Shape", [mask], {"start": 1, "end": 2})])
-    total = tape.op("Cast", [total], {"to": int(ir.DataType.INT32)})
-    last = tape.op("Sub", [total, constant(graph, np.array(1, np.int32))])
-    return [tape.op("Expand", [last, tape.op("Shape", [ids], {"start": 0, "end": 1})]), total]
+    ids = builder.graph.inputs[0]
+    mask = next(value for value in builder.graph.inputs if value.name == "attention_mask")
+    total = builder.op("Cast", builder.size(mask, 1), to=int(ir.DataType.INT32))
+    last = builder.op("Sub", total, builder.constant(np.array(1, np.int32)))
+    return [builder.op("Expand", last, builder.dim(ids, 0)), total]

@@ -1,4 +1,4 @@
-"""What a traced graph computes of positions alone, looked up instead: the cosines and sines of rotations.
+"""Replace position-only subgraphs (rotary cos/sin) by lookup tables.
 
 A table is as exact in 16 bits as its entries are, which angles of thousands of radians are not; and it is what
 GroupQueryAttention rotates by.
@@ -6,12 +6,16 @@ GroupQueryAttention rotates by.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from compress.export.traced.torch_export import OPSET
+from compress.graph.builder import required
 
 _POINTWISE = frozenset(
     {"Add", "Cast", "Concat", "Cos", "Div", "Identity", "Mul", "Neg", "Sin", "Slice", "Sub", "Unsqueeze"}
@@ -24,47 +28,56 @@ def replace_by_tables(graph: ir.Graph, longest: int) -> None:
     positions = next((value for value in graph.inputs if value.name == "position_ids"), None)
     if positions is None:
         return
-    known = {positions}
+    nodes = _nodes_of(graph, positions)
+    inside = {positions, *(value for node in nodes for value in node.outputs)}
+    for node in nodes:
+        _redirect_shape_reads(node.outputs[0], graph.inputs[0])
+    ends = [node.outputs[0] for node in nodes if _is_table(node.outputs[0], inside)]
+    tables = _evaluate(nodes, ends, longest) if ends else []
+    for value, table in zip(ends, tables, strict=True):
+        _look_up(graph, value, table, positions)
+
+
+def _nodes_of(graph: ir.Graph, positions: ir.Value) -> list[ir.Node]:
+    """The nodes that compute of positions and constants alone, position by position."""
+    reached = {positions}
     nodes = []
     for node in graph:
         inputs = [value for value in node.inputs if value is not None]
-        fixed = all(value in known or value.const_value is not None for value in inputs)
-        if node.op_type in _POINTWISE and fixed and any(value in known for value in inputs):
-            known.update(node.outputs)
+        varying = [value for value in inputs if value.const_value is None]
+        if node.op_type in _POINTWISE and reached.intersection(inputs) and reached.issuperset(varying):
+            reached.update(node.outputs)
             nodes.append(node)
-    for node in nodes:
-        _redirect_shape_reads(node.outputs[0], graph.inputs[0])
-    ends = [node.outputs[0] for node in nodes if _leaves(node.outputs[0], known)]
-    if not ends:
-        return
-    for value, table in zip(ends, _computed(nodes, ends, longest), strict=True):
-        name = f"traced.{value.name}.table"
-        tensor = ir.tensor(table, name=name)
-        rows = ir.Value(name=name, type=value.type, shape=ir.Shape(table.shape), const_value=tensor)
-        graph.initializers.add(rows)
-        found = ir.node("Gather", [rows, positions], {"axis": 0})
-        found.outputs[0].shape, found.outputs[0].type = value.shape, value.type
-        before = value.producer()
-        assert before is not None
-        graph.insert_before(before, found)
-        value.replace_all_uses_with(found.outputs[0])
+    return nodes
 
 
 def _redirect_shape_reads(value: ir.Value, ids: ir.Value) -> None:
-    """Let who reads but a value's batch or length read those of the ids."""
+    """Let nodes that read but a value's batch or length read those of the ids."""
     if value.shape is not None and len(value.shape) == 3:
         for node, _ in tuple(value.uses()):
             if node.op_type == "Shape" and 0 < node.attributes.get_int("end", 3) <= 2:
                 node.replace_input_with(0, ids)
 
 
-def _leaves(value: ir.Value, known: set[ir.Value]) -> bool:
-    """Whether a value is a float for each position and channel that something else reads."""
+def _is_table(value: ir.Value, inside: set[ir.Value]) -> bool:
+    """Whether a value is a float for each position and channel that a node outside reads."""
     by_channel = value.dtype == ir.DataType.FLOAT and value.shape is not None and len(value.shape) == 3
-    return by_channel and any(node.outputs[0] not in known for node, _ in value.uses())
+    return by_channel and any(node.outputs[0] not in inside for node, _ in value.uses())
 
 
-def _computed(nodes: list[ir.Node], ends: list[ir.Value], longest: int) -> list[np.ndarray]:
+def _look_up(graph: ir.Graph, value: ir.Value, table: NDArray[np.float32], positions: ir.Value) -> None:
+    """Put rows of a ``table`` ``[longest, size]`` in the place of a value."""
+    name = f"traced.{value.name}.table"
+    tensor = ir.tensor(table, name=name)
+    rows = ir.Value(name=name, type=value.type, shape=ir.Shape(table.shape), const_value=tensor)
+    graph.initializers.add(rows)
+    gather = ir.node("Gather", [rows, positions], {"axis": 0})
+    gather.outputs[0].shape, gather.outputs[0].type = value.shape, value.type
+    graph.insert_before(required(value.producer()), gather)
+    value.replace_all_uses_with(gather.outputs[0])
+
+
+def _evaluate(nodes: Sequence[ir.Node], ends: Sequence[ir.Value], longest: int) -> list[NDArray[np.float32]]:
     """The numbers of ``ends`` for positions up to ``longest``, each ``[longest, size]``."""
     constants = {value.name: value.const_value for node in nodes for value in node.inputs if value is not None}
     tensors = []
@@ -80,5 +93,5 @@ def _computed(nodes: list[ir.Node], ends: list[ir.Value], longest: int) -> list[
         tensors,
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
-    made = ReferenceEvaluator(model).run(None, {"position_ids": np.arange(longest)[None]})
-    return [np.ascontiguousarray(each[0], np.float32) for each in made]
+    outputs = ReferenceEvaluator(model).run(None, {"position_ids": np.arange(longest)[None]})
+    return [np.ascontiguousarray(output[0], np.float32) for output in outputs]

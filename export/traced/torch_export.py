@@ -1,4 +1,4 @@
-"""One torch module as one ONNX graph, by torch's exporter."""
+"""Trace one torch module into one ONNX graph by torch's exporter."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 from compress.errors import ExportError
+from compress.graph.builder import required
 from compress.modeling.quiet import first_line
 
 OPSET = 23
@@ -25,7 +26,7 @@ OPSET = 23
 
 @dataclass(frozen=True)
 class ExampleInput:
-    """What a module is traced with: a tensor of those sizes, of which some vary."""
+    """A tensor that a module is traced with: the sizes of an ``example``, whether each ``varies``, and its type."""
 
     example: tuple[int, ...]
     varies: tuple[bool, ...]
@@ -39,7 +40,7 @@ class ExampleInput:
         return cls(tuple(size if isinstance(size, int) else size.node.hint for size in sizes), varies, traced.dtype)
 
     def tensor(self, device: str = "cpu") -> Tensor:
-        """The tensor."""
+        """Ones of these sizes, ``[*example]``."""
         return torch.ones(self.example, dtype=self.dtype, device=device)
 
     @property
@@ -49,21 +50,21 @@ class ExampleInput:
 
 
 def trace_module(
-    module: nn.Module, inputs: Sequence[ExampleInput], names: Sequence[str], outputs: Sequence[str], what: str
+    module: nn.Module, inputs: Sequence[ExampleInput], names: Sequence[str], outputs: Sequence[str], description: str
 ) -> ir.Model:
     """The graph of a module that is called with a list of ``inputs``; constants are folded, weights are not.
 
     Initializers have the names that tensors have in the module; those of its ``state_dict`` come without values.
-    ``what`` says in an ExportError which module it was that torch can't trace.
+    ``description`` says in an ExportError which module it was that torch can't trace.
     """
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 module,
-                args=([each.tensor() for each in inputs],),
+                args=([example.tensor() for example in inputs],),
                 input_names=list(names),
                 output_names=list(outputs),
-                dynamic_shapes=([each.sizes for each in inputs],),
+                dynamic_shapes=([example.sizes for example in inputs],),
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,
@@ -73,9 +74,8 @@ def trace_module(
         raise
     except Exception as error:  # a module's own code may raise anything, and torch's exporter has classes of its own
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise ExportError(f"torch can't trace {what}: {first_line(cause)}") from error
-    assert program is not None
-    model = program.model
+        raise ExportError(f"torch can't trace {description}: {first_line(cause)}") from error
+    model = required(program).model
     weights = module.state_dict()
     for name, value in model.graph.initializers.items():
         if name in weights:
@@ -86,7 +86,17 @@ def trace_module(
         optimizer.optimize(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     RemoveUnusedNodesPass()(model)
+    _drop_notes(model.graph)
     return model
+
+
+def _drop_notes(graph: ir.Graph) -> None:
+    """Drop what torch notes of its source: lines of code and paths of this machine, most of a small graph's bytes."""
+    graph.metadata_props.clear()
+    for node in graph:
+        node.metadata_props.clear()
+    for value in (*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)):
+        value.metadata_props.clear()
 
 
 @contextmanager

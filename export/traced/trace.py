@@ -1,4 +1,4 @@
-"""Graph source *traced*: torch's exporter runs over transformers' own code, once for each kind of layer.
+"""Trace a model into a float graph: torch's exporter runs over transformers' own code, once for each group of layers.
 
 Tracing takes time for every operator that it meets, and nearly all of a model is one layer again and again. So the
 model is traced without its layers, each of which leaves one node behind; one layer of each kind is traced by itself;
@@ -37,10 +37,10 @@ from compress.modeling.quiet import quiet_transformers
 
 _BATCH, _NEW, _TOTAL = 2, 5, 12
 """Sizes of what is traced; no two alike, and none that torch takes for fixed (0 and 1)."""
-_OF_NO_ACCOUNT = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
-"""What a config says that makes no other graph."""
-_PLACE = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
-"""What a module calls its own place among the layers."""
+_NOT_IN_GRAPH = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
+"""Settings of a config that change nothing in a graph."""
+_LAYER_INDEX = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
+"""Attributes of a module that hold its own place among the layers."""
 
 
 def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -> FloatGraph:
@@ -49,8 +49,8 @@ def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -
     It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
     layers don't keep keys and values in transformers' cache.
     """
-    config = {key: value for key, value in architecture.config.to_dict().items() if key not in _OF_NO_ACCOUNT}
-    model = _traced(_Key(f"{architecture.class_name} {config}", tuple(names), architecture)).clone()
+    config = {key: value for key, value in architecture.config.to_dict().items() if key not in _NOT_IN_GRAPH}
+    model = _trace(_Key(f"{architecture.class_name} {config}", tuple(names), architecture)).clone()
     if fused:
         fuse_operators(model)
     return FloatGraph(model, {})
@@ -58,7 +58,7 @@ def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -
 
 @dataclass(frozen=True)
 class _Key:
-    """A model, alike where its class, its config and its tensors are."""
+    """A model, equal where its class, its config and its tensors are."""
 
     text: str
     names: tuple[str, ...]
@@ -66,13 +66,13 @@ class _Key:
 
 
 @lru_cache(maxsize=4)
-def _traced(key: _Key) -> ir.Model:
+def _trace(key: _Key) -> ir.Model:
     with quiet_transformers():
         return _Tracer(key.architecture, key.names).model()
 
 
 class _Tracer:
-    """One model on its way."""
+    """Traces one model: itself with placeholders for its layers, and a layer of each group that one graph serves."""
 
     def __init__(self, architecture: Architecture, names: Sequence[str]) -> None:
         self.architecture = architecture
@@ -83,64 +83,56 @@ class _Tracer:
         self.calls: dict[int, TracedCall] = {}
 
     def model(self) -> ir.Model:
-        """The whole graph."""
-        shell = self.shell()
-        known: dict[str, ir.Graph] = {}
-        nodes = [node for node in shell.graph if node.domain == DOMAIN]
-        for node in nodes:
+        """The graph of the model with its layers in it."""
+        model = self.trace_outside()
+        layers: dict[str, ir.Graph] = {}
+        for node in [node for node in model.graph if node.domain == DOMAIN]:
             index = node.attributes["index"].as_int()
-            kind = self.kind(index)
-            if kind not in known:
-                known[kind] = self.layer(index)
-            inline_layer(shell.graph, node, known[kind], self.path, list(known).index(kind))
-        self.name_weights(shell.graph)
-        shell.opset_imports.pop(DOMAIN, None)
-        CommonSubexpressionEliminationPass()(shell)
-        replace_by_tables(shell.graph, longest_input(self.architecture.config))
-        RemoveUnusedNodesPass()(shell)
-        name_dynamic_dims(shell.graph)
-        return shell
+            group = self.group(index)
+            if group not in layers:
+                layers[group] = self.trace_layer(index)
+            inline_layer(model.graph, node, layers[group], self.path, list(layers).index(group))
+        self.name_weights(model.graph)
+        model.opset_imports.pop(DOMAIN, None)
+        CommonSubexpressionEliminationPass()(model)
+        replace_by_tables(model.graph, longest_input(self.architecture.config))
+        RemoveUnusedNodesPass()(model)
+        name_dynamic_dims(model.graph)
+        return model
 
-    def shell(self) -> ir.Model:
+    def trace_outside(self) -> ir.Model:
         """The model's graph with a node for each layer."""
         parent, attribute = self.module.get_submodule(self.path.rpartition(".")[0]), self.path.rpartition(".")[2]
-        pairs = self.pairs()
-        setattr(
-            parent, attribute, nn.ModuleList(LayerPlaceholder(i, pairs, self.calls) for i in range(len(self.layers)))
-        )
-        _fill(self.module, self.module)
+        pairs = FAMILIES[self.architecture.config.model_type].pairs
+        placeholders = [LayerPlaceholder(i, pairs, self.calls) for i in range(len(self.layers))]
+        setattr(parent, attribute, nn.ModuleList(placeholders))
+        _materialize(self.module, self.module)
         inputs = self.inputs()
-        bare = not self.architecture.kind.has_head
-        target, out = (self.module.base_model, "last_hidden_state") if bare else (self.module, "logits")
-        shell = ModelWrapper(target, list(inputs), self.decoder, out)
+        has_head = self.architecture.kind.has_head
+        target, out = (self.module, "logits") if has_head else (self.module.base_model, "last_hidden_state")
+        wrapper = ModelWrapper(target, list(inputs), self.decoder, out)
+        description = f"a {self.architecture.class_name}"
         with traced_attention(self.module, None):
-            model = trace_module(shell, list(inputs.values()), list(inputs), [out], f"a {self.architecture.class_name}")
+            model = trace_module(wrapper, list(inputs.values()), list(inputs), [out], description)
         inner = next(name for name, child in [("", self.module), *self.module.named_modules()] if child is target)
-        rename_weights(model.graph, "inner.", f"{inner}." if inner else "", shell.state_dict())
+        rename_weights(model.graph, "inner.", f"{inner}." if inner else "", wrapper.state_dict())
         match_patterns(model)
         return model
 
     def inputs(self) -> dict[str, ExampleInput]:
-        """What the model is called with, by name: images of the one size that it takes, or tokens."""
+        """The model's inputs by name: images of the one size that it takes, or tokens."""
         if self.architecture.kind.is_vision:
             shape = image_shape(self.architecture.config)
             return {"pixel_values": ExampleInput((_BATCH, *shape), (True, False, False, False))}
-        sizes = {"attention_mask": _TOTAL if self.decoder else _NEW}
-        names = ["input_ids", "attention_mask", *self.further_inputs()]
-        return {name: ExampleInput((_BATCH, sizes.get(name, _NEW)), (True, True), torch.long) for name in names}
-
-    def further_inputs(self) -> list[str]:
-        """A decoder's positions; an encoder's kinds of tokens, where there are several."""
+        lengths = {"input_ids": _NEW, "attention_mask": _TOTAL if self.decoder else _NEW}
         if self.decoder:
-            return ["position_ids"]
-        return ["token_type_ids"] if getattr(self.architecture.config, "type_vocab_size", 0) > 1 else []
+            lengths["position_ids"] = _NEW
+        elif getattr(self.architecture.config, "type_vocab_size", 0) > 1:
+            lengths["token_type_ids"] = _NEW
+        return {name: ExampleInput((_BATCH, length), (True, True), torch.long) for name, length in lengths.items()}
 
-    def pairs(self) -> bool:
-        """Whether layers return their hidden states as the first of a tuple."""
-        return FAMILIES[self.architecture.config.model_type].pairs
-
-    def kind(self, index: int) -> str:
-        """What is the same of two layers that the same graph does for: modules, settings, shapes, their calls."""
+    def group(self, index: int) -> str:
+        """Equal for two layers that one graph serves: their modules, settings, shapes and calls are the same."""
         layer = self.layers[index]
         modules = [
             (name, type(child).__name__, {k: v for k, v in vars(child).items() if _is_setting(k, v)})
@@ -148,64 +140,64 @@ class _Tracer:
         ]
         shapes = {name: tuple(tensor.shape) for name, tensor in layer.state_dict().items()}
         types = getattr(self.architecture.config, "layer_types", None)
-        return repr((modules, shapes, types and types[index], self.calls[index].kind))
+        return repr((modules, shapes, types and types[index], self.calls[index].group))
 
-    def layer(self, index: int) -> ir.Graph:
+    def trace_layer(self, index: int) -> ir.Graph:
         """One layer's graph: the tensors of its call and its cache in, its hidden states and cache out."""
         call = self.calls[index]
         inputs, outputs = list(call.inputs), ["hidden"]
         past = TracedCache(_TOTAL - _NEW) if self.decoder else None
         layer = LayerWrapper(self.layers[index], call, past)
-        what = f"a layer of a {self.architecture.class_name}"
+        description = f"a layer of a {self.architecture.class_name}"
         with traced_attention(self.module, past):
             if past is not None:
-                inputs += self.cache(index, what)
+                inputs += self.cache_inputs(index, description)
                 outputs += ["present_key", "present_value"]
-            _fill(self.module, self.layers[index])
-            model = trace_module(layer, inputs, [f"input.{i}" for i in range(len(inputs))], outputs, what)
+            _materialize(self.module, self.layers[index])
+            model = trace_module(layer, inputs, [f"input.{i}" for i in range(len(inputs))], outputs, description)
         self.layers[index].to("meta")
         rename_weights(model.graph, "layer.", "", layer.state_dict())
         match_patterns(model)
         return model.graph
 
-    def cache(self, index: int, what: str) -> list[ExampleInput]:
-        """The keys and values so far that a layer takes, as a run without numbers tells."""
+    def cache_inputs(self, index: int, description: str) -> list[ExampleInput]:
+        """The keys and values so far that a layer takes, as a run without numbers shows them."""
         probe = ProbeCache(_TOTAL - _NEW)
         call = self.calls[index]
         with suppress(ProbeDone):
-            LayerWrapper(self.layers[index], call, probe)([each.tensor("meta") for each in call.inputs])
-        if probe.given is None:
-            raise ExportError(f"{what} keeps no keys and values in transformers' cache")
-        sizes = [(_BATCH, each.shape[1], _TOTAL - _NEW, each.shape[3]) for each in probe.given]
-        return [ExampleInput(each, (True, False, True, False)) for each in sizes]
+            LayerWrapper(self.layers[index], call, probe)([example.tensor("meta") for example in call.inputs])
+        if probe.probed is None:
+            raise ExportError(f"{description} keeps no keys and values in transformers' cache")
+        sizes = [(_BATCH, states.shape[1], _TOTAL - _NEW, states.shape[3]) for states in probe.probed]
+        return [ExampleInput(size, (True, False, True, False)) for size in sizes]
 
     def name_weights(self, graph: ir.Graph) -> None:
-        """Hold weights against the checkpoint: tied ones are one, and those stored ``[in, out]`` are turned."""
+        """Name weights as the checkpoint does: tied ones are one, and those stored ``[in, out]`` get a Transpose."""
         tied = self.module.all_tied_weights_keys
         for name, value in list(graph.initializers.items()):
             if value.const_value is not None or not value.uses():
                 continue
-            source = tied.get(name, name) if name not in self.names else name
+            source = name if name in self.names else tied.get(name, name)
             if source not in self.names:
                 raise ExportError(f"the traced graph's weight {name!r} isn't among the checkpoint's tensors")
-            if source != name:
-                if source in graph.initializers:
-                    value.replace_all_uses_with(graph.initializers[source])
-                    del graph.initializers[name]
-                else:
-                    del graph.initializers[name]
-                    value.name = source
-                    graph.initializers.add(value)
-            elif name in self.architecture.outline.transposed_weights:
-                transpose_weight(graph, value)
+            if source == name:
+                if name in self.architecture.outline.transposed_weights:
+                    transpose_weight(graph, value)
+                continue
+            del graph.initializers[name]
+            if source in graph.initializers:
+                value.replace_all_uses_with(graph.initializers[source])
+            else:
+                value.name = source
+                graph.initializers.add(value)
 
 
 def _is_setting(name: str, value: object) -> bool:
     plain = value is None or isinstance(value, bool | int | float | str)
-    return plain and not name.startswith("_") and _PLACE.search(name) is None
+    return plain and not name.startswith("_") and _LAYER_INDEX.search(name) is None
 
 
-def _fill(module: PreTrainedModel, part: nn.Module) -> None:
+def _materialize(module: PreTrainedModel, part: nn.Module) -> None:
     """Bring a part of a module off the meta device: what it computes for itself, and weights without numbers.
 
     These take no memory: nobody ever reads them.

@@ -1,8 +1,8 @@
-"""What torch traces of a model: the model with stand-ins for its layers, and a layer by itself."""
+"""Wrapper modules for tracing a model and one of its layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,21 +20,22 @@ DOMAIN = "compress"
 
 @dataclass
 class TracedCall:
-    """What a layer is called with: all arguments, flat, with their tensors as inputs to trace it with."""
+    """A layer's arguments in one call: ``leaves`` are all of them, flat, ``spec`` puts them together again; ``inputs``
+    are like their tensors, to trace the layer with."""
 
     leaves: list[Any]
     spec: pytree.TreeSpec
     inputs: list[ExampleInput]
 
     @property
-    def kind(self) -> str:
-        """What is the same of two calls that the same graph does for."""
+    def group(self) -> str:
+        """Equal for two calls that one graph serves."""
         settings = [None if isinstance(leaf, Tensor | TracedCache) else leaf for leaf in self.leaves]
         return repr((settings, self.spec, self.inputs))
 
 
 class LayerPlaceholder(nn.Module):
-    """Takes a layer's place: notes what it is called with and leaves a node that is called the same."""
+    """Takes a layer's place in the traced model: keeps its call and leaves a node with the same inputs."""
 
     def __init__(self, index: int, pairs: bool, calls: dict[int, TracedCall]) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class LayerPlaceholder(nn.Module):
         self.calls = calls
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The hidden states that it is given, as what that node makes of them."""
+        """The node's output, like the hidden states that come in."""
         leaves, spec = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         hidden = args[0] if args else kwargs["hidden_states"]
@@ -55,7 +56,7 @@ class LayerPlaceholder(nn.Module):
 
 
 class ModelWrapper(nn.Module):
-    """A model as a graph calls it: ids, mask and positions in, or pixels; one tensor out."""
+    """A model as a graph calls it: inputs by ``names`` (ids, mask and positions, or pixels), one ``output``."""
 
     def __init__(self, inner: PreTrainedModel, names: Sequence[str], decoder: bool, output: str) -> None:
         super().__init__()
@@ -66,13 +67,13 @@ class ModelWrapper(nn.Module):
 
     def forward(self, tensors: list[Tensor]) -> Tensor:
         """Logits, or an encoder's last hidden states."""
-        given: dict[str, Any] = dict(zip(self.names, tensors, strict=True))
+        arguments: dict[str, Any] = dict(zip(self.names, tensors, strict=True))
         if self.decoder:
-            ids, mask = given["input_ids"], given["attention_mask"]
+            ids, mask = arguments["input_ids"], arguments["attention_mask"]
             past = TracedCache(mask.shape[1] - ids.shape[1])
-            given |= {"past_key_values": past, "use_cache": True}
-        said: Tensor = getattr(self.inner(**given), self.output)
-        return said
+            arguments |= {"past_key_values": past, "use_cache": True}
+        output: Tensor = getattr(self.inner(**arguments), self.output)
+        return output
 
 
 class LayerWrapper(nn.Module):
@@ -86,15 +87,18 @@ class LayerWrapper(nn.Module):
 
     def forward(self, tensors: list[Tensor]) -> tuple[Tensor, ...]:
         """Hidden states, and for a layer with a cache its keys and values by then."""
-        given = iter(tensors[: len(self.call.inputs)])
+        inputs = iter(tensors[: len(self.call.inputs)])
         if self.past is not None:
             old = tensors[len(self.call.inputs) :]
             self.past.own, self.past.new = ((old[0], old[1]) if old else None), None
-        leaves = [
-            next(given) if isinstance(leaf, Tensor) else self.past if isinstance(leaf, TracedCache) else leaf
-            for leaf in self.call.leaves
-        ]
+        leaves = [self._argument(leaf, inputs) for leaf in self.call.leaves]
         args, kwargs = pytree.tree_unflatten(leaves, self.call.spec)
         out = self.layer(*args, **kwargs)
         hidden = out[0] if isinstance(out, tuple) else out
         return (hidden, *(self.past.new or ())) if self.past is not None else (hidden,)
+
+    def _argument(self, leaf: Any, inputs: Iterator[Tensor]) -> Any:
+        """The next input for a tensor of the call, this layer's own cache for its cache, anything else as it was."""
+        if isinstance(leaf, Tensor):
+            return next(inputs)
+        return self.past if isinstance(leaf, TracedCache) else leaf

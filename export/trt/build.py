@@ -16,9 +16,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from compress.errors import ExportError, MissingComponentError
-from compress.export.files.companions import GRAPH
+from compress.onnx_names import ENGINE_FILE, MODEL_FILE, PAST_PREFIX
 
-ENGINE, SCRIPT, TIMINGS = "engine.plan", "build.sh", "timing.cache"
+SCRIPT, TIMINGS = "build.sh", "timing.cache"
 _BATCHES, _PROMPT = 16, 512
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -38,7 +38,7 @@ def shape_profiles(model: ir.Model, longest: int) -> list[ShapeProfile]:
     ``longest`` counts the tokens of a whole text.
     """
     best = min(_PROMPT, longest // 2)
-    if not any(str(value.name).startswith("past_") for value in model.graph.inputs):
+    if not any(str(value.name).startswith(PAST_PREFIX) for value in model.graph.inputs):
         return [_profile(model, [(1, 1, 0), (1, best, 0), (_BATCHES, longest, 0)])]
     prompt = _profile(model, [(1, 1, 0), (1, best, 0), (_BATCHES, longest, 0)])
     token = _profile(model, [(1, 1, 1), (1, 1, best), (_BATCHES, 1, longest - 1)])
@@ -54,7 +54,7 @@ def _shapes(model: ir.Model, batch: int, new: int, cached: int) -> dict[str, tup
     found = {}
     for value in model.graph.inputs:
         assert value.name is not None and value.shape is not None
-        tokens = cached if value.name.startswith("past_") else new
+        tokens = cached if value.name.startswith(PAST_PREFIX) else new
         if value.name == "attention_mask":
             tokens = new + cached
         sizes = [size if isinstance(size, int) else tokens for size in value.shape]
@@ -64,7 +64,7 @@ def _shapes(model: ir.Model, batch: int, new: int, cached: int) -> dict[str, tup
 
 def write_script(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> None:
     """Write ``build.sh``: the command that makes the engine of the graph beside it, and keeps its timings."""
-    words = [f"--onnx={GRAPH}", f"--saveEngine={ENGINE}", f"--timingCacheFile={TIMINGS}", "--skipInference"]
+    words = [f"--onnx={MODEL_FILE}", f"--saveEngine={ENGINE_FILE}", f"--timingCacheFile={TIMINGS}", "--skipInference"]
     words += ["--sparsity=enable"] if sparse else []
     for i, profile in enumerate(wanted):
         sides = {"min": profile.minimum, "opt": profile.optimum, "max": profile.maximum}
@@ -83,8 +83,8 @@ def build_engine(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> 
     """Build ``engine.plan`` beside a graph; a MissingComponentError where TensorRT or a GPU isn't here."""
     if find_spec("tensorrt") is None or shutil.which("nvidia-smi") is None:
         raise MissingComponentError(
-            f"no engine was built: that takes an NVIDIA GPU and pip install 'compress-models[gpu]'; {folder / GRAPH} "
-            f"is written, and {SCRIPT} beside it makes the engine where they are"
+            "no engine was built: that takes an NVIDIA GPU and pip install 'compress-models[gpu]'; "
+            f"{folder / MODEL_FILE} is written, and {SCRIPT} beside it makes the engine where they are"
         )
     import tensorrt as trt
 
@@ -92,8 +92,8 @@ def build_engine(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> 
     builder = trt.Builder(logger)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(folder / GRAPH)):
-        raise ExportError(f"TensorRT can't read {folder / GRAPH}: {parser.get_error(0).desc()}")
+    if not parser.parse_from_file(str(folder / MODEL_FILE)):
+        raise ExportError(f"TensorRT can't read {folder / MODEL_FILE}: {parser.get_error(0).desc()}")
     config = builder.create_builder_config()
     if sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
@@ -109,6 +109,6 @@ def build_engine(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> 
     config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise ExportError(f"TensorRT can't build an engine of {folder / GRAPH}; {SCRIPT} beside it shows why")
-    (folder / ENGINE).write_bytes(bytes(plan))
+        raise ExportError(f"TensorRT can't build an engine of {folder / MODEL_FILE}; {SCRIPT} beside it shows why")
+    (folder / ENGINE_FILE).write_bytes(bytes(plan))
     timings.write_bytes(bytes(cache.serialize()))

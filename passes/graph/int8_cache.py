@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from compress.graph.builder import required, set_dtype
 from compress.onnx_names import BIT_WIDTH, PAST, PRESENT, QUANT_TYPES, SCALE, SCALES
 
 
@@ -22,12 +23,13 @@ def round_cache(graph: ir.Graph) -> int:
         node.attributes[BIT_WIDTH] = ir.AttrInt64(BIT_WIDTH, 8)
         node.resize_inputs(max(SCALES) + 1)
         for past, present, at in zip(PAST, PRESENT, SCALES, strict=True):
-            value = node.inputs[past]
-            assert value is not None and value.shape is not None
-            shape = ir.Shape([1, value.shape[1], 1, value.shape[3]])
+            value = required(node.inputs[past])
+            _, heads, _, size = required(value.shape)
+            shape = ir.Shape([1, heads, 1, size])
             scale = ir.Value(name=f"{value.name}{SCALE}", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
             graph.initializers.add(scale)
             node.replace_input_with(at, scale)
-            value.dtype = node.outputs[present].dtype = ir.DataType.INT8
+            set_dtype(value, ir.DataType.INT8)
+            set_dtype(node.outputs[present], ir.DataType.INT8)
         changed += 1
     return changed

@@ -14,8 +14,9 @@ from onnx import TensorProto
 from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError, UsageError
-from compress.export.targets.ort_cuda import PROVIDER, OrtCuda
+from compress.export.targets.ort_cuda import OrtCuda
 from compress.modeling.kinds import DECODER, IMAGE_CLASSIFIER
+from compress.onnx_names import CUDA_PROVIDER
 from compress.passes.fuse import Fuse
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
@@ -101,7 +102,7 @@ def test_what_cuda_has_no_operator_for_is_refused(untied):
         OrtCuda().check_weights(model.architecture, {"a": rounded})
 
 
-@pytest.mark.skipif(PROVIDER in ort.get_available_providers(), reason="there is one")
+@pytest.mark.skipif(CUDA_PROVIDER in ort.get_available_providers(), reason="there is one")
 def test_without_a_gpu_the_graph_stays(untied, tmp_path):
     model = Model.open(str(untied))
     with pytest.raises(MissingComponentError, match=r"is written, but runs only on an NVIDIA GPU .*\[gpu\]'"):

@@ -1,0 +1,1 @@
+"""ONNX graphs as onnx_ir has them: nodes, constants and masks."""

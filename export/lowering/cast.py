@@ -1,0 +1,58 @@
+"""Cast a float32 graph to float16 or bfloat16: strongly typed, with nothing left for the runtime to choose."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import torch
+from onnx_ir.tensor_adapters import from_torch_dtype
+
+from compress.export.lowering.decompose import FLOAT32_SUFFIX
+from compress.graph.builder import set_dtype
+from compress.onnx_names import BIT_WIDTH, SCALES
+
+
+def cast_graph(model: ir.Model, dtype: torch.dtype) -> None:
+    """Compute in ``dtype`` what was float32, inputs and outputs included, but for what is named to be exact.
+
+    The scales of an int8 cache stay float32, which its operator wants.
+    """
+    target = from_torch_dtype(dtype)
+    if target == ir.DataType.FLOAT:
+        return
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        _cast_value(value, target)
+    scales = {value for node in model.graph if BIT_WIDTH in node.attributes for value in node.inputs[SCALES[0] :]}
+    for name, value in model.graph.initializers.items():
+        if value in scales or value.const_value is None or name.endswith(FLOAT32_SUFFIX):
+            continue
+        if value.dtype == ir.DataType.FLOAT:
+            value.const_value = _cast_tensor(value.const_value, dtype)
+            set_dtype(value, target)
+    outputs = set(model.graph.outputs)
+    for node in model.graph:
+        if str(node.name).endswith(FLOAT32_SUFFIX):
+            continue
+        _cast_attributes(node, dtype)
+        for value in node.outputs:
+            if value not in outputs:
+                _cast_value(value, target)
+
+
+def _cast_value(value: ir.Value, dtype: ir.DataType) -> None:
+    if value.dtype == ir.DataType.FLOAT:
+        set_dtype(value, dtype)
+
+
+def _cast_attributes(node: ir.Node, dtype: torch.dtype) -> None:
+    """A Cast to float32 goes to ``dtype``, and so does a constant that a node holds."""
+    if node.op_type == "Cast" and node.attributes["to"].as_int() == ir.DataType.FLOAT:
+        node.attributes["to"] = ir.AttrInt64("to", int(from_torch_dtype(dtype)))
+    constant = node.attributes["value"].as_tensor() if "value" in node.attributes else None
+    if constant is not None and constant.dtype == ir.DataType.FLOAT:
+        node.attributes["value"] = ir.AttrTensor("value", _cast_tensor(constant, dtype))
+
+
+def _cast_tensor(tensor: ir.TensorProtocol, dtype: torch.dtype) -> ir.TensorProtocol:
+    """In another type; what hides positions is beyond float16, where infinity times nothing would be NaN."""
+    limit = torch.finfo(dtype).max
+    return ir.tensor(torch.from_numpy(tensor.numpy().copy()).clamp(-limit, limit).to(dtype), name=tensor.name)

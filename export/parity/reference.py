@@ -1,0 +1,154 @@
+"""Outputs of a torch model, step by step, that an exported graph has to reproduce."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.calibration.model_inputs import model_inputs
+from compress.calibration.precision import per_token
+from compress.modeling.kinds import TaskKind
+from compress.onnx_names import present_name
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a graph: what goes in besides the cache, and the torch model's outputs for it.
+
+    ``compared`` marks what of the outputs counts: bool ``[b, s]``, the tokens that are no padding, or ``[b]``.
+    ``least`` is the root mean square that a rounding graph's errors are divided by where the outputs' is smaller.
+    """
+
+    name: str
+    inputs: Arrays
+    expected: Arrays
+    compared: NDArray[np.bool_]
+    least: float = 0.0
+
+
+Trace = list[Step]
+"""Steps that follow each other, each on the cache that the one before it left."""
+
+
+def reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) -> list[Trace]:
+    """The torch model's outputs for a text ``[length]``: alone, and beside two others that are padded.
+
+    Or for images ``[n, c, h, w]``: the first alone, and all together.
+    """
+    with torch.inference_mode():
+        if kind.is_vision:
+            batches = {"one image": inputs[:1], f"{len(inputs)} images": inputs}
+            return [_image_trace(module, name, images) for name, images in batches.items()]
+        texts = parity_inputs(inputs, left=kind.is_decoder_only)
+        return [_TRACES[kind.name](module, *text) for text in texts]
+
+
+def parity_inputs(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
+    """A text ``ids [length]`` alone, and beside two shorter ones that are padded, on the ``left`` or the right.
+
+    Each with its name, as ids ``[b, length]`` and mask.
+    """
+    unpadded = torch.ones(1, len(ids), dtype=torch.long)
+    padded = torch.ones(3, len(ids), dtype=torch.long)
+    gap = len(ids) // 3
+    padded[1, :gap] = padded[2, : 2 * gap] = 0
+    batch = torch.stack([ids, ids.roll(gap), ids.roll(2 * gap)])
+    return [("one text", ids[None], unpadded), ("a padded batch", batch, padded if left else padded.flip(1))]
+
+
+@contextmanager
+def rounded_inputs(module: PreTrainedModel) -> Iterator[None]:
+    """Let every linear of a module round its inputs to 8 bits, token by token, as integer operators do.
+
+    A sound model hardly notices; one that is broken (as by rounding to 2 bits) may amplify it a hundredfold.
+    """
+    linears = [child for child in module.modules() if isinstance(child, torch.nn.Linear)]
+    hooks = [linear.register_forward_pre_hook(_round_inputs) for linear in linears]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def arrays(tensors: Mapping[str, Tensor]) -> Arrays:
+    """What a session is fed."""
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _round_inputs(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (per_token(inputs[0]), *inputs[1:])
+
+
+def _encoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
+    hidden = module.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    return [Step(name, arrays(inputs), {"last_hidden_state": hidden.numpy()}, mask.bool().numpy())]
+
+
+def _classifier_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
+    """Logits, of texts whose second half is a text of its own where the model tells two apart.
+
+    A class that is neither likely nor unlikely has a logit near 0, of which a quarter nat is what rounding may cost.
+    """
+    token_types = torch.zeros_like(ids)
+    if getattr(module.config, "type_vocab_size", 0) > 1:
+        token_types[:, ids.shape[1] // 2 :] = 1
+    optional = {"token_type_ids": token_types} if token_types.any() else {}
+    logits = module(input_ids=ids, attention_mask=mask, **optional).logits
+    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": token_types}
+    compared = mask.bool() if logits.ndim == 3 else torch.ones(len(ids), dtype=torch.bool)
+    return [Step(name, arrays(inputs), {"logits": logits.numpy()}, compared.numpy(), least=1.0)]
+
+
+def _image_trace(module: PreTrainedModel, name: str, images: Tensor) -> Trace:
+    """Logits of images; those near 0 as in `_classifier_trace`."""
+    inputs = model_inputs(images)
+    compared = np.ones(len(images), dtype=np.bool_)
+    return [Step(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, compared, least=1.0)]
+
+
+def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
+    """The text but for its last token, then that token on the cache; expected are the logits of the text in one run."""
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    logits = module(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits.numpy()
+    cache, steps, start = None, [], 0
+    for part, end in (("without a cache", ids.shape[1] - 1), ("with a cache", ids.shape[1])):
+        inputs = {
+            "input_ids": ids[:, start:end],
+            "attention_mask": mask[:, :end],
+            "position_ids": positions[:, start:end],
+        }
+        cache = module.base_model(**inputs, past_key_values=cache, use_cache=True).past_key_values
+        expected = {"logits": logits[:, start:end]}
+        if len(ids) == 1:
+            expected |= cache_arrays(cache)
+        steps.append(Step(f"{name}, {part}", arrays(inputs), expected, mask[:, start:end].bool().numpy()))
+        start = end
+    return steps
+
+
+def cache_arrays(cache: Any, side: str = "") -> Arrays:
+    """Keys and values of a transformers cache under the names of a graph's outputs; ``side`` as in `present_name`."""
+    outputs = {}
+    for i, layer in enumerate(cache.layers):
+        outputs[present_name(i, "key", side)] = layer.keys.numpy().copy()
+        outputs[present_name(i, "value", side)] = layer.values.numpy().copy()
+    return outputs
+
+
+_TRACES: Mapping[str, Callable[[PreTrainedModel, str, Tensor, Tensor], Trace]] = {
+    "decoder": _decoder_trace,
+    "encoder": _encoder_trace,
+    "classifier": _classifier_trace,
+}

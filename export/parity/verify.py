@@ -1,0 +1,125 @@
+"""Lower graphs in one dtype and verify them against torch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.checkpoint.base import Checkpoint
+from compress.export.lowering import onnxruntime
+from compress.export.lowering.cast import cast_graph
+from compress.export.lowering.external_data import ExternalData
+from compress.export.lowering.kv_scales import fill_scales, to_float_cache
+from compress.export.lowering.lower import Lowered, Nodes, lower
+from compress.export.lowering.weights import Dequantized, Weights
+from compress.export.parity import reference, seq2seq_reference
+from compress.export.parity.compare import check_close, check_rounded
+from compress.export.parity.reference import Trace, rounded_inputs
+from compress.export.parity.sample import sample_input
+from compress.modeling.kinds import TaskKind
+from compress.onnx_names import MODEL_FILE
+from compress.progress import Progress, Silent
+
+
+def compute_dtype(checkpoint: Checkpoint) -> torch.dtype:
+    """The type that most of a checkpoint's float vectors have, which the passes ``fp16`` and ``bf16`` choose.
+
+    float32 where there are none.
+    """
+    vectors = [name for name, shape in checkpoint.shapes.items() if len(shape) == 1 and name in checkpoint.names]
+    dtypes = Counter(checkpoint.tensor(name).dtype for name in vectors)
+    floats = [dtype for dtype, _ in dtypes.most_common() if dtype.is_floating_point]
+    return floats[0] if floats else torch.float32
+
+
+def lower_and_verify(
+    graphs: Mapping[str, ir.Model],
+    weights: Weights,
+    checkpoint: Checkpoint,
+    out: Path,
+    progress: Progress,
+    *,
+    nodes: Nodes = onnxruntime,
+    dtype: torch.dtype = torch.float32,
+    check: Callable[[ir.Model], None] = lambda model: None,
+) -> dict[str, Lowered]:
+    """Lower float graphs, by their files, into ``out`` by ``nodes``, computed in ``dtype``; compare them with torch.
+
+    Weight-only integers are compared as they lie in the file. Where operators can't but round, their inputs, the cache
+    or all numbers to 16 bits, a twin of each graph that doesn't is compared in its place: in float32, with dequantized
+    weights where inputs are rounded, with a float cache. The file must come close then, except in bfloat16, which
+    ort-cpu has no operators for. ``check`` sees each graph before it is written. Raises ExportError.
+    """
+    module, inputs = checkpoint.torch_module(), sample_input(checkpoint)
+    scales = {file: fill_scales(model, module, inputs) for file, model in graphs.items()}
+    expected = _reference_traces(module, checkpoint.kind, inputs)
+    del module  # the whole model, which writing the graphs has no use for
+    twins = {file: model.clone() for file, model in graphs.items()}
+    lowered = _write(graphs, weights, out, progress, nodes, dtype, check)
+    rounds_inputs = any(facts.rounding == "always" for facts in lowered.values())
+    if dtype != torch.float32 or rounds_inputs or any(scales.values()):
+        for twin in twins.values():
+            to_float_cache(twin)
+        with tempfile.TemporaryDirectory() as scratch:
+            _write(twins, Dequantized(weights) if rounds_inputs else weights, Path(scratch), Silent(), nodes)
+            _check_all(Path(scratch), expected)
+    else:
+        _check_all(out, expected)
+    if dtype == torch.bfloat16:
+        progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was proved in its place")
+        return lowered
+    rounded = cache(partial(_rounded_traces, checkpoint, inputs))
+    for file, facts in lowered.items():
+        if dtype == torch.float16 or scales[file] or facts.rounding != "never":
+            check_rounded(out / file, expected[file][0], partial(_first, rounded, file), scales[file])
+    return lowered
+
+
+def _write(
+    graphs: Mapping[str, ir.Model],
+    weights: Weights,
+    out: Path,
+    progress: Progress,
+    nodes: Nodes,
+    dtype: torch.dtype = torch.float32,
+    check: Callable[[ir.Model], None] = lambda model: None,
+) -> dict[str, Lowered]:
+    """Lower graphs into one folder; tensors that they share lie there once."""
+    with ExternalData(out) as external:
+        lowered = {file: lower(model, weights, external, progress, nodes, dtype) for file, model in graphs.items()}
+    for file, model in graphs.items():
+        cast_graph(model, dtype)
+        check(model)
+        ir.save(model, out / file)
+    return lowered
+
+
+def _check_all(folder: Path, expected: Mapping[str, list[Trace]]) -> None:
+    for file, traces in expected.items():
+        check_close(folder / file, traces)
+
+
+def _reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) -> dict[str, list[Trace]]:
+    """The torch model's outputs by the graphs' files."""
+    if kind.is_seq2seq:
+        return seq2seq_reference.reference_traces(module, inputs)
+    return {MODEL_FILE: reference.reference_traces(module, kind, inputs)}
+
+
+def _rounded_traces(checkpoint: Checkpoint, inputs: Tensor) -> dict[str, list[Trace]]:
+    """The same where every linear rounds its inputs to 8 bits."""
+    module = checkpoint.torch_module()
+    with rounded_inputs(module):
+        return _reference_traces(module, checkpoint.kind, inputs)
+
+
+def _first(traces: Callable[[], Mapping[str, list[Trace]]], file: str) -> Trace:
+    return traces()[file][0]
