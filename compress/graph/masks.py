@@ -62,7 +62,7 @@ def bucketed_bias(builder: GraphBuilder, table: ir.Value, buckets: np.ndarray, i
 
 def _positions(builder: GraphBuilder, mask: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Positions of the queries ``[s]`` and the keys ``[t]`` of a mask ``[b, 1, s, t]``; and the axis 1."""
-    zero, one, axis = (builder.constant(number) for number in (0, 1, [1]))
+    zero, step, axis = (builder.constant(number) for number in (0, 1, [1]))
     total, length = builder.size(mask, 3), builder.size(mask, 2)
-    keys = builder.op("Range", zero, total, one)
-    return builder.op("Range", builder.op("Sub", total, length), total, one), keys, axis
+    keys = builder.op("Range", zero, total, step)
+    return builder.op("Range", builder.op("Sub", total, length), total, step), keys, axis

@@ -18,8 +18,8 @@ def slopes(config: PretrainedConfig) -> Tensor | None:
     if config.model_type == "mpt":
         from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
-        made: Tensor = build_mpt_alibi_tensor(heads, 2, config.attn_config.alibi_bias_max)
-        return -made[:, 0, 0]
+        biases: Tensor = build_mpt_alibi_tensor(heads, 2, config.attn_config.alibi_bias_max)
+        return -biases[:, 0, 0]
     if config.model_type == "bloom":
         from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 

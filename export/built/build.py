@@ -1,4 +1,4 @@
-"""Graph source *built*: mobius declares the float graph, and every weight gets its checkpoint's own name.
+"""Build a model's float graph with mobius, and give every weight its checkpoint's own name.
 
 The graph comes without weights: each is an initializer without a value, used through a Transpose (or a Concat and a
 Transpose where several are packed), which is where the lowering steps in.
@@ -44,9 +44,9 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> FloatG
     model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
     """
     declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
-    odd = unsupported_reason(config) if declared else f"{config.model_type} models"
-    if odd is not None:
-        raise ExportError(f"no ONNX graph of {odd} is known; --target hf needs none")
+    unsupported = unsupported_reason(config) if declared else f"{config.model_type} models"
+    if unsupported is not None:
+        raise ExportError(f"no ONNX graph of {unsupported} is known; --target hf needs none")
     module, arch = _declare(config)
     task = registry.get_task(config.model_type) or getattr(type(module), "default_task", "text-generation")
     logging.getLogger("mobius").setLevel(logging.ERROR)
@@ -82,31 +82,31 @@ def _name_weights(model: ir.Model, module: nn.Module, config: PretrainedConfig, 
 
     mobius renames and cuts up tensors on their way in; where what comes out is from is returned by the graph's names.
     """
-    tensors, turned = _meta_tensors(config, names)
+    tensors, transposed = _meta_tensors(config, names)
     preprocess = getattr(module, "preprocess_weights", dict)
-    arrived = trace_rows(
-        tensors, turned, lambda known: preprocess({mobius_name(config, n): t for n, t in known.items()})
+    sources = trace_rows(
+        tensors, transposed, lambda probes: preprocess({mobius_name(config, n): t for n, t in probes.items()})
     )
     qualified = {id(value): name for name, value in module.named_parameters()}
-    graph, origin = model.graph, {}
+    graph, rows_of = model.graph, {}
     weights = {name: value for name, value in graph.initializers.items() if value.const_value is None}
     for name in weights:
         del graph.initializers[name]
     for name, value in weights.items():
         if not value.uses():
             continue
-        rows = arrived.get(name) or arrived.get(qualified.get(id(value), ""))
+        rows = sources.get(name) or sources.get(qualified.get(id(value), ""))
         if rows is None:
             _leave_out(graph, name, value)
             continue
-        known = rows.tensor if rows.indices is None else f"{name}@{rows.tensor}"
-        if known in graph.initializers:
-            ir.convenience.replace_all_uses_with(value, graph.initializers[known])
+        new_name = rows.tensor if rows.indices is None else f"{name}@{rows.tensor}"
+        if new_name in graph.initializers:
+            ir.convenience.replace_all_uses_with(value, graph.initializers[new_name])
         else:
-            value.name = known
+            value.name = new_name
             graph.initializers.add(value)
-            origin[known] = rows
-    return origin
+            rows_of[new_name] = rows
+    return rows_of
 
 
 def _leave_out(graph: ir.Graph, name: str, value: ir.Value) -> None:

@@ -1,4 +1,4 @@
-"""What mobius 0.1.0 reads wrongly of transformers' configs and checkpoints, put right before it declares a graph.
+"""Correct what mobius 0.1.0 reads wrongly of transformers' configs and checkpoints, before it declares a graph.
 
 As with `compress.export.built.graph_fixes`, each is proved by the parity gate.
 """
@@ -33,10 +33,9 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
     if kind in _UNKNOWN or config.is_encoder_decoder:
         return f"{kind} models"
     for setting, assumed in _ASSUMED.get(kind, {}).items():
-        found = attrgetter(setting)(config)
-        wanted = config.hidden_size if assumed is _WIDTH else assumed
-        if found != wanted:
-            return f"{kind} models with {setting}={found}"
+        value = attrgetter(setting)(config)
+        if value != (assumed(config) if callable(assumed) else assumed):
+            return f"{kind} models with {setting}={value}"
     return None
 
 
@@ -74,16 +73,15 @@ _CORRECTIONS: Mapping[str, Callable[[PretrainedConfig], dict[str, Any]]] = {
 }
 _UNKNOWN = ("deberta-v2",)
 """Model types for which mobius declares a graph of another one."""
-_WIDTH = object()
 _ASSUMED: Mapping[str, Mapping[str, Any]] = {
     "gpt2": {"scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
     "gpt_neox": {"use_parallel_residual": True},
-    "opt": {"do_layer_norm_before": True, "word_embed_proj_dim": _WIDTH},
+    "opt": {"do_layer_norm_before": True, "word_embed_proj_dim": attrgetter("hidden_size")},
     "bloom": {"apply_residual_connection_post_layernorm": False},
     "qwen3_moe": {"mlp_only_layers": [], "decoder_sparse_step": 1},
     "mpt": {"attn_config.clip_qkv": None, "attn_config.qk_ln": False},
 }
-"""What it takes for granted; ``_WIDTH`` stands for the hidden size."""
+"""Settings whose values mobius takes for granted: a value, or the setting of the config that it equals."""
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "falcon": {".input_layernorm.": ".ln_attn.", ".post_attention_layernorm.": ".ln_mlp."},
     "gpt2": {".mlp.c_fc.": ".mlp.up_proj.", ".mlp.c_proj.": ".mlp.down_proj."},

@@ -1,4 +1,4 @@
-"""What mobius 0.1.0 leaves out of its graphs, put in: padding on either side, windows, positions, biases of scores.
+"""Fixes for mobius graphs: padding masks, sliding windows, position offsets, attention biases.
 
 Each of these is proved by the parity gate; a version of mobius that does them itself makes the mend needless.
 """
@@ -89,8 +89,8 @@ def _scale_and_rotate(builder: GraphBuilder, nodes: list[ir.Node], config: Pretr
 
 def _alibi_bias(builder: GraphBuilder, mask: ir.Value, by_distance: Tensor) -> ir.Value:
     """Scores of every head fall with the distance of the key, ``[1, heads, 1, t]``; its order alone shows."""
-    one, total = builder.constant(1), builder.size(mask, 1)
-    behind = builder.op("Range", builder.op("Sub", one, total), one, one)
+    step, total = builder.constant(1), builder.size(mask, 1)
+    behind = builder.op("Range", builder.op("Sub", step, total), step, step)
     distances = builder.op("Cast", behind, to=int(ir.DataType.FLOAT))
     return builder.op("Mul", distances, builder.constant(by_distance.view(1, -1, 1, 1).numpy()))
 

@@ -27,7 +27,7 @@ def relative_bias(builder: GraphBuilder, ids: ir.Value, config: PretrainedConfig
     buckets = MPNetEncoder.relative_position_bucket(distances, num_buckets=count).numpy()
     owner = "mpnet." if classifier_class(FAMILIES["mpnet"].cls, config.architectures) else ""
     table = builder.weight(f"{owner}{_TABLE}", [count, config.num_attention_heads])
-    zero, one, last = (builder.constant(number) for number in (0, 1, longest - 1))
-    keys = builder.op("Range", zero, builder.size(ids, 1), one)
+    zero, step, last = (builder.constant(number) for number in (0, 1, longest - 1))
+    keys = builder.op("Range", zero, builder.size(ids, 1), step)
     queries = builder.op("Unsqueeze", builder.op("Sub", keys, last), builder.constant([1]))
     return bucketed_bias(builder, table, buckets, builder.op("Sub", keys, queries))

@@ -1,4 +1,4 @@
-"""Where a graph's weights come from: which rows of which tensor of the checkpoint each of them holds.
+"""Map each graph weight to rows of a checkpoint tensor.
 
 A graph may keep apart what a checkpoint stores in one matrix: queries, keys and values, or a gate and an up projection,
 on top of each other or head by head. Whatever form a matrix is stored in, its rows can be taken by themselves.
@@ -25,22 +25,22 @@ def trace_rows(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess
     Probes are sent through it, layer by layer, in which every number tells its tensor and row. What comes out as
     anything but rows of one tensor isn't listed. ``turned`` are stored ``[in, out]``.
     """
-    found: dict[str, Rows] = {}
+    rows: dict[str, Rows] = {}
     for group in _by_layer(tensors):
         numbers = {2 * i + 1: name for i, name in enumerate(group)}  # odd ones: what is scaled is nobody's
         probes = {name: _probe(number, group[name], name in turned) for number, name in numbers.items()}
         for name, probe in preprocess(probes).items():
-            if name in found:  # outside the layers
+            if name in rows:  # outside the layers
                 continue
-            either_way = (probe, probe.T) if probe.ndim == 2 else (probe,)
-            for number, at in filter(None, map(_recognised, either_way)):
+            both_ways = (probe, probe.T) if probe.ndim == 2 else (probe,)
+            for number, indices in filter(None, map(_decode, both_ways)):
                 source = numbers.get(number)
                 count = 0 if source is None else group[source].shape[1 if source in turned else 0]
-                if source is not None and int(at.max()) < count:
-                    whole = len(at) == count and bool((at == torch.arange(count)).all())
-                    found[name] = Rows(source, None if whole else at)
+                if source is not None and int(indices.max()) < count:
+                    is_all = len(indices) == count and bool((indices == torch.arange(count)).all())
+                    rows[name] = Rows(source, None if is_all else indices)
                     break
-    return found
+    return rows
 
 
 def _by_layer(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
@@ -67,7 +67,7 @@ def _probe(number: int, like: Tensor, turned: bool) -> Tensor:
     return rows.reshape(-1, *[1] * (like.ndim - 1)).expand(like.shape)
 
 
-def _recognised(probe: Tensor) -> tuple[int, Tensor] | None:
+def _decode(probe: Tensor) -> tuple[int, Tensor] | None:
     """The number of the tensor that a probe's rows are all from, and theirs; None where it holds something else."""
     if probe.ndim not in (1, 2) or probe.dtype != torch.int64 or probe.numel() == 0:
         return None

@@ -87,13 +87,13 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
 
 def _token_ids(config: PretrainedConfig, source: Path) -> dict[str, int | list[int]]:
     """Where text begins, ends and is padded; what generation says counts more than what the architecture says."""
-    spoken: Any = GenerationConfig.from_pretrained(source) if (source / "generation_config.json").exists() else None
+    generation: Any = GenerationConfig.from_pretrained(source) if (source / "generation_config.json").exists() else None
     ids: dict[str, int | list[int]] = {}
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        found = getattr(spoken, key, None)
-        found = getattr(config, key, None) if found is None else found
-        if found is not None:
-            ids[key] = found
+        token = getattr(generation, key, None)
+        token = getattr(config, key, None) if token is None else token
+        if token is not None:
+            ids[key] = token
     end = ids.get("eos_token_id", config.vocab_size - 1)
     first = end[0] if isinstance(end, list) else end
     return {"bos_token_id": first, "eos_token_id": end, "pad_token_id": first, **ids}

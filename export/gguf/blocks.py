@@ -1,4 +1,4 @@
-"""How weight forms become the bytes of GGUF tensors.
+"""Encode weight forms as GGUF tensor blocks.
 
 A block is 32 inputs of a row, d and m are float16. Q4_0: d and codes q in 0…15, the weight is d · (q − 8).
 Q4_1: d, m and codes, the weight is d · q + m. Q8_0: d and signed bytes q, the weight is d · q.
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compress.graph.builder import required
 from compress.weights.forms import Dense, Quantized
 from compress.weights.half_scales import scale_rounding_error, with_half_scales
 from compress.weights.stored import PER_CHANNEL, StoredForm
@@ -43,19 +44,19 @@ def blocks(weight: Dense | Quantized) -> Blocks:
     """
     if isinstance(weight, Dense):
         return Blocks(_FLOATS[weight.tensor.dtype], _rows(weight.tensor), weight.dequantize())
-    held = with_half_scales(weight, "gguf")
-    off = scale_rounding_error(weight, held)
-    d = held.scale.repeat_interleave(weight.group // BLOCK, 1)
+    rounded = with_half_scales(weight, "gguf")
+    error = scale_rounding_error(weight, rounded)
+    d = rounded.scale.repeat_interleave(weight.group // BLOCK, 1)
     if weight.bits == 8:
-        return Blocks("Q8_0", _joined([d, weight.codes.unflatten(1, (-1, BLOCK))]), held.dequantize(), off)
+        return Blocks("Q8_0", _joined([d, weight.codes.unflatten(1, (-1, BLOCK))]), rounded.dequantize(), error)
     q = (weight.codes + 8).unflatten(1, (-1, BLOCK))
     packed = (q[..., : BLOCK // 2] | (q[..., BLOCK // 2 :] << 4)).view(torch.uint8)
-    if held.zero_point is None:
-        return Blocks("Q4_0", _joined([d, packed]), held.dequantize(), off)
-    zero = held.zero_point.repeat_interleave(weight.group // BLOCK, 1).float() + 8
+    if rounded.zero_point is None:
+        return Blocks("Q4_0", _joined([d, packed]), rounded.dequantize(), error)
+    zero = rounded.zero_point.repeat_interleave(weight.group // BLOCK, 1).float() + 8
     m = (-d.float() * zero).half()
-    numbers = (d.float().unsqueeze(-1) * q.float() + m.float().unsqueeze(-1)).flatten(1)
-    return Blocks("Q4_1", _joined([d, m, packed]), numbers, off)
+    values = (d.float().unsqueeze(-1) * q.float() + m.float().unsqueeze(-1)).flatten(1)
+    return Blocks("Q4_1", _joined([d, m, packed]), values, error)
 
 
 def unsupported_reason(name: str, form: StoredForm) -> str | None:
@@ -63,7 +64,7 @@ def unsupported_reason(name: str, form: StoredForm) -> str | None:
     if form.form == "dense":
         return None
     group = form.shape[1] if form.group == PER_CHANNEL else form.group
-    assert form.bits is not None and group is not None
+    group = required(group)
     if form.bits not in (4, 8):
         return f"{form.bits} bits ({name}); use int4 or int8"
     if group % BLOCK:

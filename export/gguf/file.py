@@ -65,22 +65,22 @@ def write_gguf(checkpoint: Checkpoint, file: Path, tokenizer: bool = True) -> st
     # what was added so far waits in a file, not in memory
     writer = gguf.GGUFWriter(file, FAMILIES[config.model_type].architecture, use_temp_file=True)
     try:
-        _add_figures(writer, checkpoint)
-        lacks = add_tokenizer(writer, checkpoint.path, config.vocab_size) if tokenizer else None
-        if not tokenizer or lacks:
+        _add_sizes(writer, checkpoint)
+        missing = add_tokenizer(writer, checkpoint.path, config.vocab_size) if tokenizer else None
+        if not tokenizer or missing:
             writer.add_tokenizer_model("none")
-        kinds: Counter[str] = Counter()
-        for name, made in tensors(checkpoint):
-            kinds[made.tensor_type] += made.values.numel()
-            writer.add_tensor(name, made.data, raw_dtype=gguf.GGMLQuantizationType[made.tensor_type])
-        most = kinds.most_common(1)[0][0]
+        counts: Counter[str] = Counter()
+        for name, encoded in tensors(checkpoint):
+            counts[encoded.tensor_type] += encoded.values.numel()
+            writer.add_tensor(name, encoded.data, raw_dtype=gguf.GGMLQuantizationType[encoded.tensor_type])
+        most = counts.most_common(1)[0][0]
         writer.add_file_type(gguf.LlamaFileType["ALL_F32" if most == "F32" else f"MOSTLY_{most}"])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
     finally:
         writer.close()
-    return lacks
+    return missing
 
 
 def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
@@ -95,13 +95,13 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
         {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads} if family.interleaved_rope else {}
     )
     for name in checkpoint.names:
-        known = names.get_name(name, (".weight", ".bias"))
-        if known is None:
+        gguf_name = names.get_name(name, (".weight", ".bias"))
+        if gguf_name is None:
             raise ExportError(f"{checkpoint.path}: llama.cpp has no name for {name}")
-        made = _made(checkpoint, name)
+        encoded = _encode(checkpoint, name)
         if count := heads.get(name.split(".")[-2]):
-            made = _permuted(made, count)
-        yield known, made
+            encoded = _permuted(encoded, count)
+        yield gguf_name, encoded
 
 
 def interleaved(weight: Tensor, heads: int) -> Tensor:
@@ -112,7 +112,7 @@ def interleaved(weight: Tensor, heads: int) -> Tensor:
     return weight.reshape(heads, 2, -1, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
 
 
-def _made(checkpoint: Checkpoint, name: str) -> Blocks:
+def _encode(checkpoint: Checkpoint, name: str) -> Blocks:
     """A tensor as it is stored; vectors always as float32, since llama.cpp adds and multiplies with nothing else."""
     weight: Weight | None = checkpoint.weight(name) if name.endswith("weight") else None
     if weight is None or (isinstance(weight, Dense) and weight.tensor.dim() == 1):
@@ -122,12 +122,12 @@ def _made(checkpoint: Checkpoint, name: str) -> Blocks:
     return blocks(weight)
 
 
-def _permuted(made: Blocks, heads: int) -> Blocks:
-    data: NDArray[np.uint8] = interleaved(torch.from_numpy(made.data), heads).numpy()
-    return replace(made, data=data, values=interleaved(made.values, heads))
+def _permuted(encoded: Blocks, heads: int) -> Blocks:
+    data: NDArray[np.uint8] = interleaved(torch.from_numpy(encoded.data), heads).numpy()
+    return replace(encoded, data=data, values=interleaved(encoded.values, heads))
 
 
-def _add_figures(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
+def _add_sizes(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
     """The architecture's sizes. llama.cpp has no sliding window in these families: contexts end where one would begin
     to slide."""
     import gguf

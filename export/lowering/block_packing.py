@@ -1,4 +1,4 @@
-"""How the integers of a `Quantized` weight become the bytes that onnxruntime's operators read.
+"""Pack the integers of a `Quantized` weight into the bytes that onnxruntime's operators read.
 
 Source: onnxruntime's ContribOperators, MatMulNBits and GatherBlockQuantized: codes are unsigned, blocks lie along the
 inputs, several codes of a byte start at its lowest bits, and without zero points the middle 2^(bits-1) means zero.
@@ -73,9 +73,9 @@ def _packed(codes: Tensor, bits: int) -> Tensor:
     """Unsigned codes ``[rows, n]`` packed along the rows, ``8 / bits`` a byte, the lowest bits first."""
     if bits == 8:
         return codes
-    each = 8 // bits
-    lanes = pad(codes, (0, -codes.shape[1] % each)).unflatten(1, (-1, each))
+    per_byte = 8 // bits
+    lanes = pad(codes, (0, -codes.shape[1] % per_byte)).unflatten(1, (-1, per_byte))
     packed: Tensor = lanes[..., 0].clone()
-    for lane in range(1, each):
+    for lane in range(1, per_byte):
         packed |= lanes[..., lane] << (lane * bits)
     return packed

@@ -77,11 +77,11 @@ class _Decomposer(GraphBuilder):
         _require_attribute(node, "interleaved", 0)
         heads = node.attributes["num_heads"].as_int()
         by_head = self.op("Reshape", x, self.constant([0, 0, heads, -1]))
-        left, right = self.multi_op("Split", by_head, outputs=2, axis=-1, num_outputs=2)
+        first, second = self.multi_op("Split", by_head, outputs=2, axis=-1, num_outputs=2)
         cos, sin = (self.op("Unsqueeze", table, self.constant([2])) for table in (cos, sin))
         rotated = [
-            self.op("Sub", self.op("Mul", left, cos), self.op("Mul", right, sin)),
-            self.op("Add", self.op("Mul", left, sin), self.op("Mul", right, cos)),
+            self.op("Sub", self.op("Mul", first, cos), self.op("Mul", second, sin)),
+            self.op("Add", self.op("Mul", first, sin), self.op("Mul", second, cos)),
         ]
         return self.op("Reshape", self.op("Concat", *rotated, axis=-1), self.constant([0, 0, -1]))
 

@@ -1,4 +1,4 @@
-"""The one walk over a float graph that lowers every weight in it, each read once, used, and dropped."""
+"""Lower every weight of a float graph in one walk, each read once, used, and dropped."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from compress.export.lowering.emitter import Emitter
 from compress.export.lowering.external_data import ExternalData
 from compress.export.lowering.packed import bypass_split, stack_weights, stacked_name
 from compress.export.lowering.weights import Weights
+from compress.graph.builder import required
 from compress.onnx_names import CONTRIB_DOMAIN
 from compress.progress import Progress
 from compress.weights.forms import Factored, Residual, Weight, leaves, mask_of
@@ -116,8 +117,7 @@ class _Walk:
         """Lower a node that looks rows up in a weight or multiplies with one."""
         if node.op_type == "Gather" and (name := self.weight_name(node.inputs[0])):
             before = self.sidecar.written
-            assert node.inputs[1] is not None
-            rows = self.nodes.embedding(self.emit, name, self.read(name), node.inputs[1])
+            rows = self.nodes.embedding(self.emit, name, self.read(name), required(node.inputs[1]))
             self.tables[name] = self.sidecar.written - before
             self.emit.replace(node, rows)
         elif node.op_type == "MatMul" and (names := self.factors(node.inputs[1])):
@@ -144,8 +144,7 @@ class _Walk:
     def multiply(self, node: ir.Node, names: tuple[str, ...]) -> None:
         """Lower ``x @ stack(names).T`` together with a bias that is added to it."""
         last, biases = self.bias(node, len(names))
-        x = node.inputs[0]
-        assert x is not None
+        x = required(node.inputs[0])
         forms = [self.read(name) for name in names]
         joined = stack_weights(forms)
         if joined is not None:
@@ -157,9 +156,9 @@ class _Walk:
         for i, (name, form) in enumerate(zip(names, forms, strict=True)):
             bias = self.vector((biases[i],)) if biases else None
             parts.append(self.nodes.linear(self.emit, name, form, x, bias, False))
-        whole = self.emit.op("Concat", *parts, name=f"{stacked_name(names)}.out", axis=-1)
-        self.emit.replace(last, whole)
-        bypass_split(whole, parts, [form.shape[0] for form in forms])
+        joined_output = self.emit.op("Concat", *parts, name=f"{stacked_name(names)}.out", axis=-1)
+        self.emit.replace(last, joined_output)
+        bypass_split(joined_output, parts, [form.shape[0] for form in forms])
 
     def bias(self, node: ir.Node, count: int) -> tuple[ir.Node, tuple[str, ...]]:
         """The Add behind a product of ``count`` weights and the vectors that it adds, one a weight; else itself, ()."""

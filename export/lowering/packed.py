@@ -1,4 +1,4 @@
-"""Several weights of one product, side by side: joined where they are stored alike, kept apart where they aren't."""
+"""Fuse weights that share an input into one matrix where their formats agree."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def stack_weights(forms: Sequence[Weight]) -> Weight | None:
     return stacked(integer)
 
 
-def bypass_split(whole: ir.Value, parts: Sequence[ir.Value], sizes: list[int]) -> None:
+def bypass_split(concatenated: ir.Value, parts: Sequence[ir.Value], sizes: list[int]) -> None:
     """Give the parts of a Concat to those who would cut it up again: a Split at the seams, GroupQueryAttention."""
-    for node, index in tuple(whole.uses()):
+    for node, index in tuple(concatenated.uses()):
         if node.op_type == "Split" and (at := node.inputs[1]) is not None and at.const_value is not None:
             if at.const_value.numpy().tolist() == sizes:
                 for part, piece in zip(parts, node.outputs, strict=True):

@@ -49,12 +49,12 @@ def reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) ->
         if kind.is_vision:
             batches = {"one image": inputs[:1], f"{len(inputs)} images": inputs}
             return [_image_trace(module, name, images) for name, images in batches.items()]
-        texts = parity_inputs(inputs, left=kind.is_decoder_only)
+        texts = parity_inputs(inputs, pad_left=kind.is_decoder_only)
         return [_TRACES[kind.name](module, *text) for text in texts]
 
 
-def parity_inputs(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
-    """A text ``ids [length]`` alone, and beside two shorter ones that are padded, on the ``left`` or the right.
+def parity_inputs(ids: Tensor, pad_left: bool) -> list[tuple[str, Tensor, Tensor]]:
+    """A text ``ids [length]`` alone, and beside two shorter ones, padded on the left (``pad_left``) or the right.
 
     Each with its name, as ids ``[b, length]`` and mask.
     """
@@ -63,7 +63,7 @@ def parity_inputs(ids: Tensor, left: bool) -> list[tuple[str, Tensor, Tensor]]:
     gap = len(ids) // 3
     padded[1, :gap] = padded[2, : 2 * gap] = 0
     batch = torch.stack([ids, ids.roll(gap), ids.roll(2 * gap)])
-    return [("one text", ids[None], unpadded), ("a padded batch", batch, padded if left else padded.flip(1))]
+    return [("one text", ids[None], unpadded), ("a padded batch", batch, padded if pad_left else padded.flip(1))]
 
 
 @contextmanager

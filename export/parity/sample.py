@@ -1,4 +1,4 @@
-"""The real input that an export is proved on."""
+"""The text or images that an export is verified on."""
 
 from __future__ import annotations
 

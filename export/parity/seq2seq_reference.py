@@ -16,7 +16,7 @@ from compress.onnx_names import DECODER, ENCODER
 def reference_traces(module: PreTrainedModel, ids: Tensor) -> dict[str, list[Trace]]:
     """The torch model's outputs by the graphs' files, for a text ``ids [length]``: alone, and in a padded batch."""
     with torch.inference_mode():
-        texts = parity_inputs(ids, left=False)
+        texts = parity_inputs(ids, pad_left=False)
         states = [module.get_encoder()(ids, mask)[0] for _, ids, mask in texts]
         encoder = [_encoder_trace(*text, hidden) for text, hidden in zip(texts, states, strict=True)]
         decoder = [_decoder_trace(module, *text, hidden) for text, hidden in zip(texts, states, strict=True)]

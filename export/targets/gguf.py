@@ -44,16 +44,16 @@ class Gguf(Target):
     ) -> Artifact:
         """Write the file, and read it back with the format's own library to the same numbers, else ExportError."""
         path = out / FILE
-        if lacks := file.write_gguf(checkpoint, path):
-            progress.notice(f"gguf holds no tokenizer, since {lacks}: it has to be fed token ids")
-        sizes, off = _verify(checkpoint, path)
-        if off:
+        if reason := file.write_gguf(checkpoint, path):
+            progress.notice(f"gguf holds no tokenizer, since {reason}: it has to be fed token ids")
+        sizes, rounding = _verify(checkpoint, path)
+        if rounding:
             progress.notice(
-                f"gguf has float16 scales: the variant's are rounded, by up to {100 * off:.2g} % of a matrix's"
+                f"gguf has float16 scales: the variant's are rounded, by up to {100 * rounding:.2g} % of a matrix's"
             )
         looked_up = sizes["token_embd.weight"] if "output.weight" in sizes else 0
-        every = sum(sizes.values())
-        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.parameters, every, every - looked_up)
+        total = sum(sizes.values())
+        artifact = Artifact(out, self.name, checkpoint.kind, checkpoint.parameters, total, total - looked_up)
         artifact.save()
         return artifact
 
@@ -65,10 +65,10 @@ def _verify(checkpoint: Checkpoint, path: Path) -> tuple[dict[str, int], float]:
     from gguf.quants import dequantize
 
     stored = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
-    off = 0.0
-    for name, made in file.tensors(checkpoint):
-        off = max(off, made.scale_rounding_error)
-        found = dequantize(stored[name].data, stored[name].tensor_type)
-        if not np.array_equal(found, made.values.numpy()):
+    rounding = 0.0
+    for name, encoded in file.tensors(checkpoint):
+        rounding = max(rounding, encoded.scale_rounding_error)
+        values = dequantize(stored[name].data, stored[name].tensor_type)
+        if not np.array_equal(values, encoded.values.numpy()):
             raise ExportError(f"gguf reads other numbers than the variant holds in {name}; nothing was written")
-    return {name: int(tensor.n_bytes) for name, tensor in stored.items()}, off
+    return {name: int(tensor.n_bytes) for name, tensor in stored.items()}, rounding

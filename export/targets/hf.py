@@ -27,6 +27,7 @@ from compress.export.targets.base import Target
 from compress.formats.base import CheckpointFormat, find_format
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.formats.packing import quantization_config
+from compress.graph.builder import required
 from compress.modeling.classifier import auto_class
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import decoder_inputs, read_per_decoded_token
@@ -66,7 +67,7 @@ class Hf(Target):
         """Prove that others read the variant in ``out`` to the same numbers, and write its sizes beside it."""
         if not isinstance(checkpoint, Variant) or out.resolve() != checkpoint.path.resolve():
             raise UsageError(f"{self.name}: a variant is its own artifact, and nothing else is; leave out -o")
-        _prove(checkpoint, progress)
+        _verify(checkpoint, progress)
         zeros = any(form.masked for form in checkpoint.manifest.weights.values())
         sizes = checkpoint.parameters, *_sizes(checkpoint)
         artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros)
@@ -74,7 +75,7 @@ class Hf(Target):
         return artifact
 
 
-def _prove(variant: Variant, progress: Progress) -> None:
+def _verify(variant: Variant, progress: Progress) -> None:
     """Hold what others read against what the variant holds, as far as the readers are here; a notice says how far."""
     if absent := [module for module in variant.format.required_packages if find_spec(module) is None]:
         progress.notice(
@@ -82,53 +83,54 @@ def _prove(variant: Variant, progress: Progress) -> None:
             "pip install 'compress-models[gptq]' brings"
         )
         return
-    odd = [name for name, form in variant.manifest.weights.items() if not form.symmetric]
-    if odd and isinstance(variant.format, CompressedTensorsFormat):
-        _prove_matrices(variant, odd)
+    asymmetric = [name for name, form in variant.manifest.weights.items() if not form.symmetric]
+    if asymmetric and isinstance(variant.format, CompressedTensorsFormat):
+        _verify_matrices(variant, asymmetric)
         progress.notice(
             f"transformers {transformers.__version__} does not load packed zero points as they are stored: "
             f"asymmetric weights were checked with compressed-tensors {compressed_tensors.__version__} alone"
         )
     else:
-        _prove_loads(variant)
+        _verify_loading(variant)
 
 
-def _prove_loads(variant: Variant) -> None:
+def _verify_loading(variant: Variant) -> None:
     """Load a variant as its user will, and compare what it says to a text; an ExportError where it differs."""
-    whole = variant.torch_module()
-    module = whole if variant.kind.has_head else whole.base_model
+    model = variant.torch_module()
+    module = model if variant.kind.has_head else model.base_model
     auto = getattr(transformers, auto_class(variant.kind, variant.architecture.class_name))
-    seen = sample_input(variant)
-    given = model_inputs(seen if variant.kind.is_vision else seen[None])
+    sample = sample_input(variant)
+    inputs = model_inputs(sample if variant.kind.is_vision else sample[None])
     if variant.kind.is_seq2seq:
-        given["decoder_input_ids"] = decoder_inputs(variant.config, given["input_ids"])
+        inputs["decoder_input_ids"] = decoder_inputs(variant.config, inputs["input_ids"])
     try:
         # compressed-tensors draws bars of its own, on standard error
         with quiet_transformers(), redirect_stderr(io.StringIO()), torch.inference_mode():
             theirs = auto.from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
-            said = theirs(**given)[0]
+            output = theirs(**inputs)[0]
     except Exception as error:  # transformers raises whatever its loaders raise
         raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error
     with torch.inference_mode():
-        expected = module(**given)[0]
+        expected = module(**inputs)[0]
     dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
     exact = _HALVED if variant.format.required_packages else _TOLERANCE
     # An undecided classifier's logits are near 0: what is off is measured in nats then.
     least = math.sqrt(expected.numel()) if variant.kind.has_classes else 0.0
-    off, allowed = float((said - expected).norm()) / max(float(expected.norm()), least), _ROUNDED if dynamic else exact
-    if not off <= allowed:
+    difference = float((output - expected).norm()) / max(float(expected.norm()), least)
+    allowed = _ROUNDED if dynamic else exact
+    if not difference <= allowed:
         raise ExportError(
-            f"transformers loads other numbers than the variant holds: its output's relative error is {off:.3g}, "
-            f"allowed {allowed}; nothing was written"
+            "transformers loads other numbers than the variant holds: its output's relative error is "
+            f"{difference:.3g}, allowed {allowed}; nothing was written"
         )
 
 
-def _prove_matrices(variant: Variant, names: Sequence[str]) -> None:
+def _verify_matrices(variant: Variant, names: Sequence[str]) -> None:
     """Hold what compressed-tensors makes of each matrix against ``dequantize()``; an ExportError where it differs."""
     for name in names:
         packed = f"{name}_packed" in variant.shards.where
         config = quantization_config({name: variant.manifest.weights[name]}, [name] if packed else [], "")
-        assert config is not None
+        config = required(config)
         scheme = QuantizationScheme.model_validate(config["config_groups"]["group_0"])
         stem = name.removesuffix("weight")
         stored = {

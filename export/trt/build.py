@@ -1,4 +1,4 @@
-"""How an engine is built from a graph: ``build.sh`` for ``trtexec``, and TensorRT's own builder where it is installed.
+"""Build a TensorRT engine: ``build.sh`` for ``trtexec``, and TensorRT's own builder where it is installed.
 
 Sources: the command line of TensorRT's ``trtexec``; the Python API of TensorRT 11 (``Builder``, ``OnnxParser``,
 ``IOptimizationProfile``, ``ITimingCache``). Every network is strongly typed there. Sparsity is only ever enabled, for
@@ -16,6 +16,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from compress.errors import ExportError, MissingComponentError
+from compress.graph.builder import required
 from compress.onnx_names import ENGINE_FILE, MODEL_FILE, PAST_PREFIX
 
 SCRIPT, TIMINGS = "build.sh", "timing.cache"
@@ -45,28 +46,28 @@ def shape_profiles(model: ir.Model, longest: int) -> list[ShapeProfile]:
     return [prompt, token]
 
 
-def _profile(model: ir.Model, each: Sequence[tuple[int, int, int]]) -> ShapeProfile:
+def _profile(model: ir.Model, batches: Sequence[tuple[int, int, int]]) -> ShapeProfile:
     """Shapes for three batches, counts of new tokens and of cached ones."""
-    return ShapeProfile(*(_shapes(model, *sizes) for sizes in each))
+    return ShapeProfile(*(_shapes(model, *sizes) for sizes in batches))
 
 
 def _shapes(model: ir.Model, batch: int, new: int, cached: int) -> dict[str, tuple[int, ...]]:
-    found = {}
+    shapes = {}
     for value in model.graph.inputs:
-        assert value.name is not None and value.shape is not None
-        tokens = cached if value.name.startswith(PAST_PREFIX) else new
-        if value.name == "attention_mask":
+        name = required(value.name)
+        tokens = cached if name.startswith(PAST_PREFIX) else new
+        if name == "attention_mask":
             tokens = new + cached
-        sizes = [size if isinstance(size, int) else tokens for size in value.shape]
-        found[value.name] = (batch, *sizes[1:])
-    return found
+        sizes = [size if isinstance(size, int) else tokens for size in required(value.shape)]
+        shapes[name] = (batch, *sizes[1:])
+    return shapes
 
 
-def write_script(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> None:
+def write_script(folder: Path, profiles: Sequence[ShapeProfile], sparse: bool) -> None:
     """Write ``build.sh``: the command that makes the engine of the graph beside it, and keeps its timings."""
     words = [f"--onnx={MODEL_FILE}", f"--saveEngine={ENGINE_FILE}", f"--timingCacheFile={TIMINGS}", "--skipInference"]
     words += ["--sparsity=enable"] if sparse else []
-    for i, profile in enumerate(wanted):
+    for i, profile in enumerate(profiles):
         sides = {"min": profile.minimum, "opt": profile.optimum, "max": profile.maximum}
         words += [f"--profile={i}", *(f"--{side}Shapes={_spelled(shapes)}" for side, shapes in sides.items())]
     command = " \\\n  ".join(["trtexec", *words])
@@ -79,7 +80,7 @@ def _spelled(shapes: Shapes) -> str:
     return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in shapes.items())
 
 
-def build_engine(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> None:
+def build_engine(folder: Path, profiles: Sequence[ShapeProfile], sparse: bool) -> None:
     """Build ``engine.plan`` beside a graph; a MissingComponentError where TensorRT or a GPU isn't here."""
     if find_spec("tensorrt") is None or shutil.which("nvidia-smi") is None:
         raise MissingComponentError(
@@ -97,12 +98,11 @@ def build_engine(folder: Path, wanted: Sequence[ShapeProfile], sparse: bool) -> 
     config = builder.create_builder_config()
     if sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
-    for each in wanted:
+    for shapes in profiles:
         profile = builder.create_optimization_profile()
-        for name in each.optimum:
-            profile.set_shape(
-                name, *(trt.Dims(list(side[name])) for side in (each.minimum, each.optimum, each.maximum))
-            )
+        for name in shapes.optimum:
+            sides = (shapes.minimum, shapes.optimum, shapes.maximum)
+            profile.set_shape(name, *(trt.Dims(list(side[name])) for side in sides))
         config.add_optimization_profile(profile)
     timings = folder / TIMINGS
     cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")

@@ -1,4 +1,4 @@
-"""What TensorRT would refuse of a graph, found without TensorRT.
+"""Check a graph for what TensorRT would refuse, without TensorRT.
 
 Sources: onnx-tensorrt's ``docs/operators.md`` (opsets up to 20, and blocks of 4 bits), TensorRT 11's "Working with
 Quantized Types".
@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compress.errors import ExportError
+from compress.graph.builder import required
 
 OPERATORS = frozenset({
     "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Cos", "CumSum",
@@ -41,7 +42,7 @@ def lint_graph(model: ir.Model, dtype: ir.DataType) -> None:
 def _lint_integers(node: ir.Node, dtype: ir.DataType) -> None:
     codes, scale, *zero = node.inputs
     where = f"DequantizeLinear {node.name}"
-    assert codes is not None and scale is not None
+    codes, scale = required(codes), required(scale)
     if codes.const_value is None or scale.const_value is None:
         raise ExportError(f"{where}: integers and scales have to be constant")
     if codes.dtype not in (ir.DataType.INT8, ir.DataType.INT4):
@@ -51,10 +52,10 @@ def _lint_integers(node: ir.Node, dtype: ir.DataType) -> None:
     if zero and zero[0] is not None and (zero[0].const_value is None or zero[0].const_value.numpy().any()):
         raise ExportError(f"{where}: its zero point has to be 0")
     block, axis = node.attributes.get_int("block_size", 0), node.attributes.get_int("axis", 1)
-    size, wanted = codes.const_value.shape.numpy(), scale.const_value.shape.numpy()
+    size, scales = codes.const_value.shape.numpy(), scale.const_value.shape.numpy()
     if codes.dtype == ir.DataType.INT4 and not block:
         raise ExportError(f"{where}: 4 bits come in blocks")
     if block and size[axis] % block:
         raise ExportError(f"{where}: blocks of {block} don't divide the {size[axis]} inputs")
-    if block and wanted[axis] != size[axis] // block:
-        raise ExportError(f"{where}: {wanted[axis]} scales for {size[axis] // block} blocks")
+    if block and scales[axis] != size[axis] // block:
+        raise ExportError(f"{where}: {scales[axis]} scales for {size[axis] // block} blocks")
