@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from compress.errors import UsageError
 from compress.system import interrupt
+
+_STAGE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.partial")
 
 
 @contextmanager
@@ -40,6 +43,12 @@ def staged(path: Path, overwrite: bool = False, marker: str | None = None) -> It
         shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(parents)
         raise
+
+
+def name_in_place(path: Path) -> str:
+    """The name that a directory has, or that it will have where it is still staged."""
+    match = _STAGE.fullmatch(path.name)
+    return match["name"] if match else path.name
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from compress.calibration.images import PROCESSOR
 from compress.checkpoint.base import Checkpoint
 from compress.pipeline.contract import GraphPass
+from compress.system.staging import name_in_place
 from compress.version import __version__
 
 _TOKENIZER = (
@@ -36,7 +37,11 @@ def write_metadata(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequen
     recipe = [*checkpoint.recipe, *map(str, graph_passes)]
     model.producer_name, model.producer_version = "compress", __version__
     model.metadata_props.update(
-        {"source": checkpoint.path.name, "recipe": ",".join(dict.fromkeys(recipe)), "target": target}
+        {
+            "source": name_in_place(checkpoint.path),
+            "recipe": ",".join(dict.fromkeys(recipe)),
+            "target": target,
+        }
     )
 
 

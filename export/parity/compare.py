@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from compress.errors import ExportError
 from compress.export.lowering.kv_scales import Scales
-from compress.export.parity.reference import Arrays, Step, Trace
+from compress.export.parity.reference import Arrays, Trace, TraceStep
 from compress.modeling.quiet import first_line
 from compress.onnx_names import CPU_PROVIDER, to_past, to_present
 
@@ -101,7 +101,7 @@ def _same_cache(actual: NDArray[Any], expected: NDArray[Any]) -> tuple[NDArray[A
     return actual[:, :, -expected.shape[2] :], expected[:, :: max(1, expected.shape[1] // actual.shape[1])]
 
 
-def _run_trace(session: ort.InferenceSession, trace: Trace) -> Iterator[tuple[Step, Arrays]]:
+def _run_trace(session: ort.InferenceSession, trace: Trace) -> Iterator[tuple[TraceStep, Arrays]]:
     """Run a trace's steps in order, handing each the cache of the one before; each with the graph's outputs by name."""
     names = [output.name for output in session.get_outputs()]
     cache: Arrays = {}

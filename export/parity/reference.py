@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Step:
+class TraceStep:
     """One run of a graph: what goes in besides the cache, and the torch model's outputs for it.
 
     ``compared`` marks what of the outputs counts: bool ``[b, s]``, the tokens that are no padding, or ``[b]``.
@@ -36,7 +36,7 @@ class Step:
     least: float = 0.0
 
 
-Trace = list[Step]
+Trace = list[TraceStep]
 """Steps that follow each other, each on the cache that the one before it left."""
 
 
@@ -93,7 +93,7 @@ def _round_inputs(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[
 def _encoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
     hidden = module.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    return [Step(name, arrays(inputs), {"last_hidden_state": hidden.numpy()}, mask.bool().numpy())]
+    return [TraceStep(name, arrays(inputs), {"last_hidden_state": hidden.numpy()}, mask.bool().numpy())]
 
 
 def _classifier_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
@@ -108,14 +108,14 @@ def _classifier_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Ten
     logits = module(input_ids=ids, attention_mask=mask, **optional).logits
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": token_types}
     compared = mask.bool() if logits.ndim == 3 else torch.ones(len(ids), dtype=torch.bool)
-    return [Step(name, arrays(inputs), {"logits": logits.numpy()}, compared.numpy(), least=1.0)]
+    return [TraceStep(name, arrays(inputs), {"logits": logits.numpy()}, compared.numpy(), least=1.0)]
 
 
 def _image_trace(module: PreTrainedModel, name: str, images: Tensor) -> Trace:
     """Logits of images; those near 0 as in `_classifier_trace`."""
     inputs = model_inputs(images)
     compared = np.ones(len(images), dtype=np.bool_)
-    return [Step(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, compared, least=1.0)]
+    return [TraceStep(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, compared, least=1.0)]
 
 
 def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
@@ -133,7 +133,7 @@ def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor
         expected = {"logits": logits[:, start:end]}
         if len(ids) == 1:
             expected |= cache_arrays(cache)
-        steps.append(Step(f"{name}, {part}", arrays(inputs), expected, mask[:, start:end].bool().numpy()))
+        steps.append(TraceStep(f"{name}, {part}", arrays(inputs), expected, mask[:, start:end].bool().numpy()))
         start = end
     return steps
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.export.parity.reference import Step, Trace, arrays, cache_arrays, parity_inputs
+from compress.export.parity.reference import Trace, TraceStep, arrays, cache_arrays, parity_inputs
 from compress.modeling.seq2seq import decoder_inputs
 from compress.onnx_names import DECODER, ENCODER
 
@@ -25,7 +25,7 @@ def reference_traces(module: PreTrainedModel, ids: Tensor) -> dict[str, list[Tra
 
 def _encoder_trace(name: str, ids: Tensor, mask: Tensor, states: Tensor) -> Trace:
     inputs = {"input_ids": ids, "attention_mask": mask}
-    return [Step(name, arrays(inputs), {"last_hidden_state": states.numpy()}, mask.bool().numpy())]
+    return [TraceStep(name, arrays(inputs), {"last_hidden_state": states.numpy()}, mask.bool().numpy())]
 
 
 def _decoder_trace(module: Any, name: str, ids: Tensor, mask: Tensor, states: Tensor) -> Trace:
@@ -42,6 +42,6 @@ def _decoder_trace(module: Any, name: str, ids: Tensor, mask: Tensor, states: Te
             expected |= cache_arrays(cache.self_attention_cache, "decoder")
             expected |= cache_arrays(cache.cross_attention_cache, "encoder")
         inputs = {"input_ids": new, "encoder_attention_mask": mask, "encoder_hidden_states": states}
-        steps.append(Step(f"{name}, {part}", arrays(inputs), expected, torch.ones_like(new).bool().numpy()))
+        steps.append(TraceStep(f"{name}, {part}", arrays(inputs), expected, torch.ones_like(new).bool().numpy()))
         start = end
     return steps

@@ -9,7 +9,7 @@ import pytest
 
 from compress.errors import UsageError
 from compress.system import interrupt
-from compress.system.staging import staged
+from compress.system.staging import name_in_place, staged
 
 
 def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
@@ -20,6 +20,14 @@ def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
         assert not out.exists()
     assert (out / "file").read_text() == "whole"
     assert [p.name for p in out.parent.iterdir()] == ["out"]
+
+
+def test_a_stage_knows_the_name_that_it_will_have(tmp_path: Path) -> None:
+    with staged(tmp_path / "int8-fuse") as stage:
+        assert stage.name != "int8-fuse"
+        assert name_in_place(stage) == "int8-fuse"
+    assert name_in_place(tmp_path / "int8-fuse") == "int8-fuse"
+    assert name_in_place(Path(".hidden.partial")) == ".hidden.partial"
 
 
 def test_what_another_process_finished_meanwhile_stays(tmp_path: Path) -> None:
