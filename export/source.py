@@ -15,6 +15,7 @@ from compress.export.built.build import build
 from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.parity.compare import DiffersError
 from compress.modeling.families import FAMILIES
+from compress.modeling.transformers_private import supports_attention_backend
 from compress.progress import Progress
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def untraceable_reason(config: PretrainedConfig) -> str | None:
         return "it is two graphs"
     if family.experts is not None:
         return "which experts a token is sent to is decided as it runs"
-    if family.kind.is_decoder_only and not getattr(transformers, family.cls)._supports_attention_backend:
+    if family.kind.is_decoder_only and not supports_attention_backend(getattr(transformers, family.cls)):
         return "its attention isn't transformers' common one"
     return None
 

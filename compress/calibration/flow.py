@@ -24,6 +24,7 @@ from compress.calibration.precision import to_storage_dtype
 from compress.modeling.families import FAMILIES, Family
 from compress.modeling.modules import replaced, stacks
 from compress.modeling.seq2seq import decoder_inputs
+from compress.modeling.transformers_private import init_module
 
 
 class Flow:
@@ -140,4 +141,4 @@ def _materialize(module: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None
         for name, child in module.get_submodule(path.rpartition(".")[0]).named_children():
             if isinstance(child, nn.Embedding) and child.weight.is_meta and name == "embed_positions":
                 child.to_empty(device="cpu")
-                module._init_weights(child)  # only the class knows what is in it
+                init_module(module, child)  # only the class knows what is in it

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compress.calibration.block import Block
 from compress.modeling.modules import transposed, transposed_weights
+from compress.modeling.transformers_private import init_module
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,4 +54,4 @@ def init_buffers(module: PreTrainedModel, part: nn.Module) -> None:
         for name, buffer in computed.items():
             child.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
         if computed:
-            module._init_weights(child)  # the only code that knows what such a buffer holds (rotary frequencies, …)
+            init_module(module, child)  # the only code that knows what such a buffer holds (rotary frequencies, …)

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
+
+from compress.modeling.transformers_private import attention_backend
 
 _NAME = "compress_traced"
 
@@ -75,7 +77,6 @@ def traced_attention(model: PreTrainedModel, past: TracedCache | None) -> Iterat
 
     Attention that isn't transformers' common one stays as the model spells it out.
     """
-    config = model.config
 
     def attend(
         module: nn.Module,
@@ -93,16 +94,8 @@ def traced_attention(model: PreTrainedModel, past: TracedCache | None) -> Iterat
             past.new = cache[0], cache[1]
         return out, None
 
-    before = config._attn_implementation
-    AttentionInterface.register(_NAME, attend)
-    AttentionMaskInterface.register(_NAME, _mask)
-    config._attn_implementation = _NAME if model._supports_attention_backend else "eager"
-    try:
+    with attention_backend(model, _NAME, attend, _mask):
         yield
-    finally:
-        config._attn_implementation = before
-        for interface in (AttentionInterface, AttentionMaskInterface):
-            interface._global_mapping.pop(_NAME, None)
 
 
 def _mask(*args: Any, **kwargs: Any) -> Tensor:

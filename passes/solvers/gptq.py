@@ -38,6 +38,10 @@ class Hessian:
 
     ``mismatch`` is D = E[(y - x) xᵀ], y being the original model's inputs. In float64 throughout. ``damping`` is what
     it took: `DAMPING`, ten times more with each retry. Raises NotPositiveDefiniteError where no retry helps.
+
+    ``order`` int64 ``[in]``: the sweep's columns. ``upper`` float32 ``[in, in]``: the upper Cholesky factor of the
+    inverse, ``sorted`` float32 ``[in, in]``: the damped H itself, both in that order. ``dead`` bool ``[in]``: inputs
+    that are always zero. ``correction`` float64 ``[in, in]``: D (H + λI)⁻¹, or None without a mismatch.
     """
 
     def __init__(self, gram: Tensor, mismatch: Tensor | None, group: int, order: Order) -> None:
