@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import compress.benchmarks.report
 from compress.benchmarks.results.scorecard import Scorecard
@@ -19,7 +19,7 @@ class ReportFormat(ABC):
 
     name: ClassVar[str]
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         _registry[cls.name] = cls
 

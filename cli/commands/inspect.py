@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -134,7 +133,7 @@ def _percent(error: float | None) -> str:
 _UNCHANGED = dict.fromkeys(WeightReport.model_fields)
 
 
-def _json(manifest: Manifest) -> dict[str, Any]:
+def _json(manifest: Manifest) -> dict[str, object]:
     """Layers and matrices for programs: errors as fractions, sizes in bytes."""
     layers = layers_of(manifest)
     return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,9 +105,9 @@ class _Recorder(nn.Module):
         super().__init__()
         self.family = family
         self.output = output
-        self.calls: list[tuple[Tensor, tuple[Any, ...], dict[str, Any]]] = []
+        self.calls: list[tuple[Tensor, tuple[object, ...], dict[str, object]]] = []
 
-    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, hidden: Tensor, *args: object, **kwargs: object) -> object:
         self.calls.append((hidden, args, kwargs))
         output = hidden if self.output is None else self.output
         if self.family.biases is not None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 from torch import Tensor
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Arguments = tuple[tuple[object, ...], dict[str, object]]
 """Positional and keyword arguments of a call."""
 
 
@@ -43,6 +42,6 @@ class LayerArguments:
         return (self.states[batch].float(), *args), kwargs
 
 
-def put(placeholder: Placeholder, tensor: Tensor, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def put(placeholder: Placeholder, tensor: Tensor, args: tuple[object, ...]) -> tuple[object, ...]:
     """Positional arguments with a tensor where its placeholder was."""
     return tuple(tensor if argument is placeholder else argument for argument in args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ def is_json_lines(path: Path) -> bool:
     return path.suffix.lower() in _JSON_LINES
 
 
-def json_lines(raw: str, path: Path) -> Iterator[tuple[int, Any]]:
+def json_lines(raw: str, path: Path) -> Iterator[tuple[int, object]]:
     """Every line's number and what it holds, blank ones left out; a UsageError names the line that is no JSON."""
     for number, line in enumerate(raw.split("\n"), start=1):
         if not line.strip():

@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 """What a license may ask to be passed on."""
@@ -54,7 +53,7 @@ def find_license(path: Path) -> License:
     return License(fields, file.name if file is not None else None)
 
 
-def _front_matter(file: Path) -> dict[str, Any]:
+def _front_matter(file: Path) -> dict[str, object]:
     """What a README says of its license; nothing where it can't be read, since a card is no reason to fail."""
     from huggingface_hub.repocard import metadata_load  # here: it is slow to import
     from yaml import YAMLError
@@ -66,7 +65,7 @@ def _front_matter(file: Path) -> dict[str, Any]:
     return facts if isinstance(facts.get("license"), str) else {}
 
 
-def _config(file: Path) -> dict[str, Any]:
+def _config(file: Path) -> dict[str, object]:
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -120,7 +120,7 @@ class VariantWriter:
 
     def _write_config(self) -> None:
         written = {key: form for name, form in self.forms.items() for key in self._written_names(name)}
-        config: dict[str, Any] = self.config.to_diff_dict()
+        config: dict[str, object] = self.config.to_diff_dict()
         config.pop("_name_or_path", None)  # a path of the machine that this ran on
         config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
         if written.keys() & set(self._heads.values()):

@@ -8,7 +8,7 @@ Source: AutoAWQ's ``awq/modules/linear/gemm.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
@@ -29,7 +29,7 @@ class AwqFormat(PackedInt32Format):
     allows_float_linears: ClassVar[bool] = True
     quantized_head: ClassVar[bool] = False
 
-    def format_config(self, float_modules: Sequence[str]) -> dict[str, Any]:
+    def format_config(self, float_modules: Sequence[str]) -> dict[str, object]:
         """The layout, and what stays float."""
         return {"zero_point": True, "version": "gemm", "modules_to_not_convert": list(float_modules)}
 

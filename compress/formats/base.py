@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -31,7 +31,7 @@ class CheckpointFormat(ABC):
     required_packages: ClassVar[tuple[str, ...]] = ()
     """the modules that transformers needs to load such a checkpoint, which are no dependency of ours"""
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if "name" in cls.__dict__:
             _registry[cls.name] = cls
@@ -61,14 +61,14 @@ class CheckpointFormat(ABC):
     @abstractmethod
     def config(
         self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, object] | None:
         """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
 
         ``weights`` by the names that they are written by; ``linears`` are all linears' weights, ``expert_weights``
         those of experts.
         """
 
-    def extra_files(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def extra_files(self, config: Mapping[str, object]) -> Mapping[str, object]:
         """JSON files that readers look for beside ``config.json``, by name; by default there are none."""
         return {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import compressed_tensors
 from torch import Tensor
@@ -29,6 +29,6 @@ class CompressedTensorsFormat(CheckpointFormat):
 
     def config(
         self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, object] | None:
         """A group of settings for every scheme that is there."""
         return quantization_config(weights, list(linears), compressed_tensors.__version__, expert_weights)

@@ -9,7 +9,7 @@ Source: AutoGPTQ's ``nn_modules/qlinear/qlinear_cuda.py``. vLLM reads symmetric 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
@@ -28,7 +28,7 @@ class GptqFormat(PackedInt32Format):
     allows_float_linears: ClassVar[bool] = False
     quantized_head: ClassVar[bool] = True
 
-    def format_config(self, float_modules: Sequence[str]) -> dict[str, Any]:
+    def format_config(self, float_modules: Sequence[str]) -> dict[str, object]:
         """Groups lie in the inputs' own order (``desc_act``), and the version is the first."""
         return {"desc_act": False, "sym": True, "lm_head": not float_modules, "checkpoint_format": self.name}
 
@@ -46,6 +46,6 @@ class GptqFormat(PackedInt32Format):
         codes: Tensor = unpack_from_int32(words.T.contiguous(), bits, torch.Size(shape))
         return codes.contiguous()
 
-    def extra_files(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def extra_files(self, config: Mapping[str, object]) -> Mapping[str, object]:
         """``quantize_config.json``, which readers older than ``config.json``'s own entry go by."""
         return {"quantize_config.json": config}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -105,7 +105,7 @@ class PackedInt32Format(CheckpointFormat):
 
     def config(
         self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, object] | None:
         """What readers need to know of the one scheme."""
         schemes = _schemes(weights)
         if not schemes:
@@ -116,7 +116,7 @@ class PackedInt32Format(CheckpointFormat):
         return {"quant_method": self.name, "bits": bits, "group_size": group, **self.format_config(float_modules)}
 
     @abstractmethod
-    def format_config(self, float_modules: Sequence[str]) -> dict[str, Any]:
+    def format_config(self, float_modules: Sequence[str]) -> dict[str, object]:
         """The format's own settings; ``float_modules`` are the linears that stay float."""
 
     @abstractmethod

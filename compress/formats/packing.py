@@ -124,7 +124,7 @@ def quantization_config(
     }
 
 
-def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, Any]:
+def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, object]:
     channel = stored.group == PER_CHANNEL
     return {
         "targets": targets,
@@ -146,5 +146,5 @@ def _is_plain(stored: StoredForm, is_linear: bool) -> bool:
     return not is_linear or (stored.bits == 8 and stored.symmetric and stored.group == PER_CHANNEL)
 
 
-def _per_token() -> dict[str, Any]:
+def _per_token() -> dict[str, object]:
     return {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
@@ -36,7 +36,7 @@ class TaskKind:
         return self.name
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
         """A field of this type is its name in JSON, and read from it."""
         from pydantic_core import core_schema as schema  # here: the workers that are measured do without pydantic
 

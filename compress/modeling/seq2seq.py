@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ def check_shared_embedding(path: Path, config: PretrainedConfig) -> None:
         )
 
 
-def declares_untied_head(raw: Mapping[str, Any]) -> bool:
+def declares_untied_head(raw: Mapping[str, object]) -> bool:
     """Whether a ``config.json`` says that the head is one of its own, in the words that T5's have for it.
 
     Those of T5 1.1 and Flan do; transformers 5 writes it as an output that isn't scaled.

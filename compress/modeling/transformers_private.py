@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -49,7 +49,7 @@ def supports_attention_backend(cls: type[PreTrainedModel]) -> bool:
 
 @contextmanager
 def attention_backend(
-    model: PreTrainedModel, name: str, attend: Callable[..., Any], mask: Callable[..., Any]
+    model: PreTrainedModel, name: str, attend: Callable[..., object], mask: Callable[..., object]
 ) -> Iterator[None]:
     """Inside, a model's attention is ``attend`` and its masks are those of ``mask``, registered as ``name``.
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -66,7 +66,7 @@ class Pass(ABC):
     presets: ClassVar[Mapping[str, str]] = {}
     aliases: ClassVar[Mapping[str, Alias]] = {}
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if "name" in cls.__dict__:
             _registry[cls.name] = cls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 _heard = False
 
@@ -29,7 +29,7 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> Any:
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     global _heard
     _heard = True
     raise KeyboardInterrupt

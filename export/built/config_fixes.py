@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
 
 from transformers import PretrainedConfig
 
 _DISTILBERT_EPSILON = 1e-12
 
 
-def fix_config(config: PretrainedConfig) -> dict[str, Any]:
+def fix_config(config: PretrainedConfig) -> dict[str, object]:
     """Fields of mobius's configuration that are other than it takes them to be."""
     correct = _CORRECTIONS.get(config.model_type)
     return correct(config) if correct else {}
@@ -39,22 +38,22 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
     return None
 
 
-def _distilbert(config: PretrainedConfig) -> dict[str, Any]:
+def _distilbert(config: PretrainedConfig) -> dict[str, object]:
     """It reads neither the MLP's width nor the norms' epsilon."""
     return {"intermediate_size": config.hidden_dim, "rms_norm_eps": _DISTILBERT_EPSILON}
 
 
-def _cohere(config: PretrainedConfig) -> dict[str, Any]:
+def _cohere(config: PretrainedConfig) -> dict[str, object]:
     """Rotations turn neighbouring channels."""
     return {"rope_interleave": True}
 
 
-def _mpnet(config: PretrainedConfig) -> dict[str, Any]:
+def _mpnet(config: PretrainedConfig) -> dict[str, object]:
     """There is one kind of token; its embedding, which no checkpoint has, is zero."""
     return {"type_vocab_size": 1}
 
 
-def _falcon(config: PretrainedConfig) -> dict[str, Any]:
+def _falcon(config: PretrainedConfig) -> dict[str, object]:
     """Heads have groups in the new architecture alone, and two norms there unless the config says one."""
     new = config.new_decoder_architecture
     shared = 1 if config.multi_query else config.num_attention_heads
@@ -65,7 +64,7 @@ def _falcon(config: PretrainedConfig) -> dict[str, Any]:
     }
 
 
-_CORRECTIONS: Mapping[str, Callable[[PretrainedConfig], dict[str, Any]]] = {
+_CORRECTIONS: Mapping[str, Callable[[PretrainedConfig], dict[str, object]]] = {
     "distilbert": _distilbert,
     "cohere": _cohere,
     "falcon": _falcon,
@@ -73,7 +72,7 @@ _CORRECTIONS: Mapping[str, Callable[[PretrainedConfig], dict[str, Any]]] = {
 }
 _UNKNOWN = ("deberta-v2",)
 """Model types for which mobius declares a graph of another one."""
-_ASSUMED: Mapping[str, Mapping[str, Any]] = {
+_ASSUMED: Mapping[str, Mapping[str, object]] = {
     "gpt2": {"scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
     "gpt_neox": {"use_parallel_residual": True},
     "opt": {"do_layer_norm_before": True, "word_embed_proj_dim": attrgetter("hidden_size")},

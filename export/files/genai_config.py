@@ -87,7 +87,9 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
 
 def _token_ids(config: PretrainedConfig, source: Path) -> dict[str, int | list[int]]:
     """Where text begins, ends and is padded; what generation says counts more than what the architecture says."""
-    generation: Any = GenerationConfig.from_pretrained(source) if (source / "generation_config.json").exists() else None
+    generation: object = (
+        GenerationConfig.from_pretrained(source) if (source / "generation_config.json").exists() else None
+    )
     ids: dict[str, int | list[int]] = {}
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         token = getattr(generation, key, None)

@@ -8,7 +8,6 @@ Source: onnxruntime's CPU kernel (its ``docs/contrib_ops/cpu/gqa.md``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -81,7 +80,7 @@ class _Ranges(DynamicCache):
         self.reach = reach
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         """Note the ranges of new ``[b, heads, s, size]`` and append them."""
         first, second = key_states.chunk(2, -1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import onnx_ir as ir
 import torch
@@ -58,7 +58,7 @@ class Target(ABC):
     restricted: bool = False
     """whether `check_weights` refuses some of the matrices of the forms that are held, so that they have to be known"""
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if "name" in cls.__dict__:
             _registry[cls.name] = cls

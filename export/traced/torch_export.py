@@ -44,7 +44,7 @@ class ExampleInput:
         return torch.ones(self.example, dtype=self.dtype, device=device)
 
     @property
-    def sizes(self) -> dict[int, Any]:
+    def sizes(self) -> dict[int, object]:
         """What torch calls the sizes that vary."""
         return {i: torch.export.Dim.AUTO for i, varies in enumerate(self.varies) if varies}
 

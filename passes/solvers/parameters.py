@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Trained(Protocol):
     def matrix(self) -> Tensor:
         """The dequantized matrix ``[out, in]``, differentiable."""
 
-    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+    def groups(self, rates: Rates) -> list[dict[str, object]]:
         """What is trained, in groups with a step size each."""
 
 
@@ -80,7 +80,7 @@ class Codes:
         matrix: Tensor = (codes * (self.start.scale * self.gain).unsqueeze(-1)).flatten(1)
         return matrix if self.mask is None else matrix * self.mask  # so that no gradient moves a frozen zero
 
-    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+    def groups(self, rates: Rates) -> list[dict[str, object]]:
         """The codes, and the scales' factors."""
         return [{"params": [self.values], "lr": rates.codes}, {"params": [self.gain], "lr": rates.scales}]
 
@@ -118,7 +118,7 @@ class TrainableDense:
         mask = mask_of(self.start)
         return self.values if mask is None else self.values * mask
 
-    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+    def groups(self, rates: Rates) -> list[dict[str, object]]:
         """All of it."""
         size = float(self.values.detach().abs().mean())
         width = math.sqrt(self.values.shape[1]) if rates.whole else 1.0
@@ -139,7 +139,7 @@ class Product:
         """Their product."""
         return self.left.matrix() @ self.right.matrix()
 
-    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+    def groups(self, rates: Rates) -> list[dict[str, object]]:
         """Those of both."""
         return self.left.groups(rates) + self.right.groups(rates)
 
@@ -166,7 +166,7 @@ class Sum:
         """Their sum."""
         return self.base.matrix() + self.correction.matrix()
 
-    def groups(self, rates: Rates) -> list[dict[str, Any]]:
+    def groups(self, rates: Rates) -> list[dict[str, object]]:
         """Those of both."""
         return self.base.groups(rates) + self.correction.groups(rates)
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 ROOMS = ("benchmarks", "cli", "compress", "export", "passes", "profiles")
 VAGUE = {
@@ -71,7 +69,6 @@ def test_no_class_name_is_defined_twice() -> None:
     assert [name for name, count in classes.items() if count > 1] == []
 
 
-@pytest.mark.xfail(strict=True, reason="5.9 in 1000 lines")
 def test_types_say_more_than_any() -> None:
     lines = sum(count for _, count in trees().values())
     uses = Counter(
