@@ -92,7 +92,7 @@ def _make(
     path = plan.request.out / written.slug
     with staged(path, plan.request.overwrite) as stage:
         if solved is not None:
-            variant = rewrite(Variant.open(solved), stage, plan.storage, console, written)
+            variant = rewrite(Variant.open(solved, verify=False), stage, plan.storage, console, written)
         else:
             variant = run_pipeline(
                 inputs.model,
@@ -117,7 +117,7 @@ def _make(
 def complete(plan: RunPlan, variants: Sequence[VariantToScore]) -> None:
     """Do what the artifacts need besides, such as building engines, once every variant is written."""
     for variant in variants:
-        plan.target.complete(Variant.open(variant.path), variant.path / plan.target.folder)
+        plan.target.complete(Variant.open(variant.path, verify=False), variant.path / plan.target.folder)
 
 
 def score(plan: RunPlan, inputs: RunInputs, variants: Sequence[VariantToScore], console: Console) -> Scorecard:

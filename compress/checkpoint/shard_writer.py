@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from compress.checkpoint.shards import SAFE
+from compress.checkpoint.shards import SAFE, record_hashes, sha256
 from compress.errors import ExportError
 
 
@@ -31,6 +31,7 @@ class ShardWriter:
         self._pending_bytes = 0
         self._bytes = 0
         self._shards: list[list[str]] = []
+        self._sums: list[str] = []
 
     def put(self, name: str, tensor: Tensor, source: str | None = None) -> None:
         """Take in a tensor; where it can be read again as ``source`` it isn't held."""
@@ -44,17 +45,17 @@ class ShardWriter:
             self.dtypes[tensor.dtype] += 1
 
     def finish(self) -> None:
-        """Write what is left, and the index where there are several files."""
+        """Write what is left, the index where there are several files, and the files' hashes."""
         self._flush()
         count = len(self._shards)
-        if count == 1:
-            (self.directory / _unnamed(1)).rename(self.directory / SAFE)
-            return
+        finals = [SAFE] if count == 1 else [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
         where = {}
-        for i, names in enumerate(self._shards, 1):
-            final = f"model-{i:05d}-of-{count:05d}.safetensors"
+        for i, (final, names) in enumerate(zip(finals, self._shards, strict=True), 1):
             (self.directory / _unnamed(i)).rename(self.directory / final)
             where.update(dict.fromkeys(names, final))
+        record_hashes(self.directory, dict(zip(finals, self._sums, strict=True)))
+        if count == 1:
+            return
         index = {"metadata": {"total_size": self._bytes}, "weight_map": where}
         (self.directory / f"{SAFE}.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
@@ -74,6 +75,7 @@ class ShardWriter:
                 f"{file.name} can't be written ({error}); free disk space or choose another output"
             ) from error
         self._shards.append(list(self._pending))
+        self._sums.append(sha256(file))  # now: the system still has its pages in memory
         self._pending.clear()
         self._pending_bytes = 0
 

@@ -7,7 +7,7 @@ import json
 import re
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +60,7 @@ class Shards:
     @cached_property
     def sums(self) -> dict[Path, str]:
         """The sha256 of every file, in order."""
-        return {file: _sha256(file) for file in self.files}
+        return {file: sha256(file) for file in self.files}
 
     @property
     def digest(self) -> str:
@@ -82,11 +82,12 @@ class PickleShards(Shards):
         return {name: tensor for file in self.files for name, tensor in _unpickle(file).items()}
 
 
-def find_shards(path: Path, trust_pickle: bool, progress: Progress) -> Shards:
+def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool = True) -> Shards:
     """The weights in a directory, safetensors before pickles. ModelError for what is missing, broken or unsafe.
 
     Where hashes were recorded (a ``SHA256SUMS`` beside the files, or the names that the hub's cache gives its blobs)
-    every file is hashed and compared; headers, sizes and the index are checked always.
+    every file is hashed and compared, unless ``verify`` is off: for files that this process wrote. Headers, sizes and
+    the index are checked always.
     """
     files, index = _listed(path, SAFE)
     kind: type[Shards] = Shards
@@ -100,7 +101,8 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress) -> Shards:
     where = {name: file for file, shapes in headers.items() for name in shapes}
     where |= {name: path / file for name, file in index.items()}
     shards = kind(tuple(files), where, {name: headers[file][name] for name, file in where.items()})
-    _check_hashes(path, shards, progress)
+    if verify:
+        _check_hashes(path, shards, progress)
     return shards
 
 
@@ -195,13 +197,18 @@ def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]
             yield file, blob
 
 
-def record_hashes(path: Path) -> None:
-    """Write the sha256 of every weight file into ``SHA256SUMS``, in the format of ``sha256sum``."""
-    files = sorted(path.glob("*.safetensors"))
-    (path / SUMS).write_text("".join(f"{_sha256(file)}  {file.name}\n" for file in files))
+def record_hashes(path: Path, sums: Mapping[str, str] | None = None) -> None:
+    """Write the sha256 of every weight file into ``SHA256SUMS``, in the format of ``sha256sum``.
+
+    ``sums`` are the hashes by file name, where they are known.
+    """
+    if sums is None:
+        sums = {file.name: sha256(file) for file in path.glob("*.safetensors")}
+    (path / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

@@ -18,7 +18,7 @@ from compress.checkpoint.load import load_module
 from compress.checkpoint.manifest import FILE, Manifest
 from compress.checkpoint.model_card import write_card
 from compress.checkpoint.shard_writer import ShardWriter
-from compress.checkpoint.shards import Shards, find_shards, record_hashes
+from compress.checkpoint.shards import Shards, find_shards
 from compress.checkpoint.storage import WriteOptions
 from compress.formats.base import CheckpointFormat, find_format
 from compress.modeling.architecture import Architecture, read_architecture
@@ -92,7 +92,6 @@ class VariantWriter:
                 "matrix's: the variant's numbers are the rounded ones"
             )
         self._shards.finish()
-        record_hashes(self.directory)
         self._write_config()
         for pattern in _COPIED:
             for file in self.model.path.glob(pattern):
@@ -104,7 +103,7 @@ class VariantWriter:
         manifest.parameters = self._parameters
         manifest.save(self.directory)
         write_card(self.directory, manifest, find_license(self.model.path))
-        return Variant.open(self.directory)
+        return Variant.open(self.directory, verify=False)
 
     def _as_stored(self, weight: Weight) -> Weight:
         """A matrix as it will be stored."""
@@ -141,11 +140,14 @@ class Variant(Checkpoint):
     shards: Shards
 
     @classmethod
-    def open(cls, path: str | Path) -> Variant:
-        """Read a variant's headers; a ModelError for a directory that is none, or is damaged."""
+    def open(cls, path: str | Path, verify: bool = True) -> Variant:
+        """Read a variant's headers; a ModelError for a directory that is none, or is damaged.
+
+        ``verify`` compares its weight files with their recorded hashes: needless for what this process wrote.
+        """
         path = Path(path)
         manifest = Manifest.read(path)
-        shards = find_shards(path, trust_pickle=False, progress=Silent())
+        shards = find_shards(path, trust_pickle=False, progress=Silent(), verify=verify)
         architecture = read_architecture(path, shards.where)
         # What the integers stand for is a float model, with its head tied as it was.
         if architecture.kind.is_seq2seq:
