@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -44,10 +43,11 @@ from compress.calibration.text import read_text, windows
 from compress.checkpoint.artifact import FOLDER, Artifact
 from compress.checkpoint.demo_text import calibration_text, evaluation_text
 from compress.checkpoint.model import Model
-from compress.errors import CompressError, MissingComponentError, RequirementError, RunError
+from compress.errors import CompressError, MissingComponentError, RequirementError
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
+from compress.system.process import run_process
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,7 @@ def _build(source: str, names: Sequence[str], out: Path, scratch: Path, calibrat
         command += ["--calibration", str(_write_calibration(scratch)), "--samples", samples, "--length", length]
     for pipeline in names:
         command += ["-p", pipeline]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise RunError(f"compress {source} ended with {done.returncode}: {last}")
+    run_process(command, f"compress {source}", capture=False)
 
 
 def _show(card: Scorecard) -> None:

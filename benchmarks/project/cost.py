@@ -6,14 +6,13 @@ the variant's checkpoint. Not counted: exporting it, and proving the export equa
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.errors import RunError
+from compress.system.process import run_process
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,9 @@ def cost(model: Path, pipeline: str, calibration: Path, samples: int, length: in
         arguments = [str(model), pipeline, str(calibration), str(samples), str(length), out]
         command = [sys.executable, "-m", "compress.benchmarks.project.cost", *arguments]
         begin = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True)
+        output = run_process(command, f"compressing {model} with {pipeline}")
         seconds = time.perf_counter() - begin
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise RunError(f"compressing {model} with {pipeline} ended with {done.returncode}: {last}")
-    return Cost(seconds, int(done.stdout.split()[-1]))
+    return Cost(seconds, int(output.split()[-1]))
 
 
 def main() -> None:

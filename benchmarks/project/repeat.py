@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from compress.benchmarks.results.phases import MEASURED
 from compress.benchmarks.results.report_file import NAME, read_card
 from compress.benchmarks.results.scorecard import Scorecard, ratio
 from compress.benchmarks.statistics.measure import Measure
-from compress.errors import RunError
+from compress.system.process import run_process
 
 TIMES = 10
 _NEAR = 0.05
@@ -61,11 +60,8 @@ def measure_repeats(variant: Path, out: Path, times: int = TIMES) -> list[Repeat
     repeats = []
     for _ in range(times):
         begin = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True)
+        run_process(command, f"compress score {variant}")
         seconds = time.perf_counter() - begin
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise RunError(f"compress score {variant} ended with {done.returncode}: {last}")
         repeats.append(Repeat(read_card(out / NAME), seconds))
     return repeats
 
