@@ -1,15 +1,119 @@
-"""The card: the licence that it carries on, and the scores that are put into it later."""
+"""The card: its whole text by kind, pipeline and license, and the scores that are put into it later.
+
+``python -m tests.compress.checkpoint.test_model_card`` writes the cards in ``cards/`` again.
+"""
 
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from compress.checkpoint.license import License
+from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model import Model
-from compress.checkpoint.model_card import write_scores
+from compress.checkpoint.model_card import write_card, write_scores
 from compress.export.targets.base import find_target
 from compress.progress import Silent
+from compress.weights.stored import StoredForm, WeightReport
 from tests.support.passes import make_variant
+
+FOLDER = Path(__file__).parent / "cards"
+DENSE = StoredForm(form="dense", shape=(64, 64), nbytes=8192)
+INT8 = StoredForm(form="quantized", shape=(64, 64), nbytes=4352, bits=8, group=-1)
+INT4 = StoredForm(form="quantized", shape=(64, 64), nbytes=2304, bits=4, group=32)
+PRODUCT = StoredForm.product(
+    StoredForm(form="quantized", shape=(64, 16), nbytes=1088, bits=8, group=-1),
+    StoredForm(form="dense", shape=(16, 64), nbytes=2048),
+)
+VERSIONS = {"compress": "0.1.0", "python": "3.11.9", "torch": "2.8.0", "transformers": "5.0.0", "onnxruntime": "1.23.0"}
+Q_PROJ, UP_PROJ = "model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.up_proj.weight"
+
+
+def manifest(kind, architecture, pipeline, weights, **options):
+    source = Source(
+        name="some/model", sha256="0123456789abcdef" * 4, architecture=architecture, kind=kind,
+        parameters=1_234_567, nbytes=4_938_268, tied=True,
+    )  # fmt: skip
+    facts = {
+        "pipeline": pipeline, "recipe": pipeline.split(","), "seed": 7, "calibration": "none", "versions": VERSIONS,
+        "machine": {}, "parameters": 1_234_567, "vector_nbytes": 2_345_678,
+    }  # fmt: skip
+    return Manifest(source=source, weights=weights, **{**facts, **options})
+
+
+def layers(**reports):
+    names = {"q": Q_PROJ, "up": UP_PROJ}
+    blocks = {short: names[short].split(".self_attn")[0].split(".mlp")[0] for short in reports}
+    return {
+        blocks[short]: LayerReport(
+            seconds=1.0, weights={names[short]: WeightReport(solver=solver, error=error, weight_error=0.01)}
+        )
+        for short, (solver, error) in reports.items()
+    }
+
+
+APACHE = License({"license": "apache-2.0"}, None)
+CARDS = {
+    "decoder": (
+        manifest("decoder", "LlamaForCausalLM", "int8,fuse", {Q_PROJ: INT8, UP_PROJ: DENSE},
+                 layers=layers(q=("rtn", 0.00125)), calibration="demo text, 8 windows of 128 tokens"),
+        APACHE, "| | int8 |\n| --- | --- |\n| perplexity | 12.3 |\n",
+    ),
+    "decoder-fallback": (
+        manifest("decoder", "LlamaForCausalLM", "int4", {Q_PROJ: INT4, UP_PROJ: INT4},
+                 layers=layers(q=("gptq", 0.004), up=("rtn (fallback: Hessian not positive definite)", 0.025))),
+        License({"license": "other", "license_name": "my: own", "license_link": "https://example.org/a#b"}, None), None,
+    ),
+    "decoder-product": (
+        manifest("decoder", "Qwen3ForCausalLM", "lowrank:ratio=0.5,int8", {Q_PROJ: PRODUCT}, parameters=900_000),
+        License({"license": "mit"}, "LICENSE"), None,
+    ),
+    "decoder-gptq": (
+        manifest("decoder", "LlamaForCausalLM", "int4:head=float", {Q_PROJ: INT4}, format="gptq"),
+        License({}, None), None,
+    ),
+    "encoder": (manifest("encoder", "BertModel", "fp16", {Q_PROJ: DENSE}), License({}, "COPYING"), "| a |\n"),
+    "classifier": (
+        manifest("classifier", "BertForSequenceClassification", "int8", {Q_PROJ: INT8},
+                 versions={"compress": "0.1.0", "python": "3.12.1"}),
+        APACHE, None,
+    ),
+    "token-classifier": (manifest("classifier", "BertForTokenClassification", "int8", {Q_PROJ: INT8}), APACHE, None),
+    "encoder-decoder": (
+        manifest("encoder-decoder", "T5ForConditionalGeneration", "int8:embed=float",
+                 {"shared.weight": DENSE, "encoder.block.0.layer.0.SelfAttention.q.weight": INT8}),
+        APACHE, None,
+    ),
+    "encoder-decoder-shared": (
+        manifest("encoder-decoder", "T5ForConditionalGeneration", "int8", {"shared.weight": INT8}), APACHE, None,
+    ),
+    "image-classifier": (
+        manifest("image-classifier", "ViTForImageClassification", "prune:heads=0.5", {Q_PROJ: DENSE},
+                 parameters=617_283),
+        License({"license": "openrail", "license_link": "LICENSE.md"}, None), "| a |\n",
+    ),
+}  # fmt: skip
+"""Each card's manifest, license, and the scores that are put into it."""
+
+
+def render(name, directory):
+    """A card's text by its name in `CARDS`."""
+    facts, license, scores = CARDS[name]
+    write_card(directory, facts, license)
+    if scores is not None:
+        write_scores(directory, scores)
+    return (directory / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_is_the_one_in_its_file(name, tmp_path):
+    assert render(name, tmp_path) == (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_every_file_is_a_card():
+    assert {file.stem for file in FOLDER.iterdir()} == set(CARDS)
 
 
 def test_licence_and_notices_travel_with_the_variant(llama, tmp_path):
@@ -67,3 +171,9 @@ def test_the_card_of_a_classifier_says_how_to_load_it(tiny, tmp_path, monkeypatc
     exec(in_onnx, {})
     shape = [1, 2] if "Sequence" in name else [1, len(model.tokenizer()("The capital of France")["input_ids"]), 2]
     assert capsys.readouterr().out.count(".") == np.prod(shape)
+
+
+if __name__ == "__main__":
+    for card_name in CARDS:
+        with tempfile.TemporaryDirectory() as folder:
+            (FOLDER / f"{card_name}.md").write_text(render(card_name, Path(folder)), encoding="utf-8")
