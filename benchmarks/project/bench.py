@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import onnx
@@ -36,7 +37,7 @@ from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.scorecard import Scorecard
-from compress.benchmarks.results.table import comparison_table
+from compress.benchmarks.results.table import TableRow, comparison_table
 from compress.benchmarks.score import RunInfo, score_contenders
 from compress.benchmarks.statistics.measure import Measure
 from compress.calibration.text import read_text, windows
@@ -150,7 +151,7 @@ def _build(source: str, names: Sequence[str], out: Path, scratch: Path, calibrat
 
 def _show(card: Scorecard) -> None:
     headers, rows = comparison_table(card)
-    lines = [headers, *(line for row in rows for line in _split(row))]
+    lines = [headers, *(line for row in rows for line in _text_lines(row))]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     for first, *rest in lines:
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
@@ -159,11 +160,10 @@ def _show(card: Scorecard) -> None:
         print(f"! {line}")
 
 
-def _split(row: list[str]) -> list[list[str]]:
-    """A row whose cells have lines, as rows."""
-    cells = [cell.split("\n") for cell in row]
-    height = max(map(len, cells))
-    return [[cell[i] if i < len(cell) else "" for cell in cells] for i in range(height)]
+def _text_lines(row: TableRow) -> list[list[str]]:
+    """A row as lines of text: its figures, and below them their ratios."""
+    columns = [[row.heading], *(cell.lines for cell in row.cells)]
+    return [list(line) for line in zip_longest(*columns, fillvalue="")]
 
 
 def _part(
@@ -225,7 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for count, outcome in ((missed, "missed"), (unknown, "not measured")):
         if count:
             print(f"bench: {count} goals {outcome}", file=sys.stderr)
-    return RequirementError.exit_code if missed else MissingComponentError.exit_code if unknown else 0
+    if missed:
+        return RequirementError.exit_code
+    return MissingComponentError.exit_code if unknown else 0
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ class GoalResult:
         return self.value is not None and not self.met
 
     def __str__(self) -> str:
-        return "not measured" if self.value is None else "met" if self.met else "MISSED"
+        if self.value is None:
+            return "not measured"
+        return "met" if self.met else "MISSED"
 
 
 DYNAMIC = "int8:act=dynamic,fuse"

@@ -19,7 +19,7 @@ from compress.benchmarks.results.method import machine_facts, method_facts
 from compress.benchmarks.results.metrics import Metric
 from compress.benchmarks.results.overview import ReportRow, measured, report_rows
 from compress.benchmarks.results.scorecard import Scorecard
-from compress.benchmarks.results.table import legend, length_tables
+from compress.benchmarks.results.table import TableCell, legend, length_tables
 
 
 class Html(ReportFormat):
@@ -54,9 +54,17 @@ def _cell(line: ReportRow, metric: Metric) -> tuple[str, str, str]:
 
 def _tables(card: Scorecard) -> list[tuple[str, list[str], list[list[str]], str]]:
     """What a run has beside its figures: title, headers, rows, and what to say below."""
-    lengths = [(heads[0], heads, rows, f"Ratios: {legend(card)}.") for heads, rows in length_tables(card)]
+    lengths = [
+        (heads[0], heads, [row.texts(_with_ratios) for row in rows], f"Ratios: {legend(card)}.")
+        for heads, rows in length_tables(card)
+    ]
     helped = [("What helped", *effect_table(card), EFFECTS), ("Operators and length", *gain_table(card), GAINS)]
     return [table for table in (*helped, *lengths) if table[2]]
+
+
+def _with_ratios(cell: TableCell) -> str:
+    """A figure with its ratios below it: cells of the class ``lines`` keep the break."""
+    return "\n".join(cell.lines)
 
 
 def _svg(cards: Sequence[Scorecard], name: str) -> str:

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.results.scorecard import Scorecard
-from compress.benchmarks.results.table import comparison_table, groups, legend, length_tables
+from compress.benchmarks.results.table import TableCell, TableRow, comparison_table, groups, legend, length_tables
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -41,14 +41,19 @@ class Latex(ReportFormat):
         return {"report.tex": environment.get_template("tex.jinja").render(tables=tables, legend=legend)}
 
 
-def _by_length(card: Scorecard, names: Sequence[str]) -> list[tuple[str, list[str], list[list[str]]]]:
+def _by_length(card: Scorecard, names: Sequence[str]) -> list[tuple[str, list[str], list[TableRow]]]:
     return [(f"{headers[0]}, by length and batch: ", headers, rows) for headers, rows in length_tables(card, names)]
 
 
-def _lines(headers: list[str], rows: list[list[str]]) -> tuple[str, list[str]]:
-    """How the columns are aligned, and the table's lines, its header first."""
-    cells = [["", *headers[1:]], *([cell.replace("\n", " (") + ")" * ("\n" in cell) for cell in row] for row in rows)]
+def _lines(headers: list[str], rows: list[TableRow]) -> tuple[str, list[str]]:
+    """Column alignment, and the table's lines, its header first."""
+    cells = [["", *headers[1:]], *(row.texts(_cell) for row in rows)]
     return "l" + "r" * (len(headers) - 1), [" & ".join(map(escape, line)) for line in cells]
+
+
+def _cell(cell: TableCell) -> str:
+    """A figure with its ratios in brackets."""
+    return f"{cell.text} ({' · '.join(cell.ratios)})" if cell.ratios else cell.text
 
 
 def escape(text: str) -> str:

@@ -12,7 +12,7 @@ from compress.benchmarks.results.fusion_gain import gain_table
 from compress.benchmarks.results.method import machine_facts, method_facts
 from compress.benchmarks.results.overview import overview
 from compress.benchmarks.results.scorecard import Scorecard
-from compress.benchmarks.results.table import comparison_table, groups, legend, length_tables
+from compress.benchmarks.results.table import TableCell, TableRow, comparison_table, groups, legend, length_tables
 
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
 GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."
@@ -31,7 +31,7 @@ class Markdown(ReportFormat):
 def variant_section(card: Scorecard, name: str) -> str:
     """What a variant's own page says of a run: its figures beside the baselines', and what didn't help."""
     shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
-    lines = _markdown_table(*comparison_table(card, shown))
+    lines = _comparison(*comparison_table(card, shown))
     about = [line for line in findings(card) if line.startswith(f"{name} ")]
     return "\n".join([*lines, "", *_items([*about, *card.notes[:1], *method_facts(card), *machine_facts(card)])])
 
@@ -61,7 +61,7 @@ def markdown(card: Scorecard) -> str:
     if card.command:
         lines += ["```", card.command, "```", ""]
     for group in groups(card):
-        lines += [*_markdown_table(*comparison_table(card, group)), ""]
+        lines += [*_comparison(*comparison_table(card, group)), ""]
     headers, effects = effect_table(card)
     if effects:
         lines += ["## What helped", "", *_markdown_table(headers, effects, "---"), "", EFFECTS, ""]
@@ -86,7 +86,7 @@ def _by_length(card: Scorecard, of: str = "") -> list[str]:
         lines += [f"## {of}By length and batch", "", f"Ratios: {legend(card)}.", ""]
     for names in groups(card):
         for heads, rows in length_tables(card, names):
-            lines += [*_markdown_table(heads, rows), ""]
+            lines += [*_comparison(heads, rows), ""]
     return lines
 
 
@@ -99,8 +99,17 @@ def _recipes(card: Scorecard) -> list[list[str]]:
     return [[row.name, f"`{row.recipe}`" if row.recipe else "", f"`{row.path}`"] for row in card.rows]
 
 
+def _comparison(headers: list[str], rows: list[TableRow]) -> list[str]:
+    return _markdown_table(headers, [row.texts(_cell) for row in rows])
+
+
+def _cell(cell: TableCell) -> str:
+    """A figure with its ratios below it."""
+    return "<br>".join(cell.lines)
+
+
 def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---:") -> list[str]:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in cells) + " |"
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     return [line(headers), line(["---", *(align for _ in headers[1:])]), *(line(row) for row in rows)]

@@ -1,66 +1,93 @@
-"""The contenders of one run side by side: a line a metric, a column a contender."""
+"""Comparison tables of one run: a line a metric, a column a contender."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from compress.benchmarks.results.metrics import Metric, metrics, metrics_of
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 
 _ABREAST = 4
 """contenders beside the baselines in one table of a page"""
+_UNKNOWN = "–"
 
 
-def comparison_table(card: Scorecard, names: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows: a line a metric, a column a contender (``names`` picks some).
+@dataclass(frozen=True)
+class TableCell:
+    """One figure: its ``text``, ± its spread where it has one, and how many times each baseline's it is.
 
-    A cell holds the figure ± its spread, and on a second line how many times the original's and the float export's
-    it is.
+    ``ratios`` are to the original and the float export, a dash where one has no such figure; none where ratios make no
+    sense. Every format lays the two out in its own way.
     """
+
+    text: str
+    ratios: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """The figure, and below it the ratios, where there are any."""
+        return [self.text, " · ".join(self.ratios)] if self.ratios else [self.text]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A metric, or a length and batch, and the cell of each contender."""
+
+    heading: str
+    cells: tuple[TableCell, ...]
+
+    def texts(self, layout: Callable[[TableCell], str]) -> list[str]:
+        """The heading, and every cell as a format writes it."""
+        return [self.heading, *map(layout, self.cells)]
+
+
+def comparison_table(card: Scorecard, names: Sequence[str] | None = None) -> tuple[list[str], list[TableRow]]:
+    """Headers and rows: a line a metric, a column a contender (``names`` picks some)."""
     chosen = [row for row in card.rows if names is None or row.name in names]
     lines = [
-        [metric.heading, *(_cell(card, row, metric) for row in chosen)]
+        TableRow(metric.heading, tuple(_cell(card, row, metric) for row in chosen))
         for metric in metrics_of(card)
         if any(metric.key in row.measures for row in chosen)
     ]
     return [legend(card), *(row.name for row in chosen)], lines
 
 
-def length_tables(card: Scorecard, names: Sequence[str] | None = None) -> list[tuple[list[str], list[list[str]]]]:
+def length_tables(card: Scorecard, names: Sequence[str] | None = None) -> list[tuple[list[str], list[TableRow]]]:
     """A table for each metric that was measured by length and batch: headers and rows, a line a length and batch.
 
-    Cells are as in `table`; the first header is the metric's.
+    Cells are as in `comparison_table`; the first header is the metric's.
     """
-    lines: dict[str, list[list[str]]] = {}
+    lines: dict[str, list[TableRow]] = {}
     for length, batch in card.settings.cells:
-        for heading, *cells in comparison_table(card.at(length, batch), names)[1]:
-            lines.setdefault(heading, []).append([setting(length, batch), *cells])
+        for row in comparison_table(card.at(length, batch), names)[1]:
+            lines.setdefault(row.heading, []).append(TableRow(setting(length, batch), row.cells))
     columns = [row.name for row in card.rows if names is None or row.name in names]
     headings = [metric.heading for metric in metrics(card.kind) if metric.heading in lines]
     return [([heading, *columns], lines[heading]) for heading in headings]
 
 
 def setting(length: int, batch: int) -> str:
-    """How a length and a batch size are written."""
+    """A length and a batch size in words."""
     return f"{length} tokens × {batch}"
 
 
 def legend(card: Scorecard) -> str:
-    """What the ratios in a cell are to."""
+    """The baselines that the ratios in a cell are to."""
     base = card.float_export
     return f"× {card.original.name}" + (f" · × {base.name}" if base else "")
 
 
-def _cell(card: Scorecard, row: Row, metric: Metric) -> str:
+def _cell(card: Scorecard, row: Row, metric: Metric) -> TableCell:
     measure = row.measures.get(metric.key)
     if measure is None:
-        return "–"
+        return TableCell(_UNKNOWN)
     shown = metric.shown(measure)
+    if not metric.compared or row is card.original:
+        return TableCell(shown)
     bases = [card.original, card.float_export]
     ratios = [ratio(row, base, metric.key) for base in bases if base is not None and base.name != row.name]
-    if not metric.compared or row is card.original or not ratios:
-        return shown
-    return shown + "\n" + " · ".join("–" if times is None else f"{times.value:.2f}×" for times in ratios)
+    return TableCell(shown, tuple(_UNKNOWN if times is None else f"{times.value:.2f}×" for times in ratios))
 
 
 def groups(card: Scorecard) -> Iterator[list[str]]:

@@ -12,6 +12,8 @@ import torch
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from compress.benchmarks.results.contender import Contender, Role
+from compress.benchmarks.results.layer_errors import LayerErrors
+from compress.benchmarks.results.scorecard import Scorecard
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.export.targets.base import find_target
@@ -104,3 +106,38 @@ def of_artifact() -> Callable[..., Contender]:
         return Contender.of_artifact(artifact, name, name, role)
 
     return make
+
+
+def _cell(first: float, decode: float) -> dict[str, list[float]]:
+    return {
+        "ttft": [first] * 3,
+        "prefill_tps": [1 / first] * 3,
+        "itl_p50": [1 / decode] * 3,
+        "decode_tps": [decode] * 3,
+    }
+
+
+@pytest.fixture
+def lengths_card(card: Callable[..., Scorecard]) -> Scorecard:
+    """Twice as fast with fusion at 256 tokens, four times at 512; int8 is slower at prefill there."""
+    plain = {
+        (256, 1): _cell(0.2, 10.0),
+        (256, 4): _cell(0.8, 20.0),
+        (512, 1): _cell(0.4, 10.0),
+        (512, 4): _cell(1.6, 20.0),
+    }
+    fused = {
+        (256, 1): _cell(0.1, 11.0),
+        (256, 4): _cell(0.4, 22.0),
+        (512, 1): _cell(0.1, 12.0),
+        (512, 4): _cell(0.8, 22.0),
+    }
+    int8 = {
+        (256, 1): _cell(0.2, 30.0),
+        (256, 4): _cell(1.0, 40.0),
+        (512, 1): _cell(0.5, 30.0),
+        (512, 4): _cell(1.6, 40.0),
+    }
+    errors = {"errors": LayerErrors("outputs", (0, 1), (0.01, 0.02))}
+    rough = {"errors": LayerErrors("weights", (0, 1), (0.03, 0.05))}
+    return card(torch=plain, onnx=plain, fuse=fused, int8=int8 | errors, int4=rough)

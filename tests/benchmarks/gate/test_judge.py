@@ -195,4 +195,4 @@ def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
     assert judge(noisy, relative)[0].outcome == "inconclusive"  # as many right, but others
     with pytest.raises(UsageError, match="no variant of tiny has a.ac; measured were a.acc, a.bits.strict-match"):
         judge(now, parse_requirements(["a.ac>=0.1"]))
-    assert [line[0] for line in comparison_table(now)[1]] == list(tasks)
+    assert [row.heading for row in comparison_table(now)[1]] == list(tasks)

@@ -1,4 +1,4 @@
-"""The table, and every format of a report."""
+"""Every format of a report."""
 
 import csv
 import io
@@ -13,7 +13,6 @@ from compress.benchmarks.report.base import formats, write
 from compress.benchmarks.report.latex import escape
 from compress.benchmarks.report.markdown import markdown
 from compress.benchmarks.results.report_file import read_card, read_cards
-from compress.benchmarks.results.table import comparison_table
 
 TORCH = {"decode_tps": [10.0, 10.0, 10.4], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
 ONNX = {"decode_tps": [20.0, 20.0, 20.8], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
@@ -26,30 +25,6 @@ FILES = {"report.md", "report.json", "report.csv", "report.tex", "report.html"} 
 def render(name, *cards):
     (content,) = formats()[name]().files(cards).values()
     return content
-
-
-def test_table(card):
-    headers, rows = comparison_table(card(torch=TORCH, onnx=ONNX, **{"int8,fuse": INT8}))
-    assert headers == ["× torch · × onnx", "torch", "onnx", "int8,fuse"]
-    assert rows == [
-        ["decode, tokens/s", "10.0 ± 0.1", "20.0 ± 0.2\n2.00×", "50.0 ± 0.5\n5.00× · 2.50×"],
-        ["on disk, MB", "100.0", "100.0\n1.00×", "27.0\n0.27× · 0.27×"],
-        ["accuracy retention", "1.0000", "1.0000", "0.9975"],
-        ["perplexity", "17.76", "17.76", "17.80"],
-        ["top-1 agreement, %", "100.00", "100.00", "98.10"],
-    ]
-
-
-def test_a_row_without_a_metric(card):
-    _, rows = comparison_table(card(torch=TORCH, onnx={}))
-    assert [row[2] for row in rows] == ["–"] * 5
-
-
-def test_encoders_have_other_columns(card):
-    made = card("encoder", torch={"latency_p50": [0.01]}, onnx={"latency_p50": [0.004], "cosine": 0.99998})
-    _, rows = comparison_table(made)
-    assert [row[0] for row in rows] == ["latency p50, ms", "cosine to original"]
-    assert rows[0][2] == "4.00 ± 0.00\n0.40×"
 
 
 def test_markdown(card):
