@@ -29,7 +29,7 @@ class Console:
         self.err = Terminal(stderr=True, highlight=False)
         self.notices: list[str] = []
 
-    def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+    def track(self, items: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
         """Yield the items; after two seconds a bar shows how many are done, the rate and the remaining time."""
         if total is None:
             total = len(items) if isinstance(items, Sized) else None
@@ -45,7 +45,7 @@ class Console:
             console=self.err,
             transient=True,
         )
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(label, total=total)
         start = time.monotonic()
         try:
             for item in items:

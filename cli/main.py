@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 
+from compress.benchmarks.runtime.specs import spec_of_library
 from compress.errors import CompressError
 from compress.system import interrupt
 from compress.version import __version__
@@ -128,9 +129,8 @@ def _command_hint(args: list[str]) -> str:
 
 
 def _missing_package(error: ImportError) -> str:
-    """The extra that installs a missing library."""
-    extras = {"onnxruntime": "cpu", "onnxruntime_genai": "cpu"}
+    """The command that installs a missing library."""
     name = (error.name or "").partition(".")[0]
-    if name in extras:
-        return f"{name} is not installed: pip install 'compress-models[{extras[name]}]'"
+    if (engine := spec_of_library(name)) is not None:
+        return f"{name} is not installed: {engine.install}"
     return f"{_one_line(str(error))}: the installation is incomplete; pip install compress-models again"

@@ -48,10 +48,13 @@ class MissingComponentError(CompressError):
     exit_code = 5
 
 
-def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that isn't known: it offers the nearest one, or lists them all."""
-    known = sorted(known)
-    lowered = {name.lower(): name for name in known}
-    closest = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    hint = f"did you mean {lowered[closest[0]]!r}?" if closest else f"known: {', '.join(known)}"
-    return UsageError(f"unknown {what} {word!r}; {hint}")
+def unknown(category: str, name: str, names: Iterable[str]) -> UsageError:
+    """The error for a name that isn't among ``names``: it offers the nearest one, or lists them all.
+
+    ``category`` is what they are names of, as in "unknown profile 'gpu'".
+    """
+    names = sorted(names)
+    lowered = {valid.lower(): valid for valid in names}
+    closest = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    hint = f"did you mean {lowered[closest[0]]!r}?" if closest else f"known: {', '.join(names)}"
+    return UsageError(f"unknown {category} {name!r}; {hint}")

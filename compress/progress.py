@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Told of long work and of what a user should know; ``notices`` keeps the latter, so that a report can carry it."""
+    """Receiver of progress and notices; ``notices`` are also kept, so that a report can carry them."""
 
     notices: list[str]
 
-    def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-        """Yield the items, showing how many are done, the rate in ``unit`` a second, and the time left."""
+    def track(self, items: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+        """Yield the items, showing a ``label``, how many are done, the rate in ``unit`` a second and the time left."""
         ...
 
     def status(self, text: str) -> AbstractContextManager[object]:
@@ -23,17 +23,17 @@ class Progress(Protocol):
         ...
 
     def notice(self, text: str) -> None:
-        """Say one line that the user should not miss."""
+        """Show one line that the user should not miss."""
         ...
 
 
 class Silent:
-    """Shows nothing and keeps the notices."""
+    """A `Progress` that shows nothing and keeps the notices."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
 
-    def track(self, items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+    def track(self, items: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
         """Yield the items."""
         yield from items
 

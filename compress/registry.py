@@ -20,8 +20,11 @@ def import_all(room: ModuleType) -> None:
             importlib.import_module(f"{room.__name__}.{module.name}")
 
 
-def made(what: str, name: str, known: Mapping[str, type[T]]) -> T:
-    """One of the class of that name; a UsageError with the nearest name where there is none."""
-    if name not in known:
-        raise unknown(what, name, known)
-    return known[name]()
+def create(category: str, name: str, classes: Mapping[str, type[T]]) -> T:
+    """An instance of the class of that name; a UsageError with the nearest name where there is none.
+
+    ``category`` is what the classes are, for the error's text ("target", "format").
+    """
+    if name not in classes:
+        raise unknown(category, name, classes)
+    return classes[name]()

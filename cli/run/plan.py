@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compress.api.compress_model import choose_target
 from compress.benchmarks.gate.requirement import Requirement, parse_requirements
-from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
+from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
 from compress.cli.shared.measuring import ExtraMeasurements
 from compress.errors import UsageError
 from compress.export.targets.base import Target

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.checkpoint.artifact import Artifact
-from compress.checkpoint.storage import SHARD_BYTES, WriteOptions
 from compress.checkpoint.variant import Variant
+from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
 from compress.export.lowering.float_graph import GraphSource
 from compress.export.targets.base import Target, find_target

@@ -1,9 +1,7 @@
-"""A variant: a directory that transformers loads, with the manifest that says what was done."""
+"""Read a variant: a directory that transformers loads, with the manifest that says what was done."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,123 +11,17 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.license import FILES, find_license
 from compress.checkpoint.load import load_module
-from compress.checkpoint.manifest import FILE, Manifest
-from compress.checkpoint.model_card import write_card
-from compress.checkpoint.shard_writer import ShardWriter
+from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.shards import Shards, find_shards
-from compress.checkpoint.storage import WriteOptions
 from compress.formats.base import CheckpointFormat, find_format
-from compress.modeling.architecture import Architecture, read_architecture
-from compress.progress import Progress, Silent
-from compress.weights.forms import Dense, Quantized, Weight, merged
-from compress.weights.half_scales import scale_rounding_error
+from compress.modeling.architecture import read_architecture
+from compress.progress import Silent
+from compress.weights.forms import Dense, Weight
 from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_COPIED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *FILES)
-_NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
-
-
-class VariantWriter:
-    """Takes a variant's matrices one after another, stores them in their format, and writes what goes with them.
-
-    Loaders can't tie compressed weights, so a tied matrix that is quantized is stored under both of its names and the
-    config says untied; the manifest and every ONNX target keep it tied. ``model`` is what the variant is made from,
-    ``architecture`` the variant's architecture.
-    """
-
-    def __init__(self, model: Checkpoint, architecture: Architecture, directory: Path, storage: WriteOptions) -> None:
-        self.model = model
-        self.storage = storage
-        self.architecture = architecture
-        self.config = architecture.config
-        self.directory = directory
-        self.forms: dict[str, StoredForm] = {}
-        # Those of the class as its loader makes it: a pooler that the checkpoint lacks must not count as quantized.
-        self._linears = replace(architecture, options={}).outline.linears
-        # An encoder-decoder's table has more than two names, and some of these classes tie whatever the config says.
-        twice = model.tied and architecture.kind.is_decoder_only
-        self._heads = {source: head for head, source in architecture.outline.tied.items()} if twice else {}
-        self._shards = ShardWriter(directory, storage.shard_bytes, model.tensor)
-        self._vector_bytes = 0
-        self._parameters = 0
-        self._moved = 0.0
-
-    def add(self, weights: Mapping[str, Weight], vectors: Mapping[str, Tensor], unchanged: Mapping[str, str]) -> None:
-        """Take in a block's matrices and vectors by the names that they get.
-
-        What is ``unchanged`` goes by that name in the model and is read again when it is written.
-        """
-        linears = frozenset(self._linears)
-        for name, original in weights.items():
-            weight = self._as_stored(original)
-            self.forms[name] = StoredForm.of(weight)
-            self._parameters += weight.shape[0] * weight.shape[1]
-            if isinstance(weight, Dense):
-                stored = self.architecture.to_stored_layout(name, weight.tensor).contiguous()
-                self._shards.put(name, stored, unchanged.get(name))
-                continue
-            for written in self._written_names(name):
-                encoded = self.storage.format.encode(
-                    written, weight, written in linears, name in self.architecture.outline.expert_weights
-                )
-                for key, tensor in encoded.items():
-                    self._shards.put(key, tensor)
-        for name, tensor in vectors.items():
-            self._shards.put(name, tensor.contiguous())
-        self._vector_bytes += sum(tensor.numel() * tensor.element_size() for tensor in vectors.values())
-        self._parameters += sum(tensor.numel() for tensor in vectors.values())
-
-    def finish(self, manifest: Manifest, progress: Progress) -> Variant:
-        """Write what is left, the config, the tokenizer's files and the manifest."""
-        if self._moved:
-            progress.notice(
-                f"format {self.storage.format.name} rounds scales, here by up to {100 * self._moved:.2g} % of a "
-                "matrix's: the variant's numbers are the rounded ones"
-            )
-        self._shards.finish()
-        self._write_config()
-        for pattern in _COPIED:
-            for file in self.model.path.glob(pattern):
-                if file.name not in _NOT_COPIED and not file.name.endswith(".index.json"):
-                    shutil.copy(file, self.directory / file.name)
-        manifest.format = self.storage.format.name
-        manifest.weights = self.forms
-        manifest.vector_nbytes = self._vector_bytes
-        manifest.parameters = self._parameters
-        manifest.save(self.directory)
-        write_card(self.directory, manifest, find_license(self.model.path))
-        return Variant.open(self.directory, verify=False)
-
-    def _as_stored(self, weight: Weight) -> Weight:
-        """A matrix as it will be stored."""
-        unmerged = merged(weight) if self.storage.merge else weight
-        stored = self.storage.format.as_stored(unmerged)
-        if isinstance(stored, Quantized) and isinstance(unmerged, Quantized) and stored is not unmerged:
-            self._moved = max(self._moved, scale_rounding_error(unmerged, stored))
-        return stored
-
-    def _written_names(self, name: str) -> list[str]:
-        twice = name in self._heads and self.forms[name].form == "quantized"
-        return [name, self._heads[name]] if twice else [name]
-
-    def _write_config(self) -> None:
-        written = {key: form for name, form in self.forms.items() for key in self._written_names(name)}
-        config: dict[str, object] = self.config.to_diff_dict()
-        config.pop("_name_or_path", None)  # a path of the machine that this ran on
-        config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
-        if written.keys() & set(self._heads.values()):
-            config["tie_word_embeddings"] = False
-        quantization = self.storage.format.config(written, self._linears, self.architecture.outline.expert_weights)
-        if quantization is not None:
-            config["quantization_config"] = quantization
-        extra_files = {} if quantization is None else self.storage.format.extra_files(quantization)
-        for name, facts in {"config.json": config, **extra_files}.items():
-            (self.directory / name).write_text(json.dumps(facts, indent=2, default=str) + "\n")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import compress.formats
 from compress.modeling.architecture import Architecture
-from compress.registry import import_all, made
+from compress.registry import create, import_all
 from compress.weights.forms import Weight
 from compress.weights.stored import StoredForm
 
@@ -81,4 +81,4 @@ def formats() -> dict[str, type[CheckpointFormat]]:
 
 def find_format(name: str) -> CheckpointFormat:
     """The format of that name; a UsageError with the nearest one where there is none."""
-    return made("format", name, formats())
+    return create("format", name, formats())

@@ -1,21 +1,29 @@
-"""Format ``compressed-tensors``, that of a variant unless another is asked for: it holds every weight form."""
+"""Format ``compressed-tensors``, the default: it holds every weight form, as checkpoint tensors and back.
+
+As in the library compressed-tensors, ``pack-quantized`` for groups and ``int-quantized`` for whole channels of 8 bits
+(https://github.com/vllm-project/compressed-tensors). The integers are the truth: nothing is quantized here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import compressed_tensors
+import torch
+from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
 from compress.formats.base import CheckpointFormat
-from compress.formats.packing import decode, encode, quantization_config
-from compress.weights.forms import Weight
-from compress.weights.stored import DEFAULT_FORMAT, StoredForm
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, part_name
+from compress.weights.stored import DEFAULT_FORMAT, PER_CHANNEL, StoredForm
+
+_EXPERTS = "re:.*\\.experts\\..*"
 
 
 class CompressedTensorsFormat(CheckpointFormat):
-    """The library's own packing, scheme by scheme: `compress.formats.packing`."""
+    """The library's own packing, scheme by scheme."""
 
     name: ClassVar[str] = DEFAULT_FORMAT
 
@@ -32,3 +40,133 @@ class CompressedTensorsFormat(CheckpointFormat):
     ) -> dict[str, object] | None:
         """A group of settings for every scheme that is there."""
         return quantization_config(weights, list(linears), compressed_tensors.__version__, expert_weights)
+
+
+def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) -> dict[str, Tensor]:
+    """The checkpoint tensors of the matrix ``name`` (``….weight``); a product's are those of its factors.
+
+    Only a linear's codes (``is_linear``) are ever packed: transformers can't load an embedding that has no ``weight``.
+    An expert's (``is_expert``) always are: transformers loads no others.
+    """
+    match weight:
+        case Dense():
+            return {name: weight.tensor.contiguous()}
+        case Factored(left=left, right=right):
+            factors = {part_name(name, "left"): left, part_name(name, "right"): right}
+            return {k: t for part, leaf in factors.items() for k, t in encode(part, leaf, is_linear, is_expert).items()}
+        case Residual(base=base, correction=correction):
+            return encode(name, base, is_linear, is_expert) | encode(name, correction, is_linear, is_expert)
+    tensors = {f"{name}_scale": weight.scale.contiguous()}
+    stored = StoredForm.of(weight)
+    if _is_plain(stored, is_linear) and not is_expert:
+        zeros = {} if weight.zero_point is None else {f"{name}_zero_point": weight.zero_point.contiguous()}
+        return {name: weight.codes.contiguous(), **tensors, **zeros}
+    tensors[f"{name}_packed"] = pack_to_int32(weight.codes, weight.bits)
+    tensors[f"{name}_shape"] = torch.tensor(weight.shape)
+    if weight.zero_point is not None:
+        tensors[f"{name}_zero_point"] = pack_to_int32(weight.zero_point, weight.bits, packed_dim=0)
+    return tensors
+
+
+def decode(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
+    """The matrix ``name``, exactly as it was encoded; ``read`` gives the checkpoint's tensors by name."""
+    if not stored.parts:
+        return _leaf(name, stored, read)
+    left, right = (_leaf(part_name(name, part), stored.parts[part], read) for part in ("left", "right"))
+    product = Factored(left, right)
+    return product if stored.form == "factored" else Residual(_integers(name, stored.parts["base"], read), product)
+
+
+def _leaf(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Dense | Quantized:
+    if stored.form == "dense":
+        tensor = read[name]
+        return Masked(tensor, tensor != 0) if stored.masked else Dense(tensor)
+    return _integers(name, stored, read)
+
+
+def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quantized:
+    assert stored.bits is not None and stored.group is not None
+    scale = read[f"{name}_scale"]
+    if name in read:
+        codes = read[name]
+    else:
+        codes = unpack_from_int32(
+            read[f"{name}_packed"], stored.bits, torch.Size(read[f"{name}_shape"].tolist())
+        ).contiguous()
+    zero_point = None
+    if not stored.symmetric:
+        zero_point = read[f"{name}_zero_point"]
+        if zero_point.dtype == torch.int32:
+            zero_point = unpack_from_int32(zero_point, stored.bits, scale.shape, packed_dim=0)
+    group = codes.shape[1] if stored.group == PER_CHANNEL else stored.group
+    weight = Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
+    return replace(weight, mask=weight.dequantize() != 0) if stored.masked else weight
+
+
+def quantization_config(
+    weights: Mapping[str, StoredForm], linears: list[str], version: str, expert_weights: Collection[str] = ()
+) -> dict[str, Any] | None:
+    """The ``quantization_config`` of ``config.json``, or None where nothing is quantized.
+
+    ``linears`` are all linears' weight names: those that stay float are named in ``ignore``. The most frequent scheme
+    of linears is written for the class ``Linear``, the others for the modules by name, and that of the experts'
+    linears, the ``expert_weights``, by a pattern.
+    """
+    quantized = {name: stored for name, stored in weights.items() if stored.form == "quantized"}
+    if not quantized:
+        return None
+    schemes: dict[tuple[object, ...], list[str]] = {}
+    for name, form in list(quantized.items()):
+        # Experts share one scheme, whose groups are the smaller ones'.
+        if name in expert_weights and form.group == PER_CHANNEL:
+            form = quantized[name] = form.model_copy(update={"group": form.shape[1]})
+        scheme = (name in linears, name in expert_weights, form.bits, form.group, form.symmetric, form.act)
+        schemes.setdefault(scheme, []).append(name)
+    ranked = sorted(
+        schemes.values(), key=lambda names: (names[0] not in linears, names[0] in expert_weights, -len(names))
+    )
+    groups = {}
+    for i, names in enumerate(ranked):
+        linear = names[0] in linears
+        targets = ["Linear"] if linear and i == 0 else [name.removesuffix(".weight") for name in names]
+        groups[f"group_{i}"] = _group(
+            quantized[names[0]], linear, [_EXPERTS] if names[0] in expert_weights else targets
+        )
+    formats = {group["format"] for group in groups.values()}
+    return {
+        "quant_method": "compressed-tensors",
+        "version": version,
+        "format": formats.pop() if len(formats) == 1 else "mixed-precision",
+        "quantization_status": "compressed",
+        "config_groups": groups,
+        "ignore": [name.removesuffix(".weight") for name in linears if name not in quantized],
+        "kv_cache_scheme": None,
+        "sparsity_config": {},
+        "transform_config": {},
+    }
+
+
+def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, object]:
+    channel = stored.group == PER_CHANNEL
+    return {
+        "targets": targets,
+        "weights": {
+            "num_bits": stored.bits,
+            "type": "int",
+            "symmetric": stored.symmetric,
+            "strategy": "channel" if channel else "group",
+            "group_size": None if channel else stored.group,
+            "dynamic": False,
+        },
+        "input_activations": _per_token() if stored.act == "dynamic" else None,
+        "format": "int-quantized" if _is_plain(stored, linear) else "pack-quantized",
+    }
+
+
+def _is_plain(stored: StoredForm, is_linear: bool) -> bool:
+    """Whether codes are written as they are, a byte each (``int-quantized``), instead of packed."""
+    return not is_linear or (stored.bits == 8 and stored.symmetric and stored.group == PER_CHANNEL)
+
+
+def _per_token() -> dict[str, object]:
+    return {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.checkpoint.storage import WriteOptions
-from compress.checkpoint.variant import Variant, VariantWriter
+from compress.checkpoint.variant import Variant
+from compress.checkpoint.writer import VariantWriter, WriteOptions
 from compress.pipeline.contract import WeightPass, find
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress

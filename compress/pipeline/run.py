@@ -19,8 +19,8 @@ from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import WholeInputs
 from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import WriteOptions
-from compress.checkpoint.variant import Variant, VariantWriter
+from compress.checkpoint.variant import Variant
+from compress.checkpoint.writer import VariantWriter, WriteOptions
 from compress.errors import PassError
 from compress.modeling.architecture import Architecture
 from compress.pipeline.contract import TargetCapability, WeightPass

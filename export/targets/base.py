@@ -31,7 +31,7 @@ from compress.modeling.architecture import Architecture
 from compress.onnx_names import MODEL_FILE
 from compress.pipeline.contract import GraphPass, Pass, TargetCapability, WeightPass
 from compress.progress import Progress
-from compress.registry import import_all, made
+from compress.registry import create, import_all
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 from compress.weights.stored import StoredForm
 
@@ -217,4 +217,4 @@ def targets() -> dict[str, type[Target]]:
 
 def find_target(name: str) -> Target:
     """The target of that name; a UsageError with the nearest one where there is none."""
-    return made("target", name, targets())
+    return create("target", name, targets())

@@ -25,8 +25,7 @@ from compress.errors import ExportError, UsageError
 from compress.export.parity.sample import sample_input
 from compress.export.targets.base import Target
 from compress.formats.base import CheckpointFormat, find_format
-from compress.formats.compressed_tensors import CompressedTensorsFormat
-from compress.formats.packing import quantization_config
+from compress.formats.compressed_tensors import CompressedTensorsFormat, quantization_config
 from compress.graph.builder import required
 from compress.modeling.classifier import auto_class
 from compress.modeling.quiet import first_line, quiet_transformers

@@ -11,8 +11,8 @@ import torch
 from compress.calibration.data import Calibration
 from compress.calibration.statistics import InputStatistics
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
+from compress.checkpoint.writer import WriteOptions
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.run import run_pipeline

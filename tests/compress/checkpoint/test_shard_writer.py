@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from compress.checkpoint import shard_writer, shards
 from compress.checkpoint.model import Model
 from compress.checkpoint.shard_writer import ShardWriter
-from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
+from compress.checkpoint.writer import WriteOptions
 from compress.errors import ModelError
 from compress.export.targets.base import find_target
 from compress.pipeline.parse import Pipeline

@@ -10,8 +10,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
-from compress.checkpoint.storage import WriteOptions
 from compress.checkpoint.variant import Variant
+from compress.checkpoint.writer import WriteOptions
 from compress.errors import ModelError, PassError, UsageError
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import WeightPass

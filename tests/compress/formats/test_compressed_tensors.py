@@ -7,7 +7,7 @@ import torch
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationScheme
 
-from compress.formats.packing import decode, encode, quantization_config
+from compress.formats.compressed_tensors import decode, encode, quantization_config
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 from compress.weights.stored import PER_CHANNEL, StoredForm
 
