@@ -9,9 +9,9 @@ from typing import ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from compress.benchmarks.plots.registry import PICTURES
 from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.report.markdown import EFFECTS, GAINS
+from compress.benchmarks.report.plots import PICTURES
 from compress.benchmarks.results.effects import effect_table
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.plots.figure import Suffix
-from compress.benchmarks.plots.registry import PICTURES
+from compress.benchmarks.plots import accuracy, error_layer, length
+from compress.benchmarks.plots.base import Draw, Suffix
 from compress.benchmarks.report.base import ReportFormat
 from compress.benchmarks.results.scorecard import Scorecard
 
+PICTURES: dict[str, Draw] = {**accuracy.PICTURES, **length.PICTURES, **error_layer.PICTURES}
+"""Every picture of a report by its name, in the order of the page."""
 _SUFFIXES: tuple[Suffix, ...] = ("png", "svg")
 
 

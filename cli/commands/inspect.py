@@ -56,7 +56,7 @@ def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwri
 
 
 def _plot(manifest: Manifest, file: Path, overwrite: bool, console: Console) -> None:
-    from compress.benchmarks.plots.matrix_errors import plot_errors
+    from compress.benchmarks.plots.error_matrix import plot_errors
 
     if file.is_file() and not overwrite:
         raise UsageError(f"{file} exists; choose another file or pass --overwrite")

@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from compress.benchmarks.report.base import formats
+from compress.benchmarks.report.plots import PICTURES
 from compress.benchmarks.runtime.specs import ENGINES
 from compress.cli.main import commands
 from compress.export.targets.base import targets
@@ -127,5 +128,9 @@ def test_files_are_named_after_the_words_that_a_user_types() -> None:
     assert {stem.replace("_", "-") for stem in stems("export/targets")} == set(targets())
     assert stems("cli/commands") == set(commands())
     assert stems("benchmarks/report") == set(formats())
+    pictures = [name.replace("-", "_") for name in PICTURES]
+    assert {stem for stem in stems("benchmarks/plots") if not any(stem in name for name in pictures)} == {
+        "error_matrix"
+    }
     assert stems("benchmarks/engines") == {spec.module for spec in ENGINES.values()}
     assert stems("benchmarks/engines/seq2seq") == {spec.module for spec in ENGINES.values() if spec.seq2seq}

@@ -5,8 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from compress.benchmarks.plots.figure import few
-from compress.benchmarks.plots.pareto import COSTS, Point, apart, draw_front, front, points_of
+from compress.benchmarks.plots.accuracy import COSTS, Point, apart, draw_front, front, points_of
 
 FIGURES = {"disk_bytes": 100.0, "decode_tps": [10.0, 20.0], "retention": (1.0, 1.0)}
 
@@ -45,8 +44,6 @@ def test_names_of_near_points_share_a_place():
     expected = [(["torch", "onnx"], 1.0, 1.0), (["int8"], 0.3, 0.99), (["int4"], 0.2, 0.9)]
     assert apart([*points, points[0]]) == expected
     assert apart([]) == []
-    assert few(["a", "b", "c", "d"]) == "a, b and 2 more"
-    assert few(["models/" + "x" * 40]) == "models/" + "x" * 11 + "…" + "x" * 17
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])

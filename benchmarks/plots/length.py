@@ -1,4 +1,4 @@
-"""Pictures over the length of the input: latency, and the speedup of graph passes."""
+"""Pictures ``latency-length`` and ``fusion-length``: latency and the speedup of graph passes by length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from compress.benchmarks.plots.figure import Suffix, picture
+from compress.benchmarks.plots.base import Draw, Suffix, add_legend, picture
 from compress.benchmarks.results.fusion_gain import gains
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metric
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LATENCY, GAIN = "latency-length", "fusion-length"
+_LATENCY, _GAIN = "latency-length", "fusion-length"
 _LATENCIES = ("ttft", "itl_p50", "latency_p50")
 _STYLES = ("-", "--", ":", "-.")
 
@@ -31,17 +31,17 @@ class _Curve:
     points: list[tuple[int, Measure]] = field(default_factory=list)
 
 
-def draw_latency(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
+def _draw_latency(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Latency against length, a panel for each kind of it; None where fewer than two lengths were measured."""
     panels = {metric(key).heading: _curves(_latencies(cards, key)) for key in _LATENCIES}
-    return _draw(LATENCY, panels, suffix, logarithmic=True)
+    return _draw(_LATENCY, panels, suffix, logarithmic=True)
 
 
-def draw_gains(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
+def _draw_gains(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """How many times as fast variants are with a graph pass as without it, against length; None as above."""
     works = {key: work for plan in PLANS.values() for key, work in plan.paces.items()}
     panels = {f"{work}, × without the pass": _curves(_gains(cards, key)) for key, work in works.items()}
-    return _draw(GAIN, panels, suffix, logarithmic=False)
+    return _draw(_GAIN, panels, suffix, logarithmic=False)
 
 
 def _latencies(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
@@ -92,8 +92,7 @@ def _draw(name: str, panels: dict[str, list[_Curve]], suffix: Suffix, logarithmi
             every[0].plot([], [], color=f"C{i}", label=label)
         for batch in batches if len(batches) > 1 else ():
             every[0].plot([], [], color="grey", linestyle=_style(batches, batch), label=f"batch {batch}")
-        for text in figure.legend(loc="outside right upper", frameon=False, fontsize="small").get_texts():
-            text.set_parse_math(False)
+        add_legend(figure)
 
     return picture(name, suffix, fill)
 
@@ -125,3 +124,6 @@ def _label(axes: Axes, title: str, curves: Sequence[_Curve], logarithmic: bool) 
     axes.set_xlabel("tokens")
     axes.set_ylabel(title)
     axes.grid(alpha=0.3)
+
+
+PICTURES: dict[str, Draw] = {_LATENCY: _draw_latency, _GAIN: _draw_gains}

@@ -1,12 +1,11 @@
-"""Picture of the errors of every layer, all variants of a report together."""
+"""Picture ``error-layer``: the error of every layer, all variants of a report together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compress.benchmarks.plots.figure import Suffix, few, picture
-from compress.benchmarks.plots.matrix_errors import percent_over_layers
+from compress.benchmarks.plots.base import Draw, Suffix, add_legend, few, percent_over_layers, picture
 from compress.benchmarks.results.layer_errors import LayerErrors
 
 if TYPE_CHECKING:
@@ -14,13 +13,13 @@ if TYPE_CHECKING:
 
     from compress.benchmarks.results.scorecard import Scorecard
 
-NAME = "error-layer"
+_NAME = "error-layer"
 _STYLES = {"outputs": "-", "weights": "--"}
 _NAMED = 12
 """variants that the legend has room for"""
 
 
-def draw_errors(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
+def _draw(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Every variant's errors over its layers; None where no variant knows any."""
     alike: dict[LayerErrors, list[str]] = {}  # the same integers in other graphs are one line
     for card in cards:
@@ -40,7 +39,9 @@ def draw_errors(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
             )  # fmt: skip
         percent_over_layers(axes)
         axes.set_ylabel("relative squared output error of the worst matrix, %")
-        for text in figure.legend(loc="outside right upper", frameon=False, fontsize="small").get_texts():
-            text.set_parse_math(False)
+        add_legend(figure)
 
-    return picture(NAME, suffix, fill)
+    return picture(_NAME, suffix, fill)
+
+
+PICTURES: dict[str, Draw] = {_NAME: _draw}

@@ -1,4 +1,4 @@
-"""Picture of one variant's errors, matrix by matrix, with the bits that each is stored in."""
+"""Picture of one variant's errors, matrix by matrix, with the bits of each: `compress inspect --plot`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.benchmarks.plots.base import new_figure, percent_over_layers
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of
 from compress.errors import UsageError
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SUFFIXES = (".png", ".svg", ".pdf")
-_SIZE = (9.0, 4.8)
-"""inches"""
-_DPI = 150
 _MARKERS = {2: "v", 3: "^", 4: "o", 8: "s", 16: "P", 32: "D"}
 _OTHER_MARKER = "h"
 
@@ -35,8 +33,6 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
     They are those of the matrices' outputs; where no statistics were taken, those of the matrices themselves, and the
     notice to give is returned. Raises UsageError where the manifest knows neither, or the file can't be written.
     """
-    from matplotlib.figure import Figure  # not pyplot, which would look for a display
-
     _check_file(path)
     label, notice, lines = "output error", None, _lines(manifest, outputs=True)
     if not lines:
@@ -44,7 +40,7 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
         notice = "no output errors are known, as no statistics were taken; the plot shows the weights' own"
     if not lines:
         raise UsageError(f"nothing to plot: {manifest.pipeline} reported no error of a layer's matrices")
-    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+    figure = new_figure()
     axes = figure.subplots()
     _draw(axes, lines)
     axes.set_title(f"{manifest.source.title}\n{manifest.pipeline}", loc="left", fontsize="medium", parse_math=False)
@@ -54,7 +50,7 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
 
 
 def _check_file(path: Path) -> None:
-    """A UsageError for a picture that can't be written."""
+    """Raise a UsageError for a picture that can't be written."""
     if path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"{path}: pictures are {', '.join(_SUFFIXES)}; give the file one of these suffixes")
     if not path.parent.is_dir():
@@ -79,7 +75,7 @@ def _lines(manifest: Manifest, outputs: bool) -> dict[str, list[_Point]]:
 
 
 def _draw(axes: Axes, lines: dict[str, list[_Point]]) -> None:
-    """Colours tell the kinds of matrix, markers their bits; a cross stands on every matrix that fell back.
+    """Draw a line for each kind of matrix, markers for their bits, a cross on every matrix that fell back.
 
     Only matrices of the same bits are joined: between two widths a line would leap over decades and hide the rest.
     """
@@ -96,19 +92,6 @@ def _draw(axes: Axes, lines: dict[str, list[_Point]]) -> None:
         _plot(axes, fallen, "black", marker="x", markersize=9, linestyle="", zorder=3, label="fell back")
     percent_over_layers(axes)
     axes.figure.legend(loc="outside right upper", frameon=False)
-
-
-def percent_over_layers(axes: Axes) -> None:
-    """Axes for percent, logarithmic, over the numbers of layers."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("layer")
-    axes.grid(alpha=0.3)
 
 
 def _plot(axes: Axes, points: list[_Point], color: str, **style: Any) -> None:

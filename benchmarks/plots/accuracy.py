@@ -1,12 +1,13 @@
-"""Pictures of Pareto fronts: accuracy against size and against speed."""
+"""Pictures ``accuracy-size`` and ``accuracy-speed``: Pareto fronts of accuracy against a cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from compress.benchmarks.plots.figure import Suffix, few, picture
+from compress.benchmarks.plots.base import Draw, Suffix, few, picture
 from compress.benchmarks.results.overview import ReportRow, report_rows
 from compress.benchmarks.results.scorecard import Scorecard, ratio
 
@@ -89,7 +90,10 @@ def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> by
             _draw_front(axes, best, color, label)
             for point in points:
                 marks.setdefault((color, point.role == "variant", point in best), []).append(point)
-            named += points if drawn <= _NAMED else best if i < _NAMED else []
+            if drawn <= _NAMED:
+                named += points
+            elif i < _NAMED:
+                named += best
         for (color, variant, filled), group in marks.items():
             _draw_points(axes, group, color, "o" if variant else "s", filled)
         _label(figure, axes, cost, several=len(cards) > 1)
@@ -150,3 +154,6 @@ def _label(figure: Figure, axes: Axes, cost: CostAxis, several: bool) -> None:
     axes.set_title(f"filled: nothing else is as accurate and as {cost.gain}", loc="left", fontsize="small")
     if several:
         figure.legend(loc="outside right upper", frameon=False)
+
+
+PICTURES: dict[str, Draw] = {cost.name: partial(draw_front, cost) for cost in COSTS}

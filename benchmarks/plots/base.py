@@ -1,0 +1,72 @@
+"""What pictures share: size, axes over layers, names in a legend, drawing into bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from compress.benchmarks.results.scorecard import Scorecard
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Suffix = Literal["png", "svg"]
+Draw = Callable[[Sequence[Scorecard], Suffix], bytes | None]
+"""Draws a picture of runs; None where nothing was measured for it."""
+
+_SIZE = (9.0, 4.8)
+"""inches"""
+_DPI = 150
+_LISTED, _LONGEST = 2, 36
+"""names of one entry in a legend, and characters of one"""
+
+
+def few(names: Sequence[str]) -> str:
+    """Names as a legend has room for them: the first ones, each cut in its middle, and how many more there are."""
+    half = _LONGEST // 2
+    shown = [name if len(name) <= _LONGEST else f"{name[:half]}…{name[1 - half :]}" for name in names[:_LISTED]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def new_figure() -> Figure:
+    """An empty figure of the size that all pictures have."""
+    from matplotlib.figure import Figure  # not pyplot, which would look for a display
+
+    return Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+
+
+def percent_over_layers(axes: Axes) -> None:
+    """Label axes for percent, logarithmic, over the numbers of layers."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("layer")
+    axes.grid(alpha=0.3)
+
+
+def add_legend(figure: Figure) -> None:
+    """Add a legend beside the axes, whose names are plain text: a ``$`` in one is no formula."""
+    for text in figure.legend(loc="outside right upper", frameon=False, fontsize="small").get_texts():
+        text.set_parse_math(False)
+
+
+def picture(name: str, suffix: Suffix, fill: Callable[[Figure], None]) -> bytes:
+    """Draw what ``fill`` draws into an empty figure, as bytes: text stays text, the same figures give the same bytes.
+
+    ``name`` keeps the identifiers inside apart from other pictures'.
+    """
+    from matplotlib import rc_context
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure = new_figure()
+        fill(figure)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
+    return drawn.getvalue()
