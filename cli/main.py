@@ -1,4 +1,4 @@
-"""The command line ``compress``: runs a subcommand and turns every failure into one line and an exit code."""
+"""Entry point of the command line: run a subcommand, turn every failure into one line and an exit code."""
 
 from __future__ import annotations
 

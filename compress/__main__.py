@@ -1,4 +1,4 @@
-"""``python -m compress`` is the same as ``compress``."""
+"""Run the command line by ``python -m compress``."""
 
 from compress.cli.main import main
 

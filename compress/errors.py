@@ -1,4 +1,4 @@
-"""Every failure that a user can meet, each with the exit code that it ends the program with."""
+"""Exceptions that end the program, each with its exit code."""
 
 from __future__ import annotations
 

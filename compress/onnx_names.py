@@ -38,10 +38,10 @@ def present_name(layer: int | str, part: str, side: str = "") -> str:
 
 
 def to_present(past: str) -> str:
-    """The output that leaves what comes in by an input."""
+    """The name of the cache output that belongs to a cache input."""
     return past.replace(PAST_PREFIX, PRESENT_PREFIX, 1)
 
 
 def to_past(present: str) -> str:
-    """The input that takes what an output leaves."""
+    """The name of the cache input that belongs to a cache output."""
     return present.replace(PRESENT_PREFIX, PAST_PREFIX, 1)

@@ -70,7 +70,7 @@ def _lines(manifest: Manifest, outputs: bool) -> dict[str, list[_Point]]:
             error = report and (report.error if outputs else report.weight_error)
             if report and error:
                 point = _Point(layer.index, 100 * error, matrix.stored_bits, report.fell_back)
-                lines.setdefault(matrix.kind, []).append(point)
+                lines.setdefault(matrix.local_name, []).append(point)
     return lines
 
 

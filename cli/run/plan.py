@@ -1,4 +1,4 @@
-"""What `compress run` is asked for, checked as far as that goes without a model."""
+"""Plan of `compress run`: its options, checked as far as that goes without a model."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def export(
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """An export that has been checked.
+    """A checked export: what is written, and where.
 
     ``path`` is the directory of the artifact. ``rewrites``: a checkpoint in another format, or in other files, is
     written there; else the artifact is made from the variant as it is. ``overwrite``: what is at ``path`` is replaced.

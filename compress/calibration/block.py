@@ -1,4 +1,4 @@
-"""A block: the part of a model that is worked on at one time, and where scales can move in it."""
+"""Block of a model: the matrices that are compressed at one time, and the folds that move scales between them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class Fold:
 
 @dataclass
 class Block:
-    """Names are the checkpoint's. Passes replace entries of ``weights`` and ``vectors``; nothing else changes a model.
-    What they make narrower or leave out, they also say of the variant's config (`WeightPass.resize`).
+    """A part of a model, by the checkpoint's names: its matrices (``weights``) and other tensors (``vectors``).
+
+    Passes replace entries of the two; nothing else changes a model. What they make narrower or leave out, they also say
+    of the variant's config (`WeightPass.resize`).
 
     ``role``: a repeated layer, the token embedding, the head, both of them in one (``tied``), or what is left over (the
     last norm, position tables), which has no weights, only vectors; or all of that in one (``model``). A pass that
@@ -63,7 +65,7 @@ class Block:
         return self.name.rpartition(".")[0]
 
     def numbered(self, index: int) -> Block:
-        """A layer by the name that it has where it is the layer ``index``; another block as it is."""
+        """A layer renamed to the layer ``index``; another block as it is."""
         if self.role != "layer":
             return self
         name = f"{self.stack}.{index}"

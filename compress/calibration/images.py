@@ -20,9 +20,9 @@ PROCESSOR = "preprocessor_config.json"
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _ARRAY = ".npy"
 _MIDDLE, _CONTRAST = 0.5, 0.25
-"""The mean of a made image's pixels, from 0 to 1, and their standard deviation."""
+"""The mean of a noise image's pixels, from 0 to 1, and their standard deviation."""
 _SHARED = 0.8
-"""The part of a made image that all of its channels share: the world is mostly grey."""
+"""The part of a noise image that all of its channels share: the world is mostly grey."""
 
 
 def image_shape(config: PretrainedConfig) -> tuple[int, int, int]:
@@ -54,7 +54,7 @@ def read_images(source: Path, model: Path, config: PretrainedConfig, count: int)
     return selected
 
 
-def made_images(model: Path, config: PretrainedConfig, count: int, seed: int) -> Tensor:
+def noise_images(model: Path, config: PretrainedConfig, count: int, seed: int) -> Tensor:
     """Noise whose amplitudes fall with the frequency, as in photographs: float32 ``[count, c, h, w]``, normalised.
 
     1/f: Field, J. Opt. Soc. Am. A 4 (1987), 2379. The same for a seed.
@@ -74,7 +74,7 @@ def made_images(model: Path, config: PretrainedConfig, count: int, seed: int) ->
 
 
 def _spread(available: int, count: int) -> list[int]:
-    """As many of so many as are wanted, at even distances; all where there are fewer."""
+    """``count`` of the indices ``0 … available - 1`` at even distances; all where there are fewer."""
     return [i * available // count for i in range(count)] if available > count else list(range(available))
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from compress.calibration.data import Calibration
-from compress.calibration.images import made_images, read_images
+from compress.calibration.images import noise_images, read_images
 from compress.calibration.text import read_text, self_written, vocabulary_text, windows
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
@@ -99,7 +99,7 @@ class ImageInputs(Inputs):
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Noise with the spectrum of photographs."""
-        images = made_images(self.model.path, self.model.config, count, seed)
+        images = noise_images(self.model.path, self.model.config, count, seed)
         return Calibration(images, f"made images (1/f noise), seed {seed}")
 
 

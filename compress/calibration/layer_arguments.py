@@ -13,7 +13,7 @@ Arguments = tuple[tuple[object, ...], dict[str, object]]
 
 
 class Placeholder(Enum):
-    """Stands in recorded arguments for a tensor that isn't computed yet."""
+    """Placeholder in recorded arguments for a tensor that isn't computed yet."""
 
     ENCODER_STATES = auto()
     """what a decoder's layer reads of the encoder's for that very batch"""
@@ -23,7 +23,7 @@ class Placeholder(Enum):
 
 @dataclass(frozen=True)
 class LayerArguments:
-    """What a layer is called with.
+    """Arguments of a layer's calls, batch by batch.
 
     ``states`` are the hidden states ``[windows, length, width]`` of each batch. ``others`` are the arguments besides
     (masks, positions), by the number of windows in a batch; where they hold `Placeholder.ENCODER_STATES`, a batch's

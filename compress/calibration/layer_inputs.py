@@ -24,15 +24,17 @@ _CROSS_QUERIES = ("EncDecAttention.q.weight", "encoder_attn.q_proj.weight")
 
 
 class BlockInputs:
-    """The inputs of a block that no text is sent through: nothing is known of them."""
+    """The inputs of a block that no text is sent through: there are no statistics of them."""
 
     batches = 0
     """How many batches of calibration text there are."""
 
     @property
     def original(self) -> Block | None:
-        """The block as the model has it, where its inputs ride along. What moves a scale within a block must move it
-        here too, or the two no longer compute the same."""
+        """The original model's block, where its inputs ride along; None where they don't.
+
+        What moves a scale within a block must move it here too, or the two no longer compute the same.
+        """
         return None
 
     def stages(self) -> list[tuple[str, ...]]:
@@ -101,7 +103,7 @@ class LayerInputs(BlockInputs):
 
     @property
     def original(self) -> Block | None:
-        """The block as the model has it."""
+        """The original model's block; None where its inputs don't ride along."""
         return None if self._reference is None else self._reference.block
 
     def stages(self) -> list[tuple[str, ...]]:
@@ -117,22 +119,27 @@ class LayerInputs(BlockInputs):
         if level >= Statistic.MISMATCH:
             self._original_run().refresh()
         share = max(1, SAMPLE_ROWS // self.batches)
-        tallies: dict[str, RunningStatistics] = {}
+        running: dict[str, RunningStatistics] = {}
         for i in range(self.batches):
-            current_inputs, before, importance = self._read_by(i, targets, level)
-            current: dict[int, RunningStatistics] = {}  # the inputs of this batch, each with its statistics
-            for name, x in current_inputs.items():
-                if id(x) not in current:
-                    current[id(x)] = tallies.get(name) or RunningStatistics(level, x.shape[-1])
+            inputs, originals, importance = self._read_by(i, targets, level)
+            # Linears that read the very same tensor share its statistics. An object's id is its own only as long as the
+            # object lives: `inputs` holds them all.
+            by_tensor: dict[int, RunningStatistics] = {}
+            for name, x in inputs.items():
+                if id(x) not in by_tensor:
+                    by_tensor[id(x)] = running.get(name) or RunningStatistics(level, x.shape[-1])
                     weight = importance if self.writes_residual(name) else None
-                    exact = before.get(name)
-                    if exact is not None and (exact.shape != x.shape or name in self._routed):
-                        exact = x  # dropped channels, other tokens: the original has nothing to compare them with
-                    current[id(x)].update(x, share, exact, weight)
-                tallies[name] = current[id(x)]
+                    by_tensor[id(x)].update(x, share, self._comparable(name, x, originals.get(name)), weight)
+                running[name] = by_tensor[id(x)]
         release_memory()
-        means = {tally: tally.finish() for tally in set(tallies.values())}
-        return {name: means[tally] for name, tally in tallies.items()}
+        finished = {stats: stats.finish() for stats in set(running.values())}
+        return {name: finished[stats] for name, stats in running.items()}
+
+    def _comparable(self, name: str, x: Tensor, original: Tensor | None) -> Tensor | None:
+        """The original's input of a linear; ``x`` itself where channels were dropped, or other tokens come."""
+        if original is None or (original.shape == x.shape and name not in self._routed):
+            return original
+        return x
 
     def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
         """The layer's output for a batch with other tensors in place of its own, by their names in the checkpoint.
@@ -149,15 +156,15 @@ class LayerInputs(BlockInputs):
             self._reference.refresh()
 
     def target(self, batch: int) -> Tensor:
-        """What the original model's layer makes of the original model's states."""
+        """The original layer's output for the original model's states, a batch."""
         return self._original_run().output(batch)
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
-        """How far the layer's outputs are from the original's."""
+        """The relative squared error of the layer's outputs against the original's, the mean over tokens."""
         return token_error(output, exact)
 
     def training_steps(self, steps: int) -> Iterable[int]:
-        """So many steps of work on this layer."""
+        """The numbers of a training run's steps on this layer."""
         return range(steps)
 
     def advance(self) -> None:
@@ -181,7 +188,7 @@ class LayerInputs(BlockInputs):
     def _read_by(
         self, batch: int, targets: Sequence[str], level: Statistic
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
-        """What the linears ``targets`` read, here and in the original, and how much each of a batch's tokens matters.
+        """The inputs of the linears ``targets``, those in the original, and how much each of a batch's tokens matters.
 
         What is added to a hidden state matters relative to its size, since the next norm divides by that: a token
         counts by the inverse of the squared size of its output, up to the batch's median. Sink tokens, hundreds of
@@ -190,16 +197,16 @@ class LayerInputs(BlockInputs):
         weighed = level >= Statistic.GRAM and any(map(self.writes_residual, targets))
         reference = self._original_run() if level >= Statistic.MISMATCH else None
         missing = weighed and batch not in self._importance
-        current_inputs, output = self._run.inputs(batch, targets, missing and reference is None)
-        before: dict[str, Tensor] = {}
+        inputs, output = self._run.inputs(batch, targets, missing and reference is None)
+        originals: dict[str, Tensor] = {}
         if reference is not None:
-            before, output = reference.inputs(batch, targets, missing)
+            originals, output = reference.inputs(batch, targets, missing)
             if missing:  # it is the next layer's input, whatever becomes of this one
                 self._ahead[batch] = to_storage_dtype(output)
         if missing:
             size = output.square().mean(-1).flatten().clamp(min=1e-30)
             self._importance[batch] = (size.median() / size).clamp(max=1.0)
-        return current_inputs, before, self._importance[batch] if weighed else None
+        return inputs, originals, self._importance[batch] if weighed else None
 
     def writes_residual(self, name: str) -> bool:
         """Whether a linear's outputs are added to the hidden states: they have their width, and it reads alone."""

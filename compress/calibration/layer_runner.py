@@ -23,7 +23,7 @@ from compress.modeling.modules import linears
 
 
 class Spool:
-    """Tensors in a file without a name, which is gone when nobody holds it any more."""
+    """Tensors in an anonymous temporary file, which is deleted with the object."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="compress-")  # noqa: SIM115 -- it is open as long as the spool is used
@@ -49,7 +49,7 @@ class Spool:
         return tensor
 
     def close(self) -> None:
-        """Let the file go."""
+        """Delete the file."""
         self._file.close()
 
 
@@ -74,11 +74,11 @@ class LayerRun:
         self._spool = Spool()
 
     def refresh(self) -> None:
-        """Give the layer what the block holds now."""
+        """Load the block's current weights into the layer."""
         load_block(self.layer, self.block)
 
     def close(self) -> None:
-        """Let go what was kept."""
+        """Delete the saved inputs."""
         self._spool.close()
 
     def stages(self) -> list[tuple[str, ...]]:
@@ -114,20 +114,24 @@ class LayerRun:
         current, nothing is run; parts whose saved input is current are replayed from there; the rest is run.
         """
         stages = [[name for name in stage if name in names] for stage in self.stages()]
-        first = {name: stage[0] for stage in stages for name in stage}  # a stage's linears read one tensor
-        current = {name for name in self._parts if self._is_current(name, batch)}
-        if not to_the_end and current >= set(names):
-            return {name: self._spool.read((name, batch)) for name in first}, torch.empty(0)
-        to_run = [name for name in first.values() if name not in current]
+        leaders = {name: stage[0] for stage in stages for name in stage}  # a stage's linears read one tensor
+        saved = {name for name in self._parts if self._is_current(name, batch)}
+        if not to_the_end and saved >= set(names):
+            return {name: self._spool.read((name, batch)) for name in leaders}, torch.empty(0)
+        to_run = [leader for leader in leaders.values() if leader not in saved]
+        to_replay = [name for name in saved if not self._is_around(name, to_run)]
         with ExitStack() as stack:
-            for name in current:
-                if not any(inner.startswith(f"{self.block.name}.{self._parts[name].path}.") for inner in to_run):
-                    stack.enter_context(self._replay(name, self._spool.read((name, batch))))
-            for name in self._parts.keys() - current:
+            for name in to_replay:
+                stack.enter_context(self._replay(name, self._spool.read((name, batch))))
+            for name in self._parts.keys() - saved:
                 handle = self._linears[name].register_forward_pre_hook(self._save_hook(name, batch))
                 stack.callback(handle.remove)
-            read, output = self._run(batch, set(first.values()), to_the_end)
-        return {name: read[leader] for name, leader in first.items() if leader in read}, output
+            read, output = self._run(batch, set(leaders.values()), to_the_end)
+        return {name: read[leader] for name, leader in leaders.items() if leader in read}, output
+
+    def _is_around(self, name: str, others: Collection[str]) -> bool:
+        """Whether the part whose last linear is ``name`` holds one of the linears ``others``."""
+        return any(other.startswith(f"{self.block.name}.{self._parts[name].path}.") for other in others)
 
     @torch.no_grad()
     def _run(self, batch: int, names: Collection[str], to_the_end: bool = True) -> tuple[dict[str, Tensor], Tensor]:

@@ -71,20 +71,20 @@ class WholeInputs(BlockInputs):
         init_buffers(self._module, self._module)
 
     def refresh(self) -> None:
-        """Nothing is kept of the block."""
+        """Do nothing: `forward` reads the block anew."""
 
     def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        """What the variant makes of a batch: logits ``[…, vocabulary or classes]``, or an encoder's hidden states.
+        """The variant's output for a batch: logits ``[…, vocabulary or classes]``, or an encoder's hidden states.
 
         ``parameters`` by their names in the checkpoint; differentiable in them.
         """
-        given = {name: self._architecture.to_out_in(name, tensor) for name, tensor in parameters.items()}
-        fixed = {name: vector for name, vector in self.block.vectors.items() if name not in given}
-        return self._output(functional_call(self._module, given | fixed, kwargs=self._arguments(batch)))
+        trained = {name: self._architecture.to_out_in(name, tensor) for name, tensor in parameters.items()}
+        fixed = {name: vector for name, vector in self.block.vectors.items() if name not in trained}
+        return self._output(functional_call(self._module, trained | fixed, kwargs=self._arguments(batch)))
 
     @torch.no_grad()
     def target(self, batch: int) -> Tensor:
-        """What the original makes of it."""
+        """The original's output for a batch."""
         return self._output(self._reference(**self._arguments(batch)))
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class WholeInputs(BlockInputs):
         return divergence
 
     def training_steps(self, steps: int) -> Iterator[int]:
-        """So many steps of work on the model. Each needs the same memory again, so that it is kept in between."""
+        """The numbers of a training run's steps; the memory that each needs again is kept in between."""
         with held_memory():
             yield from self._progress.track(range(steps), "training", unit="step")
 

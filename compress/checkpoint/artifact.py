@@ -1,4 +1,4 @@
-"""What a target loads, and the few facts about it that a score needs."""
+"""Artifact: the directory of an exported model, with the facts that a score needs (``artifact.json``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base classes of a model: what its architecture tells before any weight is read, and a directory of weights."""
+"""Base classes of models: `ModelOutline`, known from the config alone, and `Checkpoint`, a directory of weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelOutline(ABC):
-    """What is known of a model before any weight is read.
+    """A model's config, and its tensors' names and shapes, before any weight is read.
 
     Names are those of the transformers module's ``state_dict``, in its order.
     """
@@ -75,7 +75,7 @@ class ModelOutline(ABC):
         return self.architecture.outline.nonstandard_linear
 
     def resized(self, resize: Callable[[PretrainedConfig], None]) -> Self:
-        """What a pass that changes the config so will leave: for names and shapes. Itself where nothing changes."""
+        """The model after ``resize`` has changed its config, for names and shapes; itself where nothing changes."""
         architecture = self.architecture.resized(resize)
         return self if architecture is self.architecture else replace(self, architecture=architecture)
 

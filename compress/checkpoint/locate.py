@@ -1,4 +1,4 @@
-"""Where a model is: a directory, a demo, or a checkpoint on the hub."""
+"""Find a model's directory: a local one, a demo's, or a checkpoint's from the hub."""
 
 from __future__ import annotations
 

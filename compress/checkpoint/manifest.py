@@ -1,18 +1,15 @@
-"""The manifest of a variant, ``compress.json``: where it comes from, what was done, and how each weight is stored."""
+"""Manifest of a variant, ``compress.json``: its source, its recipe, and how each weight is stored."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
 from compress.weights.stored import DEFAULT_FORMAT, StoredForm, WeightReport
-
-if TYPE_CHECKING:
-    pass
 
 FILE = "compress.json"
 
@@ -36,7 +33,7 @@ class Source(BaseModel):
 
     @property
     def title(self) -> str:
-        """What to call it where this machine's paths mean nothing."""
+        """A short name without this machine's paths."""
         path = Path(self.name).expanduser()
         return path.resolve().name if path.is_dir() else self.name.removeprefix("demo:")
 
@@ -53,7 +50,7 @@ class LayerReport(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything that is needed to tell what a variant is, and to make it again."""
+    """Provenance of a variant: all that is needed to tell what it is, and to make it again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -97,12 +94,12 @@ class Manifest(BaseModel):
         return 8 * self.nbytes / self.source.parameters
 
     def save(self, directory: Path) -> None:
-        """Write it into a variant's directory."""
+        """Write ``compress.json`` into a variant's directory."""
         (directory / FILE).write_text(self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """Read it back; a ModelError for a directory that is no variant, or was made by another version."""
+        """Read a directory's ``compress.json``; a ModelError where there is none, or another version wrote it."""
         try:
             return cls.model_validate_json((directory / FILE).read_bytes())
         except OSError:

@@ -1,4 +1,4 @@
-"""A checkpoint as its user has it, read one tensor at a time."""
+"""Open a float checkpoint, check it, and read it one tensor at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weight files of a checkpoint on their way out: a shard is written whenever one is full."""
+"""Write a checkpoint's safetensors files: a shard whenever one is full, then the index and the hashes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.errors import ExportError
 
 
 class ShardWriter:
-    """Writes safetensors into a directory, each of at most ``limit`` bytes but for a tensor that is larger by itself.
+    """Writer of safetensors files, each of at most ``limit`` bytes but for a tensor that is larger by itself.
 
     A name may stand for a tensor: ``read`` gives it again when its shard is written. ``dtypes`` counts float tensors.
     """
@@ -34,7 +34,7 @@ class ShardWriter:
         self._sums: list[str] = []
 
     def put(self, name: str, tensor: Tensor, source: str | None = None) -> None:
-        """Take in a tensor; where it can be read again as ``source`` it isn't held."""
+        """Add a tensor; one that can be read again as ``source`` isn't kept in memory."""
         size = tensor.numel() * tensor.element_size()
         if self._pending and self._pending_bytes + size > self._limit:
             self._flush()

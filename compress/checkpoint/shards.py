@@ -1,4 +1,4 @@
-"""The weight files of a checkpoint: found, checked, and read one tensor at a time."""
+"""Read a checkpoint's weight files (safetensors or pickles): find them, check them, read one tensor at a time."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ class Shards:
         """One float tensor as stored; a ModelError for bytes that can't be read or numbers that aren't finite."""
         tensor = self.raw(name)
         if not tensor.is_floating_point() or tensor.element_size() < 2:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise ModelError(f"{name} in {self.where[name]} is {kind}; float32, float16 or bfloat16 weights are needed")
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"{name} in {self.where[name]} is {dtype}; float32, float16 or bfloat16 weights are needed"
+            )
         if not torch.isfinite(tensor).all():
             problem = "NaN" if torch.isnan(tensor).any() else "infinite"
             raise ModelError(f"{name} in {self.where[name]} holds {problem} values; the checkpoint is damaged")
@@ -71,7 +73,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class PickleShards(Shards):
-    """The same for PyTorch's pickles, read without running what they may hold."""
+    """PyTorch's pickles, read as tensors alone: code in them isn't run."""
 
     def raw(self, name: str) -> Tensor:
         """One tensor of any type, as stored."""
@@ -90,24 +92,24 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool
     the index are checked always.
     """
     files, index = _listed(path, SAFE)
-    kind: type[Shards] = Shards
+    cls: type[Shards] = Shards
     if not files:
         files, index = _find_pickles(path, trust_pickle)
-        kind = PickleShards
-    headers = {file: _header(file) if kind is Shards else _pickled(file) for file in files}
+        cls = PickleShards
+    headers = {file: _header(file) if cls is Shards else _pickled(file) for file in files}
     for name, file in index.items():
         if name not in headers[path / file]:
             raise ModelError(f"{path / file} lacks {name}, which the index says it holds; fetch the file again")
     where = {name: file for file, shapes in headers.items() for name in shapes}
     where |= {name: path / file for name, file in index.items()}
-    shards = kind(tuple(files), where, {name: headers[file][name] for name, file in where.items()})
+    shards = cls(tuple(files), where, {name: headers[file][name] for name, file in where.items()})
     if verify:
         _check_hashes(path, shards, progress)
     return shards
 
 
 def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
-    """The weight files that an index or the usual name points to, and the index's map; nothing where neither exists."""
+    """The weight files by the usual name or by an index, and the index's map; nothing where there is neither."""
     index_file = path / f"{name}.index.json"
     if (path / name).is_file():
         return [path / name], {}
@@ -139,8 +141,8 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
         raise ModelError(f"{file} is no readable safetensors file ({error})") from error
     if size != end:
-        kind = "truncated" if size < end else "too long"
-        raise ModelError(f"{file} is {kind}: {size} bytes where its header says {end}; fetch it again")
+        problem = "truncated" if size < end else "too long"
+        raise ModelError(f"{file} is {problem}: {size} bytes where its header says {end}; fetch it again")
     return shapes
 
 

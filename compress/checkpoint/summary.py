@@ -1,4 +1,4 @@
-"""A variant's manifest read layer by layer: what each layer stores, what that cost, and which solvers did it."""
+"""Summary of a variant's manifest, layer by layer: sizes, errors, solvers and fallbacks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from compress.checkpoint.manifest import Manifest
 from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
 
-_LAYER = re.compile(r"(?P<layer>(?:.+?\.)?(?P<index>\d+))\.(?P<kind>.+)")
+_LAYER = re.compile(r"(?P<layer>(?:.+?\.)?(?P<index>\d+))\.(?P<local>.+)")
 _NAMED_IN_NOTICE = 3
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One matrix: ``name`` without ``.weight``, ``kind`` its name inside its layer (``self_attn.q_proj``).
+    """One matrix: ``name`` without ``.weight``, ``local_name`` its name inside its layer (``self_attn.q_proj``).
 
     ``report`` is None where no pass changed it.
     """
 
     name: str
-    kind: str
+    local_name: str
     stored: StoredForm
     report: WeightReport | None
 
@@ -99,18 +99,18 @@ def layers_of(manifest: Manifest) -> list[LayerSummary]:
     for name, stored in manifest.weights.items():
         plain = name.removesuffix(".weight")
         if inside := _LAYER.fullmatch(plain):
-            layer, kind = inside["layer"], inside["kind"]
+            layer, local_name = inside["layer"], inside["local"]
             indices[layer] = int(inside["index"])
         else:
-            layer = kind = blocks.get(name, plain)
-        matrices.setdefault(layer, []).append(Matrix(plain, kind, stored, reports.get(name)))
+            layer = local_name = blocks.get(name, plain)
+        matrices.setdefault(layer, []).append(Matrix(plain, local_name, stored, reports.get(name)))
     return [
         LayerSummary(name, indices.get(name), tuple(inside), seconds.get(name)) for name, inside in matrices.items()
     ]
 
 
 def total(layers: Sequence[LayerSummary]) -> LayerSummary:
-    """All matrices as if they were one layer's."""
+    """One summary of all layers together."""
     matrices = tuple(matrix for layer in layers for matrix in layer.matrices)
     seconds = [layer.seconds for layer in layers if layer.seconds is not None]
     return LayerSummary("all matrices", None, matrices, sum(seconds) if seconds else None)

@@ -78,11 +78,11 @@ class Variant(Checkpoint):
         return tuple(name for name in names if name in stored or not architecture.computed_on_load(name))
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor that is stored as it is."""
+        """A tensor that is no matrix, in its stored dtype."""
         return self.shards.read(name)
 
     def weight(self, name: str) -> Weight:
-        """A matrix in the form that the passes left it in."""
+        """A matrix in its stored form."""
         stored = self.manifest.weights.get(name)
         if stored is None:
             return Dense(self.architecture.to_out_in(name, self.shards.raw(name)))

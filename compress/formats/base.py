@@ -1,8 +1,8 @@
-"""What a checkpoint format is to the rest of the program: how weight forms become tensors, and tensors weight forms.
+"""Checkpoint formats: base class and registry. A format turns weight forms into tensors, and tensors into weight forms.
 
 A format is a pure pair of `encode` and `decode`, with the ``quantization_config`` that its readers go by. Nothing is
-quantized here: the integers are those that the passes made. Subclassing `Format` with a ``name``, in a module of
-`compress.formats`, registers it.
+quantized here: the integers are those that the passes made. Subclassing `CheckpointFormat` with a ``name``, in a module
+of `compress.formats`, registers it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CheckpointFormat(ABC):
 
     name: ClassVar[str]
     restricted: ClassVar[bool] = False
-    """whether `refusal` finds anything to refuse"""
+    """whether there is anything that `unsupported_reason` refuses"""
     required_packages: ClassVar[tuple[str, ...]] = ()
     """the modules that transformers needs to load such a checkpoint, which are no dependency of ours"""
 

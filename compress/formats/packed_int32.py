@@ -1,4 +1,4 @@
-"""What GPTQ and AWQ have in common: one scheme of integers for the linears of a decoder's layers, the rest in float."""
+"""Base of the formats gptq and awq: 32-bit words, one scheme for a decoder's linears, the rest in float."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PackedInt32Format(CheckpointFormat):
     required_packages = ("gptqmodel", "optimum")
 
     def unsupported_reason(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
-        """What is no decoder, the first matrix that doesn't fit in, or a second scheme."""
+        """Refuse what is no decoder, the first matrix that doesn't fit in, or a second scheme."""
         if not architecture.kind.is_decoder_only:
             return f"format {self.name} is for decoders; leave out --format"
         outline = architecture.outline
@@ -42,7 +42,7 @@ class PackedInt32Format(CheckpointFormat):
             linears = outline.nonstandard_linear or "experts"
             return f"format {self.name} is for torch's own linears, not for {linears}; leave out --format"
         for name, form in weights.items():
-            if reason := self._oddity(form, _place(name, outline)):
+            if reason := self._unsupported_form(form, _place(name, outline)):
                 content, fix = reason
                 return f"format {self.name} can't hold {content} ({name}); {fix}"
         schemes = _schemes(weights)
@@ -51,8 +51,8 @@ class PackedInt32Format(CheckpointFormat):
         first, second, *_ = (f"{name} has {bits} bits, groups of {group}" for (bits, group), name in schemes.items())
         return f"format {self.name} has one scheme for all, but {first} and {second}; give group=32 and head=float"
 
-    def _oddity(self, form: StoredForm, place: Place) -> tuple[str, str] | None:
-        """What this format can't hold of a matrix, and what to do about it; None where it can."""
+    def _unsupported_form(self, form: StoredForm, place: Place) -> tuple[str, str] | None:
+        """What this format can't hold of a matrix, and the fix; None where it can hold it."""
         if form.form == "dense":
             plain = place != "layer" or self.allows_float_linears
             return None if plain else ("linears in float", "use an integer pass, without skip")
@@ -106,7 +106,7 @@ class PackedInt32Format(CheckpointFormat):
     def config(
         self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
     ) -> dict[str, object] | None:
-        """What readers need to know of the one scheme."""
+        """The one scheme: bits, group, and the format's own settings."""
         schemes = _schemes(weights)
         if not schemes:
             return None

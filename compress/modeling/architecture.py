@@ -1,4 +1,4 @@
-"""A checkpoint's architecture: the transformers class that its config names, and what that class says of itself."""
+"""Architecture of a checkpoint: the transformers class that its config names, and the outline of its tensors."""
 
 from __future__ import annotations
 

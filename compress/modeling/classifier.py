@@ -1,4 +1,4 @@
-"""Classifiers: encoders that keep the head which their config names, and how transformers loads them."""
+"""Classifiers of text: encoders with a head, their labels, and the transformers class that loads them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def auto_class(kind: TaskKind, cls: str) -> str:
 
 
 def label_names(config: PretrainedConfig) -> list[str]:
-    """What a classifier calls its classes, by their numbers."""
+    """The names of a classifier's labels, in the order of their numbers."""
     return [str(name) for _, name in sorted((config.id2label or {}).items(), key=lambda entry: int(entry[0]))]
 
 

@@ -1,4 +1,4 @@
-"""The families of models that are supported, and what sets each apart: one row a family."""
+"""Supported model families, one row each: class, norms to fold scales into, experts, renamed tensors."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ _OLD_PATCHES = (
 
 @dataclass(frozen=True)
 class Family:
-    """A model type: the one class that a model that writes may have, or that which an encoder is loaded as, if not with
-    its head.
+    """A model type's facts. ``cls`` is the class that it is loaded as; an encoder may also have a classifier's head.
 
     ``gains`` are the norms that a scale can be folded into. A norm whose gain is 1 + weight is none of them, nor is one
     that feeds the residual stream as well. ``pairs``: layers return their hidden states as the first of a tuple.

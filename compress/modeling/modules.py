@@ -43,7 +43,7 @@ def layer_list(module: PreTrainedModel) -> Layers:
 
 @contextmanager
 def replaced(module: PreTrainedModel, stack: Layers, others: Iterable[nn.Module]) -> Iterator[None]:
-    """Others in the place of a model's repeated layers, for a while."""
+    """Inside, other modules stand in the place of a model's repeated layers."""
     path, layers = stack
     parent, _, attribute = path.rpartition(".")
     owner = module.get_submodule(parent)

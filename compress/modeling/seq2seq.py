@@ -50,12 +50,12 @@ def untie_head(module: PreTrainedModel) -> None:
 
 
 def decoder_inputs(config: PretrainedConfig, tokens: Tensor) -> Tensor:
-    """What a decoder reads where it is to write ``tokens`` ``[b, s]``: they, one later, behind what it starts with."""
+    """The decoder's inputs for writing ``tokens`` ``[b, s]``: shifted right by one, behind the start token."""
     return torch.cat([torch.full_like(tokens[:, :1], decoder_start_token(config)), tokens[:, :-1]], dim=1)
 
 
 def decoder_start_token(config: PretrainedConfig) -> int:
-    """What a decoder starts with: where its config doesn't say, what pads (T5), or what texts begin with."""
+    """The decoder's start token; where its config doesn't say, that which pads (T5) or that which begins texts."""
     tokens = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id", "bos_token_id"))
     return next((int(token) for token in tokens if token is not None), 0)
 

@@ -1,4 +1,4 @@
-"""How a checkpoint's tensor names become those of the transformers module."""
+"""Map a checkpoint's tensor names to those of the transformers module."""
 
 from __future__ import annotations
 

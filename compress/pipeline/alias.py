@@ -1,4 +1,4 @@
-"""Names that other projects have for a pass's options (llm-compressor, compressed-tensors, GPTQModel)."""
+"""Aliases of options: other projects' names for them (llm-compressor, compressed-tensors, GPTQModel)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Alias:
 
 
 def choose(values: Mapping[str, str], refused: Mapping[str, str] | None = None) -> Callable[[type, str], str]:
-    """A conversion of words, upper and lower case alike; ``refused`` ones come with the reason."""
+    """A conversion of words by a table, upper and lower case alike; ``refused`` ones come with the reason."""
 
     def convert(pass_type: type, value: str) -> str:
         word = value.lower()

@@ -1,4 +1,4 @@
-"""The pass contract: what a technique says of itself, and what it promises.
+"""Pass contract: the base classes of passes, their registry, and what targets can hold.
 
 A pass is a frozen pydantic dataclass: its fields are its options, their descriptions carry the units. The command
 line, the manifest, the docs and the report all read them from there. Subclassing `WeightPass` or `GraphPass` with a
@@ -55,7 +55,7 @@ class TargetCapability:
 
 
 class Pass(ABC):
-    """One technique.
+    """Base class of passes: one technique, with its options.
 
     ``presets`` are names that the field has for some of its settings, each with the options that it stands for, as on
     the command line: ``{"W4A16": "group=128"}``. ``aliases`` are other projects' names of its options; the option's own
@@ -78,7 +78,7 @@ class Pass(ABC):
         return ":".join([self.name, *changed])
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
-        """The same pass with everything that its defaults leave open decided for this model and target.
+        """The pass with everything that its defaults leave open decided for this model and target.
 
         Called before any weight is read: a pass that can't work on this model, or would leave what the target can't
         hold, raises UsageError here.
@@ -131,7 +131,7 @@ class WeightPass(Pass):
         return itemsize
 
     def plan(self, walk: Callable[[], Iterator[tuple[Block, BlockInputs]]]) -> Self:
-        """The same pass with what only a look at the whole model can decide.
+        """The pass with what only a look at the whole model can decide.
 
         ``walk`` goes through the model's blocks as they are, with their inputs; a pass that doesn't call it costs
         nothing.
@@ -175,9 +175,9 @@ def find(name: str) -> tuple[type[Pass], str]:
 
     Upper and lower case are the same. Raises UsageError with the nearest name where there is none.
     """
-    kinds = passes().values()
-    by_name = {scheme: (kind, options) for kind in kinds for scheme, options in kind.presets.items()}
-    by_name |= {kind.name: (kind, "") for kind in kinds}
+    classes = passes().values()
+    by_name = {scheme: (cls, options) for cls in classes for scheme, options in cls.presets.items()}
+    by_name |= {cls.name: (cls, "") for cls in classes}
     for word, match in by_name.items():
         if word.lower() == name.lower():
             return match
@@ -186,5 +186,5 @@ def find(name: str) -> tuple[type[Pass], str]:
 
 def choices(option: FieldInfo) -> tuple[str, ...]:
     """The words that an option takes; none where it takes numbers or free text."""
-    kinds = [option.annotation, *get_args(option.annotation)]
-    return tuple(str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
+    types = [option.annotation, *get_args(option.annotation)]
+    return tuple(str(word) for type_ in types if get_origin(type_) is Literal for word in get_args(type_))

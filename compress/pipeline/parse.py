@@ -1,4 +1,4 @@
-"""The pipeline: passes in the order in which they are written, parsed and checked before any weight is read."""
+"""Pipelines: parse passes and their options, and check their order, before any weight is read."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Pipeline:
     @classmethod
     def parse(cls, text: str) -> Pipeline:
         """Read ``int8:group=32,fuse``; a UsageError says what is wrong and what would be right."""
-        items = [item.strip() for item in text.split(",")]
-        if not all(items):
+        words = [word.strip() for word in text.split(",")]
+        if not all(words):
             raise UsageError(f"pipeline {text!r} has an empty pass; write it like int8:group=32,fuse")
-        pipeline = cls(tuple(map(parse_pass, items)))
+        pipeline = cls(tuple(map(parse_pass, words)))
         pipeline.check()
         return pipeline
 
@@ -89,10 +89,10 @@ def parse_pass(text: str) -> Pass:
     Options written behind a scheme (``W4A16:group=32``) override those that it stands for.
     """
     name, *written = text.split(":")
-    kind, scheme = find(name)
-    values = {**_read(name, kind, scheme.split(":") if scheme else []), **_read(name, kind, written)}
+    cls, scheme = find(name)
+    values = {**_read(name, cls, scheme.split(":") if scheme else []), **_read(name, cls, written)}
     try:
-        return kind(**values)
+        return cls(**values)
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{key}={values.get(str(key), '')}: " for key in first["loc"][:1])
@@ -100,9 +100,9 @@ def parse_pass(text: str) -> Pass:
         raise UsageError(f"pass {name!r}: {where}{message}") from None
 
 
-def _read(name: str, kind: type[Pass], written: Sequence[str]) -> dict[str, str]:
+def _read(name: str, cls: type[Pass], written: Sequence[str]) -> dict[str, str]:
     """The values of the options as they were written."""
-    options = kind.options()
+    options = cls.options()
     if written and not options:
         raise UsageError(f"pass {name!r} has no options")
     values: dict[str, str] = {}
@@ -110,13 +110,13 @@ def _read(name: str, kind: type[Pass], written: Sequence[str]) -> dict[str, str]
         key, equals, value = word.partition("=")
         if not equals:
             key, value = _option_with(word, name, options), word
-        elif key not in options and key not in kind.aliases:
+        elif key not in options and key not in cls.aliases:
             raise unknown(f"option of {name!r}", key, options)
         elif not value:
             raise _no_value(name, key)
-        if key in kind.aliases:
-            alias = kind.aliases[key]
-            value = _converted(name, kind, key, value)
+        if key in cls.aliases:
+            alias = cls.aliases[key]
+            value = _converted(name, cls, key, value)
             if alias.option is None:
                 continue
             if alias.option in values:
@@ -128,10 +128,10 @@ def _read(name: str, kind: type[Pass], written: Sequence[str]) -> dict[str, str]
     return values
 
 
-def _converted(name: str, kind: type[Pass], key: str, value: str) -> str:
+def _converted(name: str, cls: type[Pass], key: str, value: str) -> str:
     """The value of an option that another project's name was used for."""
     try:
-        return kind.aliases[key].convert(kind, value)
+        return cls.aliases[key].convert(cls, value)
     except ValueError as error:
         raise UsageError(f"pass {name!r}: {key}={value}: {error}") from None
 

@@ -28,7 +28,7 @@ class ConfigOnlyModel(ModelOutline):
 
     @classmethod
     def read(cls, path: Path) -> ConfigOnlyModel:
-        """From the ``config.json`` in a directory; a ModelError where there is none, or transformers can't use it."""
+        """Read the ``config.json`` in a directory; a ModelError where there is none, or transformers can't use it."""
         return cls(any_architecture(path))
 
     @cached_property
@@ -47,7 +47,7 @@ class ConfigOnlyModel(ModelOutline):
         return frozenset(self.matrices)
 
     def role(self, name: str) -> Role:
-        """The kind of block that a tensor is in; ``rest`` has no matrices that passes work on."""
+        """The role of the block that a tensor is in; ``rest`` has no matrices that passes work on."""
         outline = self.architecture.outline
         if name not in self._matrices:
             return "rest"
@@ -78,7 +78,7 @@ class Prediction:
 
 
 def predict(model: ConfigOnlyModel, pipeline: Pipeline | None, target: TargetCapability) -> Prediction:
-    """Predict what a pipeline will make of a model; without one, the model as it is.
+    """Predict how a pipeline will store a model's matrices; without one, as they are.
 
     The pipeline is resolved for the model and the ``target`` unless it is already. Raises UsageError where a pass can't
     work on the model, or only the weights tell.

@@ -23,7 +23,7 @@ class MergedVariant(Variant):
 
     @classmethod
     def of(cls, variant: Variant) -> MergedVariant:
-        """The same variant, read so."""
+        """The variant with its products multiplied out."""
         return cls(variant.architecture, variant.path, variant.manifest, variant.shards)
 
     def weight(self, name: str) -> Weight:

@@ -1,4 +1,4 @@
-"""From a model and a pipeline to a variant: the one place where passes are run and their results written."""
+"""Run a pipeline on a model and write the variant: the one place where passes are run."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
 
 
 def free_memory() -> int:
-    """Bytes of memory that can be had."""
+    """Bytes of free memory."""
     return int(psutil.virtual_memory().available)
 
 

@@ -9,17 +9,17 @@ from compress.errors import RunError
 
 
 def run_process(
-    command: Sequence[str], what: str, capture: bool = True, environment: Mapping[str, str] | None = None
+    command: Sequence[str], label: str, capture: bool = True, environment: Mapping[str, str] | None = None
 ) -> str:
     """Run a program to its end and return its standard output.
 
     With ``capture`` off the output goes where this process's goes, and the result is empty. ``environment`` takes the
-    place of this process's variables. Raises RunError where the program fails: ``what`` names it there, with its exit
+    place of this process's variables. Raises RunError where the program fails: ``label`` names it there, with its exit
     status and the last line that it wrote to standard error.
     """
     stdout = subprocess.PIPE if capture else None
     process = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment, check=False)
     if process.returncode:
         lines = process.stderr.strip().splitlines() or ["no reason given"]
-        raise RunError(f"{what} ended with {process.returncode}: {lines[-1]}")
+        raise RunError(f"{label} ended with {process.returncode}: {lines[-1]}")
     return process.stdout or ""

@@ -1,4 +1,4 @@
-"""Output directories that appear whole or not at all."""
+"""Stage output directories, so that they appear complete or not at all."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ Weight = Dense | Quantized | Factored | Residual
 
 
 def part_name(name: str, part: str) -> str:
-    """What one part of the matrix ``name`` is called: ``q_proj.left.weight`` of ``q_proj.weight``."""
+    """The name of one part of the matrix ``name``: ``q_proj.left.weight`` of ``q_proj.weight``."""
     return f"{name.removesuffix('.weight')}.{part}.weight"
 
 

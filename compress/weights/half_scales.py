@@ -1,4 +1,4 @@
-"""Scales rounded to float16, for formats that store them so; and what the rounding moved."""
+"""Round scales to float16, for formats that store them so, and measure the rounding error."""
 
 from __future__ import annotations
 

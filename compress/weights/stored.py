@@ -1,4 +1,4 @@
-"""How a matrix is stored, and what storing it cost."""
+"""Stored forms of matrices, and reports of their errors, as a manifest has them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StoredForm(BaseModel):
 
     @classmethod
     def of(cls, weight: Weight) -> StoredForm:
-        """What the manifest says of a weight."""
+        """The form of a weight."""
         from compress.weights.forms import Dense, Factored, Quantized, mask_of  # here: a manifest is read without torch
 
         masked = mask_of(weight) is not None

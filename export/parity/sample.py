@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from compress.calibration.images import made_images
+from compress.calibration.images import noise_images
 from compress.checkpoint.base import Checkpoint
 from compress.errors import CompressError
 from compress.modeling.architecture import longest_input
@@ -29,7 +29,7 @@ def sample_input(checkpoint: Checkpoint) -> Tensor:
     """
     config = checkpoint.config
     if checkpoint.kind.is_vision:
-        return made_images(checkpoint.path, config, _IMAGES, seed=0)
+        return noise_images(checkpoint.path, config, _IMAGES, seed=0)
     window = getattr(config, "sliding_window", None) or 0
     length = window + _LENGTH if window <= _LONGEST_WINDOW else _LENGTH
     length = min(length, longest_input(config) - 1)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import ViTConfig, ViTImageProcessor
 
-from compress.calibration.images import image_shape, made_images, read_images
+from compress.calibration.images import image_shape, noise_images, read_images
 from compress.errors import ModelError, UsageError
 
 CONFIG = ViTConfig(image_size=(48, 64))
@@ -41,8 +41,8 @@ def plain(grey):
     return (grey / 255 - MEAN) / STD
 
 
-def test_made_images_have_the_spectrum_of_photographs(tmp_path):
-    made = made_images(tmp_path, ViTConfig(image_size=128, num_channels=1), 16, seed=3)
+def test_noise_images_have_the_spectrum_of_photographs(tmp_path):
+    made = noise_images(tmp_path, ViTConfig(image_size=128, num_channels=1), 16, seed=3)
     assert made.dtype == torch.float32
     assert (made.shape, made.min(), made.max()) == ((16, 1, 128, 128), -1.0, 1.0)
     amplitude = torch.fft.rfft2(made).abs().mean((0, 1))
@@ -50,11 +50,11 @@ def test_made_images_have_the_spectrum_of_photographs(tmp_path):
     assert falls == pytest.approx(1.0, abs=0.15)
 
 
-def test_made_images_are_seeded_and_normalised(model):
-    made = made_images(model, CONFIG, 3, seed=3)
+def test_noise_images_are_seeded_and_normalised(model):
+    made = noise_images(model, CONFIG, 3, seed=3)
     assert image_shape(CONFIG) == tuple(made.shape[1:]) == (3, 48, 64)
-    assert torch.equal(made, made_images(model, CONFIG, 3, seed=3))
-    assert not torch.equal(made, made_images(model, CONFIG, 3, seed=4))
+    assert torch.equal(made, noise_images(model, CONFIG, 3, seed=3))
+    assert not torch.equal(made, noise_images(model, CONFIG, 3, seed=4))
     pixels = made * STD[:, None, None] + MEAN[:, None, None]
     assert pixels.min() >= -1e-6
     assert pixels.max() <= 1 + 1e-6

@@ -14,7 +14,7 @@ def test_matrices_are_grouped_by_layer_in_the_models_order():
     assert [layer.name for layer in layers] == ["embedding", "model.layers.0", "model.layers.1", "lm_head"]
     assert [layer.index for layer in layers] == [None, 0, 1, None]
     assert [layer.seconds for layer in layers] == [1, 2, 4, None]
-    assert [m.kind for m in layers[1].matrices] == ["mlp.down", "up"]
+    assert [m.local_name for m in layers[1].matrices] == ["mlp.down", "up"]
     assert [m.name for m in layers[1].matrices] == ["model.layers.0.mlp.down", "model.layers.0.up"]
 
 
@@ -30,7 +30,7 @@ def test_bits_count_scales_and_weights():
 
 def test_the_worst_matrix_is_that_with_the_largest_output_error():
     embedding, first, second, head = layers_of(manifest())
-    assert (first.worst.kind, second.worst.kind) == ("up", "mlp.down")
+    assert (first.worst.local_name, second.worst.local_name) == ("up", "mlp.down")
     assert (embedding.worst, head.worst) == (None, None)
     assert (embedding.worst_weight_error, second.worst_weight_error, head.worst_weight_error) == (0.001, 0.5, None)
     assert total([embedding, first, second]).worst.name == "model.layers.0.up"
@@ -51,7 +51,7 @@ def test_solvers_are_counted_and_fallbacks_apart():
 )
 def test_a_layer_is_known_by_its_number(name, layer):
     (found,) = layers_of(manifest(weights={name: stored(4)}, layers={}))
-    assert (found.name, found.index, found.matrices[0].kind) == layer
+    assert (found.name, found.index, found.matrices[0].local_name) == layer
     assert found.matrices[0].report is None
 
 
