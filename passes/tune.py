@@ -14,7 +14,7 @@ from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.statistics import InputStatistics, Statistic
 from compress.calibration.whole_model import WholeInputs
 from compress.errors import UsageError
-from compress.passes.solvers.parameters import Rates, form
+from compress.passes.solvers.parameters import SCALES_RATE, Rates, form
 from compress.passes.solvers.reconstruct import reconstruct
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.system.memory import free_memory
@@ -24,8 +24,6 @@ from compress.weights.stored import WeightReport
 if TYPE_CHECKING:
     from compress.checkpoint.base import ModelOutline
 
-_SCALES_RATE = 1e-3
-"""Step size of scales and vectors, relative to themselves."""
 _FLOATS_RATE = {"layer": 5e-3, "model": 0.02}
 """Step size of float matrices and factors by scope, relative to their mean magnitude; of a whole model divided by the
 root of their inputs. Codes move by one over the steps, at falling rates: to a neighbour, if all steps agree
@@ -82,7 +80,7 @@ class Tune(WeightPass):
         if not isinstance(inputs, LayerInputs | WholeInputs):
             return
         trained = {name: form(weight) for name, weight in block.weights.items()}
-        rates = Rates(1 / self._count, _SCALES_RATE, _FLOATS_RATE[self.scope], self.scope == "model")
+        rates = Rates(1 / self._count, SCALES_RATE, _FLOATS_RATE[self.scope], self.scope == "model")
         before, after = reconstruct(block, inputs, trained, rates, self._count)
         for name, form_in_training in trained.items():
             old = block.weights[name]

@@ -15,6 +15,7 @@ from compress.benchmarks.runtime.engine import BatchedDecoder, Floats, Ids, mean
 from compress.benchmarks.runtime.ort import DTYPES, Cache, Dtype, GrowingCache, SharedCache, new_session
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
+from compress.onnx_names import MODEL_FILE, PAST_PREFIX
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import (
@@ -38,10 +39,10 @@ class OrtCpuEngine(BatchedDecoder):
     _arena = "cpu:0"
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
-        file = path / "model.onnx"
+        file = path / MODEL_FILE
         self._session = self._open(file, threads)
         self._inputs = {value.name: value for value in self._session.get_inputs()}
-        self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
+        self._past = [name for name in self._inputs if name.startswith(PAST_PREFIX)]
         self._shares = bool(self._past) and _mentions(file, _SHARING_OPERATOR)
         self._cache: Cache | None = None
 

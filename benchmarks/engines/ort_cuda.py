@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
 from compress.benchmarks.runtime.engine import Floats, Ids
-from compress.benchmarks.runtime.ort import DTYPES, Cache, Dtype, SharedCache, empty, new_session
+from compress.benchmarks.runtime.ort import DTYPES, Cache, Dtype, empty, new_session
 from compress.errors import MissingComponentError
 from compress.modeling.kinds import TaskKind
+from compress.onnx_names import CPU_PROVIDER, CUDA_PROVIDER, to_present
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import BatchedEngine, DecoderEngine, DeviceEngine, Opener
 
-PROVIDER = "CUDAExecutionProvider"
 _GRAPH = "gpu_graph_id"
 _NONE = "-1"
 
@@ -47,7 +47,7 @@ class OrtCudaEngine(OrtCpuEngine):
         self._step: RecordedRun | None = None
 
     def _open(self, file: Path, threads: int) -> ort.InferenceSession:
-        if PROVIDER not in ort.get_available_providers():
+        if CUDA_PROVIDER not in ort.get_available_providers():
             raise MissingComponentError("onnxruntime has no CUDA provider here: pip install 'compress-models[gpu]'")
         ort.preload_dlls()
         self._records = True
@@ -167,7 +167,7 @@ class RecordedRun:
         if cache is not None:
             for name, value in zip(cache.names, cache.values, strict=True):
                 binding.bind_ortvalue_input(name, value)
-                binding.bind_ortvalue_output(SharedCache.present(name), value)
+                binding.bind_ortvalue_output(to_present(name), value)
 
     def run(self, session: ort.InferenceSession, feeds: Mapping[str, NDArray[np.generic]]) -> ort.OrtValue:
         """The output for new inputs; the next run writes over it."""
@@ -185,8 +185,8 @@ def numbered(number: str) -> ort.RunOptions:
 
 
 def _on_gpu(file: Path, threads: int, options: dict[str, str]) -> ort.InferenceSession:
-    opened = new_session(file, threads, [(PROVIDER, options), "CPUExecutionProvider"])
-    if PROVIDER not in opened.get_providers():  # without the libraries of CUDA it would run on the CPU instead
+    opened = new_session(file, threads, [(CUDA_PROVIDER, options), CPU_PROVIDER])
+    if CUDA_PROVIDER not in opened.get_providers():  # without the libraries of CUDA it would run on the CPU instead
         raise MissingComponentError("onnxruntime can't load the libraries of CUDA that its provider needs")
     return opened
 

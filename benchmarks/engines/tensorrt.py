@@ -18,6 +18,7 @@ from compress.benchmarks.runtime.cuda import Buffer, Clock, cuda_call, fetch, fe
 from compress.benchmarks.runtime.engine import BatchedDecoder, Floats, Ids, mean_pooled
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
+from compress.onnx_names import ENGINE_FILE, PAST_PREFIX, PRESENT_PREFIX, to_present
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import (
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         TimedEngine,
     )
 
-_ENGINE = "engine.plan"
 _PROMPT, _TOKEN = 0, 1
 """Optimization profiles, in the order in which they were built."""
 
@@ -42,14 +42,16 @@ class TensorrtEngine(BatchedDecoder):
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-        self._engine = self._runtime.deserialize_cuda_engine((path / _ENGINE).read_bytes())
+        self._engine = self._runtime.deserialize_cuda_engine((path / ENGINE_FILE).read_bytes())
         if self._engine is None:
-            raise RunError(f"{path / _ENGINE} is for another GPU or another TensorRT; build.sh beside it makes it anew")
+            raise RunError(
+                f"{path / ENGINE_FILE} is for another GPU or another TensorRT; build.sh beside it makes it anew"
+            )
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = {name: self._engine.get_tensor_mode(name) for name in names}
         self._inputs = [name for name in names if modes[name] == trt.TensorIOMode.INPUT]
         self._outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
-        self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
+        self._past = [name for name in self._inputs if name.startswith(PAST_PREFIX)]
         self._dtypes = {name: _dtype(self._engine.get_tensor_dtype(name)) for name in names}
         self._stream: int = int(cuda_call(runtime.cudaStreamCreate))
         self._contexts = [self._context(i) for i in range(self._engine.num_optimization_profiles)]
@@ -146,7 +148,7 @@ class TensorrtEngine(BatchedDecoder):
         past, present = self._caches
         for name in self._past:
             self._bind(context, name, self._cached(name), past[name])
-            context.set_tensor_address(name.replace("past_key_values.", "present.", 1), present[name].pointer)
+            context.set_tensor_address(to_present(name), present[name].pointer)
         shape = self._run(context, feeds)
         self._length = total
         self._caches.reverse()
@@ -160,7 +162,7 @@ class TensorrtEngine(BatchedDecoder):
                 buffer = self._buffer(name, array.nbytes)
                 buffer.put(array)
                 self._bind(context, name, array.shape, buffer)
-        output = next(name for name in self._outputs if not name.startswith("present."))
+        output = next(name for name in self._outputs if not name.startswith(PRESENT_PREFIX))
         shape = tuple(int(size) for size in context.get_tensor_shape(output))
         nbytes = int(np.prod(shape)) * self._dtypes[output].itemsize
         context.set_tensor_address(output, self._buffer(output, nbytes).pointer)

@@ -68,7 +68,7 @@ def compare_classes(reference: Floats, logits: Floats, mask: Ids, multi_label: b
     """
     if multi_label:
         reference, logits = (np.stack([scores, np.zeros_like(scores)], -1) for scores in (reference, logits))
-    mine, original = log_softmax(logits), log_softmax(reference)
+    mine, original = (log_softmax(array, np.float64) for array in (logits, reference))
     kl = np.maximum((np.exp(original) * (original - mine)).sum(-1), 0.0)
     same = (mine.argmax(-1) == original.argmax(-1)).astype(np.float64)
     if multi_label:

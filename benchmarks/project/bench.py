@@ -46,6 +46,7 @@ from compress.checkpoint.demo_text import calibration_text, evaluation_text
 from compress.checkpoint.model import Model
 from compress.errors import CompressError, MissingComponentError, RequirementError
 from compress.export.targets.base import find_target
+from compress.onnx_names import MODEL_FILE
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
 from compress.system.process import run_process
@@ -115,7 +116,7 @@ def bench(
     tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
     info = RunInfo(model.source, " ".join(sys.argv), tuple(absent))
     card = score_contenders(contenders, Evaluation.of_text(tokens), info=info)
-    graphs = [contender for contender in contenders if (contender.path / "model.onnx").is_file()]
+    graphs = [contender for contender in contenders if (contender.path / MODEL_FILE).is_file()]
     return _with_exports(card, {contender.name: node_count(contender.path) for contender in graphs}, seconds)
 
 
@@ -127,7 +128,7 @@ def _write_calibration(folder: Path) -> Path:
 
 def node_count(artifact: Path) -> int:
     """Operators in an artifact's graph."""
-    return len(onnx.load(artifact / "model.onnx", load_external_data=False).graph.node)
+    return len(onnx.load(artifact / MODEL_FILE, load_external_data=False).graph.node)
 
 
 def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> Scorecard:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from compress.checkpoint.model import Model
 from compress.errors import CompressError, RunError
 from compress.export.gguf.file import write_gguf
 from compress.modeling.architecture import head_size
+from compress.onnx_names import MODEL_FILE, PAST_PREFIX, PRESENT_PREFIX
+from compress.system.process import run_process
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,8 @@ def build_genai(model: Model, out: Path) -> list[Contender]:
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(model.path), "-o", str(out)]
     command += ["-p", "int4", "-e", "cpu", "-c", str(out / "cache")]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-    if done.returncode:
-        raise RunError(f"{GENAI}: its builder failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
-    read = _settle_graph(out / "model.onnx", head_size(model.config))
+    run_process(command, f"the builder of {GENAI}", environment=environment)
+    read = _settle_graph(out / MODEL_FILE, head_size(model.config))
     recipe = "onnxruntime_genai.models.builder -p int4 -e cpu"
     facts = recipe, model, model.parameters, read
     return [Contender.of_peer(GENAI, out, "genai", *facts), Contender.of_peer(GENAI_ORT, out, "ort-cpu", *facts)]
@@ -87,7 +86,7 @@ def _settle_graph(file: Path, size: int) -> int:
         if value.const_value is not None and any("Gather" not in use.node.op_type for use in value.uses())
     )
     for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.shape is not None and value.name is not None and value.name.startswith(("past", "present")):
+        if value.shape is not None and value.name is not None and value.name.startswith((PAST_PREFIX, PRESENT_PREFIX)):
             value.shape = ir.Shape([*value.shape[:-1], size])
     ir.save(model, file)
     return read

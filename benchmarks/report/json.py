@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from compress.benchmarks.report.base import ReportFormat
-from compress.benchmarks.results.report_file import NAME, document
+from compress.benchmarks.results.report_file import NAME, report_text
 from compress.benchmarks.results.scorecard import Scorecard
 
 
@@ -17,4 +17,4 @@ class Json(ReportFormat):
 
     def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
         """The scorecard, or several merged."""
-        return {NAME: document(cards).model_dump_json(indent=2) + "\n"}
+        return {NAME: report_text(cards)}

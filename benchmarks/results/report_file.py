@@ -26,9 +26,10 @@ Document = Scorecard | MergedReport
 """What a ``report.json`` holds."""
 
 
-def document(cards: Sequence[Scorecard]) -> Document:
-    """What to write down of so many runs."""
-    return cards[0] if len(cards) == 1 else MergedReport(cards=tuple(cards))
+def report_text(cards: Sequence[Scorecard]) -> str:
+    """The text of a ``report.json``: one run's scorecard, or several merged."""
+    report = cards[0] if len(cards) == 1 else MergedReport(cards=tuple(cards))
+    return report.model_dump_json(indent=2) + "\n"
 
 
 def schema() -> str:

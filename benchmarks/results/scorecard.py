@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -179,10 +178,6 @@ class Scorecard(BaseModel, frozen=True):
         ]
         rows = tuple(row.model_copy(update={"measures": at}) for row, at in zip(self.rows, measures, strict=True))
         return self.model_copy(update={"rows": rows})
-
-    def save(self, file: Path) -> None:
-        """Write the card as JSON."""
-        file.write_text(self.model_dump_json(indent=2) + "\n")
 
 
 def ratio(row: Row, base: Row, key: str) -> Measure | None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.benchmarks.runtime.engine import BatchedEngine, Floats, Ids
+from compress.benchmarks.statistics.logits import log_softmax
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class BeamSearch:
         self._keep(self._engine.append(self.written[:, -1]))
 
     def _keep(self, logits: Floats) -> None:
-        scores = (self._scores[:, None] + log_softmax(logits)).ravel()
+        scores = (self._scores[:, None] + log_softmax(logits, np.float32)).ravel()
         best = largest(scores, self._beams)
         rows, tokens = np.divmod(best, logits.shape[1])
         self._engine.reorder(rows)
@@ -124,13 +125,6 @@ def pick_token(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) 
     """The token at a place between 0 and 1 of the probabilities' cumulative sum."""
     place = int(np.searchsorted(np.cumsum(probabilities), uniform, side="right"))
     return int(tokens[min(place, len(tokens) - 1)])
-
-
-def log_softmax(logits: Floats) -> Floats:
-    """Logarithms of probabilities over the last axis."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    logs: Floats = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return logs
 
 
 def largest(values: Floats, count: int) -> Ids:

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from ml_dtypes import bfloat16
 
 from compress.benchmarks.runtime.engine import Ids
+from compress.onnx_names import CPU_PROVIDER, to_present
 
 Dtype = np.dtype[np.generic]
 
@@ -74,11 +75,6 @@ class Cache(ABC):
             picked[i, :, : self.length] = tokens[row, :, : self.length]
         return ort.OrtValue.ortvalue_from_numpy(picked, self.device)
 
-    @staticmethod
-    def present(name: str) -> str:
-        """The output that follows on a past input."""
-        return name.replace("past_key_values.", "present.", 1)
-
 
 class SharedCache(Cache):
     """Past and present are one buffer: a step appends to it and copies nothing."""
@@ -93,7 +89,7 @@ class SharedCache(Cache):
         if not self._bound:
             for name, value in zip(self.names, self.values, strict=True):
                 self.binding.bind_ortvalue_input(name, value)
-                self.binding.bind_ortvalue_output(self.present(name), value)
+                self.binding.bind_ortvalue_output(to_present(name), value)
         self._bound = True
 
     def reorder(self, rows: Ids) -> None:
@@ -112,7 +108,7 @@ class GrowingCache(Cache):
         """Bind the last run's outputs as inputs."""
         for name, value in zip(self.names, self.values, strict=True):
             self.binding.bind_ortvalue_input(name, value)
-            self.binding.bind_output(self.present(name), self.device)
+            self.binding.bind_output(to_present(name), self.device)
 
     def update(self, present: list[ort.OrtValue], length: int) -> None:
         """Hold a run's outputs."""
@@ -127,7 +123,7 @@ def empty(shape: Sequence[int], dtype: Dtype, device: str) -> ort.OrtValue:
 
 
 def new_session(
-    file: Path, threads: int, providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",)
+    file: Path, threads: int, providers: Sequence[str | tuple[str, dict[str, str]]] = (CPU_PROVIDER,)
 ) -> ort.InferenceSession:
     """Load a graph, to be run by so many threads."""
     options = ort.SessionOptions()

@@ -1,12 +1,14 @@
 """Every engine's facts in one row: its class, the files it loads, the target it runs, and what installs it.
 
-Nothing but the standard library is imported here: the command line reads the table before it knows what to load.
+Nothing heavy is imported here: the command line reads the table before it knows what to load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from compress.onnx_names import ENGINE_FILE
 
 _EXPORTED = (("*.onnx", "*.onnx.data*"),)
 
@@ -56,7 +58,7 @@ ENGINES: Mapping[str, EngineSpec] = {
         ),
         EngineSpec("ort-cuda", "OrtCudaEngine", _EXPORTED, target="ort-cuda", libraries=("onnxruntime",), extra="gpu"),
         EngineSpec(
-            "tensorrt", "TensorrtEngine", (("engine.plan",),), target="tensorrt", libraries=("tensorrt", "cuda"),
+            "tensorrt", "TensorrtEngine", ((ENGINE_FILE,),), target="tensorrt", libraries=("tensorrt", "cuda"),
             extra="gpu",
         ),
         EngineSpec("genai", "GenaiEngine", _EXPORTED, libraries=("onnxruntime_genai",), extra="cpu"),

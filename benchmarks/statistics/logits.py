@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+F = TypeVar("F", bound=np.floating)
 _CHUNK = 64
 """Positions that are held in float64 at a time."""
 
@@ -30,11 +32,14 @@ class WindowScore:
         return cls(nll, 0.0, 1.0, (0.0,))
 
 
-def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Logarithms of probabilities over the last axis, in float64."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(-1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
+def log_softmax(logits: NDArray[np.floating], dtype: type[F]) -> NDArray[F]:
+    """Logarithms of probabilities over the last axis, computed in ``dtype``.
+
+    Scores are taken in float64; beam search adds float32 ones up, as transformers' does.
+    """
+    shifted = logits.astype(dtype)
+    np.subtract(shifted, shifted.max(-1, keepdims=True), out=shifted)
+    np.subtract(shifted, np.log(np.exp(shifted).sum(-1, keepdims=True)), out=shifted)
     return shifted
 
 
@@ -53,7 +58,7 @@ def compare_logits(
     kls: list[float] = []
     for begin in range(0, predicted, _CHUNK):
         rows = slice(begin, min(begin + _CHUNK, predicted))
-        mine, original = log_softmax(logits[rows]), log_softmax(reference[rows])
+        mine, original = (log_softmax(array[rows], np.float64) for array in (logits, reference))
         nll -= float(np.take_along_axis(mine, ids[rows.start + 1 : rows.stop + 1, None], -1).sum())
         agreed += int((mine.argmax(-1) == original.argmax(-1)).sum())
         mine -= original
@@ -67,7 +72,8 @@ def window_nll(logits: NDArray[np.floating], ids: NDArray[np.int64]) -> float:
     total = 0.0
     for begin in range(0, predicted, _CHUNK):
         stop = min(begin + _CHUNK, predicted)
-        total -= float(np.take_along_axis(log_softmax(logits[begin:stop]), ids[begin + 1 : stop + 1, None], -1).sum())
+        logs = log_softmax(logits[begin:stop], np.float64)
+        total -= float(np.take_along_axis(logs, ids[begin + 1 : stop + 1, None], -1).sum())
     return total / predicted
 
 

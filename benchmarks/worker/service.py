@@ -126,7 +126,7 @@ class Service:
     def log_likelihoods(self, request: protocol.LogLikelihoods) -> protocol.TargetLikelihoods:
         """Compare targets after the same tokens."""
         targets = request.targets
-        logs = log_softmax(self._logits(request.ids)[-max(map(len, targets)) :])
+        logs = log_softmax(self._logits(request.ids)[-max(map(len, targets)) :], np.float64)
         values = [float(logs[np.arange(-len(target), 0), target].sum()) for target in targets]
         greedy = [logs[-len(target) :].argmax(-1).tolist() == target for target in targets]
         return protocol.TargetLikelihoods(values, greedy)

@@ -13,15 +13,13 @@ from dataclasses import replace
 from compress.calibration.block import Block
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.passes.solvers.by_factor import leaf_names
-from compress.passes.solvers.parameters import Codes, Product, Rates, Trained
+from compress.passes.solvers.parameters import SCALES_RATE, Codes, Product, Rates, Trained
 from compress.passes.solvers.reconstruct import reconstruct
 from compress.passes.solvers.solver import Solved
 from compress.weights.forms import Factored, mask_of
 
 _CODES_RATE = 1e-4
 """Step size of the proposed codes, in codes."""
-_SCALES_RATE = 1e-3
-"""Step size of scales and vectors, relative to themselves."""
 
 
 def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps: int) -> dict[str, Solved]:
@@ -34,7 +32,7 @@ def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps
         leaves = [trained[leaf] for leaf in leaf_names(name, weight) if leaf in trained]
         if leaves:
             whole[name] = Product(*leaves) if isinstance(weight, Factored) else leaves[0]
-    before, after = reconstruct(block, inputs, whole, Rates(_CODES_RATE, _SCALES_RATE), steps)
+    before, after = reconstruct(block, inputs, whole, Rates(_CODES_RATE, SCALES_RATE), steps)
     if not after < before:
         return {}
     return {

@@ -16,6 +16,9 @@ from torch import Tensor
 from compress.passes.solvers.grid import Grid, Proposal
 from compress.weights.forms import Dense, Factored, Quantized, Residual, Weight, mask_of
 
+SCALES_RATE = 1e-3
+"""Step size of scales and vectors, relative to themselves, wherever they are trained."""
+
 
 @dataclass(frozen=True)
 class Rates:

@@ -13,7 +13,7 @@ from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.benchmarks.runtime.ort import new_session
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
-from compress.onnx_names import DECODER, ENCODER
+from compress.onnx_names import DECODER, ENCODER, PAST_PREFIX, to_present
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import DecoderEngine, Opener
@@ -32,7 +32,9 @@ class OrtCpuSeq2SeqEngine:
         self._encoder = new_session(path / ENCODER, threads)
         self._decoder = new_session(path / DECODER, threads)
         self._start = int(json.loads((path / "config.json").read_text())["decoder_start_token_id"])
-        self._shapes = {value.name: value.shape for value in self._decoder.get_inputs() if "past_key" in value.name}
+        self._shapes = {
+            value.name: value.shape for value in self._decoder.get_inputs() if value.name.startswith(PAST_PREFIX)
+        }
         self._state: dict[str, ort.OrtValue] = {}
 
     def read_bytes(self) -> int | None:
@@ -76,7 +78,7 @@ class OrtCpuSeq2SeqEngine:
         """Logits ``[1, s, vocabulary]`` of further tokens ``[1, s]``."""
         fresh = any(0 in self._state[name].shape() for name in self._shapes if _CROSS_ATTENTION in name)
         updated = [name for name in self._shapes if fresh or _SELF_ATTENTION in name]
-        outputs = ["logits", *(name.replace("past_key_values.", "present.", 1) for name in updated)]
+        outputs = ["logits", *(to_present(name) for name in updated)]
         values, *present = self._decoder.run_with_ort_values(outputs, {**self._state, "input_ids": _value(ids)})
         self._state |= dict(zip(updated, present, strict=True))
         logits: Floats = values.numpy()

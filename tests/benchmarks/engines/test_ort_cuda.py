@@ -5,12 +5,13 @@ import onnxruntime as ort
 import pytest
 
 from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
-from compress.benchmarks.engines.ort_cuda import PROVIDER, OrtCudaEngine
+from compress.benchmarks.engines.ort_cuda import OrtCudaEngine
 from compress.benchmarks.runtime.ort import new_session
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError
 from compress.export.targets.base import find_target
 from compress.modeling.kinds import DECODER, ENCODER
+from compress.onnx_names import CUDA_PROVIDER
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
 
@@ -69,7 +70,7 @@ def test_a_batch_is_recorded_when_its_shape_comes_twice(bert_plain, tokens):
     assert recording._graphs == 1
 
 
-@pytest.mark.skipif(PROVIDER in ort.get_available_providers(), reason="there is one")
+@pytest.mark.skipif(CUDA_PROVIDER in ort.get_available_providers(), reason="there is one")
 def test_without_a_gpu_an_engine_for_one_is_a_missing_component(llama_fused):
     with pytest.raises(MissingComponentError, match=r"compress-models\[gpu\]"):
         OrtCudaEngine(llama_fused.path, DECODER, 1)

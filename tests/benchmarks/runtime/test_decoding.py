@@ -14,7 +14,6 @@ from compress.benchmarks.runtime.decoding import (
     Sampled,
     Sampling,
     candidates,
-    log_softmax,
     pick_token,
 )
 from compress.benchmarks.runtime.engine import BatchedEngine
@@ -138,8 +137,3 @@ def test_a_seed_repeats_and_top_1_is_greedy(engine, tokens):
     one, same, other = (written(Sampled(engine, Sampling(temperature=1.5), seed), prompts) for seed in (0, 0, 1))
     assert one.tolist() == same.tolist() != other.tolist()
     assert written(Sampled(engine, Sampling(top_k=1), 0), prompts).tolist() == written(Greedy(engine), prompts).tolist()
-
-
-def test_log_softmax_is_that_of_torch():
-    logits = np.random.default_rng(0).normal(0, 30, (3, 97)).astype(np.float32)
-    assert log_softmax(logits) == pytest.approx(torch.from_numpy(logits).log_softmax(-1).numpy(), abs=1e-4)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from compress.benchmarks.statistics.estimators import exponential, mean, quantile_over_windows
-from compress.benchmarks.statistics.logits import compare_logits, cosine, window_nll
+from compress.benchmarks.statistics.logits import compare_logits, cosine, log_softmax, window_nll
 
 
 @pytest.fixture
@@ -105,3 +105,12 @@ def test_cosine():
     expected = functional.cosine_similarity(torch.from_numpy(a).double(), torch.from_numpy(b).double())
     assert cosine(a, b) == pytest.approx(expected.numpy(), rel=1e-12)
     assert cosine(a, np.zeros_like(a)).tolist() == [0.0] * 5
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(np.float32, 1e-4), (np.float64, 1e-12)])
+def test_log_softmax_is_that_of_torch(dtype, close):
+    logits = np.random.default_rng(0).normal(0, 30, (3, 97)).astype(np.float32)
+    logs, before = log_softmax(logits, dtype), logits.copy()
+    assert logs.dtype == dtype
+    assert logs == pytest.approx(torch.from_numpy(logits.astype(dtype)).log_softmax(-1).numpy(), abs=close)
+    assert (logits == before).all()

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from compress.benchmarks.results.report_file import report_text
 from tests.support import cards
 
 BASE = cards.BASE | {"retention": (1.0, 1.0, 1.0)}
@@ -16,7 +17,8 @@ def reports(card, tmp_path, monkeypatch):
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     for name, row in {"last": INT8, "now": LATER}.items():
-        card(torch=BASE, onnx=BASE, text="abc", **{"int8,fuse": row}).save(tmp_path / f"{name}.json")
+        run = card(torch=BASE, onnx=BASE, text="abc", **{"int8,fuse": row})
+        (tmp_path / f"{name}.json").write_text(report_text([run]))
     return tmp_path / "now.json", tmp_path / "last.json"
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from compress.benchmarks.results.report_file import read_cards
+from compress.benchmarks.results.report_file import read_cards, report_text
 
 FIGURES = {"decode_tps": [10.0, 11.0], "disk_bytes": 100e6, "retention": 1.0}
 
@@ -13,7 +13,8 @@ FIGURES = {"decode_tps": [10.0, 11.0], "disk_bytes": 100e6, "retention": 1.0}
 def runs(card, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        card(model=name, torch=FIGURES, onnx=FIGURES, int8=FIGURES).save(tmp_path / name / "report.json")
+        run = card(model=name, torch=FIGURES, onnx=FIGURES, int8=FIGURES)
+        (tmp_path / name / "report.json").write_text(report_text([run]))
     return tmp_path / "one", tmp_path / "two" / "report.json"
 
 
