@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from compress.passes.base.integer import Integer
+from compress.passes.base.low_bit import LowBit
 
 
 @dataclass(frozen=True)
-class Int2(Integer):
+class Int2(LowBit):
     """Weights in 2 bits, with a scale for every group of inputs: small, and rarely accurate enough."""
 
     name: ClassVar[str] = "int2"

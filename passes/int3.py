@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from compress.passes.base.integer import Integer
+from compress.passes.base.low_bit import LowBit
 
 
 @dataclass(frozen=True)
-class Int3(Integer):
+class Int3(LowBit):
     """Weights in 3 bits, with a scale for every group of inputs."""
 
     name: ClassVar[str] = "int3"

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from compress.passes.base.integer import Integer
+from compress.passes.base.low_bit import LowBit
 
 
 @dataclass(frozen=True)
-class Int4(Integer):
+class Int4(LowBit):
     """Weights in 4 bits, with a scale for every group of inputs."""
 
     name: ClassVar[str] = "int4"

@@ -30,7 +30,7 @@ HEADROOM_LEVELS = 63
 """x86 without VNNI adds pairs of u8 x s8 products in 16 bits: 2 · 255 · 63 still fits, 2 · 255 · 127 saturates."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Int8(Integer):
     """Weights in 8 bits, symmetric, rounded to the nearest code unless another solver is asked for."""
 
@@ -38,24 +38,24 @@ class Int8(Integer):
     bits: ClassVar[int] = 8
     presets: ClassVar[Mapping[str, str]] = {"W8A16": "group=128:act=none", "W8A8": "act=dynamic"}
 
-    group: Literal["auto", "channel", "32", "64", "128"] = Field(  # type: ignore[assignment]
+    group: Literal["auto", "channel", "32", "64", "128"] = Field(
         "auto",
         description="inputs that share a scale; auto: 64, where it doesn't divide the inputs 32, else the whole "
         "channel; with act=dynamic always the whole channel",
     )
     solver: Literal["rtn", "gptq", "learned"] = Field("rtn", description="as for int4")
     scale: Literal["absmax", "mse"] = Field("absmax", description="as for int4")
-    smooth: Literal["auto", "awq", "off"] = Field(  # type: ignore[assignment]
+    smooth: Literal["auto", "awq", "off"] = Field(
         "auto",
         description="auto: fold activation ranges into the layer before (SmoothQuant), where act=dynamic gains by it; "
         "awq as for int4",
     )
-    act: Literal["auto", "none", "dynamic"] = Field(  # type: ignore[misc]  # mypy takes only factories for defaults
+    act: Literal["auto", "none", "dynamic"] = Field(
         "auto",
         description="inputs: none keeps them float, dynamic rounds every token to 8 bits as it comes; auto: none for "
         "what writes (bound by memory), dynamic for encoders (bound by arithmetic) on ort-cpu",
     )
-    fallback: float = Field(  # type: ignore[misc]
+    fallback: float = Field(
         0.02,
         ge=0,
         description="with act=dynamic: a linear whose relative squared output error exceeds this keeps float inputs",

@@ -64,16 +64,20 @@ _ALIASES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Integer(WeightPass):
-    """Weights in integers, with a scale for every group of inputs."""
+    """Weights in integers, with a scale for every group of inputs.
+
+    A subclass says which of the words of ``group`` and ``smooth`` it takes, and their defaults: "auto" is for one that
+    decides by the model (`resolve`).
+    """
 
     bits: ClassVar[int]
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = (Quantized, Residual)
     aliases: ClassVar[Mapping[str, Alias]] = _ALIASES
 
-    group: Literal["32", "64", "128", "channel"] = Field("32", description="inputs that share a scale")
+    group: Literal["auto", "32", "64", "128", "channel"]
     symmetry: Literal["sym", "asym"] = Field("sym", description="asym: a zero point for every group as well")
     solver: Literal["rtn", "gptq", "learned"] = Field(
         "gptq",
@@ -89,9 +93,7 @@ class Integer(WeightPass):
     mismatch: Literal["on", "off"] = Field(
         "on", description="gptq: aim at the original model's outputs, given what the compressed layers deliver"
     )
-    smooth: Literal["awq", "off"] = Field(
-        "off", description="awq: scale the inputs' most active channels up in the weights, down in what makes them"
-    )
+    smooth: Literal["auto", "awq", "off"]
     steps: int = Field(50, ge=1, description="learned: training steps a layer")
     compensate: int = Field(
         0,
