@@ -1,4 +1,4 @@
-"""Exports of variants to runtimes; the package is also the function that exports one.
+"""Export variants to runtimes; the package is callable too, as the function that exports one.
 
 ``from compress import export`` gives this package, as any import of a package does, and ``export(variant)`` calls
 `compress.api.export.export`. So the function has the name that a user expects, and the modules keep theirs.

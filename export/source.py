@@ -1,4 +1,4 @@
-"""Where an export's graph comes from: *built* where that is known and right, else *traced*."""
+"""Choose the source of an export's graph: *built* where that is known and right, else *traced*."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 
 def unsupported_reason(config: PretrainedConfig) -> str | None:
-    """What no graph is known of, neither built nor traced, where that is this model."""
+    """Name what of a model no graph is known of, neither built nor traced; None where there is one."""
     return config_fixes.unsupported_reason(config) if untraceable_reason(config) else None
 
 
 def untraceable_reason(config: PretrainedConfig) -> str | None:
-    """Why a model can't be traced, where it can't."""
+    """Say why a model can't be traced; None where it can."""
     family = FAMILIES[config.model_type]
     if family.kind.is_seq2seq:
         return "it is two graphs"
@@ -45,7 +45,7 @@ def export_with_fallback(
     write: Callable[[FloatGraph], T],
     progress: Progress,
 ) -> T:
-    """What ``write`` makes of a checkpoint's graph, which it proves equal to torch.
+    """Export a checkpoint's graph by ``write``, which verifies it against torch; returns what ``write`` does.
 
     Where nobody chose the ``source``, a graph that can't be built, or that ``write`` finds to differ, is traced
     instead, and the user told. ``fused`` as in `build`. Raises ExportError for a model that has neither.

@@ -1,4 +1,4 @@
-"""The techniques, one a file. Importing this room registers every one of them."""
+"""The techniques, one a file. Importing this package registers every one of them."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""8-bit weights, with or without 8-bit activations."""
+"""Pass ``int8``: 8-bit weights, with or without 8-bit activations."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Int8(Integer):
         return replace(super().resolve(model, target), act=act, smooth=smoothing)
 
     def required_statistic(self) -> Statistic:
-        """Ranges and sampled rows of the inputs too, where these are quantized."""
+        """Statistics for these options: ranges and sampled rows of the inputs too, where these are quantized."""
         return max(super().required_statistic(), Statistic.AMAX if self.act == "dynamic" else Statistic.NONE)
 
     def _smooth(self, block: Block, inputs: BlockInputs) -> None:
@@ -114,7 +114,7 @@ class Int8(Integer):
 
 
 def with_dynamic_inputs(matrix: Tensor) -> Quantized:
-    """A matrix rounded for kernels that round the inputs too: one scale a channel, and codes that can't saturate."""
+    """Round a matrix for kernels that round the inputs too: one scale a channel, and codes that can't saturate."""
     return round_to_nearest(matrix, _headroom(matrix.shape[1])).quantized(matrix.dtype, act="dynamic")
 
 

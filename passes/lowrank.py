@@ -1,4 +1,4 @@
-"""Low rank: a linear's matrix as a product of two thin ones, wherever that is smaller."""
+"""Pass ``lowrank``: a linear's matrix as a product of two thin ones, wherever that is smaller."""
 
 from __future__ import annotations
 
@@ -64,20 +64,20 @@ class Lowrank(WeightPass):
             raise ValueError("give exactly one of rank, keep and energy, like rank=0.625")
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
-        """Refuse patterns that match nothing, and options that contradict each other."""
+        """Refuse patterns that match no matrix, and options that contradict each other."""
         Skipped(self.skip).check(self.name, model)
         if self.whiten == "off" and self.mismatch == "on":
             raise UsageError("lowrank: mismatch=on needs whiten=on, which knows the inputs")
         return self
 
     def required_statistic(self) -> Statistic:
-        """The inputs' Gram, and the original model's beside them; nothing for a plain SVD."""
+        """Statistics for these options: the Gram and the original model's inputs; none for a plain SVD."""
         if self.whiten == "off":
             return Statistic.NONE
         return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
 
     def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
-        """Share a byte budget out over the layers' matrices."""
+        """Spend the byte budget of ``keep`` over the layers' matrices."""
         if self.keep is None:
             return self
         losses = {}
@@ -94,7 +94,7 @@ class Lowrank(WeightPass):
         return replace(self, ranks=choose_ranks(losses, self.keep))
 
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
-        """A product of the rank that the shape alone tells; a UsageError where it hangs on the numbers."""
+        """Predict a product of the rank that the shape alone gives; a UsageError where it hangs on the weights."""
         if self.rank is None:
             raise UsageError("lowrank: ranks by keep and energy hang on the weights; give rank to predict sizes")
         if role not in self._roles or name in Skipped(self.skip):
@@ -120,7 +120,7 @@ class Lowrank(WeightPass):
                 block.reports[name] = _report(old, new, gram)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """One matrix by itself, with its inputs' statistics."""
+        """Factor one matrix by itself, with its inputs' statistics."""
         return self._factor(name, weight, OutputMetric(stats.get(name), self.whiten == "on"))
 
     @property
@@ -148,8 +148,8 @@ class Lowrank(WeightPass):
     def _enough(self, shape: tuple[int, int], spectrum: Spectrum) -> int:
         """The smallest rank that keeps the wanted share of the energy."""
         assert self.energy is not None
-        kept_share = spectrum.losses.cumsum(0)
-        rank = int((kept_share < self.energy * kept_share[-1]).sum()) + 1
+        energies = spectrum.losses.cumsum(0)
+        rank = int((energies < self.energy * energies[-1]).sum()) + 1
         return math.ceil(rank / rank_step(shape)) * rank_step(shape)
 
 

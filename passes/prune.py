@@ -1,4 +1,4 @@
-"""Pass ``prune``: channels, heads or whole layers go, and what is left is a smaller checkpoint of the same kind."""
+"""Pass ``prune``: channels, heads or whole layers are dropped, which leaves a smaller checkpoint of the same kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CHANNELS = {"mlp": MLP, "heads": HEADS}
 _NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}
 _WIDTHS = ("hidden_dim", "ffn_dim", "ffn_hidden_size", "n_inner", "intermediate_size", "d_ff")
-_HALVES = ("encoder_ffn_dim", "decoder_ffn_dim")
+_SEQ2SEQ_WIDTHS = ("encoder_ffn_dim", "decoder_ffn_dim")
 _COARSE, _FINE, _WIDE = 64, 8, 1024
 """MLPs as wide as the last keep a multiple of the first, narrower ones of the second: kernels work in such tiles."""
 
@@ -77,36 +77,37 @@ class Prune(WeightPass):
         return replace(self, head=head_size(config))
 
     def required_statistic(self) -> Statistic:
-        """The Gram of what the channels' reader reads; for whole layers text alone."""
+        """Statistics: the Gram of the pruned channels; for whole layers text alone."""
         return Statistic.AMAX if self.what == "blocks" else Statistic.GRAM
 
     def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
-        """MaskRule the layers that go: those whose outputs point most nearly where their inputs do.
+        """Choose the layers to drop: those whose outputs point most nearly where their inputs do.
 
         ShortGPT, Men et al., arXiv 2403.03853: the mean cosine of the hidden states before and after, token by token.
         """
         if self.what != "blocks" or self.layers:
             return self
         cosines = {_number(block): _cosine(inputs) for block, inputs in walk() if isinstance(inputs, LayerInputs)}
-        count = len(cosines) - self._kept(len(cosines))
+        count = len(cosines) - self._remaining(len(cosines))
         likest = sorted(cosines, key=cosines.__getitem__, reverse=True)[:count]
         return replace(self, layers="+".join(map(str, sorted(likest))))
 
     def resize(self, config: PretrainedConfig) -> None:
-        """Write the width, the heads and their size, or the layers that are left."""
+        """Write the width, the number and size of heads, or the number of layers into the config."""
         units = self._units(config)
-        kept = units - len(self._dropped) if self._dropped else self._kept(units)
+        remaining = units - len(self._dropped) if self._dropped else self._remaining(units)
         if self.what == "mlp":
             for name in _widths(config):
-                setattr(config, name, self._kept(_channels(config, name)))
+                setattr(config, name, self._remaining(_channels(config, name)))
         elif self.what == "heads":
             size, repeat = head_size(config), config.num_attention_heads // units
-            config.head_dim, config.num_key_value_heads, config.num_attention_heads = size, kept, kept * repeat
+            config.head_dim, config.num_key_value_heads = size, remaining
+            config.num_attention_heads = remaining * repeat
         else:
-            if kinds := getattr(config, "layer_types", None):
-                gone = self._dropped or range(kept, units)  # before they are chosen, only their count is known
-                config.layer_types = [kind for i, kind in enumerate(kinds) if i not in gone]
-            config.num_hidden_layers = kept
+            if layer_types := getattr(config, "layer_types", None):
+                gone = self._dropped or range(remaining, units)  # before they are chosen, only their count is known
+                config.layer_types = [layer_type for i, layer_type in enumerate(layer_types) if i not in gone]
+            config.num_hidden_layers = remaining
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Drop a layer, or channels of it."""
@@ -123,14 +124,14 @@ class Prune(WeightPass):
                 raise PassError(
                     f"prune drops channels of dense weights; {name} isn't one, put prune before what made it"
                 )
-        seen = inputs.statistics(self.required_statistic(), [channels.reader])[channels.reader]
+        stats = inputs.statistics(self.required_statistic(), [channels.reader])[channels.reader]
         rows = min(block.weights[name].shape[0] // channels.times for name in channels.makers)
         units = rows // self.head if self.what == "heads" else rows
         solver: Solver = "nystrom" if self.compensate == "on" else "dropped"
-        drop_channels(block, channels, seen, units, units - self._kept(units), solver)
+        drop_channels(block, channels, stats, units, units - self._remaining(units), solver)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """Nothing: what goes from one matrix goes from others as well."""
+        """Leave the matrix as it is: channels are dropped from several matrices at once (`run`)."""
         return weight
 
     @property
@@ -149,7 +150,7 @@ class Prune(WeightPass):
             return 1
         return _COARSE if units >= _WIDE else _FINE
 
-    def _kept(self, units: int) -> int:
+    def _remaining(self, units: int) -> int:
         """How many are left."""
         step = self._step(units)
         return round((1 - self.ratio) * units / step) * step
@@ -170,7 +171,7 @@ class Prune(WeightPass):
             raise UsageError(f"prune: the {_NAMES[self.what]} of a {name} can't be dropped one by one; use what=blocks")
 
     def _check_ratio(self, units: int) -> None:
-        remaining, step = self._kept(units), self._step(units)
+        remaining, step = self._remaining(units), self._step(units)
         if 0 < remaining < units:
             return
         drops, least = ("none", "at least") if remaining else ("all", "at most")
@@ -191,7 +192,7 @@ class Prune(WeightPass):
         units = self._units(config)
         repeat = config.num_attention_heads // units
 
-        def refusal(remaining: int) -> str | None:
+        def invalid_reason(remaining: int) -> str | None:
             smaller = copy.deepcopy(config)
             smaller.num_key_value_heads, smaller.num_attention_heads = remaining, remaining * repeat
             try:
@@ -200,12 +201,14 @@ class Prune(WeightPass):
                 return first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
             return None
 
-        if reason := refusal(self._kept(units)):
+        if reason := invalid_reason(self._remaining(units)):
             fits = [
-                f"{1 - remaining / units:.3g}" for remaining in range(units - 1, 0, -1) if refusal(remaining) is None
+                f"{1 - remaining / units:.3g}"
+                for remaining in range(units - 1, 0, -1)
+                if invalid_reason(remaining) is None
             ]
-            instead = f"give ratio={' or '.join(fits)}" if fits else "use what=mlp or what=blocks"
-            raise UsageError(f"prune: ratio={self.ratio:g} of the heads makes no valid config ({reason}); {instead}")
+            fix = f"give ratio={' or '.join(fits)}" if fits else "use what=mlp or what=blocks"
+            raise UsageError(f"prune: ratio={self.ratio:g} of the heads makes no valid config ({reason}); {fix}")
 
 
 def _number(block: Block) -> int:
@@ -214,8 +217,8 @@ def _number(block: Block) -> int:
 
 def _widths(config: PretrainedConfig) -> tuple[str, ...]:
     """What a config calls the width of its MLPs, or of those of each half; empty where it hangs on the hidden size."""
-    if config.is_encoder_decoder and all(hasattr(config, name) for name in _HALVES):
-        return _HALVES
+    if config.is_encoder_decoder and all(hasattr(config, name) for name in _SEQ2SEQ_WIDTHS):
+        return _SEQ2SEQ_WIDTHS
     return next(((name,) for name in _WIDTHS if hasattr(config, name)), ())
 
 

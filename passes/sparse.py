@@ -21,5 +21,5 @@ class Sparse(Sparsity):
 
     @property
     def choose(self) -> MaskRule:
-        """The smallest of the share go."""
+        """Mask without the share of the lowest scores."""
         return unstructured(self.ratio)

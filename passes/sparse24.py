@@ -23,7 +23,7 @@ class Sparse24(Sparsity):
 
     @property
     def choose(self) -> MaskRule:
-        """Two of four stay."""
+        """Mask of the two highest scores in every four inputs."""
         return two_of_four
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:

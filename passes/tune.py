@@ -14,7 +14,7 @@ from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.statistics import InputStatistics, Statistic
 from compress.calibration.whole_model import WholeInputs
 from compress.errors import UsageError
-from compress.passes.solvers.parameters import SCALES_RATE, Rates, form
+from compress.passes.solvers.parameters import SCALES_RATE, Rates, trainable
 from compress.passes.solvers.reconstruct import reconstruct
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.system.memory import free_memory
@@ -64,22 +64,22 @@ class Tune(WeightPass):
         return replace(self, steps=self._count)
 
     def required_statistic(self) -> Statistic:
-        """The original model's hidden states beside the compressed ones'; for the whole model as much text."""
+        """Statistics: the original model's hidden states beside the compressed ones'; of the whole model text alone."""
         return Statistic.MISMATCH if self.scope == "layer" else Statistic.GRAM
 
     def on_whole_model(self) -> bool:
-        """Only with that scope."""
+        """Whether the model is trained as a whole."""
         return self.scope == "model"
 
     def uses_gradients(self) -> bool:
-        """By gradients, towards the original's outputs."""
+        """Whether gradients are used: always."""
         return True
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Train a layer on what the compressed layers before it deliver; what isn't one stays as it is."""
         if not isinstance(inputs, LayerInputs | WholeInputs):
             return
-        trained = {name: form(weight) for name, weight in block.weights.items()}
+        trained = {name: trainable(weight) for name, weight in block.weights.items()}
         rates = Rates(1 / self._count, SCALES_RATE, _FLOATS_RATE[self.scope], self.scope == "model")
         before, after = reconstruct(block, inputs, trained, rates, self._count)
         for name, form_in_training in trained.items():
@@ -99,5 +99,5 @@ class Tune(WeightPass):
         return f"loss {loss:.3g}" if self.scope == "model" else f"layer's error {100 * loss:.3g} %"
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """Nothing: a matrix by itself has no output of the original's to reach."""
+        """Leave the matrix as it is: alone it has no output of the original's to reach (`run`)."""
         return weight

@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 def required(value: T | None) -> T:
-    """An optional of onnx_ir that is always there where it is read; a ValueError, which is a bug, if it isn't."""
+    """Return an optional of onnx_ir that is always there; a ValueError, which is a bug, if it isn't."""
     if value is None:
         raise ValueError("a graph lacks a value, shape or name that it always has here")
     return value
 
 
 def set_dtype(value: ir.Value, dtype: ir.DataType) -> None:
-    """Give a value that type. Setting ``value.dtype`` would change the type of all that share it: a graph's clones."""
+    """Set a value's type. Setting ``value.dtype`` would change the type of all that share it: a graph's clones."""
     value.type = ir.TensorType(dtype)
 
 
@@ -45,7 +45,7 @@ class GraphBuilder:
     def op(
         self, op_type: str, *inputs: ir.Value | None, name: str | None = None, domain: str = "", **attributes: Attribute
     ) -> ir.Value:
-        """A node of one output. The graph names the two unless ``name`` does, with a number behind it if it is used."""
+        """Add a node of one output. The graph names both unless ``name`` does, numbered if that name is used."""
         return self.multi_op(op_type, *inputs, outputs=[name], domain=domain, **attributes)[0]
 
     def multi_op(
@@ -56,7 +56,7 @@ class GraphBuilder:
         domain: str = "",
         **attributes: Attribute,
     ) -> list[ir.Value]:
-        """A node of several outputs: so many, or of those names, the first of which is the node's too."""
+        """Add a node of several outputs: so many, or of those names, the first of which is the node's too."""
         names = [None] * outputs if isinstance(outputs, int) else outputs
         values = [ir.Value(name=None if name is None else self._unused(name)) for name in names]
         attrs = ir.convenience.convert_attributes(attributes)
@@ -64,7 +64,7 @@ class GraphBuilder:
         return values
 
     def constant(self, numbers: NDArray[Any] | int | float | Sequence[int], name: str | None = None) -> ir.Value:
-        """A constant, once in the graph under its name. Python's integers are int64 there, its floats float32."""
+        """Add a constant, once under its name. Python's integers are int64 there, its floats float32."""
         array = np.asarray(numbers, np.float32 if isinstance(numbers, float) else None)
         name = self.constant_name(array) if name is None else name
         if name not in self.graph.initializers:
@@ -74,27 +74,27 @@ class GraphBuilder:
         return self.graph.initializers[name]
 
     def constant_name(self, array: NDArray[Any]) -> str:
-        """The name of a constant that was given none: its numbers are in it, for they are few."""
+        """Name a constant that was given no name: its numbers are in it, for they are few."""
         return f"{self.prefix}.{array.dtype}.{'x'.join(map(str, np.atleast_1d(array)))}.{array.ndim}"
 
     def weight(self, name: str, shape: Sequence[int]) -> ir.Value:
-        """The initializer without numbers that stands for a float tensor of the checkpoint."""
+        """Add the initializer without numbers that stands for a float tensor of the checkpoint."""
         if name not in self.graph.initializers:
             value_type = ir.TensorType(ir.DataType.FLOAT)
             self.graph.initializers.add(ir.Value(name=name, type=value_type, shape=ir.Shape(shape)))
         return self.graph.initializers[name]
 
     def linear(self, x: ir.Value, weight: ir.Value, bias: ir.Value | None = None) -> ir.Value:
-        """``x @ weight.T + bias`` in the nodes that lowering looks for; ``weight`` is ``[out, in]``."""
+        """Multiply ``x @ weight.T + bias`` in the nodes that lowering looks for; ``weight`` is ``[out, in]``."""
         product = self.op("MatMul", x, self.op("Transpose", weight, perm=[1, 0]))
         return product if bias is None else self.op("Add", product, bias)
 
     def dim(self, value: ir.Value, axis: int) -> ir.Value:
-        """The size of an axis, int64 ``[1]``."""
+        """Size of an axis, int64 ``[1]``."""
         return self.op("Shape", value, start=axis, end=axis + 1)
 
     def size(self, value: ir.Value, axis: int) -> ir.Value:
-        """The size of an axis, one int64 without axes."""
+        """Size of an axis, one int64 without axes."""
         return self.op("Squeeze", self.dim(value, axis))
 
     def insert_before(self, node: ir.Node) -> None:

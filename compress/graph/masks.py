@@ -15,12 +15,12 @@ MASKED_IN_HALVES = -6e4
 
 
 def attention_mask(builder: GraphBuilder, mask: ir.Value, ids: ir.Value) -> ir.Value:
-    """``mask`` int64 ``[b, t]``, 1 for text, as bool ``[b, 1, s, t]`` for the queries ``ids`` ``[b, s]``."""
+    """Mask of keys for every query: ``mask`` int64 ``[b, t]`` as bool ``[b, 1, s, t]`` for ``ids`` ``[b, s]``."""
     return expand_to_queries(builder, builder.op("Cast", mask, to=int(ir.DataType.BOOL)), ids)
 
 
 def expand_to_queries(builder: GraphBuilder, keys: ir.Value, ids: ir.Value) -> ir.Value:
-    """What holds of each key, ``[b, t]``, for every query, ``[b, 1, s, t]``: onnxruntime doesn't broadcast it."""
+    """Expand a value of each key, ``[b, t]``, to every query, ``[b, 1, s, t]``: onnxruntime doesn't broadcast it."""
     wide = builder.op("Unsqueeze", keys, builder.constant([1, 2]))
     length = builder.dim(ids, 1)
     sizes = builder.op("Concat", builder.constant([1, 1]), length, builder.constant([1]), axis=0)
@@ -28,14 +28,14 @@ def expand_to_queries(builder: GraphBuilder, keys: ir.Value, ids: ir.Value) -> i
 
 
 def padding_bias(builder: GraphBuilder, mask: ir.Value) -> ir.Value:
-    """``mask`` int64 ``[b, t]`` as what is added to scores, float ``[b, t]``: 0 for text, `MASKED` for padding."""
+    """Padding bias, added to scores, float ``[b, t]``: 0 where ``mask`` int64 ``[b, t]`` is text, else `MASKED`."""
     text = builder.op("Cast", mask, to=int(ir.DataType.FLOAT))
     padding = builder.op("Sub", text, builder.constant(1.0))
     return builder.op("Mul", padding, builder.constant(-MASKED))
 
 
 def window_mask(builder: GraphBuilder, mask: ir.Value, window: int) -> ir.Value:
-    """Bool ``[s, t]``: which keys lie less than ``window`` behind a query; the queries are the last s of the t keys.
+    """Sliding-window mask, bool ``[s, t]``: keys less than ``window`` behind a query, the last s of the t keys.
 
     ``mask`` ``[b, 1, s, t]`` gives the sizes. What lies ahead isn't hidden.
     """
@@ -45,7 +45,7 @@ def window_mask(builder: GraphBuilder, mask: ir.Value, window: int) -> ir.Value:
 
 
 def causal_mask(builder: GraphBuilder, mask: ir.Value) -> ir.Value:
-    """Bool ``[s, t]``: which keys don't lie ahead of a query; sizes are ``mask``'s, as in `window_mask`."""
+    """Causal mask, bool ``[s, t]``: keys that don't lie ahead of a query; sizes as in `window_mask`."""
     queries, keys, axis = _positions(builder, mask)
     return builder.op("Not", builder.op("Greater", keys, builder.op("Unsqueeze", queries, axis)))
 

@@ -10,7 +10,7 @@ from compress.modeling.architecture import head_size
 
 
 def slopes(config: PretrainedConfig) -> Tensor | None:
-    """What each head takes off a score for every position that a key lies back, ``[heads]``; None without ALiBi.
+    """ALiBi's slope of each head, ``[heads]``: what a score loses per position of distance; None without ALiBi.
 
     From transformers' own functions. Falcon scales its biases as it does its scores.
     """

@@ -37,7 +37,7 @@ if _STANDARD not in ep_registry:
 
 
 def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> FloatGraph:
-    """The float graph of an architecture whose checkpoint has tensors ``names``.
+    """Build the float graph of an architecture whose checkpoint has tensors ``names``.
 
     ``fused`` takes the operators that onnxruntime fused for its CPU (GroupQueryAttention with rotary and packed q/k/v,
     skip connections inside normalizations); otherwise every operator is a standard one, but for Gemma 2's attention. A

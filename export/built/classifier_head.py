@@ -1,4 +1,4 @@
-"""The head of a classifier, put behind the base model's graph: mobius builds no heads for these families."""
+"""Classification heads, appended to a base model's graph: mobius builds none for these families."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TOKEN: Layers = (("classifier", None),)
 
 
 def append_head(model: ir.Model, config: PretrainedConfig) -> None:
-    """Put the head that a config's class has behind the hidden states, which ``logits`` then take the place of.
+    """Append the classification head of a config's class; the graph's output is ``logits`` from then on.
 
     They are ``[b, labels]``, or ``[b, s, labels]`` where tokens are classified. Weights are initializers without values
     by the checkpoint's names, as those of the graph before it are. A class without a head leaves the graph as it is.

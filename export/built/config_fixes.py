@@ -14,7 +14,7 @@ _DISTILBERT_EPSILON = 1e-12
 
 
 def fix_config(config: PretrainedConfig) -> dict[str, object]:
-    """Fields of mobius's configuration that are other than it takes them to be."""
+    """Correct values of the fields that mobius's configuration gets wrong, by their names."""
     correct = _CORRECTIONS.get(config.model_type)
     return correct(config) if correct else {}
 
@@ -27,14 +27,14 @@ def mobius_name(config: PretrainedConfig, name: str) -> str:
 
 
 def unsupported_reason(config: PretrainedConfig) -> str | None:
-    """What no graph is known of, where that is this model: its type, or a setting that mobius doesn't read."""
-    kind = config.model_type
-    if kind in _UNKNOWN or config.is_encoder_decoder:
-        return f"{kind} models"
-    for setting, assumed in _ASSUMED.get(kind, {}).items():
+    """Name what mobius has no graph of: a model's type, or a setting that it doesn't read; None where it has one."""
+    model_type = config.model_type
+    if model_type in _UNKNOWN or config.is_encoder_decoder:
+        return f"{model_type} models"
+    for setting, assumed in _ASSUMED.get(model_type, {}).items():
         value = attrgetter(setting)(config)
         if value != (assumed(config) if callable(assumed) else assumed):
-            return f"{kind} models with {setting}={value}"
+            return f"{model_type} models with {setting}={value}"
     return None
 
 

@@ -123,8 +123,8 @@ def _windows(config: PretrainedConfig, layers: int) -> list[int]:
     window = getattr(config, "sliding_window", None) or 0
     if window >= longest_input(config):
         window = 0
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
-    return [window if kind == "sliding_attention" else 0 for kind in kinds]
+    layer_types = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
+    return [window if layer_type == "sliding_attention" else 0 for layer_type in layer_types]
 
 
 def _mask_standard(

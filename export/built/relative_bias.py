@@ -1,4 +1,4 @@
-"""MPNet's attention (Song et al., arXiv 2004.09297): a learned bias for each head and range of distances."""
+"""Relative position bias of MPNet (Song et al., arXiv 2004.09297): learned for each head and range of distances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TABLE = "encoder.relative_attention_bias.weight"
 
 
 def relative_bias(builder: GraphBuilder, ids: ir.Value, config: PretrainedConfig) -> ir.Value:
-    """What is added to every head's score of each key for each query, ``[1, heads, s, s]``.
+    """Position bias of every head, added to its score of each key for each query, ``[1, heads, s, s]``.
 
     The range that a distance falls in is transformers' own.
     """

@@ -19,23 +19,23 @@ _LAYER = re.compile(r"\.(\d+)\.")
 Preprocess = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 
 
-def trace_rows(tensors: Mapping[str, Tensor], turned: frozenset[str], preprocess: Preprocess) -> dict[str, Rows]:
-    """What ``preprocess`` makes of a checkpoint's ``tensors`` (on the meta device, as they are stored), by its names.
+def trace_rows(tensors: Mapping[str, Tensor], transposed: frozenset[str], preprocess: Preprocess) -> dict[str, Rows]:
+    """Trace which rows of a checkpoint's ``tensors`` (on the meta device, as stored) ``preprocess`` puts where.
 
     Probes are sent through it, layer by layer, in which every number tells its tensor and row. What comes out as
-    anything but rows of one tensor isn't listed. ``turned`` are stored ``[in, out]``.
+    anything but rows of one tensor isn't listed. ``transposed`` names those stored ``[in, out]``.
     """
     rows: dict[str, Rows] = {}
     for group in _by_layer(tensors):
         numbers = {2 * i + 1: name for i, name in enumerate(group)}  # odd ones: what is scaled is nobody's
-        probes = {name: _probe(number, group[name], name in turned) for number, name in numbers.items()}
+        probes = {name: _probe(number, group[name], name in transposed) for number, name in numbers.items()}
         for name, probe in preprocess(probes).items():
             if name in rows:  # outside the layers
                 continue
             both_ways = (probe, probe.T) if probe.ndim == 2 else (probe,)
             for number, indices in filter(None, map(_decode, both_ways)):
                 source = numbers.get(number)
-                count = 0 if source is None else group[source].shape[1 if source in turned else 0]
+                count = 0 if source is None else group[source].shape[1 if source in transposed else 0]
                 if source is not None and int(indices.max()) < count:
                     is_all = len(indices) == count and bool((indices == torch.arange(count)).all())
                     rows[name] = Rows(source, None if is_all else indices)
@@ -54,15 +54,15 @@ def _by_layer(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         yield outside | layer
 
 
-def _probe(number: int, like: Tensor, turned: bool) -> Tensor:
+def _probe(number: int, like: Tensor, transposed: bool) -> Tensor:
     """A tensor of the same shape in which a row's every number is its tensor's and its own.
 
-    One that is ``turned`` has a single input: by the longer side of attention's mobius tells which way round it is.
+    One that is ``transposed`` has a single input: by the longer side of attention's mobius tells which way round it is.
     """
     if like.ndim == 0:
         return torch.tensor(number << _NUMBER)
-    rows = (number << _NUMBER) + torch.arange(like.shape[-1 if turned else 0])
-    if turned:
+    rows = (number << _NUMBER) + torch.arange(like.shape[-1 if transposed else 0])
+    if transposed:
         return rows.reshape(1, -1)
     return rows.reshape(-1, *[1] * (like.ndim - 1)).expand(like.shape)
 

@@ -33,7 +33,7 @@ _TOKENIZER = (
 
 
 def write_metadata(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], target: str) -> None:
-    """Note in the graph its source's name, the passes that made it and its target."""
+    """Write a graph's metadata: its source's name, the passes that made it and its target."""
     recipe = [*checkpoint.recipe, *map(str, graph_passes)]
     model.producer_name, model.producer_version = "compress", __version__
     model.metadata_props.update(
@@ -46,7 +46,7 @@ def write_metadata(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequen
 
 
 def copy_tokenizer(source: Path, out: Path) -> None:
-    """Copy whichever of a tokenizer's or an image processor's files there are."""
+    """Copy the tokenizer's and image processor's files that exist."""
     for name in _TOKENIZER:
         if (source / name).is_file():
             shutil.copy(source / name, out / name)

@@ -1,4 +1,4 @@
-"""``genai_config.json``: what onnxruntime-genai needs to generate from an exported decoder's directory as it is.
+"""Write ``genai_config.json``, by which onnxruntime-genai generates from an exported decoder's directory.
 
 Source: onnxruntime-genai's ``models/builders/base.py``.
 """
@@ -26,7 +26,7 @@ _LONGEST = 2048
 def write_genai_config(
     model: ir.Model, config: PretrainedConfig, source: Path, out: Path, provider: str = "cpu"
 ) -> None:
-    """Write the file for a decoder graph into ``out``; ``source`` may hold a ``generation_config.json``."""
+    """Write ``genai_config.json`` for a decoder into ``out``; ``source`` may hold a ``generation_config.json``."""
     shares = any(node.op_type == "GroupQueryAttention" for node in model.graph)
     ids = _token_ids(config, source)
     context = longest_input(config)

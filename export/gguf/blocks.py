@@ -28,8 +28,11 @@ _FLOATS: dict[torch.dtype, TensorType] = {torch.float32: "F32", torch.float16: "
 
 @dataclass(frozen=True)
 class Blocks:
-    """A matrix in GGUF: ``data`` ``[out, bytes of a row]`` uint8, its ``kind``, and the ``numbers`` that readers make
-    of it, float32 ``[out, in]``; ``moved`` is how far rounding to float16 moved its scales."""
+    """A matrix in GGUF's blocks.
+
+    ``data`` is uint8 ``[out, bytes of a row]``, ``values`` what readers make of it, float32 ``[out, in]``,
+    ``scale_rounding_error`` how far rounding to float16 moved its scales.
+    """
 
     tensor_type: TensorType
     data: NDArray[np.uint8]
@@ -38,7 +41,7 @@ class Blocks:
 
 
 def blocks(weight: Dense | Quantized) -> Blocks:
-    """A matrix in the kind of blocks whose grid is its own; `unsupported_reason` tells which have none.
+    """Encode a matrix in the type of blocks whose grid is its own; `unsupported_reason` tells which have none.
 
     Scales are rounded to float16, and so is m, which stands for −d · zero point.
     """
@@ -60,11 +63,10 @@ def blocks(weight: Dense | Quantized) -> Blocks:
 
 
 def unsupported_reason(name: str, form: StoredForm) -> str | None:
-    """What no type of blocks holds of the matrix ``name``, and the option that fixes it; None where one does."""
+    """Say why no type of blocks holds the matrix ``name``, and the option that fixes it; None where one does."""
     if form.form == "dense":
         return None
-    group = form.shape[1] if form.group == PER_CHANNEL else form.group
-    group = required(group)
+    group = required(form.shape[1] if form.group == PER_CHANNEL else form.group)
     if form.bits not in (4, 8):
         return f"{form.bits} bits ({name}); use int4 or int8"
     if group % BLOCK:

@@ -1,4 +1,4 @@
-"""A decoder's checkpoint as a GGUF file: names, figures and layouts are those of llama.cpp's own ``conversion/``."""
+"""Write a decoder's checkpoint as a GGUF file, in the names, metadata and layouts of llama.cpp's ``conversion/``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GgufFamily:
-    """What llama.cpp calls a model type, and whether it rotates neighbouring channels there."""
+    """llama.cpp's name of a model type, and whether its rotary embedding pairs neighboring channels."""
 
     architecture: str
     interleaved_rope: bool
@@ -43,16 +43,16 @@ FAMILIES = {
 
 
 def unsupported_reason(config: PretrainedConfig) -> str | None:
-    """Why an architecture has no place in GGUF here, or None where it has one."""
+    """Say why a model can't be written as GGUF here; None where it can."""
     if config.model_type not in FAMILIES:
         return f"{config.model_type} models; llama.cpp's {', '.join(FAMILIES)} are written here"
-    if (kind := config.rope_parameters["rope_type"]) != "default":
-        return f"rotary embeddings of the type {kind}; plain ones are written here"
+    if (rope_type := config.rope_parameters["rope_type"]) != "default":
+        return f"rotary embeddings of the type {rope_type}; plain ones are written here"
     return None
 
 
 def write_gguf(checkpoint: Checkpoint, file: Path, tokenizer: bool = True) -> str | None:
-    """Write a checkpoint's tensors in the kind that each has, with a ``tokenizer`` or to be fed token ids.
+    """Write a checkpoint's tensors in the type of blocks that each has, with a ``tokenizer`` or to be fed token ids.
 
     Why there is no tokenizer in it is returned, where one was wanted. Raises ExportError where an architecture has no
     place in GGUF, or a tensor no name.
@@ -84,7 +84,7 @@ def write_gguf(checkpoint: Checkpoint, file: Path, tokenizer: bool = True) -> st
 
 
 def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
-    """Every tensor under llama.cpp's name, one at a time; rows in the order in which it rotates them."""
+    """Yield every tensor under llama.cpp's name, its rows in the order of llama.cpp's rotary embedding."""
     import gguf
 
     config = checkpoint.config
@@ -105,7 +105,7 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
 
 
 def interleaved(weight: Tensor, heads: int) -> Tensor:
-    """Rows ``[heads · size, …]`` in the order that llama.cpp rotates: channel i beside channel i + size/2.
+    """Interleave the halves of each head, rows ``[heads · size, …]``: channel i next to i + size/2, as in llama.cpp.
 
     transformers rotates the halves of a head against each other, llama.cpp neighbours.
     """

@@ -1,4 +1,4 @@
-"""A byte-level tokenizer in GGUF's metadata, as llama.cpp wants it.
+"""Write a byte-level tokenizer into GGUF's metadata.
 
 llama.cpp splits text by rules of its own, chosen by a name (``tokenizer.ggml.pre``). Which name fits is told from how
 the checkpoint's ``tokenizer.json`` splits. Source: llama.cpp's ``src/llama-vocab.cpp``.
@@ -19,7 +19,7 @@ _PATTERNS = {_WORDS % r"\p{N}{1,3}": "llama-bpe", _WORDS % r"\p{N}": "qwen2"}
 
 
 def add_tokenizer(writer: gguf.GGUFWriter, path: Path, vocabulary: int) -> str | None:
-    """Add the tokenizer in the directory ``path`` for that many tokens; why not, where llama.cpp has none like it."""
+    """Add the tokenizer in the directory ``path``; returns the reason where llama.cpp has none like it."""
     import gguf
 
     file = path / "tokenizer.json"
@@ -46,7 +46,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, path: Path, vocabulary: int) -> str |
 
 
 def split_name(rules: dict[str, Any] | None) -> str | None:
-    """llama.cpp's name for how a ``tokenizer.json`` splits text before it merges; None where it has none."""
+    """llama.cpp's name of a ``tokenizer.json``'s pre-tokenizer; None where it has none."""
     steps = (rules or {}).get("pretokenizers", [rules])
     match [(step or {}).get("type") for step in steps]:
         case ["ByteLevel"] if steps[0]["use_regex"]:

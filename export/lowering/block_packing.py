@@ -32,7 +32,7 @@ class Blocked:
 
 
 def block_of(weight: Quantized) -> int:
-    """The inputs that share a scale in the runtime: the largest power of two up to 128 that divides the group.
+    """Block size in the runtime: the largest power of two up to 128 that divides the group.
 
     Larger groups repeat their scale. A per-channel scale of inputs that none divides gets a ragged last block.
     """
@@ -45,7 +45,7 @@ def block_of(weight: Quantized) -> int:
 
 
 def blocked(weight: Quantized) -> Blocked:
-    """A weight in MatMulNBits' layout; where the last block is ragged it is filled with zeros."""
+    """Pack a weight in MatMulNBits' layout; a ragged last block is filled with zeros."""
     if weight.bits not in _BITS:
         raise ExportError(f"onnxruntime holds weights of 2, 4 or 8 bits, not {weight.bits}; --target hf holds these")
     rows, inputs = weight.shape

@@ -12,7 +12,7 @@ from compress.onnx_names import BIT_WIDTH, SCALES
 
 
 def cast_graph(model: ir.Model, dtype: torch.dtype) -> None:
-    """Compute in ``dtype`` what was float32, inputs and outputs included, but for what is named to be exact.
+    """Cast a float32 graph to ``dtype``, inputs and outputs included, but for what is named to be exact.
 
     The scales of an int8 cache stay float32, which its operator wants.
     """

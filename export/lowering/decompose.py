@@ -1,4 +1,4 @@
-"""Attention, rotary embeddings and RMS norms spelled out in the operators that every runtime has.
+"""Decompose attention, rotary embeddings and RMS norms into the operators that every runtime has.
 
 Softmax(scale · Q Kᵀ + mask) V is written with its heads apart and the scale on Q, which is how TensorRT knows attention
 again. Formulas are those of the ONNX operators ``Attention``, ``RotaryEmbedding`` and ``RMSNormalization``.
@@ -21,7 +21,7 @@ FLOAT32_SUFFIX = ".exact"
 
 
 def decompose(model: ir.Model) -> None:
-    """Rewrite in place; an ExportError for a variety of these operators that no architecture here has."""
+    """Decompose in place; an ExportError for a variety of these operators that no architecture here has."""
     decomposer = _Decomposer(model.graph)
     for node in list(model.graph):
         match node.op_type:

@@ -29,14 +29,14 @@ class ExternalData:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
 
     def write(
         self, name: str, tensor: Tensor, dtype: ir.DataType | None = None, shape: tuple[int, ...] | None = None
     ) -> ir.ExternalTensor:
-        """Append a tensor and return what a graph refers to it by.
+        """Append a tensor and return the graph's reference to it.
 
         ``dtype`` and ``shape`` say what its bytes are where torch has no such type: two 4-bit integers in a byte.
         """
@@ -50,7 +50,7 @@ class ExternalData:
         return self._refer(name, dtype, tuple(tensor.shape) if shape is None else shape, offset, data.nbytes)
 
     def alias(self, name: str, stored: ir.ExternalTensor, shape: tuple[int, ...]) -> ir.ExternalTensor:
-        """The bytes of a tensor that is already written, under another name and shape."""
+        """Refer to a tensor that is already written by another name and shape."""
         return self._refer(name, stored.dtype, shape, required(stored.offset), required(stored.length))
 
     def _refer(

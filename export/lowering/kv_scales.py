@@ -28,7 +28,7 @@ _TINY = 1e-6
 
 
 def fill_scales(model: ir.Model, module: PreTrainedModel, ids: Tensor) -> Scales:
-    """Give a graph whose cache is int8 its scales, measured on ``ids [length]``; returns them."""
+    """Measure the scales of a graph's int8 cache on ``ids [length]`` and write them into it; returns them."""
     inputs = {str(value.name): value.shape for value in model.graph.inputs if value.dtype == ir.DataType.INT8}
     if not inputs:
         return {}

@@ -27,20 +27,20 @@ Rounding = Literal["never", "prepacked", "always"]
 
 
 class Nodes(Protocol):
-    """How a runtime wants each weight form: the module `compress.export.lowering.onnxruntime`, or another like it."""
+    """A runtime's nodes for each weight form: the module `compress.export.lowering.onnxruntime`, or another like it."""
 
     def linear(
         self, emit: Emitter, name: str, weight: Weight, x: ir.Value, bias: ir.Value | None, shared: bool
     ) -> ir.Value:
-        """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
+        """Multiply ``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
 
     def embedding(self, emit: Emitter, name: str, weight: Weight, ids: ir.Value) -> ir.Value:
-        """Rows of a table."""
+        """Look up rows of an embedding table."""
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """What a lowered graph holds: its bytes, and those that decoding one token reads.
+    """Sizes of a lowered graph: its bytes, and those that decoding one token reads.
 
     ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed, or
     always. ``zeros`` and ``products`` as in `Artifact`.
@@ -126,10 +126,10 @@ class _Walk:
 
     def factors(self, value: ir.Value | None) -> tuple[str, ...]:
         """The weights, stacked along the outputs, that a transposed value stands for; none if it is something else."""
-        turned = value.producer() if value is not None else None
-        if turned is None or turned.op_type != "Transpose" or turned.inputs[0] is None:
+        transpose = value.producer() if value is not None else None
+        if transpose is None or transpose.op_type != "Transpose" or transpose.inputs[0] is None:
             return ()
-        return self.stacked(turned.inputs[0])
+        return self.stacked(transpose.inputs[0])
 
     def stacked(self, value: ir.Value) -> tuple[str, ...]:
         """The checkpoint's tensors that a value is, or is a Concat of along its first axis."""
@@ -196,5 +196,5 @@ class _Walk:
                 self.vector((name,))
             elif value.const_value.nbytes > _INLINE and not isinstance(value.const_value, ir.ExternalTensor):
                 constant = torch.from_numpy(value.const_value.numpy().copy())
-                kind = self.emit.dtype if constant.is_floating_point() else constant.dtype
-                self.emit.initializer(name, partial(constant.to, kind))
+                dtype = self.emit.dtype if constant.is_floating_point() else constant.dtype
+                self.emit.initializer(name, partial(constant.to, dtype))

@@ -19,7 +19,7 @@ _TINY = 1e-30
 
 
 def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | None, shared: bool) -> Value:
-    """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
+    """Multiply ``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
     match weight:
         case Dense():
             return _add(emit, name, dense(emit, name, weight, x, shared), bias)
@@ -35,13 +35,13 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
 
 
 def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value | None) -> Value:
-    """A product: two multiplications, the right factor's first, each in its factor's own form."""
+    """Multiply by a low-rank product: the right factor first, then the left, each in its own form."""
     thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
     return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
 
 
 def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Value:
-    """A float matrix: MatMul with the weight transposed in the file, cast to what the graph is computed in."""
+    """Multiply by a float matrix: MatMul, its weight transposed in the file, cast to what the graph is computed in."""
     if shared:
         table = to_graph_dtype(emit, emit.initializer(name, lambda: to_file_dtype(emit, weight.tensor)))
         return emit.op("MatMul", x, emit.op("Transpose", table, name=f"{name}.T", perm=[1, 0]), name=f"{name}.out")
@@ -50,7 +50,7 @@ def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Va
 
 
 def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None) -> Value:
-    """Integers in blocks along the inputs: MatMulNBits, which rounds the inputs to 8 bits block by block."""
+    """Multiply by integers in blocks along the inputs: MatMulNBits, which rounds inputs to 8 bits block by block."""
     packed = blocked(weight)
     rows, inputs = weight.shape
     codes = emit.initializer(f"{name}.codes", lambda: packed.codes, tuple(packed.codes.shape))
@@ -97,7 +97,7 @@ def dynamic(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value |
 
 
 def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
-    """Rows of a table: Gather, or GatherBlockQuantized on the very bytes that a tied head multiplies with."""
+    """Look up rows of a table: Gather, or GatherBlockQuantized on the very bytes of a tied head."""
     match weight:
         case Dense():
             table = emit.initializer(name, lambda: to_file_dtype(emit, weight.tensor))

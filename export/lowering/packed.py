@@ -11,21 +11,21 @@ from compress.weights.forms import Dense, Quantized, Weight, stacked
 
 
 def stack_weights(forms: Sequence[Weight]) -> Weight | None:
-    """Matrices stacked along their outputs; None if they are not stored in one way."""
+    """Stack matrices along their outputs; None where they are not stored in one way."""
     if len(forms) == 1:
         return forms[0]
     dense = [form for form in forms if isinstance(form, Dense)]
     if len(dense) == len(forms) and len({form.tensor.dtype for form in dense}) == 1:
         return Dense(torch.cat([form.tensor for form in dense]))
     integer = [form for form in forms if isinstance(form, Quantized)]
-    kinds = {(form.bits, form.group, form.act, form.scale.dtype, form.zero_point is None) for form in integer}
-    if len(integer) < len(forms) or len(kinds) > 1:
+    grids = {(form.bits, form.group, form.act, form.scale.dtype, form.zero_point is None) for form in integer}
+    if len(integer) < len(forms) or len(grids) > 1:
         return None
     return stacked(integer)
 
 
 def bypass_split(concatenated: ir.Value, parts: Sequence[ir.Value], sizes: list[int]) -> None:
-    """Give the parts of a Concat to those who would cut it up again: a Split at the seams, GroupQueryAttention."""
+    """Connect the parts of a Concat to what would cut it up again: a Split at the seams, GroupQueryAttention."""
     for node, index in tuple(concatenated.uses()):
         if node.op_type == "Split" and (at := node.inputs[1]) is not None and at.const_value is not None:
             if at.const_value.numpy().tolist() == sizes:

@@ -19,7 +19,7 @@ from compress.weights.stored import PER_CHANNEL, StoredForm
 
 
 def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | None, shared: bool) -> Value:
-    """``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
+    """Multiply ``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
     match weight:
         case Factored():
             thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
@@ -39,7 +39,7 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
 
 
 def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
-    """Rows of a float table."""
+    """Look up rows of a float table."""
     if not isinstance(weight, Dense):
         raise ExportError(f"{name}: tables are float here, not {type(weight).__name__}")
     table = emit.initializer(name, lambda: weight.tensor.to(emit.dtype))
@@ -47,7 +47,7 @@ def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
 
 
 def dequantized(emit: Emitter, name: str, weight: Quantized) -> Value:
-    """``[in, out]`` from constant integers."""
+    """Dequantize constant integers to a matrix ``[in, out]``."""
     columns = weight.codes.T
     if weight.bits == 8:
         codes = emit.initializer(f"{name}.codes", columns.contiguous)
@@ -59,7 +59,7 @@ def dequantized(emit: Emitter, name: str, weight: Quantized) -> Value:
 
 
 def unsupported_reason(name: str, form: StoredForm, is_embedding: bool) -> str | None:
-    """What can't be written so of the matrix ``name``, and the option that fixes it; None where it can."""
+    """Say why DequantizeLinear can't hold the matrix ``name``, and the option that fixes it; None where it can."""
     for leaf in form.leaves:
         if leaf.form == "dense":
             continue
@@ -73,7 +73,7 @@ def unsupported_reason(name: str, form: StoredForm, is_embedding: bool) -> str |
 
 
 def nibbles(codes: Tensor) -> Tensor:
-    """Signed 4-bit codes, two in a byte in their order, the first in the lower half: uint8 ``[⌈n / 2⌉]``."""
+    """Pack signed 4-bit codes two in a byte, the first in the lower half: uint8 ``[⌈n / 2⌉]``."""
     flat = codes.reshape(-1)
     low, high = pad(flat, (0, flat.numel() % 2)).view(torch.uint8).unflatten(0, (-1, 2)).unbind(1)
     packed: Tensor = (low & 0xF) | (high << 4)

@@ -1,4 +1,4 @@
-"""Where lowering reads weights from: a checkpoint, dequantized, or rows of several tensors."""
+"""Weights as lowering reads them: from a checkpoint, dequantized, or as rows of several tensors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual,
 
 
 class Weights(Protocol):
-    """Where lowering takes tensors from, by the checkpoint's names."""
+    """Source of the tensors that lowering reads, by the checkpoint's names."""
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor that is no matrix."""
+        """Read a tensor that isn't a matrix."""
 
     def weight(self, name: str) -> Weight:
-        """A matrix."""
+        """Read a matrix in its form."""
 
 
 class Dequantized(Weights):
@@ -46,12 +46,12 @@ class SlicedWeights(Weights):
         self._last: tuple[str, Weight] | None = None
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor that is no matrix."""
+        """Read a tensor that isn't a matrix."""
         rows = self.origin.get(name, Rows(name))
         return rows.of(self.checkpoint.tensor(rows.tensor))
 
     def weight(self, name: str) -> Weight:
-        """A matrix; that which pieces are taken of is kept until another is read."""
+        """Read a matrix; the one that pieces are taken of is kept until another is read."""
         rows = self.origin.get(name, Rows(name))
         if rows.indices is None:
             return self.checkpoint.weight(rows.tensor)
@@ -68,12 +68,12 @@ class Rows:
     indices: Tensor | None = None
 
     def of(self, tensor: Tensor) -> Tensor:
-        """Them."""
+        """Select these rows of a tensor."""
         return tensor if self.indices is None else tensor[self.indices]
 
 
 def take_rows(weight: Weight, rows: Rows) -> Weight:
-    """Rows of a matrix, in its form; a product's are those of its left factor."""
+    """Select rows of a matrix, in its form; a product's are those of its left factor."""
     match weight:
         case Factored(left=left):
             return replace(weight, left=_leaf(left, rows))

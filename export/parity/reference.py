@@ -1,4 +1,4 @@
-"""Outputs of a torch model, step by step, that an exported graph has to reproduce."""
+"""Reference outputs of a torch model, step by step, that an exported graph has to reproduce."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class TraceStep:
-    """One run of a graph: what goes in besides the cache, and the torch model's outputs for it.
+    """One run of a graph: its inputs besides the cache, and the torch model's outputs for them.
 
     ``compared`` marks what of the outputs counts: bool ``[b, s]``, the tokens that are no padding, or ``[b]``.
     ``least`` is the root mean square that a rounding graph's errors are divided by where the outputs' is smaller.
@@ -82,7 +82,7 @@ def rounded_inputs(module: PreTrainedModel) -> Iterator[None]:
 
 
 def arrays(tensors: Mapping[str, Tensor]) -> Arrays:
-    """What a session is fed."""
+    """Inputs of a session as numpy arrays."""
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 

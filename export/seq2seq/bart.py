@@ -18,7 +18,7 @@ ACTIVATION = "activation_function"
 
 
 def encode(builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
-    """The last hidden states of tokens ``[b, s]`` that see what is ``visible``, bool ``[b, 1, s, s]``."""
+    """Encode tokens ``[b, s]`` to their last hidden states under the mask ``visible``, bool ``[b, 1, s, s]``."""
     hidden = _embedded(builder, config, "model.encoder", ids, token_positions(builder, ids))
     heads = config.encoder_attention_heads
     for i in range(config.encoder_layers):
@@ -33,7 +33,7 @@ def encode(builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, visib
 
 
 def decode(builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, caches: DecoderCaches) -> ir.Value:
-    """The logits of tokens ``[b, s]`` that follow on those in ``caches``."""
+    """Decode tokens ``[b, s]`` that follow on those in ``caches`` to their logits."""
     hidden = _embedded(builder, config, "model.decoder", ids, token_positions(builder, ids, caches.length))
     scale = caches.size**-0.5
     for i in range(decoder_layers(config)):

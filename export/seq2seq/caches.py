@@ -42,13 +42,13 @@ class DecoderCaches:
     def self_attention(
         self, layer: int, projections: Sequence[ir.Value], scale: float, bias: ir.Value | None = None
     ) -> ir.Value:
-        """Attention of a layer to what was written; ``projections``: queries, keys and values ``[b, s, width]``."""
+        """Self-attention of a layer on its cache; ``projections`` are queries, keys and values ``[b, s, width]``."""
         past = self.past[layer]["decoder"]
         out, self.present[layer]["decoder"] = self.builder.attention(projections, self.heads, scale, bias, past)
         return out
 
     def cross_attention(self, layer: int, queries: ir.Value, keys: str, values: str, scale: float) -> ir.Value:
-        """Attention of a layer to what the encoder made of the text, ``keys`` and ``values`` being linears."""
+        """Cross-attention of a layer to the encoder's states, ``keys`` and ``values`` being linears."""
         builder = self.builder
         new = (self._by_head(builder.project(name, self._states)) for name in (keys, values))
         pairs = zip(self.past[layer]["encoder"], new, strict=True)
@@ -60,7 +60,7 @@ class DecoderCaches:
         return builder.op("Reshape", builder.op("Transpose", out, perm=[0, 2, 1, 3]), flat)
 
     def emit_outputs(self) -> None:
-        """Make outputs of what is to be the next step's inputs."""
+        """Add the caches to the graph's outputs, for the next step's inputs."""
         for layer, sides in enumerate(self.present):
             for side, values in sides.items():
                 for part, value in zip(_PARTS, values, strict=True):
@@ -81,18 +81,18 @@ class DecoderCaches:
 
 
 def decoder_layers(config: PretrainedConfig) -> int:
-    """How many layers a decoder has."""
+    """Number of a decoder's layers."""
     return int(getattr(config, "num_decoder_layers", None) or config.decoder_layers)
 
 
 def shape_of_heads(config: PretrainedConfig) -> tuple[int, int]:
-    """How many heads a decoder's layers have, and their size."""
+    """Number of the heads of a decoder's layer, and their size."""
     heads = int(getattr(config, "decoder_attention_heads", None) or config.num_attention_heads)
     return heads, int(getattr(config, "head_dim", None) or config.hidden_size // heads)
 
 
 def token_positions(builder: GraphBuilder, ids: ir.Value, past: ir.Value | None = None) -> ir.Value:
-    """Where tokens ``[b, s]`` stand, int64 ``[s]``, behind a ``past`` of so many, a vector of one."""
+    """Positions of tokens ``[b, s]``, int64 ``[s]``, after ``past`` cached ones, a vector of one."""
     length = builder.dim(ids, 1)
     if past is None:
         return position_range(builder, length)
@@ -100,7 +100,7 @@ def token_positions(builder: GraphBuilder, ids: ir.Value, past: ir.Value | None 
 
 
 def position_range(builder: GraphBuilder, end: ir.Value, start: ir.Value | None = None) -> ir.Value:
-    """All positions before ``end`` from ``start`` on, both vectors of one."""
+    """Range of positions from ``start`` to before ``end``, both vectors of one."""
     zero, step = builder.constant(0), builder.constant(1)
     first = zero if start is None else builder.op("Squeeze", start)
     return builder.op("Range", first, builder.op("Squeeze", end), step)

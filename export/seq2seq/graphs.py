@@ -1,4 +1,4 @@
-"""The graphs of encoder-decoders: an encoder, and a decoder with a cache for what it wrote and one for what it reads.
+"""Build the graphs of encoder-decoders: an encoder, and a decoder with caches of its own text and of the encoder's.
 
 Files, inputs and outputs have the names that optimum gives them and transformers.js looks for. One decoder serves the
 first step and all that follow: where its cache of cross-attention comes in empty, it is made of the encoder's states.
@@ -20,23 +20,23 @@ from compress.onnx_names import DECODER, ENCODER
 
 
 class Declared(Protocol):
-    """What a module says of a family."""
+    """Graphs of a family, as one of this package's modules declares them."""
 
     ACTIVATION: str
     """the setting that names the activation of its MLPs"""
 
     def encode(self, builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
-        """The last hidden states of tokens ``[b, s]`` that see what is ``visible``, bool ``[b, 1, s, s]``."""
+        """Encode tokens ``[b, s]`` to their last hidden states under the mask ``visible``, bool ``[b, 1, s, s]``."""
 
     def decode(self, builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, caches: DecoderCaches) -> ir.Value:
-        """The logits of tokens ``[b, s]`` that follow on those in ``caches``."""
+        """Decode tokens ``[b, s]`` that follow on those in ``caches`` to their logits."""
 
 
 _DECLARED: Mapping[str, Declared] = {"t5": t5, "bart": bart, "marian": bart}
 
 
 def unsupported_reason(config: PretrainedConfig) -> str | None:
-    """What no graph is declared of, where that is this encoder-decoder: its type, or its activation."""
+    """Name what of an encoder-decoder no graph is declared of: its type or activation; None where one is."""
     declared = _DECLARED.get(config.model_type)
     if declared is None:
         return f"{config.model_type} models"
@@ -45,7 +45,7 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
 
 
 def build_graphs(config: PretrainedConfig, shapes: Mapping[str, tuple[int, ...]], fused: bool) -> dict[str, ir.Model]:
-    """Both float graphs of a checkpoint whose tensors have those ``shapes`` (linears ``[out, in]``), by their files.
+    """Build both float graphs of a checkpoint of tensors ``shapes`` (linears ``[out, in]``), by their files.
 
     ``fused`` takes operators that add and normalize at once.
     """

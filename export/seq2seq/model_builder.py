@@ -23,7 +23,7 @@ Cache = tuple[ir.Value, ir.Value]
 
 
 class ModelBuilder(GraphBuilder):
-    """A graph called ``name`` for a checkpoint whose tensors have those ``shapes``, linears' ``[out, in]``.
+    """Builder of a graph ``name`` for a checkpoint whose tensors have those ``shapes``, linears' ``[out, in]``.
 
     ``fused`` adds and normalizes in one operator.
     """
@@ -39,41 +39,41 @@ class ModelBuilder(GraphBuilder):
         return f"constant.{sha256(content).hexdigest()[:16]}"
 
     def input(self, name: str, shape: Shape, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
-        """An input of the graph."""
+        """Add an input to the graph."""
         value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
         self.graph.inputs.append(value)
         return value
 
     def output(self, name: str, value: ir.Value, shape: Shape) -> None:
-        """An output of the graph, of floats."""
+        """Add an output of floats to the graph."""
         value.name, value.type, value.shape = name, ir.TensorType(ir.DataType.FLOAT), ir.Shape(shape)
         self.graph.outputs.append(value)
 
     def tensor(self, name: str) -> ir.Value:
-        """A tensor of the checkpoint."""
+        """Refer to a tensor of the checkpoint."""
         return self.weight(name, self.shapes[name])
 
     def gather(self, name: str, ids: ir.Value) -> ir.Value:
-        """Rows of a table, ``name`` without ``.weight``."""
+        """Look up rows of a table, ``name`` without ``.weight``."""
         return self.op("Gather", self.tensor(f"{name}.weight"), ids, axis=0)
 
     def project(self, name: str, x: ir.Value) -> ir.Value:
-        """A linear of the checkpoint, with its bias if it has one."""
+        """Apply a linear of the checkpoint, with its bias if it has one."""
         return self.linear(x, self.tensor(f"{name}.weight"), self._bias(name))
 
     def scaled(self, x: ir.Value, factor: float) -> ir.Value:
-        """``factor`` times ``x``."""
+        """Multiply ``x`` by ``factor``."""
         return x if factor == 1 else self.op("Mul", x, self.constant(float(factor)))
 
     def norm(self, name: str, x: ir.Value, epsilon: float) -> ir.Value:
-        """A norm: of layers where the checkpoint has a bias for it, of root mean squares where not."""
+        """Layer norm where the checkpoint has a bias for it, RMS norm where not."""
         gain, bias = self.tensor(f"{name}.weight"), self._bias(name)
         if bias is not None:
             return self.op("LayerNormalization", x, gain, bias, axis=-1, epsilon=epsilon)
         return self.op("RMSNormalization", x, gain, axis=-1, epsilon=epsilon)
 
     def add_norm(self, name: str, x: ir.Value, update: ir.Value, epsilon: float) -> tuple[ir.Value, ir.Value]:
-        """``x + update``, and its norm."""
+        """Sum ``x + update``, and the norm of the sum."""
         if not self.fused:
             total = self.op("Add", x, update)
             return total, self.norm(name, total, epsilon)
@@ -84,7 +84,7 @@ class ModelBuilder(GraphBuilder):
         return total, norm
 
     def activation(self, name: str, x: ir.Value) -> ir.Value:
-        """An activation by its name in transformers, one of `ACTIVATIONS`."""
+        """Apply an activation by its name in transformers, one of `ACTIVATIONS`."""
         return ACTIVATIONS[name](self, x)
 
     def attention(
@@ -95,7 +95,7 @@ class ModelBuilder(GraphBuilder):
         mask: ir.Value | None = None,
         past: Cache | None = None,
     ) -> tuple[ir.Value, Cache]:
-        """Attention of queries, keys and values ``[b, s, heads * size]``; and the cache afterwards.
+        """Attention of queries, keys and values ``[b, s, heads * size]``, and its cache afterwards.
 
         Behind a ``past`` tokens see those before them alone.
         """
@@ -108,7 +108,7 @@ class ModelBuilder(GraphBuilder):
         return out, (keys, values)
 
     def build(self) -> ir.Model:
-        """The model of the graph."""
+        """Build the model of the finished graph."""
         self.append()
         return ir.Model(self.graph, ir_version=IR_VERSION)
 

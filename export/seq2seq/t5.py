@@ -15,7 +15,7 @@ ACTIVATION = "dense_act_fn"
 
 
 def encode(builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, visible: ir.Value) -> ir.Value:
-    """The last hidden states of tokens ``[b, s]`` that see what is ``visible``, bool ``[b, 1, s, s]``."""
+    """Encode tokens ``[b, s]`` to their last hidden states under the mask ``visible``, bool ``[b, 1, s, s]``."""
     hidden = builder.gather("shared", ids)
     queries = token_positions(builder, ids)
     bias = _bias(builder, config, "encoder", queries, queries)
@@ -34,7 +34,7 @@ def encode(builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, visib
 
 
 def decode(builder: ModelBuilder, config: PretrainedConfig, ids: ir.Value, caches: DecoderCaches) -> ir.Value:
-    """The logits of tokens ``[b, s]`` that follow on those in ``caches``."""
+    """Decode tokens ``[b, s]`` that follow on those in ``caches`` to their logits."""
     hidden = builder.gather("shared", ids)
     queries = token_positions(builder, ids, caches.length)
     keys = position_range(builder, builder.op("Add", caches.length, builder.dim(ids, 1)))

@@ -111,7 +111,7 @@ class Target(ABC):
         """Write an artifact into ``out``, an empty directory, and prove it equal to torch; else ExportError."""
 
     def complete(self, checkpoint: Checkpoint, folder: Path) -> None:
-        """Do what the artifact in ``folder`` stands without, once it is in its place; by default there is nothing.
+        """Finish the artifact in ``folder`` once it is in its place; by default there is nothing to do.
 
         Raises MissingComponentError where that can't be done here.
         """
@@ -123,7 +123,7 @@ def weight_only_capability(
     graphs: bool = True,
     unsupported_reason: Callable[[PretrainedConfig], str | None] = unsupported_reason,
 ) -> TargetCapability:
-    """What a target on a GPU holds: every weight form, integers of 4 and 8 bits, inputs as they are."""
+    """Capability of a target on a GPU: every weight form, integers of 4 and 8 bits, inputs as they are."""
     return TargetCapability(
         name,
         EVERY_FORM,
@@ -189,7 +189,7 @@ class OnnxTarget(Target):
         return model, lowered[MODEL_FILE]
 
     def dtype(self, checkpoint: Checkpoint) -> torch.dtype:
-        """What the graph is computed in."""
+        """Floating-point type that the graph is computed in."""
         return torch.float32
 
     def prepare(self, model: ir.Model) -> None:

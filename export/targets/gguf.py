@@ -31,7 +31,7 @@ class Gguf(Target):
     restricted = True
 
     def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
-        """Refuse architectures and matrices that have no place in the file."""
+        """Refuse architectures and matrices that GGUF can't hold."""
         if reason := file.unsupported_reason(architecture.config):
             raise UsageError(f"gguf can't hold {reason}; choose another target")
         super().check_weights(architecture, weights)

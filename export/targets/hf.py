@@ -63,7 +63,7 @@ class Hf(Target):
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
-        """Prove that others read the variant in ``out`` to the same numbers, and write its sizes beside it."""
+        """Verify that others read the variant in ``out`` to the same numbers, and write its sizes into it."""
         if not isinstance(checkpoint, Variant) or out.resolve() != checkpoint.path.resolve():
             raise UsageError(f"{self.name}: a variant is its own artifact, and nothing else is; leave out -o")
         _verify(checkpoint, progress)

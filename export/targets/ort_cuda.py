@@ -33,7 +33,7 @@ class OrtCuda(OnnxTarget):
     capability = weight_only_capability(name)
 
     def dtype(self, checkpoint: Checkpoint) -> torch.dtype:
-        """The 16 bits that a pass chose, else float16."""
+        """16-bit type that a pass chose, else float16."""
         return torch.bfloat16 if compute_dtype(checkpoint) == torch.bfloat16 else torch.float16
 
     def prepare(self, model: ir.Model) -> None:
@@ -62,7 +62,7 @@ class OrtCuda(OnnxTarget):
             raise UsageError("ort-cuda's attention takes no padding on an int8 cache; leave out kv=int8")
 
     def complete(self, checkpoint: Checkpoint, folder: Path) -> None:
-        """Nothing is left to do, but the artifact can be run only where a GPU is: else a MissingComponentError."""
+        """Raise a MissingComponentError where there is no GPU to run the artifact; it is complete as it is."""
         if CUDA_PROVIDER not in onnxruntime.get_available_providers() or shutil.which("nvidia-smi") is None:
             raise MissingComponentError(
                 f"{folder} is written, but runs only on an NVIDIA GPU with pip install 'compress-models[gpu]'"

@@ -51,27 +51,27 @@ class TensorRt(OnnxTarget):
     restricted = True
 
     def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
-        """Refuse integers that explicit dequantization doesn't hold there."""
+        """Refuse integers that explicit dequantization doesn't hold in TensorRT."""
         super().check_weights(architecture, weights)
         for name, form in weights.items():
             if reason := qdq.unsupported_reason(name, form, name in architecture.outline.tables):
                 raise UsageError(f"tensorrt can't hold {reason}")
 
     def dtype(self, checkpoint: Checkpoint) -> torch.dtype:
-        """That of the checkpoint's vectors."""
+        """Floating-point type of the checkpoint's vectors."""
         return compute_dtype(checkpoint)
 
     def prepare(self, model: ir.Model) -> None:
-        """Standard operators, of an opset that TensorRT reads."""
+        """Decompose to standard operators, of an opset that TensorRT reads."""
         decompose(model)
         model.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
 
     def check_graph(self, model: ir.Model, dtype: torch.dtype) -> None:
-        """Refuse what TensorRT would."""
+        """Raise an ExportError for what TensorRT would refuse."""
         lint_graph(model, from_torch_dtype(dtype))
 
     def skips_zeros(self, checkpoint: Checkpoint) -> bool:
-        """Its sparse kernels do where two in every four inputs are zero."""
+        """Whether TensorRT's sparse kernels apply: two in every four inputs are zero."""
         return _is_sparse(checkpoint)
 
     def after(self, model: ir.Model, checkpoint: Checkpoint, out: Path) -> None:

@@ -67,7 +67,7 @@ def _move_initializers(graph: ir.Graph, layer: ir.Graph, weights: str, constants
 
 
 def transpose_weight(graph: ir.Graph, value: ir.Value) -> None:
-    """Make of a weight ``[in, out]`` one of ``[out, in]`` with a Transpose behind it."""
+    """Store a weight ``[in, out]`` as ``[out, in]``, with a Transpose behind it."""
     shape = required(value.shape)
     uses = list(value.uses())
     first = min((node for node, _ in uses), key=list(graph).index)

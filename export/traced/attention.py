@@ -68,7 +68,7 @@ class ProbeCache(TracedCache):
 
 
 class ProbeDone(Exception):  # noqa: N818 -- it ends a run early and is no error
-    """A layer's keys and values have come by."""
+    """Raised by a `ProbeCache` once a layer's keys and values have reached it."""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from compress.onnx_names import CONTRIB_DOMAIN
 
 
 def fuse_operators(model: ir.Model) -> None:
-    """Rewrite in place: attention with a cache as GroupQueryAttention, skip connections inside the norms after them."""
+    """Fuse in place: attention with a cache to GroupQueryAttention, skip connections into the norms after them."""
     _group(model.graph)
     for rules in (skip_norm_rules(), skip_layer_norm_rules(), gelu_fusion_rules()):
         rewrite(model, pattern_rewrite_rules=rules)

@@ -1,4 +1,4 @@
-"""What transformers spells out and ONNX has one operator for, found in a traced graph: RMS norms and rotations.
+"""Match RMS norms and rotary embeddings that transformers spells out, and replace them by ONNX's operators.
 
 Formulas are those of the ONNX operators ``RMSNormalization`` and ``RotaryEmbedding``. Cosines and sines are taken to be
 the same for both halves of a head, as they are for every model that turns halves against each other; the parity gate
@@ -22,7 +22,7 @@ _SWAPPED = (0, 2, 1, 3)
 
 
 def match_patterns(model: ir.Model) -> None:
-    """Rewrite in place."""
+    """Replace every RMS norm, rotation and detour of heads of a traced graph in place."""
     graph, builder = model.graph, GraphBuilder(model.graph, PREFIX)
     for node in list(graph):
         match node.op_type:
@@ -79,8 +79,8 @@ def _rotation(builder: GraphBuilder, node: ir.Node) -> None:
                     continue
                 tables = [_table(value) for value in (cos, sin)]
                 if all(table is not None for table in tables):
-                    halves = [_half(builder, required(table)) for table in tables]
-                    builder.replace(node, builder.op("RotaryEmbedding", x, *halves), rename=True)
+                    half_tables = [_half(builder, required(table)) for table in tables]
+                    builder.replace(node, builder.op("RotaryEmbedding", x, *half_tables), rename=True)
                     return
 
 

@@ -34,25 +34,25 @@ class ExampleInput:
 
     @classmethod
     def like(cls, traced: Tensor) -> ExampleInput:
-        """One for a tensor that is being traced: a size that varies there varies here."""
+        """Example for a tensor that is being traced: a size that varies there varies here."""
         sizes: list[Any] = list(traced.shape)
         varies = tuple(not isinstance(size, int) for size in sizes)
         return cls(tuple(size if isinstance(size, int) else size.node.hint for size in sizes), varies, traced.dtype)
 
     def tensor(self, device: str = "cpu") -> Tensor:
-        """Ones of these sizes, ``[*example]``."""
+        """Tensor of ones of these sizes, ``[*example]``."""
         return torch.ones(self.example, dtype=self.dtype, device=device)
 
     @property
     def sizes(self) -> dict[int, object]:
-        """What torch calls the sizes that vary."""
+        """Dynamic sizes in torch's terms."""
         return {i: torch.export.Dim.AUTO for i, varies in enumerate(self.varies) if varies}
 
 
 def trace_module(
     module: nn.Module, inputs: Sequence[ExampleInput], names: Sequence[str], outputs: Sequence[str], description: str
 ) -> ir.Model:
-    """The graph of a module that is called with a list of ``inputs``; constants are folded, weights are not.
+    """Trace a module that is called with a list of ``inputs``; constants are folded, weights are not.
 
     Initializers have the names that tensors have in the module; those of its ``state_dict`` come without values.
     ``description`` says in an ExportError which module it was that torch can't trace.

@@ -44,7 +44,7 @@ _LAYER_INDEX = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
 
 
 def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -> FloatGraph:
-    """The float graph of an architecture whose checkpoint has tensors ``names``, as `built.build.build` says.
+    """Trace the float graph of an architecture whose checkpoint has tensors ``names``, like `built.build.build`.
 
     It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
     layers don't keep keys and values in transformers' cache.

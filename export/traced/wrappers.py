@@ -29,7 +29,7 @@ class TracedCall:
 
     @property
     def group(self) -> str:
-        """Equal for two calls that one graph serves."""
+        """Key that is equal for two calls that one graph serves."""
         settings = [None if isinstance(leaf, Tensor | TracedCache) else leaf for leaf in self.leaves]
         return repr((settings, self.spec, self.inputs))
 
@@ -44,7 +44,7 @@ class LayerPlaceholder(nn.Module):
         self.calls = calls
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The node's output, like the hidden states that come in."""
+        """Leave the node and return its output, like the hidden states that come in."""
         leaves, spec = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         hidden = args[0] if args else kwargs["hidden_states"]

@@ -34,7 +34,7 @@ class ShapeProfile:
 
 
 def shape_profiles(model: ir.Model, longest: int) -> list[ShapeProfile]:
-    """For a decoder one to read a prompt with an empty cache, one to go on token by token; for an encoder one.
+    """Shape profiles: of a decoder for a prompt and for single tokens on a cache, of an encoder one.
 
     ``longest`` counts the tokens of a whole text.
     """

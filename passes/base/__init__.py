@@ -1,1 +1,1 @@
-"""What several passes share: integer and 16-bit forms, sparsity, `skip`."""
+"""Base classes of passes: integers, 16-bit formats, sparsity, `skip`."""

@@ -19,7 +19,7 @@ from compress.weights.stored import StoredForm
 
 
 class Half(WeightPass):
-    """What both 16-bit formats share."""
+    """Conversion to a 16-bit float format."""
 
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = ()
@@ -31,7 +31,7 @@ class Half(WeightPass):
         block.vectors.update({name: self._convert(name, vector) for name, vector in block.vectors.items()})
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """One matrix in 16 bits, its mask kept; or both factors of one."""
+        """Convert one matrix to 16 bits, its mask kept; or both factors of one."""
 
         def halved(leaf: Dense) -> Dense:
             tensor = self._convert(name, leaf.tensor)
@@ -40,7 +40,7 @@ class Half(WeightPass):
         return each_factor(type(self).__name__, name, weight, halved)
 
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
-        """Two bytes a number."""
+        """Predict two bytes a number."""
 
         def halved(leaf: StoredForm) -> StoredForm:
             nbytes = leaf.shape[0] * leaf.shape[1] * self.vector_itemsize(leaf.itemsize)
@@ -49,7 +49,7 @@ class Half(WeightPass):
         return stored.changed(halved)
 
     def vector_itemsize(self, itemsize: int) -> int:
-        """Two bytes, or as before."""
+        """Bytes of a vector's number: two, or as before."""
         return min(itemsize, 2)
 
     def _convert(self, name: str, tensor: Tensor) -> Tensor:
@@ -58,9 +58,9 @@ class Half(WeightPass):
         half = tensor.to(self.dtype)
         if not torch.isfinite(half).all():
             largest = float(tensor.abs().max())
-            instead = "use bf16" if self.dtype is torch.float16 else "leave it in float32"
+            fix = "use bf16" if self.dtype is torch.float16 else "leave it in float32"
             raise PassError(
                 f"{name} reaches {largest:.3g}, more than {str(self.dtype).removeprefix('torch.')} holds "
-                f"({torch.finfo(self.dtype).max:.5g}); {instead}"
+                f"({torch.finfo(self.dtype).max:.5g}); {fix}"
             )
         return half

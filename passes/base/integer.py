@@ -1,4 +1,4 @@
-"""What every integer pass shares: its options, and the order in which a layer's matrices are solved."""
+"""Base of the integer passes: their options, and the order in which a layer's matrices are solved."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Integer(WeightPass):
     """Each matrix's bits, once they are planned."""
 
     def output_forms(self) -> tuple[type, ...]:
-        """Repaired matrices only where that is asked for."""
+        """Forms that are left: integers, and with ``compensate`` integers with a correction."""
         return self.produces if self.compensate else (Quantized,)
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
@@ -132,7 +132,7 @@ class Integer(WeightPass):
         if self.mixed is not None:
             check_budget(self.name, self.mixed, choices)
         else:
-            widths = {self.bits, *(int(kind[3:]) for kind in (self.head, self.embed) if kind != "float")}
+            widths = {self.bits, *(int(form[3:]) for form in (self.head, self.embed) if form != "float")}
             check_bits(self.name, widths, target)
         if model.tied and self.head != self.embed:
             raise UsageError(
@@ -165,7 +165,7 @@ class Integer(WeightPass):
             )
 
     def required_statistic(self) -> Statistic:
-        """Nothing for plain rounding; else the inputs' Gram, and the original model's inputs beside them."""
+        """Statistics for these options: none to round, else the inputs' Gram, and the original model's inputs."""
         if self.solver == "learned" or (self.solver == "gptq" and self.mismatch == "on"):
             return Statistic.MISMATCH
         if self.solver == "gptq" or self.smooth == "awq" or self.compensate:
@@ -173,20 +173,20 @@ class Integer(WeightPass):
         return Statistic.AMAX if self.mixed is not None else Statistic.NONE
 
     def uses_gradients(self) -> bool:
-        """The learned solver does."""
+        """Whether the solver is ``learned``."""
         return self.solver == "learned"
 
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
-        """Integers on the grid that the options tell; a UsageError with ``mixed``, whose widths hang on the weights."""
+        """Predict integers on the options' grid; a UsageError with ``mixed``, whose widths hang on the weights."""
         if self.mixed is not None:
             raise UsageError(
                 f"{self.name}: mixed shares bits out by the weights' losses; leave it out to predict sizes"
             )
-        kind = self.head if role == "head" else self.embed
-        if name in self._skipped or (role != "layer" and kind == "float"):
+        form = self.head if role == "head" else self.embed
+        if name in self._skipped or (role != "layer" and form == "float"):
             return stored
         if role != "layer":
-            return stored.changed(lambda leaf: self._outside_grid(kind, leaf.shape[1]).stored_form(leaf))
+            return stored.changed(lambda leaf: self._outside_grid(form, leaf.shape[1]).stored_form(leaf))
         predicted = stored.changed(self._predict_leaf)
         return predict_correction(stored, predicted, self.compensate) if self.compensate else predicted
 
@@ -194,7 +194,7 @@ class Integer(WeightPass):
         return self._grid(self.bits, leaf.shape[1]).stored_form(leaf)
 
     def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
-        """Share a bit budget out over the matrices."""
+        """Spend the bit budget of ``mixed`` over the matrices."""
         if self.mixed is None:
             return self
         losses = survey(walk(), self.choices, self._grid, self._skipped.__contains__)
@@ -223,7 +223,7 @@ class Integer(WeightPass):
         block.reports |= {name: report(name, weight, block.weights[name], solved) for name, weight in open_.items()}
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """One matrix by itself, solved with its inputs' statistics."""
+        """Solve one matrix by itself, with its inputs' statistics."""
         return rejoined(name, weight, by_factor(self.name, {name: weight}, stats.get(name), self._solve))
 
     def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Solved]:
@@ -234,8 +234,8 @@ class Integer(WeightPass):
 
     @property
     def _solver(self) -> Solver:
-        kind: Literal["rtn", "gptq"] = "rtn" if self.solver == "rtn" else "gptq"
-        return Solver(kind, self.scale == "mse", self.order, self.mismatch == "on")
+        method: Literal["rtn", "gptq"] = "rtn" if self.solver == "rtn" else "gptq"
+        return Solver(method, self.scale == "mse", self.order, self.mismatch == "on")
 
     def _grid(self, bits: int, features: int) -> Grid:
         """The grid of a matrix with so many inputs.
@@ -251,18 +251,18 @@ class Integer(WeightPass):
 
     def _run_outside(self, block: Block) -> None:
         """Round the embedding and the head: nothing is known of their inputs."""
-        kind = self.head if block.role == "head" else self.embed
+        form = self.head if block.role == "head" else self.embed
         for name, weight in block.weights.items():
-            if kind == "float" or name in self._skipped:
+            if form == "float" or name in self._skipped:
                 continue
-            block.weights[name] = stored = each_factor(self.name, name, weight, partial(self._rounded, kind))
+            block.weights[name] = stored = each_factor(self.name, name, weight, partial(self._rounded, form))
             block.reports[name] = WeightReport.of("rtn", weight.dequantize(), stored.dequantize())
 
-    def _rounded(self, kind: Outside, leaf: Dense) -> Quantized:
-        return self._solver.by_rows(leaf, self._outside_grid(kind, leaf.shape[1]))
+    def _rounded(self, form: Outside, leaf: Dense) -> Quantized:
+        return self._solver.by_rows(leaf, self._outside_grid(form, leaf.shape[1]))
 
-    def _outside_grid(self, kind: Outside, features: int) -> Grid:
-        bits = int(kind.removeprefix("int"))
+    def _outside_grid(self, form: Outside, features: int) -> Grid:
+        bits = int(form.removeprefix("int"))
         if bits == self.bits or bits < 8:
             return self._grid(bits, features)
         group = min(FITTING)  # the runtime rounds the head's inputs in these groups too: 64 cost SmolLM2 twice as much

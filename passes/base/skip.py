@@ -1,4 +1,4 @@
-"""Which matrices a pass leaves alone: the option ``skip`` of passes that have it."""
+"""Option ``skip``: patterns of the matrices that a pass leaves alone."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ IGNORE = Alias("skip", _from_module_names)
 
 @dataclass(frozen=True)
 class Skipped:
-    """The matrices that patterns name, as written: joined by ``+``; none where the text is empty."""
+    """Matrices that patterns name, as written: joined by ``+``; none where the text is empty."""
 
     text: str
 
     def __contains__(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._patterns)
 
-    def check(self, item: str, model: ModelOutline) -> None:
-        """Refuse, with a UsageError in the name of the pass ``item``, a pattern that matches no matrix of a model."""
+    def check(self, pass_name: str, model: ModelOutline) -> None:
+        """Raise a UsageError in the name of a pass for a pattern that matches no matrix of a model."""
         for pattern in self._patterns:
             if not any(fnmatchcase(name, pattern) for name in model.matrices):
                 example = next(iter(model.matrices), "")
-                raise UsageError(f"{item}: skip={pattern} matches no matrix; their names are like {example}")
+                raise UsageError(f"{pass_name}: skip={pattern} matches no matrix; their names are like {example}")
 
     @property
     def _patterns(self) -> list[str]:

@@ -62,27 +62,27 @@ class Sparsity(WeightPass):
     @property
     @abstractmethod
     def choose(self) -> MaskRule:
-        """What stays, by scores."""
+        """Mask of what stays, by scores."""
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
-        """Refuse patterns that match nothing."""
+        """Refuse patterns that match no matrix."""
         Skipped(self.skip).check(self.name, model)
         return self
 
     def required_statistic(self) -> Statistic:
-        """The inputs' Gram, and the original model's inputs, where weights are moved; for wanda alone their sizes."""
+        """Statistics for these options: Gram and the original's inputs where weights move; for wanda their sizes."""
         if self.solver == "sparsegpt" or self.refine == "on":
             return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
         return Statistic.SQUARE if self.solver == "wanda" else Statistic.NONE
 
     def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
-        """As large as it is, with zeros."""
+        """Predict the same size, with zeros."""
         if role != "layer" or name in Skipped(self.skip):
             return stored
         return stored.changed(lambda leaf: leaf.model_copy(update={"masked": True}))
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
-        """Thin a layer's matrices out in the order in which they run, each stage on what the ones before it left."""
+        """Sparsify a layer's matrices in the order in which they run, each stage on what the ones before it left."""
         if block.role != "layer":
             return
         open_ = {name: weight for name, weight in block.weights.items() if name not in Skipped(self.skip)}
@@ -96,7 +96,7 @@ class Sparsity(WeightPass):
                 block.reports[name] = WeightReport.of(solver, old.dequantize(), new.dequantize(), gram)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
-        """One matrix by itself, with its inputs' statistics."""
+        """Sparsify one matrix by itself, with its inputs' statistics."""
         return rejoined(name, weight, by_factor(self.name, {name: weight}, stats.get(name), self._solve))
 
     def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Sparsified]:
@@ -112,7 +112,7 @@ class Sparsity(WeightPass):
         solver = f"{solver} ({note})" if note else solver
         sizes = [weight.shape[0] for weight in weights.values()]
         cuts = zip(weights, sparse.to(stacked.tensor.dtype).split(sizes), mask.split(sizes), strict=True)
-        return {name: Sparsified(Masked(tensor, kept_mask), solver) for name, tensor, kept_mask in cuts}
+        return {name: Sparsified(Masked(tensor, nonzero), solver) for name, tensor, nonzero in cuts}
 
     def _sparsify(
         self, weight: Dense, inputs: LinearInput | None, hessian: Hessian | None

@@ -1,4 +1,4 @@
-"""``fuse:kv=int8``: attention keeps its keys and values as int8."""
+"""Graph rewrite of ``fuse:kv=int8``: attention keeps its keys and values as int8."""
 
 from __future__ import annotations
 

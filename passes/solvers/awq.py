@@ -29,7 +29,7 @@ class AwqSearch:
     level = Statistic.GRAM
 
     def candidates(self, inputs: LinearInput, matrices: Sequence[Tensor]) -> list[Tensor]:
-        """A scale for each input channel and α."""
+        """Scales to try, ``[in]``, one for each α."""
         activity = inputs.square.sqrt()
         return [activity.clamp(min=1e-5) ** alpha for alpha in ALPHAS]
 

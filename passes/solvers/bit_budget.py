@@ -1,4 +1,4 @@
-"""Mixed widths: which matrices get how many bits, so that a budget is spent where it saves the most.
+"""Mixed bit widths: spend a budget of bits a weight where it saves the most loss.
 
 Every group of matrices that read the same inputs is rounded alone, at each width, and the layer's output compared with
 what it was. The budget is then spent greedily by loss saved a byte, along each group's convex hull.
@@ -22,7 +22,7 @@ from compress.pipeline.contract import TargetCapability
 
 @dataclass(frozen=True)
 class WidthLosses:
-    """Matrices of together ``size`` weights that get the same bits, with the loss that each width costs."""
+    """Loss of each width for matrices, of together ``size`` weights, that get the same bits."""
 
     names: tuple[str, ...]
     size: int
@@ -36,7 +36,7 @@ def survey(
     grid: Callable[[int, int], Grid],
     skipped: Callable[[str], bool],
 ) -> list[WidthLosses]:
-    """Measure what each width costs where.
+    """Measure the loss of each width for each group of matrices.
 
     ``grid`` makes a grid of bits and inputs; ``skipped`` names stay as they are. Matrices that read the same inputs go
     together, so that a runtime can still multiply with them at once.
@@ -64,7 +64,7 @@ def survey(
 
 
 def choose_widths(groups: Sequence[WidthLosses], budget: float) -> dict[str, int]:
-    """Bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is small."""
+    """Choose bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is small."""
     hulls = [_hull(group.losses) for group in groups]
     ladders = {
         i: [Rung(bits * group.size, group.losses[bits]) for bits in hull]

@@ -10,14 +10,14 @@ Key = TypeVar("Key", int, str)
 
 
 class Rung(NamedTuple):
-    """A choice: what it takes of the budget, and what it loses."""
+    """One choice: its cost, and its loss."""
 
     cost: int
     loss: float
 
 
 def spend_budget(ladders: Mapping[Key, Sequence[Rung]], budget: float) -> dict[Key, int]:
-    """The rung that each ladder gets, so that costs sum to at most ``budget`` and losses to little.
+    """Choose a rung of each ladder, so that costs sum to at most ``budget`` and losses to little.
 
     Greedy: every ladder gets its lowest rung, whatever that costs; then always the step up that saves the most loss for
     its cost and still fits. That is the least loss where all steps cost the same and each saves less, for its cost,

@@ -15,54 +15,54 @@ from compress.errors import PassError
 from compress.weights.forms import Dense, Factored, Quantized, Weight, part_name
 
 
-class Found(Protocol):
-    """What a solver makes of one dense matrix."""
+class Solution(Protocol):
+    """A solver's result for one dense matrix."""
 
     @property
     def weight(self) -> Dense | Quantized:
         """The matrix as it is stored from now on."""
 
 
-F = TypeVar("F", bound=Found)
+F = TypeVar("F", bound=Solution)
 
 
 def by_factor(
-    item: str, weights: Mapping[str, Weight], inputs: LinearInput | None, solve: Callable[..., Mapping[str, F]]
+    pass_name: str, weights: Mapping[str, Weight], inputs: LinearInput | None, solve: Callable[..., Mapping[str, F]]
 ) -> dict[str, F]:
-    """Solve matrices that read the same inputs, products among them; what is found goes by `leaf_names`.
+    """Solve matrices that read the same inputs, products among them; results are named as in `leaf_names`.
 
-    ``item`` is the pass, for the PassError where a matrix is neither dense nor a product of dense ones.
+    ``pass_name`` is the pass, for the PassError where a matrix is neither dense nor a product of dense ones.
     """
-    first = {leaf_names(name, weight)[-1]: _dense(item, name, weight, -1) for name, weight in weights.items()}
+    first = {leaf_names(name, weight)[-1]: _dense(pass_name, name, weight, -1) for name, weight in weights.items()}
     solved = dict(solve(first, inputs))
     for name, weight in weights.items():
         if isinstance(weight, Factored):
             left, right = leaf_names(name, weight)
-            behind = inputs and inputs.propagated(weight.right.dequantize(), solved[right].weight.dequantize())
-            solved |= solve({left: _dense(item, name, weight, 0)}, behind)
+            propagated = inputs and inputs.propagated(weight.right.dequantize(), solved[right].weight.dequantize())
+            solved |= solve({left: _dense(pass_name, name, weight, 0)}, propagated)
     return solved
 
 
 def leaf_names(name: str, weight: Weight) -> list[str]:
-    """A matrix's own name, or those of a product's factors: the left one's, then the right one's."""
+    """Names of a matrix's leaves: its own, or those of a product's factors, the left one first."""
     return [part_name(name, "left"), part_name(name, "right")] if isinstance(weight, Factored) else [name]
 
 
-def rejoined(name: str, weight: Weight, solved: Mapping[str, Found]) -> Weight:
-    """The matrix ``name``, a product where ``weight`` is one, of what was found for its leaves."""
+def rejoined(name: str, weight: Weight, solved: Mapping[str, Solution]) -> Weight:
+    """Rebuild the matrix ``name`` from its solved leaves, as a product where ``weight`` is one."""
     leaves = [solved[leaf].weight for leaf in leaf_names(name, weight)]
     return Factored(*leaves) if isinstance(weight, Factored) else leaves[0]
 
 
-def each_factor(item: str, name: str, weight: Weight, change: Callable[[Dense], Dense | Quantized]) -> Weight:
-    """A dense matrix changed, or both factors of a product; a PassError in the name of ``item`` for other forms."""
+def each_factor(pass_name: str, name: str, weight: Weight, change: Callable[[Dense], Dense | Quantized]) -> Weight:
+    """Change a dense matrix, or both factors of a product; a PassError of that pass for other forms."""
     if isinstance(weight, Factored):
-        return Factored(change(_dense(item, name, weight, 0)), change(_dense(item, name, weight, 1)))
-    return change(_dense(item, name, weight, 0))
+        return Factored(change(_dense(pass_name, name, weight, 0)), change(_dense(pass_name, name, weight, 1)))
+    return change(_dense(pass_name, name, weight, 0))
 
 
-def _dense(item: str, name: str, weight: Weight, which: int) -> Dense:
+def _dense(pass_name: str, name: str, weight: Weight, which: int) -> Dense:
     leaf = (weight.left, weight.right)[which] if isinstance(weight, Factored) else weight
     if not isinstance(leaf, Dense):
-        raise PassError(f"{item} works on dense weights and products of them; {name} is {type(leaf).__name__}")
+        raise PassError(f"{pass_name} works on dense weights and products of them; {name} is {type(leaf).__name__}")
     return leaf

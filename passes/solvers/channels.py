@@ -31,7 +31,7 @@ class Channels:
     times: int = 1
 
     def within(self, layer: str) -> Channels:
-        """The same by the checkpoint's names in a layer."""
+        """The same channels by the checkpoint's names in a layer."""
         return Channels(
             tuple(f"{layer}.{name}.weight" for name in self.makers), f"{layer}.{self.reader}.weight", self.times
         )
@@ -58,7 +58,7 @@ HEADS = (Channels(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), 
 
 
 def find_channels(layouts: Iterable[Channels], layer: str, names: Iterable[str]) -> Channels | None:
-    """Those of a layer, by the checkpoint's ``names``; None where it is built otherwise."""
+    """Find the channels of a layer by the checkpoint's ``names``; None where it is built otherwise."""
     available = set(names)
     inside = (channels.within(layer) for channels in layouts)
     return next((channels for channels in inside if {*channels.makers, channels.reader} <= available), None)

@@ -1,4 +1,4 @@
-"""GPTQ: rounding column by column, each column's error made good by those that are still to come.
+"""GPTQ: rounding column by column, each column's error compensated by those that are still to come.
 
 Frantar et al., arXiv 2210.17323, with three refinements:
 
@@ -72,7 +72,7 @@ class Hessian:
             self.correction = torch.linalg.solve(damped, mismatch.double().T).T
 
     def corrected(self, weight: Tensor) -> Tensor:
-        """W + W D (H + λI)⁻¹: the float weights ``[out, in]`` that make up best for the inputs' mismatch."""
+        """W + W D (H + λI)⁻¹: the float weights ``[out, in]`` that compensate best for the inputs' mismatch."""
         moved = weight.double()
         if self.correction is not None:
             moved = moved + moved @ self.correction
@@ -82,7 +82,7 @@ class Hessian:
 def gptq(
     weight: Tensor, hessian: Hessian, grid: Grid, search: bool, dtype: torch.dtype, mask: Tensor | None = None
 ) -> Proposal:
-    """Round ``weight`` ``[out, in]`` for inputs with that Hessian, which must have been made for the grid's group.
+    """Round ``weight`` ``[out, in]`` column by column for a Hessian that was made for the grid's group.
 
     ``search`` chooses each group's scale by the sweep's own loss, else it spans the group's range. Scales are stored in
     ``dtype``. Where ``mask`` is False the weight stays zero, and the error of that is made good like any other.
@@ -138,15 +138,15 @@ def _sweep_scales(
     scales, zeros = grid.candidate_scales(x, True, dtype)
     count, outputs = scales.shape
     scale, shift = scales.flatten(), 0.0 if zeros is None else zeros.flatten()
-    rest = x.repeat(1, count)
+    remaining = x.repeat(1, count)
     loss = torch.zeros(count * outputs)
     for j in range(grid.group):
-        stored = (grid.round_to_codes(rest[j] / scale + shift) - shift).mul_(scale)
+        stored = (grid.round_to_codes(remaining[j] / scale + shift) - shift).mul_(scale)
         if nonzero is not None:
             stored.mul_(nonzero[j].repeat(count))
-        error = stored.sub_(rest[j]).div_(-upper[j, j])
+        error = stored.sub_(remaining[j]).div_(-upper[j, j])
         loss.addcmul_(error, error)
-        rest[j + 1 :].addr_(upper[j, j + 1 :], error, alpha=-1)
+        remaining[j + 1 :].addr_(upper[j, j + 1 :], error, alpha=-1)
     best = loss.view(count, outputs).argmin(0, keepdim=True)
     return scales.gather(0, best)[0], None if zeros is None else zeros.gather(0, best)[0]
 

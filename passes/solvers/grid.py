@@ -50,7 +50,7 @@ class Grid:
 
     @cached_property
     def factors(self) -> Tensor:
-        """What a search multiplies the plain range by; the plain range itself comes first."""
+        """Factors that a search multiplies the plain range by; the plain range itself comes first."""
         narrowest = next(value for bits, value in _NARROWEST.items() if self.bits <= bits)
         shrunk = torch.linspace(narrowest, _WIDEST, _SEARCHED)
         both = torch.cat([shrunk, -shrunk]) if self.symmetric and -self.qmin > self.qmax else shrunk
@@ -76,7 +76,7 @@ class Grid:
         return scale, (self.qmin - smallest * factors / scale).round_().clamp_(self.qmin, self.qmax)
 
     def stored_form(self, exact: StoredForm, act: Act | None = None) -> StoredForm:
-        """How a dense matrix is stored on this grid: codes, scales in its dtype, zero points."""
+        """Stored form of a dense matrix on this grid: codes, scales in its dtype, zero points."""
         size = exact.shape[0] * exact.shape[1]
         groups = size // self.group
         zeros = 0 if self.symmetric else -(-groups * self.bits // 8)
@@ -92,7 +92,7 @@ class Grid:
         )
 
     def round_to_codes(self, proposal: Tensor) -> Tensor:
-        """The codes nearest to ``proposal``, which is a weight over its scale, plus the zero point. As floats."""
+        """Codes nearest to ``proposal``, which is a weight over its scale, plus the zero point. As floats."""
         return proposal.round().clamp_(self.qmin, self.qmax)
 
 
@@ -117,12 +117,12 @@ class Proposal:
         )
 
     def split(self, rows: list[int]) -> list[Proposal]:
-        """The parts for matrices of so many outputs each."""
+        """Split it into parts for matrices of so many outputs each."""
         zeros = [None] * len(rows) if self.zero is None else self.zero.split(rows)
         parts = zip(self.values.split(rows), self.scale.split(rows), zeros, strict=True)
         return [Proposal(self.grid, values, scale, zero) for values, scale, zero in parts]
 
 
 def fitting(features: int) -> int:
-    """The group where it is left open: 64, where that doesn't divide the inputs 32, else all of them."""
+    """Default group: 64, where that doesn't divide the inputs 32, else all of them."""
     return next((group for group in FITTING if features % group == 0), features)

@@ -26,16 +26,16 @@ def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps
     """Train a layer's matrices, and its vectors in place; returns those that it changed."""
     if not isinstance(inputs, LayerInputs):
         return {}
-    trained = {name: Codes(one.proposal, mask_of(one.exact)) for name, one in solved.items()}
-    whole: dict[str, Trained] = {}
+    trained = {name: Codes(matrix.proposal, mask_of(matrix.exact)) for name, matrix in solved.items()}
+    matrices: dict[str, Trained] = {}
     for name, weight in block.weights.items():
         leaves = [trained[leaf] for leaf in leaf_names(name, weight) if leaf in trained]
         if leaves:
-            whole[name] = Product(*leaves) if isinstance(weight, Factored) else leaves[0]
-    before, after = reconstruct(block, inputs, whole, Rates(_CODES_RATE, SCALES_RATE), steps)
+            matrices[name] = Product(*leaves) if isinstance(weight, Factored) else leaves[0]
+    before, after = reconstruct(block, inputs, matrices, Rates(_CODES_RATE, SCALES_RATE), steps)
     if not after < before:
         return {}
     return {
-        name: replace(one, proposal=trained[name].proposal(), solver=f"learned, from {one.solver}")
-        for name, one in solved.items()
+        name: replace(matrix, proposal=trained[name].proposal(), solver=f"learned, from {matrix.solver}")
+        for name, matrix in solved.items()
     }

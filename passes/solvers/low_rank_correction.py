@@ -41,7 +41,7 @@ def low_rank_correction(
 
 
 def predict_correction(exact: StoredForm, stored: StoredForm, rank: int) -> StoredForm:
-    """How a corrected matrix is stored, from how it was ``stored`` in integers and how it was before (``exact``)."""
+    """Predict how a corrected matrix is stored, from its integer form ``stored`` and its form before (``exact``)."""
     if exact.form != "dense":
         return stored
     (rows, columns), rank = exact.shape, min(rank, *exact.shape)

@@ -1,4 +1,4 @@
-"""Which inputs of a matrix can go, and what the others' weights must become to stand in for them.
+"""Nyström pruning of a matrix's inputs: which to drop, and what the others' weights become to compensate.
 
 With C = E[x xᵀ] of the inputs that reach the matrix W, the weights V on the kept inputs S that come closest to its
 outputs W x are Nyström's (MoDeGPT, Lin et al., arXiv 2408.09632). They are held by a ridge to what they were, not to
@@ -21,12 +21,12 @@ _RIDGE_SCALE = 4.0
 
 
 def ridge(gram: Tensor, tokens: int) -> float:
-    """λ for a Gram matrix ``[in, in]`` that so many tokens were seen for: the fewer, the larger."""
+    """λ for a Gram matrix ``[in, in]`` of so many tokens: the fewer tokens, the larger."""
     return _RIDGE_SCALE * len(gram) / tokens * float(gram.diagonal().double().mean())
 
 
 def eliminate(weight: Tensor, gram: Tensor, shift: float, units: int, count: int) -> tuple[Tensor, Tensor]:
-    """Drop ``count`` of ``units`` equal runs of the inputs of ``weight`` ``[out, in]``, which the others stand in for.
+    """Drop ``count`` of ``units`` equal runs of the inputs of ``weight`` ``[out, in]``; the others compensate.
 
     Returns which runs are kept, bool ``[units]``, and the weights of the kept inputs, ``[out, kept]``. They minimize
     E‖W x - V x_S‖² + λ‖V - W_S‖² with λ = ``shift`` > 0: V = W_S + W_R C_RS (C_SS + λI)⁻¹, R being what goes.
@@ -47,7 +47,7 @@ def eliminate(weight: Tensor, gram: Tensor, shift: float, units: int, count: int
 
 
 def energy(weight: Tensor, gram: Tensor, units: int) -> Tensor:
-    """What dropping each of ``units`` runs of inputs costs where nothing stands in for it: E‖W_R x_R‖² ``[units]``."""
+    """Loss of dropping each of ``units`` runs of inputs uncompensated: E‖W_R x_R‖² ``[units]``."""
     columns, corners = _by_unit(weight.double(), gram.double(), units)
     cost: Tensor = (columns * (corners @ columns)).sum((1, 2))
     return cost

@@ -24,7 +24,7 @@ SCALES_RATE = 1e-3
 class Rates:
     """Step sizes: of codes, in codes; of scales and vectors, and of float matrices, relative to themselves.
 
-    In a ``whole`` model those of float matrices are divided by the root of their inputs: Adam's steps agree over them,
+    Of a ``whole_model`` those of float matrices are divided by the root of their inputs: Adam's steps agree over them,
     weights don't, so that what a step adds to an output, relative to it, grows with that root (Yang et al., arXiv
     2203.03466).
     """
@@ -32,7 +32,7 @@ class Rates:
     codes: float
     scales: float
     floats: float = 0.0
-    whole: bool = False
+    whole_model: bool = False
 
 
 class Trained(Protocol):
@@ -42,14 +42,14 @@ class Trained(Protocol):
         """The dequantized matrix ``[out, in]``, differentiable."""
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
-        """What is trained, in groups with a step size each."""
+        """Parameters in groups with a step size each, as optimizers take them."""
 
 
 class Form(Trained, Protocol):
     """A weight form in training."""
 
     def weight(self) -> Weight:
-        """What training made of it, in the form that it was."""
+        """The trained matrix, in the form that it had."""
 
 
 class _Round(torch.autograd.Function):
@@ -84,11 +84,11 @@ class Codes:
         return matrix if self.mask is None else matrix * self.mask  # so that no gradient moves a frozen zero
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
-        """The codes, and the scales' factors."""
+        """Parameters: the codes, and the scales' factors."""
         return [{"params": [self.values], "lr": rates.codes}, {"params": [self.gain], "lr": rates.scales}]
 
     def proposal(self) -> Proposal:
-        """What training made of it."""
+        """Trained codes and scales, before they are rounded."""
         return replace(self.start, values=self.values.detach(), scale=self.start.scale * self.gain.detach())
 
 
@@ -104,27 +104,27 @@ class Integers(Codes):
         self.exact = start
 
     def weight(self) -> Quantized:
-        """The trained codes and scales."""
+        """The matrix with its trained codes and scales."""
         trained = self.proposal().quantized(self.exact.scale.dtype)
         return replace(self.exact, codes=trained.codes, scale=trained.scale)
 
 
 class TrainableDense:
-    """A float matrix."""
+    """A float matrix in training."""
 
     def __init__(self, start: Dense) -> None:
         self.start = start
         self.values = start.dequantize().clone().requires_grad_()
 
     def matrix(self) -> Tensor:
-        """The matrix, its frozen zeros out of any gradient's reach."""
+        """The matrix, masked so that no gradient moves a frozen zero."""
         mask = mask_of(self.start)
         return self.values if mask is None else self.values * mask
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
-        """All of it."""
+        """Parameters: all numbers of the matrix."""
         size = float(self.values.detach().abs().mean())
-        width = math.sqrt(self.values.shape[1]) if rates.whole else 1.0
+        width = math.sqrt(self.values.shape[1]) if rates.whole_model else 1.0
         return [{"params": [self.values], "lr": rates.floats * size / width}]
 
     def weight(self) -> Dense:
@@ -139,16 +139,16 @@ class Product:
         self.left, self.right = left, right
 
     def matrix(self) -> Tensor:
-        """Their product."""
+        """The product of the two factors."""
         return self.left.matrix() @ self.right.matrix()
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
-        """Those of both."""
+        """Parameters of both factors."""
         return self.left.groups(rates) + self.right.groups(rates)
 
 
 class Factors(Product):
-    """A product as it is stored."""
+    """A stored low-rank product in training."""
 
     def __init__(self, start: Factored) -> None:
         self.parts = _factor(start.left), _factor(start.right)
@@ -160,21 +160,21 @@ class Factors(Product):
 
 
 class Sum:
-    """Integers and the product that repairs them, both in training."""
+    """Integers and their low-rank correction, both in training."""
 
     def __init__(self, start: Residual) -> None:
         self.base, self.correction = Integers(start.base), Factors(start.correction)
 
     def matrix(self) -> Tensor:
-        """Their sum."""
+        """The sum of the integers and their correction."""
         return self.base.matrix() + self.correction.matrix()
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
-        """Those of both."""
+        """Parameters of the integers and of their correction."""
         return self.base.groups(rates) + self.correction.groups(rates)
 
     def weight(self) -> Residual:
-        """Both, trained."""
+        """The trained integers with their trained correction."""
         return Residual(self.base.weight(), self.correction.weight())
 
 
@@ -182,8 +182,8 @@ def _factor(weight: Dense | Quantized) -> TrainableDense | Integers:
     return Integers(weight) if isinstance(weight, Quantized) else TrainableDense(weight)
 
 
-def form(weight: Weight) -> Form:
-    """A weight of whatever form, ready to be trained in it."""
+def trainable(weight: Weight) -> Form:
+    """Prepare a weight of whatever form for training in it."""
     match weight:
         case Factored():
             return Factors(weight)

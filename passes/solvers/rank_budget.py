@@ -1,4 +1,4 @@
-"""Ranks: which products are smaller than their matrix, and how a budget of numbers is spent over many of them."""
+"""Rank budgets: spend a budget of stored numbers over low-rank products of many matrices."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from compress.passes.solvers.budget import Rung, spend_budget
 
 @dataclass(frozen=True)
 class RankLosses:
-    """A matrix ``[out, in]`` and what each direction costs that is left out, largest first."""
+    """Losses of each direction that a product of a matrix ``[out, in]`` leaves out, largest first."""
 
     shape: tuple[int, int]
     losses: Tensor
 
     def ranks(self) -> list[int]:
-        """The ranks to choose from, the matrix itself last, as 0."""
+        """Ranks to choose from, the matrix itself last, as 0."""
         step = rank_step(self.shape)
         return [*(rank for rank in range(step, min(self.shape), step) if shrinks(self.shape, rank)), 0]
 
     def rung(self, rank: int) -> Rung:
-        """What a rank stores, in numbers, and the share of the losses that it leaves out."""
+        """Cost of a rank in stored numbers, and the share of the losses that it leaves out."""
         if rank == 0:
             return Rung(math.prod(self.shape), 0.0)
         return Rung(rank * sum(self.shape), float(self.losses[rank:].sum()) / (float(self.losses.sum()) or 1.0))
 
 
 def rank_step(shape: tuple[int, int]) -> int:
-    """What ranks are a multiple of, so that groups of a left factor's inputs stay whole when it is quantized."""
+    """Step of ranks, so that groups of a left factor's inputs stay whole when it is quantized."""
     return 32 if min(shape) >= 128 else 8
 
 
@@ -41,7 +41,7 @@ def shrinks(shape: tuple[int, int], rank: int) -> bool:
 
 
 def choose_ranks(matrices: Mapping[str, RankLosses], keep: float) -> dict[str, int]:
-    """Ranks by matrix, 0 where it stays dense, so that ``keep`` of all numbers are stored and little is lost.
+    """Choose ranks by matrix, 0 where it stays dense, so that ``keep`` of all numbers are stored and little is lost.
 
     A loss counts relative to the matrix's own outputs: what the next layer makes of these is not known. The last step
     up, from the largest product that is smaller to the matrix itself, saves all that is lost by then.

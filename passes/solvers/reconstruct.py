@@ -1,4 +1,4 @@
-"""Reconstruction: the matrices and vectors of a layer, or of all of them, trained until its output is the original's.
+"""Reconstruction: train the matrices and vectors of a layer, or of all, towards the original's output.
 
 By layer after AutoRound (Cheng et al., arXiv 2309.05516) and EfficientQAT (Chen et al., arXiv 2407.11062), as a whole
 after knowledge distillation (Hinton et al., arXiv 1503.02531). The output is compared with the *original model's* for
@@ -32,16 +32,16 @@ class Run(Protocol):
         """Bring `forward` and `target` up to what the block holds now."""
 
     def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Its output, differentiable in the parameters."""
+        """The block's output, differentiable in the parameters."""
 
     def target(self, batch: int) -> Tensor:
-        """The original's."""
+        """The original block's output."""
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
-        """How far the one is from the other."""
+        """Distance of an output from the original's."""
 
     def training_steps(self, steps: int) -> Iterable[int]:
-        """So many steps, shown to the user where they take long."""
+        """Count the training steps, shown to the user where they take long."""
 
 
 def reconstruct(
@@ -62,7 +62,7 @@ def reconstruct(
         before = _mean_loss(inputs, held_out, parameters())
         groups = [group for matrix_in_training in trained.values() for group in matrix_in_training.groups(rates)]
         groups += [{"params": [v], "lr": rates.scales * float(v.detach().abs().mean())} for v in vectors.values()]
-        _train(inputs, used, parameters, groups, steps, rates.whole)
+        _train(inputs, used, parameters, groups, steps, rates.whole_model)
         after = _mean_loss(inputs, held_out, parameters())
     if after < before:
         for name, vector in vectors.items():
@@ -82,15 +82,15 @@ def _train(
     parameters: Callable[[], dict[str, Tensor]],
     groups: list[dict[str, Any]],
     steps: int,
-    whole: bool,
+    whole_model: bool,
 ) -> None:
     """Adam, batch by batch in random order, at rates that fall over all steps.
 
-    In a ``whole`` model they rise first, and each batch's gradient counts alike, whatever its norm: a batch is little
+    For a ``whole_model`` they rise first, and each batch's gradient counts alike, whatever its norm: a batch is little
     text there, and texts that are hard to predict would decide alone.
     """
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95), fused=True)
-    warm_up = min(_WARM_UP, steps // 2) if whole else 0
+    warm_up = min(_WARM_UP, steps // 2) if whole_model else 0
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / (warm_up + 1)) * (1 - i / steps))
     moved = [parameter for group in groups for parameter in group["params"]]
     order: list[int] = []
@@ -98,7 +98,7 @@ def _train(
         order = order or torch.randperm(len(batches)).tolist()
         optimizer.zero_grad()
         _loss(inputs, batches[order.pop()], parameters()).backward()
-        if whole:
+        if whole_model:
             _normalize(moved)
         optimizer.step()
         rates.step()

@@ -1,4 +1,4 @@
-"""Rounding to the nearest grid point: the simplest solver, and what the others are measured against."""
+"""Round to nearest: the simplest solver, and the baseline of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compress.passes.solvers.grid import Grid, Proposal
 
 
 def round_to_nearest(weight: Tensor, grid: Grid, search: bool = False, mask: Tensor | None = None) -> Proposal:
-    """Every weight of ``weight`` ``[out, in]`` for itself; ``search`` takes the scales of least squared error.
+    """Round every weight of ``weight`` ``[out, in]`` by itself; ``search`` takes the scales of least squared error.
 
     Where ``mask`` is False a zero stays a zero.
     """
@@ -25,7 +25,7 @@ def round_to_nearest(weight: Tensor, grid: Grid, search: bool = False, mask: Ten
 def best_scales(
     x: Tensor, grid: Grid, search: bool, dtype: torch.dtype, gram: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """The scale and zero point ``[out]`` of groups ``x`` ``[group, out]`` whose rounding costs least.
+    """Scale and zero point ``[out]`` of groups ``x`` ``[group, out]`` whose rounding loses least.
 
     The cost is Σ(w - ŵ)², or (w - ŵ)ᵀ H (w - ŵ) with ``gram`` H ``[group, group]`` of the group's inputs. Candidates
     are tried one after another, so that memory holds one.
@@ -43,7 +43,7 @@ def best_scales(
 
 
 def keep_zeros(values: Tensor, zero: Tensor | None, mask: Tensor | None, group: int) -> Tensor:
-    """Proposed codes ``[out, in]`` that mean zero where ``mask`` is False."""
+    """Set proposed codes ``[out, in]`` to zero where ``mask`` is False."""
     if mask is None:
         return values
     return torch.where(mask, values, 0.0 if zero is None else zero.repeat_interleave(group, 1))

@@ -1,4 +1,4 @@
-"""Smoothing: moving scales between the weights and what makes their inputs, so that rounding costs less.
+"""Smoothing: move scales between weights and what makes their inputs, so that rounding loses less.
 
 Input channel j is divided by s_j and the weight's column multiplied by it. The division is folded into whatever makes
 the input (see `block.Fold`), so that no operator is added. Scales are searched for each fold on the outputs'
@@ -24,22 +24,22 @@ ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class Search(Protocol):
-    """Which scales are tried for a fold, and what they cost."""
+    """Search for a fold's scales: candidates, and their error."""
 
     @property
     def level(self) -> Statistic:
-        """The statistics that it reads."""
+        """Statistics that the search reads."""
 
     def candidates(self, inputs: LinearInput, matrices: Sequence[Tensor]) -> list[Tensor]:
         """Scales to try, each ``[in]``, for matrices ``[out, in]`` that read the same inputs."""
 
     def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
-        """The relative squared output error of a matrix when its columns are scaled."""
+        """Relative squared output error of a matrix when its columns are scaled."""
 
 
 @dataclass(frozen=True)
 class SmoothQuant:
-    """Both inputs and weights are rounded to 8 bits (Xiao et al., arXiv 2211.10438): s_j = max|X_j|^α / max|W_j|^(1-α).
+    """SmoothQuant's search, for inputs in 8 bits (Xiao et al., arXiv 2211.10438): s_j = max|X_j|^α / max|W_j|^(1-α).
 
     ``quantize`` makes of a matrix what it will be stored as, so that the search sees the real error.
     """
@@ -48,13 +48,13 @@ class SmoothQuant:
     level = Statistic.AMAX
 
     def candidates(self, inputs: LinearInput, matrices: Sequence[Tensor]) -> list[Tensor]:
-        """A scale for each α."""
+        """Scales to try, ``[in]``, one for each α."""
         columns = torch.stack([matrix.abs().amax(0) for matrix in matrices]).amax(0)
         x, w = inputs.amax.clamp(min=1e-5), columns.clamp(min=1e-5)
         return [x**alpha / w ** (1 - alpha) for alpha in ALPHAS]
 
     def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
-        """On the sampled rows."""
+        """Relative squared output error on the sampled rows."""
         exact = inputs.sample @ matrix.T  # a scale doesn't change the product
         return output_error(exact, self.quantize(matrix * scale), inputs.sample / scale)
 

@@ -42,18 +42,18 @@ class Solved:
         return replace(self.proposal.quantized(self.exact.tensor.dtype, self.act), mask=mask_of(self.exact))
 
     def report(self) -> WeightReport:
-        """What that cost."""
+        """Report of the matrix's error."""
         return WeightReport.of(self.solver, self.exact.dequantize(), self.weight.dequantize(), self.gram)
 
 
 @dataclass(frozen=True)
 class Solver:
-    """How matrices are brought to a grid: the choices that all integer passes offer.
+    """Solver of integer matrices: the choices that all integer passes offer.
 
     ``search`` looks for the scale with the least error, ``mismatch`` aims at the original model's outputs.
     """
 
-    kind: Literal["rtn", "gptq"]
+    method: Literal["rtn", "gptq"]
     search: bool
     order: Order
     mismatch: bool
@@ -80,11 +80,11 @@ class Solver:
         return solved
 
     def plain(self, weight: Dense, grid: Grid) -> Proposal:
-        """Rounding to the nearest code."""
+        """Round a matrix to the nearest codes."""
         return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight))
 
     def by_rows(self, weight: Dense, grid: Grid) -> Quantized:
-        """The same for a very large matrix, some rows at a time."""
+        """Round a very large matrix to the nearest codes, some rows at a time."""
         mask = mask_of(weight)
         masks = [None] * -(-weight.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
         parts = [masked(rows, rows_mask) for rows, rows_mask in zip(weight.tensor.split(_ROWS), masks, strict=True)]
@@ -101,7 +101,7 @@ class Solver:
 
     def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
-        if self.kind == "rtn":
+        if self.method == "rtn":
             return None, "rtn"
         hessian, note = factored(inputs, self.mismatch, group, self.order)
         if hessian is None:
@@ -110,7 +110,7 @@ class Solver:
 
 
 def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
-    """The Hessian of inputs, with what should be known of it, if anything; or None, with the reason why there is none.
+    """Factor the inputs' Hessian; with a note for the report, or None with the reason why there is none.
 
     ``mismatch`` takes in how the original model's inputs differ.
     """
@@ -133,7 +133,7 @@ def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Orde
 
 
 def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved]) -> WeightReport:
-    """What storing the matrix ``name`` cost, its factors together where it is a product."""
+    """Report what storing the matrix ``name`` lost, its factors together where it is a product."""
     leaves = [solved[leaf] for leaf in leaf_names(name, exact)]
     solver = "; ".join(dict.fromkeys(leaf.solver for leaf in leaves))
     if isinstance(stored, Residual):
@@ -143,7 +143,7 @@ def report(name: str, exact: Weight, stored: Weight, solved: Mapping[str, Solved
 
 
 def stack(parts: Sequence[Dense]) -> Dense:
-    """Float matrices laid on top of each other along their outputs, with the zeros that any of them keeps."""
+    """Stack float matrices along their outputs, with the zeros that any of them keeps."""
     if len(parts) == 1:
         return parts[0]
     return masked(torch.cat([part.tensor for part in parts]), stacked_masks(parts))

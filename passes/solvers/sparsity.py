@@ -1,4 +1,4 @@
-"""Which weights become zero, and what makes good for them: the solvers that ``sparse`` and ``sparse24`` share.
+"""Sparsity masks and their compensation: the solvers that ``sparse`` and ``sparse24`` share.
 
 - magnitude: the smallest;
 - wanda (Sun et al., arXiv 2306.11695): the smallest |w_ij| ‖x_j‖ of every output row;
@@ -30,7 +30,7 @@ MaskRule = Callable[[Tensor], Tensor]
 
 
 def unstructured(ratio: float) -> MaskRule:
-    """Of every output's inputs the share ``ratio`` goes, rounded down."""
+    """Mask without the share ``ratio`` of every output's inputs, rounded down."""
 
     def choose(scores: Tensor) -> Tensor:
         gone = scores.argsort(0)[: int(ratio * len(scores) + 1e-9)]
@@ -40,14 +40,14 @@ def unstructured(ratio: float) -> MaskRule:
 
 
 def two_of_four(scores: Tensor) -> Tensor:
-    """Of every four inputs, aligned, the two with the higher scores stay."""
+    """Mask of the two higher scores of every four inputs, aligned."""
     fours = scores.unflatten(0, (-1, 4))
     gone = fours.argsort(1)[:, :2]
     return torch.ones_like(fours, dtype=torch.bool).scatter_(1, gone, False).flatten(0, 1)
 
 
 def score_mask(weight: Tensor, activity: Tensor | None, choose: MaskRule, nonzero: Tensor | None = None) -> Tensor:
-    """The mask ``[out, in]`` for ``weight`` as it is: by magnitude, times the inputs' ``activity`` ``[in]`` if given.
+    """Mask ``[out, in]`` of ``weight`` by magnitude, times the inputs' ``activity`` ``[in]`` if there is any.
 
     Where ``nonzero`` is False there is a zero already, and it counts among those that go.
     """
@@ -58,7 +58,7 @@ def score_mask(weight: Tensor, activity: Tensor | None, choose: MaskRule, nonzer
 def sparsegpt(
     weight: Tensor, hessian: Hessian, choose: MaskRule, width: int = BLOCK, nonzero: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The matrix ``[out, in]`` with zeros, and the mask that says where; what stays has moved to make good for them.
+    """Sparsify a matrix ``[out, in]`` by SparseGPT, what stays compensating; returns it and its mask.
 
     The mask is chosen ``width`` columns at a time (4 for 2:4), which must divide `BLOCK`, when the sweep reaches them.
     ``hessian`` has the natural order of columns. ``nonzero`` as for `score_mask`.
@@ -84,7 +84,7 @@ def sparsegpt(
 
 
 def refine_fixed_mask(weight: Tensor, mask: Tensor, target: Tensor, gram: Tensor, steps: int = _STEPS) -> Tensor:
-    """The matrix ``[out, in]`` with the zeros of ``mask`` moved towards least ‖(target - Ŵ)X‖², from ``weight``.
+    """Refine a matrix ``[out, in]`` under a fixed ``mask`` towards least ‖(target - Ŵ)X‖², from ``weight``.
 
     Conjugate gradients on every row by itself, preconditioned by the diagonal of ``gram`` H = E[x xᵀ] ``[in, in]``,
     which must be positive definite. Each step lowers the loss, or leaves it where it is least already.
@@ -95,10 +95,10 @@ def refine_fixed_mask(weight: Tensor, mask: Tensor, target: Tensor, gram: Tensor
     direction = residual / scale
     size = (residual * direction).sum(1, keepdim=True)
     for _ in range(steps):
-        turned = (direction @ gram) * mask
-        length = size / (direction * turned).sum(1, keepdim=True).clamp(min=1e-30)
+        product = (direction @ gram) * mask
+        length = size / (direction * product).sum(1, keepdim=True).clamp(min=1e-30)
         refined = refined + length * direction
-        residual = residual - length * turned
+        residual = residual - length * product
         conditioned = residual / scale
         before, size = size, (residual * conditioned).sum(1, keepdim=True)
         direction = conditioned + size / before.clamp(min=1e-30) * direction

@@ -1,4 +1,4 @@
-"""Low rank under the inputs' metric: the product of a given rank that loses least of a linear's *outputs*.
+"""Whitened SVD: the product of a given rank that loses least of a linear's *outputs*.
 
 SVD-LLM (Wang et al., arXiv 2403.07378), with the symmetric root of the Gram in place of its Cholesky factor: of
 H = E[x xᵀ] = QΛQᵀ take S = QΛ^½; then ‖(W - Ŵ)X‖² = ‖(W - Ŵ)S‖², which the leading singular values of WS make least.
@@ -28,18 +28,18 @@ class Spectrum:
 
     @property
     def losses(self) -> Tensor:
-        """σ_i²: the outputs' squared error, a token, that leaving out each direction adds. Falling."""
+        """σ_i²: the outputs' squared error, a token, of leaving out each direction. Falling."""
         return self.sigma.square()
 
     def product(self, rank: int, dtype: torch.dtype) -> Factored:
-        """The leading directions, σ shared evenly between the factors."""
+        """Product of the leading directions, σ shared evenly between the factors."""
         root = self.sigma[:rank].sqrt()
         left, right = self.left[:, :rank] * root, root[:, None] * self.right[:rank]
         return Factored(Dense(left.to(dtype).contiguous()), Dense(right.to(dtype).contiguous()))
 
 
 class OutputMetric:
-    """What an error of a linear's matrix costs in its outputs; with no ``inputs`` known, every direction alike.
+    """Error metric of a linear's outputs; with no ``inputs`` known, every direction of its matrix counts alike.
 
     ``whiten`` off is the plain SVD.
     """
@@ -56,7 +56,7 @@ class OutputMetric:
             self.mismatch = inputs.mismatch.double()
 
     def target(self, weight: Tensor, damping: float) -> Tensor:
-        """W + W D (H + λI)⁻¹ in float64: the matrix ``[out, in]`` that makes up best for the inputs' mismatch D.
+        """W + W D (H + λI)⁻¹ in float64: the matrix ``[out, in]`` that compensates best for the inputs' mismatch D.
 
         λ is ``damping`` times the mean of diag H. Without a mismatch it is W.
         """
@@ -68,9 +68,9 @@ class OutputMetric:
         return exact + moved
 
     def spectrum(self, matrix: Tensor) -> Spectrum:
-        """The singular values of a matrix ``[out, in]`` under this metric, and their directions."""
+        """Singular values of a matrix ``[out, in]`` under this metric, and their directions."""
         exact = matrix.double()
         if self.root is None:
             return Spectrum(*torch.linalg.svd(exact, full_matrices=False))
-        left, sigma, turned = torch.linalg.svd(exact @ self.root, full_matrices=False)
-        return Spectrum(left, sigma, (turned / self.values.sqrt()) @ self.vectors.T)
+        left, sigma, right = torch.linalg.svd(exact @ self.root, full_matrices=False)
+        return Spectrum(left, sigma, (right / self.values.sqrt()) @ self.vectors.T)

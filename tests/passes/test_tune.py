@@ -12,7 +12,7 @@ from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.passes.solvers.grid import Grid
-from compress.passes.solvers.parameters import Rates, form
+from compress.passes.solvers.parameters import Rates, trainable
 from compress.passes.solvers.reconstruct import reconstruct
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.tune import Tune
@@ -72,7 +72,7 @@ def error(inputs):
 @pytest.mark.parametrize("kind", FORMS)
 def test_every_form_starts_where_it_is(kind):
     weight = FORMS[kind](torch.randn(32, 64, generator=torch.Generator().manual_seed(2)))
-    one = form(weight)
+    one = trainable(weight)
     assert torch.allclose(one.matrix(), weight.dequantize(), atol=1e-6)
     assert torch.equal(one.weight().dequantize(), weight.dequantize())
     one.matrix().square().sum().backward()
@@ -117,7 +117,7 @@ def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, kind):
 
 def test_inputs_that_are_rounded_too_get_no_larger_codes():
     start = round_to_nearest(torch.randn(8, 64), Grid(8, 64, levels=63)).quantized(torch.float32, act="dynamic")
-    one = form(start)
+    one = trainable(start)
     one.values.data += 5
     assert one.weight().codes.max() == 63
     assert one.weight().act == "dynamic"
@@ -220,8 +220,8 @@ def test_steps_left_open_are_decided_by_the_scope(llama):
 
 
 def test_rates_of_float_matrices_fall_with_the_root_of_their_inputs():
-    one = form(Dense(torch.full((4, 16), -0.5)))
-    assert [one.groups(Rates(0, 0, 0.04, whole=wide))[0]["lr"] for wide in (False, True)] == [0.02, 0.005]
+    one = trainable(Dense(torch.full((4, 16), -0.5)))
+    assert [one.groups(Rates(0, 0, 0.04, whole_model=wide))[0]["lr"] for wide in (False, True)] == [0.02, 0.005]
 
 
 class Slope:
@@ -250,7 +250,7 @@ class Slope:
 @pytest.mark.parametrize(("whole", "moved"), [(False, [1, 0.75, 0.5, 0.25]), (True, [1 / 3, 0.5, 0.5, 0.25])])
 def test_rates_fall_over_all_steps_and_rise_first_in_a_whole_model(whole, moved):
     inputs, block = Slope(), Block("x", "model", {}, {})
-    reconstruct(block, inputs, {"x": form(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 4)
+    reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 4)
     assert [b - a for a, b in pairwise(inputs.seen)] == pytest.approx(moved, rel=1e-4)
 
 
@@ -275,7 +275,7 @@ def test_every_batch_counts_alike_in_a_whole_model(whole):
     for steepness in (1.0, 1000.0):
         torch.manual_seed(0)
         inputs, block = Steep(steepness), Block("x", "model", {}, {})
-        reconstruct(block, inputs, {"x": form(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 30)
+        reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 30)
         ends.append(inputs.seen[-1])
     assert (ends[0] == ends[1]) == whole
 
