@@ -11,8 +11,12 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compress.system.process import run_process
+
+if TYPE_CHECKING:
+    from compress.pipeline.parse import Pipeline
 
 
 @dataclass(frozen=True)
@@ -35,27 +39,32 @@ def cost(model: Path, pipeline: str, calibration: Path, samples: int, length: in
 
 
 def main() -> None:
-    """Make the variant, then print this process's peak memory."""
+    """Make the variant, then print this process's peak memory; what is no pipeline is refused before any loading."""
     from compress.benchmarks.worker.memory import peak_rss
+    from compress.pipeline.parse import Pipeline
+
+    source, passes, text, samples, length, out = sys.argv[1:]
+    _compress(source, Pipeline.parse(passes), text, int(samples), int(length), Path(out))
+    print(peak_rss())
+
+
+def _compress(source: str, pipeline: Pipeline, text: str, samples: int, length: int, out: Path) -> None:
     from compress.calibration.data import Calibration
     from compress.calibration.text import read_text, windows
     from compress.checkpoint.model import Model
     from compress.pipeline.contract import TargetCapability
-    from compress.pipeline.parse import Pipeline
     from compress.pipeline.run import run_pipeline
     from compress.progress import Silent
     from compress.weights.forms import Dense, Quantized
 
-    source, passes, text, samples, length, out = sys.argv[1:]
     model = Model.open(source)
 
     def calibration() -> Calibration:
-        return Calibration(windows(model.tokenizer(), read_text(Path(text)), int(length), int(samples)), text)
+        return Calibration(windows(model.tokenizer(), read_text(Path(text)), length, samples), text)
 
-    # What ort-cpu target, without loading that runtime, which compressing has no use for.
+    # What ort-cpu can hold, without loading that runtime, which compressing has no use for.
     target = TargetCapability("ort-cpu", (Dense, Quantized), frozenset({2, 4, 8}))
-    run_pipeline(model, Pipeline.parse(passes), target, Path(out), calibration, 0, Silent())
-    print(peak_rss())
+    run_pipeline(model, pipeline, target, out, calibration, 0, Silent())
 
 
 if __name__ == "__main__":

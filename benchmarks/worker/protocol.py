@@ -1,18 +1,16 @@
-"""What a worker is asked and what it answers: a dataclass for each, one JSON line each way.
+"""Requests to a worker and its answers: a dataclass for each, one JSON line each way (`codec`).
 
 A request is ``{"do": its name, field: value, ...}``, a reply ``{"ok": {field: value, ...}}`` or ``{"failed": {...}}``.
-Arrays are lists on the wire; what is large (images, reference outputs) goes through ``.npy`` files that a request
-names. Nothing but numpy is imported, because a worker's memory is measured.
+What is large (images, reference outputs) goes through ``.npy`` files that a request names. Nothing but numpy is
+imported, because a worker's memory is measured.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
-from types import NoneType, UnionType
-from typing import Generic, TypeVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.logits import WindowScore
+from compress.benchmarks.worker.codec import from_plain, to_plain
 from compress.errors import RunError
 
 A = TypeVar("A")
@@ -268,99 +267,34 @@ REQUESTS = {cls.name(): cast(type[Request[object]], cls) for cls in Request.__su
 
 def write_request(request: Request[A]) -> str:
     """A request as a line."""
-    return json.dumps({"do": request.name(), **_plain_fields(request)})
+    return json.dumps({"do": request.name(), **to_plain(request)})
 
 
 def read_request(line: str) -> Request[object]:
     """The request in a line; a RunError where it is none, or a field is missing, unknown or of another type."""
-    try:
-        message = json.loads(line)
-    except ValueError as error:
-        raise RunError(f"a request is a line of JSON, not {line[:80]!r}") from error
+    message = _load(line, "request")
     if not isinstance(message, dict) or message.get("do") not in REQUESTS:
         raise RunError(f"no request that a worker knows: {line[:80]!r}")
-    return _parsed(REQUESTS[message.pop("do")], message, "request")
+    return from_plain(REQUESTS[message.pop("do")], message, "request")
 
 
 def write_reply(reply: object) -> str:
     """An answer, or a `Failure`, as a line."""
-    return json.dumps({"failed" if isinstance(reply, Failure) else "ok": _plain_fields(reply)})
+    return json.dumps({"failed" if isinstance(reply, Failure) else "ok": to_plain(reply)})
 
 
 def read_reply(line: str, answer: type[A]) -> A | Failure:
     """The answer in a line, or the failure; a RunError where it is neither."""
-    try:
-        message = json.loads(line)
-    except ValueError as error:
-        raise RunError(f"a reply is a line of JSON, not {line[:80]!r}") from error
-    match message:
+    match _load(line, "reply"):
         case {"ok": dict(values)}:
-            return _parsed(answer, values, "answer")
+            return from_plain(answer, values, "answer")
         case {"failed": dict(values)}:
-            return _parsed(Failure, values, "failure")
+            return from_plain(Failure, values, "failure")
     raise RunError(f"no reply of a worker: {line[:80]!r}")
 
 
-def _plain_fields(message: object) -> dict[str, object]:
-    """A dataclass's fields as JSON has them."""
-    return {field.name: _plain(getattr(message, field.name)) for field in fields(message)}  # type: ignore[arg-type]
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return _plain_fields(value) if is_dataclass(value) else value
-
-
-@cache
-def _types(cls: type) -> dict[str, object]:
-    """The type of each field."""
-    return get_type_hints(cls)
-
-
-def _parsed(cls: type[A], values: dict[str, object], role: str) -> A:
-    """A dataclass of values as JSON has them."""
-    types = _types(cls)  # type: ignore[arg-type]  # a class is hashable
-    required = [field.name for field in fields(cls) if field.default is MISSING]  # type: ignore[arg-type]
-    if unknown := values.keys() - types.keys():
-        raise RunError(f"the {role} {cls.__name__} has no field {min(unknown)}")
-    if missing := [name for name in required if name not in values]:
-        raise RunError(f"the {role} {cls.__name__} lacks {' and '.join(missing)}")
+def _load(line: str, role: str) -> object:
     try:
-        return cls(**{name: _typed(types[name], value, name) for name, value in values.items()})
-    except TypeError as error:
-        raise RunError(f"the {role} {cls.__name__}: {error}") from error
-
-
-def _typed(annotation: object, value: object, name: str) -> object:
-    """A value in the type of its field; a TypeError where it has another."""
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is UnionType:
-        (inner,) = (part for part in parts if part is not NoneType)
-        return None if value is None else _typed(inner, value, name)
-    if origin is np.ndarray:
-        return _array(get_args(parts[1])[0], value, name)
-    if is_dataclass(annotation) and isinstance(annotation, type) and isinstance(value, dict):
-        return _parsed(annotation, value, "field")
-    if origin is list and isinstance(value, list):
-        return [_typed(parts[0], item, name) for item in value]
-    if origin is tuple and isinstance(value, list):
-        return tuple(_typed(parts[0], item, name) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {key: _typed(parts[1], item, name) for key, item in value.items()}
-    if annotation is float and type(value) is int:
-        return float(value)
-    if type(value) is annotation:
-        return value
-    raise TypeError(f"{name} can't be {str(value)[:40]!r}")
-
-
-def _array(dtype: type[np.generic], value: object, name: str) -> NDArray[np.generic]:
-    """A list of numbers as an array; integers where its type holds no others."""
-    try:
-        array = np.array(value)
+        return json.loads(line)
     except ValueError as error:
-        raise TypeError(f"{name} has rows of different lengths") from error
-    if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise TypeError(f"{name} has elements of type {array.dtype}, not {dtype.__name__}")
-    return array.astype(dtype)
+        raise RunError(f"a {role} is a line of JSON, not {line[:80]!r}") from error

@@ -1,8 +1,6 @@
 """Requests and answers come through a line as they were; what is malformed is told in a line."""
 
 from dataclasses import fields, is_dataclass
-from inspect import signature
-from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.statistics.logits import WindowScore
 from compress.benchmarks.worker import protocol
 from compress.benchmarks.worker.protocol import (
-    REQUESTS,
     CompareLogits,
     Decode,
     Encode,
@@ -27,7 +24,6 @@ from compress.benchmarks.worker.protocol import (
     write_reply,
     write_request,
 )
-from compress.benchmarks.worker.service import Service
 from compress.errors import RunError
 
 IDS = np.arange(6, dtype=np.int64).reshape(2, 3)
@@ -98,15 +94,6 @@ def test_a_malformed_request_is_told(line, reason):
 def test_a_malformed_reply_is_told(line):
     with pytest.raises(RunError, match="repl|answer|failure"):
         read_reply(line, Opened)
-
-
-def test_the_service_answers_every_request_with_its_answer():
-    assert {"open", "generate", "compare_logits", "memory"} <= set(REQUESTS)
-    for name, request in REQUESTS.items():
-        method = getattr(Service, name)
-        assert is_dataclass(request) and is_dataclass(request.answer())
-        assert get_type_hints(method) == {"request": request, "return": request.answer()}
-        assert list(signature(method).parameters) == ["self", "request"]
 
 
 def test_every_message_says_what_it_is():
