@@ -13,18 +13,15 @@ from transformers import AutoModelForCausalLM
 from compress.benchmarks import score
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.accuracy import measure_accuracy
-from compress.benchmarks.measure.speed import ratios_converged
-from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.method import method_facts
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.phases import overhead
 from compress.benchmarks.results.report_file import read_card, report_text
-from compress.benchmarks.results.scorecard import Settings, ratio
+from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.score import RunInfo, score_contenders
-from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.benchmarks.worker.client import Worker
-from compress.errors import ModelError, UsageError
+from compress.errors import UsageError
 from compress.modeling.kinds import DECODER, ENCODER
 from compress.progress import Silent
 
@@ -104,23 +101,6 @@ def test_it_is_told_where_the_time_went(scored):
     assert not any("Scoring took" in line for line in method_facts(scored.model_copy(update={"seconds": {}})))
 
 
-def test_measuring_goes_on_until_it_is_sure():
-    first = [1.0, 2.0, 4.0, 1.0, 2.0]
-    steady = [2 * each for each in first]
-    assert ratios_converged([first, steady, steady], 1e-9)
-    assert not ratios_converged([first, steady, [*steady[:4], 5.0]], 0.02)  # five rounds' median may be any of them
-    assert ratios_converged([first, steady, [*steady[:4], 5.0]], 0.13)
-    assert ratios_converged([first * 2, [*(steady * 2)[:9], 5.0]], 0.02)  # one of ten is an outlier
-
-
-def test_no_more_is_decoded_than_the_model_takes_in():
-    assert QUICK.cells == [(16, 1), (16, 3), (32, 1), (32, 3)]
-    assert [QUICK.steps_after(length) for length in (16, 30, 32, 34)] == [4, 4, 2, 0]
-    assert Settings(batches=(2,)).cells == [(128, 2)]
-    assert Settings(lengths=(8, 9)).cells == [(8, 1), (9, 1)]
-    assert Settings().cells == []
-
-
 def test_accuracy_is_what_transformers_says(scored, llama, tokens):
     with torch.inference_mode():
         ids = torch.from_numpy(tokens)
@@ -191,46 +171,3 @@ def test_nonsense_is_refused(contenders, bert_plain, of_artifact, tokens):
         score_contenders([contenders[0], of_artifact(bert_plain, "bert")], Evaluation.of_text(tokens), QUICK)
     with pytest.raises(UsageError, match="at least two tokens"):
         score_contenders(contenders, Evaluation.of_text(tokens[:0]), QUICK)
-
-
-def test_prompts_fit_the_windows():
-    assert Settings().within(512, DECODER) == Settings(rounds=5, extra=10)
-    assert Settings().within(128, ENCODER).rounds == 15
-    assert QUICK.within(40, DECODER).rounds == QUICK.rounds
-    small = Settings().within(64, DECODER)
-    assert (small.prompt, small.steps, small.prefill) == (32, 32, 64)
-    assert Settings().within(128, ENCODER).prompt == 128
-
-
-def test_nothing_to_load_is_told(tmp_path, llama_plain):
-    with pytest.raises(ModelError, match="nothing to load"):
-        Contender.of_artifact(dataclasses.replace(llama_plain, path=tmp_path), "x", "")
-    with pytest.raises(ModelError, match="tpu"):
-        Contender.of_artifact(dataclasses.replace(llama_plain, target="tpu"), "x", "")
-
-
-def test_the_original_takes_its_sizes_from_its_weights(llama, monkeypatch):
-    class Checkpoint:
-        path, kind = llama, DECODER
-
-    contender = Contender.of_checkpoint(Checkpoint(), 1234)
-    assert contender.disk_bytes == (llama / "model.safetensors").stat().st_size
-    assert (contender.parameters, contender.role, contender.engine) == (1234, "original", "torch")
-
-
-def test_ratios_are_taken_round_by_round(card):
-    drifting = card(torch={"decode_tps": [10.0, 20.0, 40.0]}, onnx={"decode_tps": [20.0, 40.0, 80.0]})
-    found = ratio(drifting.rows[1], drifting.rows[0], "decode_tps")
-    assert (found.value, found.spread, found.rounds) == (2.0, 0.0, (2.0, 2.0, 2.0))
-    assert ratio(drifting.rows[1], drifting.rows[0], "ttft") is None
-
-
-def test_summaries():
-    found = summarize([1.0, 2.0, 3.0, 4.0, 100.0])
-    assert (found.value, found.spread) == (3.0, 1.0)
-    assert summarize([1.0, 3.0], value=9.0).value == 9.0
-
-
-def test_a_measure_is_frozen():
-    with pytest.raises(ValueError, match="frozen"):
-        Measure(value=1.0).value = 2.0

@@ -14,6 +14,16 @@ BASE = {"decode_tps": [10.0, 10.2, 9.8, 10.1, 9.9], "disk_bytes": 100e6, "retent
 """A baseline's figures."""
 INT8 = {"decode_tps": [20.0, 20.6, 19.4, 20.3, 19.7], "disk_bytes": 30e6, "retention": (0.96, 0.97, 0.98, 0.99)}
 """Those of a variant that is twice as fast."""
+TORCH = {"decode_tps": [10.0, 10.0, 10.4], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
+ONNX = {"decode_tps": [20.0, 20.0, 20.8], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
+QUANTIZED = {
+    "decode_tps": [50.0, 50.0, 52.0],
+    "disk_bytes": 27e6,
+    "perplexity": 17.8,
+    "top1": 0.981,
+    "retention": 0.9975,
+}
+"""Figures of accuracy too: of the original, of the float export, and of a variant that is smaller and faster."""
 
 
 def build_card(

@@ -1,12 +1,9 @@
 """Verdicts on made-up cards: what the noise can't hide fails, what it can is inconclusive."""
 
-from xml.etree import ElementTree
-
 import numpy as np
 import pytest
 
 from compress.benchmarks.gate.judge import compare_with_baseline, differences, judge
-from compress.benchmarks.gate.junit import write_junit
 from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
 from compress.benchmarks.results.table import comparison_table
 from compress.errors import UsageError
@@ -137,25 +134,6 @@ def test_nothing_to_compare_is_refused(card):
         compare_with_baseline(now, then, parse_tolerances(["bytes=1%"]))
     with pytest.raises(UsageError, match="has kl"):
         compare_with_baseline(now, now, parse_tolerances(["kl=1%"]))
-
-
-def test_junit(card, tmp_path):
-    found = judge(
-        card(torch=BASE, onnx=BASE, int8=INT8, **{'a"<b': INT8}),
-        parse_requirements(["bytes<=0.3x, retention>=0.96, decode_tps>=21"]),
-    )
-    write_junit(found, tmp_path / "gate.xml")
-    root = ElementTree.parse(tmp_path / "gate.xml").getroot()
-    assert root.attrib == {"name": "compress gate", "tests": "6", "failures": "2", "errors": "0", "skipped": "2"}
-    assert [suite.get("name") for suite in root] == ["tiny int8", 'tiny a"<b']
-    cases = list(root[1])
-    assert [(case.get("classname"), case.get("name")) for case in cases] == [
-        ('a"<b', "bytes<=0.3x"), ('a"<b', "retention>=0.96"), ('a"<b', "decode_tps>=21")
-    ]  # fmt: skip
-    assert [[child.tag for child in case] for case in cases] == [[], ["skipped"], ["failure"]]
-    assert cases[2][0].get("message") == "20.0 ± 0.3 tokens/s: missed by 4.76%"
-    with pytest.raises(UsageError, match="can't write"):
-        write_junit(found, tmp_path / "no" / "gate.xml")
 
 
 def test_a_busy_machine_makes_verdicts_on_speed_inconclusive(card):

@@ -7,10 +7,9 @@ import copy
 import pytest
 import torch
 
-from compress.benchmarks.project.cost import Cost, cost
+from compress.benchmarks.project.cost import Cost
 from compress.benchmarks.project.depth import DEPTHS, LinearFit, cost_figures, cost_lines, truncated
 from compress.checkpoint.model import Model
-from compress.errors import RunError
 
 
 def costs(seconds):
@@ -45,15 +44,3 @@ def test_what_is_shown():
     lines = cost_lines(found)
     assert lines[1].split() == ["4", "13.0", "0.00"]
     assert lines[-1].startswith("seconds = 5.0 + 2.00 × layers, R² 1.0000; ")
-
-
-@pytest.mark.slow
-def test_the_cost_of_one_variant(tiny, tmp_path):
-    model = tiny("LlamaForCausalLM", tie_word_embeddings=True)
-    text = tmp_path / "text.txt"
-    text.write_text("the quick brown fox jumps over a lazy dog " * 50)
-    found = cost(model, "int8:act=dynamic", text, 2, 16)
-    assert found.seconds > 0.1
-    assert found.peak_rss > 50 << 20
-    with pytest.raises(RunError, match="nothing"):
-        cost(model, "nothing", text, 2, 16)

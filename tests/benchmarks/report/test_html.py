@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from xml.etree import ElementTree
 
 import matplotlib.image
 import pytest
 
 from compress.benchmarks.report.base import write
 from tests.support.browser import browse, needs_browser
+from tests.support.cards import ONNX, QUANTIZED, TORCH
 
 pytestmark = needs_browser
 
@@ -56,3 +58,18 @@ def test_the_page_can_be_seen(page, tmp_path):
     assert pixels.shape[:2] == (1600, 1400)
     for part in (pixels[:400], pixels[500:1400]):  # the table, then the plots
         assert part[..., :3].std() > 0.02
+
+
+def test_html_is_one_file_and_escapes(card, render):
+    text = render("html", card(model="<b>&", torch=TORCH, onnx=ONNX, **{"int8<script>": QUANTIZED}))
+    assert "<h1>&lt;b&gt;&amp;</h1>" in text
+    assert "int8<script>" not in text
+    assert not re.search(r'(?:src|href)="(?!#)', text)
+    assert "@import" not in text
+    pictures = re.findall(r"<svg.*?</svg>", text, re.S)
+    assert len(pictures) == 2
+    identifiers = [set(re.findall(r'id="([^"]+)"', picture)) for picture in pictures]
+    assert not identifiers[0] & identifiers[1]
+    for picture, own in zip(pictures, identifiers, strict=True):
+        ElementTree.fromstring(picture)
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', picture)) <= own

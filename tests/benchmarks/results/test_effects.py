@@ -1,18 +1,13 @@
 """What each pass brought, on made-up cards, and the stars by the rule of the docs."""
 
-import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from compress.benchmarks.report.base import formats
-from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.effects import effect_table, effects, stars
 from compress.benchmarks.results.findings import findings
-from compress.benchmarks.statistics.estimators import mean, paired_ratio
 from compress.modeling.kinds import DECODER, ENCODER
-from compress.pipeline.parse import Pipeline
 
 BASE = {"decode_tps": [10.0] * 5, "disk_bytes": 100e6, "retention": (1.0, 1.0, 1.0)}
 INT8 = {"decode_tps": [20.0, 20.1, 19.9, 20.2, 19.8], "disk_bytes": 30e6, "retention": (0.985, 0.99, 1.0)}
@@ -85,28 +80,7 @@ def test_latency_counts_downwards_for_encoders(card):
     assert stars(found, ENCODER) == ["★★★", "–", "–", "★★"]
 
 
-def test_difficulty_follows_from_what_a_pass_needs():
-    pipeline = Pipeline.parse("prune:what=blocks,lowrank:rank=0.5:mismatch=off,int4,tune,fuse")
-    assert [each.difficulty for each in applied(pipeline)] == [2, 3, 4, 5, 1]
-    assert [each.difficulty for each in applied(Pipeline.parse("fp16"))] == [1]
-    assert [each.difficulty for each in applied(Pipeline.parse("int4:solver=learned"))] == [5]
-
-
 def test_the_rule_in_the_docs_is_the_one_used():
     page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ★")]
     assert [row[1:3] for row in rows[1:]] == [["1.05", "0.9"], ["1.5", "0.97"], ["2.5", "0.99"], ["4", "0.999"]]
-
-
-def test_paired_ratios_are_surer_than_their_parts():
-    rng = np.random.default_rng(0)
-    hard = rng.normal(1, 0.2, 40)
-    one, other = mean((hard * 0.9 + rng.normal(0, 0.001, 40)).tolist()), mean(hard.tolist())
-    found = paired_ratio(one, other)
-    assert found.value == pytest.approx(one.value / other.value, rel=1e-12)
-    assert np.mean(found.windows) == pytest.approx(found.value, rel=1e-12)
-    both = np.array([one.windows, other.windows])
-    resampled = [np.divide(*both[:, rng.integers(0, 40, 40)].mean(1)) for _ in range(4000)]
-    assert found.spread == pytest.approx(np.std(resampled), rel=0.1)
-    assert found.spread < math.hypot(one.spread, other.spread) / 10
-    assert paired_ratio(one, mean([0.0, 0.0])) is None

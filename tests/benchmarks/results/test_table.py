@@ -1,14 +1,11 @@
 """Tables of one run: figures, their ratios to the baselines, and how many contenders stand in one."""
 
 from compress.benchmarks.results.table import TableCell, TableRow, comparison_table, groups, length_tables
-
-TORCH = {"decode_tps": [10.0, 10.0, 10.4], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
-ONNX = {"decode_tps": [20.0, 20.0, 20.8], "disk_bytes": 100e6, "perplexity": 17.756, "top1": 1.0, "retention": 1.0}
-INT8 = {"decode_tps": [50.0, 50.0, 52.0], "disk_bytes": 27e6, "perplexity": 17.8, "top1": 0.981, "retention": 0.9975}
+from tests.support.cards import ONNX, QUANTIZED, TORCH
 
 
 def test_table(card):
-    headers, rows = comparison_table(card(torch=TORCH, onnx=ONNX, **{"int8,fuse": INT8}))
+    headers, rows = comparison_table(card(torch=TORCH, onnx=ONNX, **{"int8,fuse": QUANTIZED}))
     assert headers == ["× torch · × onnx", "torch", "onnx", "int8,fuse"]
     assert [(row.heading, *row.cells) for row in rows] == [
         ("decode, tokens/s", TableCell("10.0 ± 0.1"), TableCell("20.0 ± 0.2", ("2.00×",)),
@@ -45,7 +42,7 @@ def test_encoders_have_other_columns(card):
 
 
 def test_baselines_stand_in_every_group(card):
-    run = card(torch=TORCH, onnx=ONNX, **{f"v{i}": INT8 for i in range(5)})
+    run = card(torch=TORCH, onnx=ONNX, **{f"v{i}": QUANTIZED for i in range(5)})
     assert list(groups(run)) == [["torch", "onnx", "v0", "v1", "v2", "v3"], ["torch", "onnx", "v4"]]
     assert list(groups(card(torch=TORCH))) == [["torch"]]
 

@@ -1,13 +1,11 @@
 """Metrics against a direct computation in torch."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from compress.benchmarks.statistics.estimators import exponential, mean, quantile_over_windows
+from compress.benchmarks.statistics.estimators import exponential
 from compress.benchmarks.statistics.logits import compare_logits, cosine, log_softmax, window_nll
 
 
@@ -59,44 +57,6 @@ def test_perplexity_of_a_uniform_model():
     nll = window_nll(np.zeros((10, 64), np.float32), ids)
     found = exponential([nll, nll])
     assert (found.value, found.spread) == (pytest.approx(64.0), 0.0)
-
-
-def test_an_exponential_and_its_error():
-    found = exponential([1.0, 2.0, 3.0])
-    assert found.value == pytest.approx(math.exp(2.0))
-    assert found.spread == pytest.approx(math.exp(2.0) / math.sqrt(3))
-    assert found.windows == pytest.approx([0.0, math.exp(2.0), 2 * math.exp(2.0)])
-
-
-def test_a_cap_leaves_the_windows_alone():
-    found = exponential([0.1, 0.3], at_most=1.0)
-    assert (found.value, np.mean(found.windows)) == (1.0, pytest.approx(math.exp(0.2)))
-
-
-def test_a_broken_model_has_figures_all_the_same():
-    assert np.isfinite([*exponential([1e9, 2.0]).windows, exponential([1e9, 1e9]).value]).all()
-
-
-def test_mean_with_error():
-    found = mean([2.0, 4.0, 6.0])
-    assert (found.value, found.spread) == (4.0, pytest.approx(2 / math.sqrt(3)))
-    assert (mean([5.0]).value, mean([5.0]).spread) == (5.0, 0.0)
-
-
-def test_a_quantile_over_all_tokens():
-    windows = np.random.default_rng(0).gamma(0.3, size=(8, 500))
-    found = quantile_over_windows(windows.tolist(), 0.99)
-    assert found.value == np.quantile(windows, 0.99)
-    assert np.mean(found.windows) == pytest.approx(found.value, rel=1e-12)
-    assert quantile_over_windows([[1.0, 3.0]], 0.5).value == 2.0
-
-
-def test_the_error_of_a_quantile_is_what_repeating_it_shows():
-    """Two hundred texts of eight windows: it is some 20 % too wide, never too narrow."""
-    draws = np.random.default_rng(0).gamma(0.3, size=(200, 8, 500))
-    found = [quantile_over_windows(draw.tolist(), 0.99) for draw in draws]
-    spread = np.sqrt(np.mean([each.spread**2 for each in found]))
-    assert 1.0 < spread / np.std([each.value for each in found]) < 1.25
 
 
 def test_cosine():

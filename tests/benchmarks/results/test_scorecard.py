@@ -1,0 +1,35 @@
+"""Settings of a run, and ratios of its figures."""
+
+from compress.benchmarks.results.scorecard import Settings, ratio
+from compress.benchmarks.runtime.decoding import Sampling
+from compress.modeling.kinds import DECODER, ENCODER
+
+QUICK = Settings(
+    rounds=2, extra=1, precision=1e-12,
+    prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
+    lengths=(16, 32), batches=(1, 3), longest=34, beams=2, sampling=Sampling(top_k=5),
+)  # fmt: skip
+
+
+def test_no_more_is_decoded_than_the_model_takes_in():
+    assert QUICK.cells == [(16, 1), (16, 3), (32, 1), (32, 3)]
+    assert [QUICK.steps_after(length) for length in (16, 30, 32, 34)] == [4, 4, 2, 0]
+    assert Settings(batches=(2,)).cells == [(128, 2)]
+    assert Settings(lengths=(8, 9)).cells == [(8, 1), (9, 1)]
+    assert Settings().cells == []
+
+
+def test_prompts_fit_the_windows():
+    assert Settings().within(512, DECODER) == Settings(rounds=5, extra=10)
+    assert Settings().within(128, ENCODER).rounds == 15
+    assert QUICK.within(40, DECODER).rounds == QUICK.rounds
+    small = Settings().within(64, DECODER)
+    assert (small.prompt, small.steps, small.prefill) == (32, 32, 64)
+    assert Settings().within(128, ENCODER).prompt == 128
+
+
+def test_ratios_are_taken_round_by_round(card):
+    drifting = card(torch={"decode_tps": [10.0, 20.0, 40.0]}, onnx={"decode_tps": [20.0, 40.0, 80.0]})
+    found = ratio(drifting.rows[1], drifting.rows[0], "decode_tps")
+    assert (found.value, found.spread, found.rounds) == (2.0, 0.0, (2.0, 2.0, 2.0))
+    assert ratio(drifting.rows[1], drifting.rows[0], "ttft") is None
