@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FLOATS_RATE = {"layer": 5e-3, "model": 0.02}
 """Step size of float matrices and factors by scope, relative to their mean magnitude; of a whole model divided by the
-root of their inputs. Codes move by one over the steps, at falling rates: to a neighbour, if all steps agree
+root of their inputs. Codes move by one over the steps, at falling rates: to a neighbor, if all steps agree
 (AutoRound)."""
 _STEPS = {"layer": 100, "model": 450}
 

@@ -48,7 +48,7 @@ def resolve(model: ModelOutline, pipeline: Pipeline, target: TargetCapability) -
 def resolve_for(pass_: PassType, model: ModelOutline, target: TargetCapability) -> PassType:
     """Decide every option of a pass; a UsageError where pass, model and target don't go together."""
     if (unsupported := target.unsupported_reason(model.config)) is not None:
-        raise UsageError(f"{target.name}: no graph of {unsupported} is known; --target hf needs none")
+        raise UsageError(f"{target.name} cannot export {unsupported}; use --target hf")
     resolved = pass_.resolve(model, target)
     forms = resolved.output_forms() if isinstance(resolved, WeightPass) else ()
     if not target.any_linear and model.nonstandard_linear is not None and (Quantized in forms or Residual in forms):

@@ -46,7 +46,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> FloatG
     declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
     unsupported = unsupported_reason(config) if declared else f"{config.model_type} models"
     if unsupported is not None:
-        raise ExportError(f"no ONNX graph of {unsupported} is known; --target hf needs none")
+        raise ExportError(f"cannot build an ONNX graph of {unsupported}; use --target hf")
     module, arch = _declare(config)
     task = registry.get_task(config.model_type) or getattr(type(module), "default_task", "text-generation")
     logging.getLogger("mobius").setLevel(logging.ERROR)

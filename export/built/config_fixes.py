@@ -1,6 +1,6 @@
 """Correct what mobius 0.1.0 reads wrongly of transformers' configs and checkpoints, before it declares a graph.
 
-As with `compress.export.built.graph_fixes`, each is proved by the parity gate.
+As with `compress.export.built.graph_fixes`, each is verified by the parity gate.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _distilbert(config: PretrainedConfig) -> dict[str, object]:
 
 
 def _cohere(config: PretrainedConfig) -> dict[str, object]:
-    """Rotations turn neighbouring channels."""
+    """Rotations turn neighboring channels."""
     return {"rope_interleave": True}
 
 

@@ -1,6 +1,6 @@
 """Fixes for mobius graphs: padding masks, sliding windows, position offsets, attention biases.
 
-Each of these is proved by the parity gate; a version of mobius that does them itself makes the mend needless.
+Each of these is verified by the parity gate; a version of mobius that does them itself makes the fix needless.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
 def interleaved(weight: Tensor, heads: int) -> Tensor:
     """Interleave the halves of each head, rows ``[heads · size, …]``: channel i next to i + size/2, as in llama.cpp.
 
-    transformers rotates the halves of a head against each other, llama.cpp neighbours.
+    transformers rotates the halves of a head against each other, llama.cpp neighbors.
     """
     return weight.reshape(heads, 2, -1, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
 

@@ -74,7 +74,7 @@ def lower_and_verify(
     else:
         _check_all(out, expected)
     if dtype == torch.bfloat16:
-        progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was proved in its place")
+        progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was verified in its place")
         return lowered
     rounded = cache(partial(_rounded_traces, checkpoint, inputs))
     for file, facts in lowered.items():

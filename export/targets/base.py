@@ -72,7 +72,7 @@ class Target(ABC):
         for pass_ in passes:
             name = pass_.name
             if isinstance(pass_, GraphPass) and not self.capability.graphs:
-                raise UsageError(f"{self.name} has no graph for {name} to change; leave {name} out")
+                raise UsageError(f"graph pass {name} does not apply to target {self.name}; remove it")
             forms = pass_.output_forms() if isinstance(pass_, WeightPass) else ()
             if unsupported := [form.__name__ for form in forms if form not in supported]:
                 raise UsageError(f"{self.name} can't hold what {name} produces ({', '.join(unsupported)}); {self.fix}")
@@ -108,7 +108,7 @@ class Target(ABC):
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
     ) -> Artifact:
-        """Write an artifact into ``out``, an empty directory, and prove it equal to torch; else ExportError."""
+        """Write an artifact into ``out``, an empty directory, and verify it against torch; else ExportError."""
 
     def complete(self, checkpoint: Checkpoint, folder: Path) -> None:
         """Finish the artifact in ``folder`` once it is in its place; by default there is nothing to do.

@@ -45,7 +45,7 @@ class Gguf(Target):
         """Write the file, and read it back with the format's own library to the same numbers, else ExportError."""
         path = out / FILE
         if reason := file.write_gguf(checkpoint, path):
-            progress.notice(f"gguf holds no tokenizer, since {reason}: it has to be fed token ids")
+            progress.notice(f"the GGUF has no tokenizer ({reason}); callers must pass token ids")
         sizes, rounding = _verify(checkpoint, path)
         if rounding:
             progress.notice(

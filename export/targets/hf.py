@@ -78,8 +78,8 @@ def _verify(variant: Variant, progress: Progress) -> None:
     """Hold what others read against what the variant holds, as far as the readers are here; a notice says how far."""
     if absent := [module for module in variant.format.required_packages if find_spec(module) is None]:
         progress.notice(
-            f"not loaded for proof: transformers reads {variant.format.name} with {' and '.join(absent)}, which "
-            "pip install 'compress-models[gptq]' brings"
+            f"not verified: loading {variant.format.name} in transformers needs {' and '.join(absent)}; "
+            "pip install 'compress-models[gptq]'"
         )
         return
     asymmetric = [name for name, form in variant.manifest.weights.items() if not form.symmetric]

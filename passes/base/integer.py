@@ -136,8 +136,7 @@ class Integer(WeightPass):
             check_bits(self.name, widths, target)
         if model.tied and self.head != self.embed:
             raise UsageError(
-                f"{self.name}: this model's head is its embedding, stored once; give head={self.head} and "
-                f"embed={self.head}"
+                f"{self.name}: head and embedding are tied, so set both alike: head={self.head}:embed={self.head}"
             )
         self._skipped.check(self.name, model)
         for name, features in ((name, model.shape(name)[1]) for name in model.matrices):

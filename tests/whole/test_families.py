@@ -141,7 +141,7 @@ ODD = "transformers' own {}, of which compressed-tensors loads no integers"
 ALL_AT_ONCE = "the MLP channels of a {} can't be dropped one by one"
 REFUSED = {
     (None, "lowrank", "hf"): r"hf can't hold what lowrank produces \(Factored\)",
-    (None, "fuse", "hf"): "hf has no graph for fuse to change",
+    (None, "fuse", "hf"): "graph pass fuse does not apply to target hf",
     **{("GPT-2", word, "hf"): f"the linears of a gpt2 are {ODD.format('Conv1D')}" for word in INTEGERS},
     **{
         (family, word, "hf"): f"the linears of a falcon are {ODD.format('FalconLinear')}"
@@ -345,7 +345,7 @@ def test_a_setting_that_no_graph_is_known_of_is_refused(random_model, family):
     name, options = FAMILIES[family]
     model = Model.open(str(random_model(name, **{**options, **REASONS[family]})))
     setting = next(iter(REASONS[family]))
-    with pytest.raises(UsageError, match=f"ort-cpu: no graph of .* models with {setting}.* is known; --target hf"):
+    with pytest.raises(UsageError, match=f"ort-cpu cannot export .* models with {setting}.*; use --target hf"):
         resolve(model, Pipeline.parse("int8"), find_target("ort-cpu").capability)
 
 

@@ -25,7 +25,7 @@ REFUSED = {
     "MptForCausalLM": (
         "int8,fuse",
         "ort-cpu",
-        "ort-cpu: no graph of mpt models with attn_config.clip_qkv=0.5 is known; --target hf needs none",
+        "ort-cpu cannot export mpt models with attn_config.clip_qkv=0.5; use --target hf",
     ),
 }
 OPTIONS = {"MptForCausalLM": {"attn_config": {"clip_qkv": 0.5}}}

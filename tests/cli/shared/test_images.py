@@ -67,7 +67,7 @@ def test_a_run_makes_a_variant_an_artifact_and_a_score(vit, photos, tmp_path, in
 
 REFUSED = {
     "gguf": (["-p", "int4", "--target", "gguf"], "gguf can't hold "),
-    "tensorrt": (["-p", "int8", "--target", "tensorrt"], "tensorrt: no graph of vit models is known; --target hf "),
+    "tensorrt": (["-p", "int8", "--target", "tensorrt"], "tensorrt cannot export vit models; use --target hf"),
     "labels": (["-p", "fuse", "--labels", "labels.tsv"], "--labels takes labelled text, and VIT reads images; leave"),
     "length": (["-p", "int8", "--length", "64"], "--length counts tokens, and VIT reads images; remove --length"),
     "lengths": (["-p", "int8", "--seq", "64"], "VIT is a vision model; remove --seq, --batch, --beams and --sample"),
@@ -95,7 +95,7 @@ def test_other_graphs_and_other_heads_are_refused(vit, tmp_path, inside):
     assert inside("run", vit, "-p", "fp16", "--target", "hf", "--no-score", "-o", out).returncode == 0
     done = inside("export", out / "fp16", "--graph", "built")
     assert done.returncode == 4
-    assert "no ONNX graph of vit models is known" in done.stderr
+    assert "cannot build an ONNX graph of vit models" in done.stderr
     done = inside("generate", out / "fp16", "what")
     assert done.returncode == 3
     assert "can't generate text: it has no decoder for onnxruntime-genai" in done.stderr

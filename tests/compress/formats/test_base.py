@@ -302,6 +302,5 @@ def test_the_hf_target_says_that_readers_are_missing(untied, tmp_path, rounded, 
     artifact = Hf(find_format("gptq")).export(made, (), Path(made.path), told)
     assert artifact.stored_bytes == sum(made.shards.raw(name).nbytes for name in made.shards.where)
     assert told.notices == [
-        "not loaded for proof: transformers reads gptq with gptqmodel and optimum, which pip install "
-        "'compress-models[gptq]' brings"
+        "not verified: loading gptq in transformers needs gptqmodel and optimum; pip install 'compress-models[gptq]'"
     ]

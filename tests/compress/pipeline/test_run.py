@@ -156,7 +156,7 @@ def test_a_damaged_manifest_is_named(llama, tmp_path):
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ("int8:head=float", "head is its embedding, stored once; give head=float and embed=float"),
+        ("int8:head=float", "head and embedding are tied, so set both alike: head=float:embed=float"),
         ("int8:act=dynamic:group=32", "act=dynamic needs one scale a channel"),
         ("int8:group=128", r"group=128 doesn't divide the 64 inputs of .*; use group=64"),
     ],

@@ -153,7 +153,7 @@ def halves(tensor):
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM", "BertModel"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_products_and_repaired_matrices_are_multiplied_part_by_part(tiny, tmp_path, rounded, name, fused):
-    """Also where their neighbours in a packed product are stored in other ways, and where there are biases."""
+    """Also where their neighbors in a packed product are stored in other ways, and where there are biases."""
 
     def form(name, tensor):
         kind, (left, right) = name.split(".")[-2], halves(tensor) if tensor.ndim == 2 else (None, None)

@@ -62,7 +62,7 @@ def said(module):
         return module(TOKENS).logits
 
 
-def test_rows_are_put_where_neighbours_rotate_together():
+def test_rows_are_put_where_neighbors_rotate_together():
     heads, size = 2, 6
     weight = torch.arange(heads * size * 3).reshape(heads * size, 3)
     expected = torch.empty_like(weight)
@@ -158,7 +158,7 @@ def test_what_llama_cpp_does_not_split_is_fed_token_ids(llama, tmp_path):
     (tmp_path / "out").mkdir()
     told = Silent()
     Gguf().export(Model.open(str(bare)), (), tmp_path / "out", told)
-    assert told.notices == ["gguf holds no tokenizer, since there is no tokenizer.json: it has to be fed token ids"]
+    assert told.notices == ["the GGUF has no tokenizer (there is no tokenizer.json); callers must pass token ids"]
 
 
 def test_a_window_ends_the_context(tiny, tmp_path):
@@ -205,7 +205,7 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
         Gguf().check_weights(odd.architecture, weights)
     with pytest.raises(UsageError, match=r"gguf can't hold what lowrank produces \(Factored\); --merge"):
         Gguf().check(Pipeline.parse("lowrank:rank=0.4").passes)
-    with pytest.raises(UsageError, match="gguf has no graph for fuse to change; leave fuse out"):
+    with pytest.raises(UsageError, match="graph pass fuse does not apply to target gguf; remove it"):
         Gguf().check(Pipeline.parse("int4,fuse").passes)
 
 

@@ -134,7 +134,7 @@ def test_a_checkpoint_that_others_read_differently_is_refused(untied, tmp_path, 
 
 
 def test_what_has_no_place_is_refused(untied, tmp_path):
-    with pytest.raises(UsageError, match="hf has no graph for fuse to change; leave fuse out"):
+    with pytest.raises(UsageError, match="graph pass fuse does not apply to target hf; remove it"):
         Hf().check(Pipeline.parse("int8,fuse").passes)
     with pytest.raises(UsageError, match="hf: a variant is its own artifact, .*; leave out -o"):
         Hf().export(Model.open(str(untied)), (), tmp_path, Silent())

@@ -154,7 +154,7 @@ def test_large_embeddings_are_rounded_in_parts(untied, run, monkeypatch):
          "model.embed_tokens.weight"),
         ("llama", "int4:skip=*.down_proj.weight+x", "int4: skip=x matches no matrix; their names are like "
          "model.embed_tokens.weight"),
-        ("llama", "int4:head=float", "int4: this model's head is its embedding, stored once; give head=float and "
+        ("llama", "int4:head=float", "int4: head and embedding are tied, so set both alike: head=float:"
          "embed=float"),
         ("untied", "int3:head=float:embed=float", "int3: narrow holds integers of 2 and 4 bits, not 3; use int4, or "
          "--target hf"),
