@@ -44,7 +44,7 @@ class Variant(Checkpoint):
         # What the integers stand for is a float model, with its head tied as it was.
         if architecture.kind.is_seq2seq:
             architecture = replace(architecture, untied_head=not manifest.source.tied)
-        else:
+        elif architecture.tied != manifest.source.tied:
             architecture.config.tie_word_embeddings = manifest.source.tied
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config

@@ -26,6 +26,15 @@ def inside() -> Callable[..., Completed]:
 
 
 @pytest.fixture(scope="session")
+def variants(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the variants int8-fuse, fuse and fp16-fuse of a tiny model, unscored; not to be written to."""
+    out = tmp_path_factory.mktemp("variants") / "out"
+    done = run_cli(llama, "-p", "int8,fuse", "-p", "fuse", "-p", "fp16,fuse", "-o", out, "--no-score")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
 def main_job(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
     """One run of the main job on a tiny model, not to be written to: its folder ``out``, its text beside that."""
     folder = tmp_path_factory.mktemp("main-job")

@@ -35,9 +35,8 @@ def numbers(path):
     return {name: variant.weight(name) for name in variant.manifest.weights}
 
 
-@pytest.mark.slow
-def test_a_variant_is_exported_again_from_its_integers(main_job, tmp_path, inside):
-    out = shutil.copytree(main_job[0], tmp_path / "out")
+def test_a_variant_is_exported_again_from_its_integers(variants, tmp_path, inside):
+    out = shutil.copytree(variants, tmp_path / "out")
     done = inside("export", out / "int8-fuse", "--target", "ort-cpu", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "again" / "model.onnx.data").read_bytes() == (

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 
-
-@pytest.mark.slow
-def test_a_variant_writes(main_job, inside):
-    out, _ = main_job
+def test_a_variant_writes(variants, inside):
+    out = variants
     done = inside("generate", out / "int8-fuse", "the quick", "-n", "5")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the quick")  # what a random model adds may be unprintable
