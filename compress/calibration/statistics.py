@@ -12,8 +12,6 @@ from torch import Tensor
 from compress.calibration.precision import add_second_moment, fast_products, symmetrize
 from compress.errors import PassError
 
-pass
-
 SAMPLE_ROWS = 128
 """Input rows that are kept as they are, for solvers that search on real outputs."""
 

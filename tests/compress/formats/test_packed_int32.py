@@ -12,14 +12,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from compress.checkpoint.model import Model
-from compress.checkpoint.variant import Variant
 from compress.checkpoint.writer import WriteOptions
 from compress.errors import ExportError, UsageError
 from compress.export.targets.hf import Hf
 from compress.formats.base import find_format, formats
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
-from compress.pipeline.rewrite import rewrite
 from compress.progress import Silent
 from compress.weights.forms import Masked, Quantized, mask_of
 from compress.weights.stored import StoredForm
@@ -255,30 +253,6 @@ def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
 
     with pytest.raises(ExportError, match=r"format gptq has float16 scales, and one of 7e\+04 is too large for that"):
         variant(untied, tmp_path / "c", huge, gptq)
-
-
-def test_a_variant_is_written_again_without_solving(untied, tmp_path, rounded):
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions())
-    for name in ("gptq", "awq"):
-        out = tmp_path / name
-        out.mkdir()
-        again = rewrite(made, out, WriteOptions(find_format(name), shard_bytes=30_000), Silent())
-        index = json.loads((out / "model.safetensors.index.json").read_text())
-        files = [load_file(out / name) for name in sorted(set(index["weight_map"].values()))]
-        assert len(files) > 3
-        assert all(len(held) == 1 or sum(t.nbytes for t in held.values()) <= 30_000 for held in files)
-        assert index["metadata"]["total_size"] == sum(again.shards.raw(n).nbytes for n in again.shards.where)
-        for each in made.names:
-            if each in made.manifest.weights and made.manifest.weights[each].form == "quantized":
-                assert torch.equal(again.weight(each).codes, made.weight(each).codes)
-                assert torch.equal(again.weight(each).scale, made.weight(each).scale.half())
-        assert again.manifest.recipe == made.manifest.recipe
-        assert Variant.open(out).manifest.format == name
-    back = tmp_path / "back"
-    back.mkdir()
-    plain = rewrite(Variant.open(tmp_path / "gptq"), back, WriteOptions(), Silent())
-    name = "model.layers.1.mlp.down_proj.weight"
-    assert torch.equal(plain.weight(name).dequantize(), Variant.open(tmp_path / "gptq").weight(name).dequantize())
 
 
 def test_masks_are_kept(untied, tmp_path, rounded):

@@ -1,0 +1,43 @@
+"""Where a model is found: a directory, the hub's cache, or a demo by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compress.checkpoint.model import Model
+from compress.errors import ModelError, UsageError
+from tests.support.checkpoints import build
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    build("LlamaForCausalLM").save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+def test_a_source_that_is_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="nobody/nothing is no directory here, not in the hub's cache, and the hub"):
+        Model.open("nobody/nothing")
+    for path in ("./absent", "/absent", "a/b/c", str(tmp_path / "absent")):
+        with pytest.raises(ModelError, match="no such directory"):
+            Model.open(path)
+
+
+def test_a_checkpoint_in_the_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, llama: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    cached = tmp_path / "hub" / "models--somebody--tiny"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0123abcd")
+    (cached / "snapshots").mkdir()
+    llama.rename(cached / "snapshots" / "0123abcd")
+    model = Model.open("somebody/tiny")
+    assert (model.name, model.source, model.class_name) == ("tiny", "somebody/tiny", "LlamaForCausalLM")
+
+
+def test_an_unknown_demo() -> None:
+    with pytest.raises(UsageError, match="unknown demo 'smollm'; did you mean 'smollm2'?"):
+        Model.open("demo:smollm")

@@ -1,0 +1,100 @@
+"""Variants are read back as they were written; what is none, or is damaged, is named."""
+
+import pytest
+import torch
+
+from compress.checkpoint.model import Model
+from compress.checkpoint.variant import Variant
+from compress.errors import ModelError
+from compress.export.targets.ort_cpu import OrtCpu
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense, Factored, Masked, Quantized
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
+
+TOKENS = token_ids(4, 24)
+
+
+def make(source, pipeline, out, seed=0, storage=None):
+    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed, storage=storage)
+
+
+def test_the_variant_reads_back_what_the_passes_made(llama, tmp_path):
+    variant = Variant.open(make(llama, "int8:group=32", tmp_path / "v").path)
+    model = Model.open(str(llama))
+    for name in variant.names:
+        if name.endswith("proj.weight") or "embed" in name:
+            weight = variant.weight(name)
+            assert isinstance(weight, Quantized)
+            assert (weight.bits, weight.group, weight.act) == (8, 32, None)
+            step = weight.scale.repeat_interleave(32, 1)
+            assert ((weight.dequantize() - model.tensor(name)).abs() <= step / 2 + 1e-6).all()
+        else:
+            assert torch.equal(variant.tensor(name), model.tensor(name))
+    assert variant.tied
+    assert variant.config.tie_word_embeddings
+    assert variant.names == model.names
+
+
+def test_a_directory_that_is_no_variant_is_refused(llama):
+    with pytest.raises(ModelError, match="is not a variant: it has no compress.json"):
+        Variant.open(llama)
+
+
+def test_a_variant_whose_bytes_changed_is_refused(llama, tmp_path):
+    file = make(llama, "int8", tmp_path / "v").path / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match="model.safetensors"):
+        Variant.open(file.parent)
+
+
+def test_a_damaged_manifest_is_named(llama, tmp_path):
+    variant = make(llama, "int8", tmp_path / "v")
+    (variant.path / "compress.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"compress.json can't be read: source: Field required"):
+        Variant.open(variant.path)
+
+
+class Broken(WeightPass):
+    """A pass that breaks its contract."""
+
+    accepts = (Dense, Masked, Quantized, Factored)
+    produces = (Dense, Masked)
+
+    def __init__(self, change):
+        self.change = change
+
+    def __str__(self):
+        return "broken"
+
+    def apply(self, name, weight, stats):
+        return self.change(weight)
+
+
+Broken.name = "broken"
+
+
+class Without(WeightPass):
+    """Drops layers, and says of the config what it is told to."""
+
+    produces = (Dense,)
+
+    def __init__(self, layers, left):
+        self.layers, self.left = layers, left
+
+    def __str__(self):
+        return "without"
+
+    def resize(self, config):
+        config.num_hidden_layers = self.left
+
+    def run(self, block, inputs):
+        block.dropped = block.name in self.layers
+
+    def apply(self, name, weight, stats):
+        return weight
+
+
+Without.name = "without"

@@ -1,0 +1,73 @@
+"""Options that can't work on a model are refused before the work."""
+
+import pytest
+
+from compress.errors import UsageError
+from compress.export.targets.ort_cpu import OrtCpu
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense, Factored, Masked, Quantized
+from tests.support.passes import make_variant
+from tests.support.tensors import token_ids
+
+TOKENS = token_ids(4, 24)
+
+
+def make(source, pipeline, out, seed=0, storage=None):
+    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed, storage=storage)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("int8:head=float", "head and embedding are tied, so set both alike: head=float:embed=float"),
+        ("int8:act=dynamic:group=32", "act=dynamic needs one scale a channel"),
+        ("int8:group=128", r"group=128 doesn't divide the 64 inputs of .*; use group=64"),
+    ],
+)
+def test_what_cannot_work_on_a_model_is_refused_before_the_work(llama, tmp_path, pipeline, message):
+    with pytest.raises(UsageError, match=message):
+        make(llama, pipeline, tmp_path / "v")
+    assert not list((tmp_path / "v").iterdir())
+
+
+class Broken(WeightPass):
+    """A pass that breaks its contract."""
+
+    accepts = (Dense, Masked, Quantized, Factored)
+    produces = (Dense, Masked)
+
+    def __init__(self, change):
+        self.change = change
+
+    def __str__(self):
+        return "broken"
+
+    def apply(self, name, weight, stats):
+        return self.change(weight)
+
+
+Broken.name = "broken"
+
+
+class Without(WeightPass):
+    """Drops layers, and says of the config what it is told to."""
+
+    produces = (Dense,)
+
+    def __init__(self, layers, left):
+        self.layers, self.left = layers, left
+
+    def __str__(self):
+        return "without"
+
+    def resize(self, config):
+        config.num_hidden_layers = self.left
+
+    def run(self, block, inputs):
+        block.dropped = block.name in self.layers
+
+    def apply(self, name, weight, stats):
+        return weight
+
+
+Without.name = "without"

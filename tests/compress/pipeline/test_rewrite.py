@@ -1,0 +1,49 @@
+"""A variant is written again in other formats, from its integers."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors.torch import load_file
+
+from compress.checkpoint.variant import Variant
+from compress.checkpoint.writer import WriteOptions
+from compress.export.targets.hf import Hf
+from compress.formats.base import find_format
+from compress.pipeline.rewrite import rewrite
+from compress.progress import Silent
+from tests.support.passes import make_variant
+
+
+def variant(path, out, form, storage, head=False, progress=None):
+    """Every matrix of a layer, and the head where asked, as ``form(tensor)`` has it."""
+
+    def form_of(name, tensor):
+        return form(tensor) if "_proj" in name or (head and "lm_head" in name) else None
+
+    return make_variant(path, form_of, Hf.capability, out, progress=progress, storage=storage)
+
+
+def test_a_variant_is_written_again_without_solving(untied, tmp_path, rounded):
+    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions())
+    for name in ("gptq", "awq"):
+        out = tmp_path / name
+        out.mkdir()
+        again = rewrite(made, out, WriteOptions(find_format(name), shard_bytes=30_000), Silent())
+        index = json.loads((out / "model.safetensors.index.json").read_text())
+        files = [load_file(out / name) for name in sorted(set(index["weight_map"].values()))]
+        assert len(files) > 3
+        assert all(len(held) == 1 or sum(t.nbytes for t in held.values()) <= 30_000 for held in files)
+        assert index["metadata"]["total_size"] == sum(again.shards.raw(n).nbytes for n in again.shards.where)
+        for each in made.names:
+            if each in made.manifest.weights and made.manifest.weights[each].form == "quantized":
+                assert torch.equal(again.weight(each).codes, made.weight(each).codes)
+                assert torch.equal(again.weight(each).scale, made.weight(each).scale.half())
+        assert again.manifest.recipe == made.manifest.recipe
+        assert Variant.open(out).manifest.format == name
+    back = tmp_path / "back"
+    back.mkdir()
+    plain = rewrite(Variant.open(tmp_path / "gptq"), back, WriteOptions(), Silent())
+    name = "model.layers.1.mlp.down_proj.weight"
+    assert torch.equal(plain.weight(name).dequantize(), Variant.open(tmp_path / "gptq").weight(name).dequantize())
