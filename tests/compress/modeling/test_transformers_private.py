@@ -1,0 +1,56 @@
+"""transformers' private API does what it is used for here."""
+
+import torch
+from transformers import LlamaForCausalLM, MarianMTModel
+
+from compress.modeling.transformers_private import (
+    attention_backend,
+    computed_on_load,
+    init_module,
+    not_saved,
+    on_meta,
+    supports_attention_backend,
+)
+from tests.support.checkpoints import build
+
+
+def test_modules_on_meta_have_no_numbers_until_they_are_filled():
+    config = build("LlamaForCausalLM").config
+    with on_meta():
+        module = LlamaForCausalLM(config)
+    assert all(tensor.is_meta for tensor in [*module.parameters(), *module.buffers()])
+    norm = module.model.norm.to_empty(device="cpu")
+    norm.weight.data.zero_()
+    init_module(module, norm)
+    assert torch.equal(norm.weight, torch.ones(32))
+    assert not torch.ones(1).is_meta
+
+
+def test_tensors_that_checkpoints_may_lack_are_those_of_the_class():
+    tables = {f"model.{half}.embed_positions.weight" for half in ("encoder", "decoder")}
+    assert set(computed_on_load(MarianMTModel)) == {"final_logits_bias", *tables}
+    assert set(not_saved(MarianMTModel)) == tables
+    assert (computed_on_load(LlamaForCausalLM), not_saved(LlamaForCausalLM)) == ((), ())
+
+
+def test_attention_is_ours_inside_alone():
+    module, calls = build("LlamaForCausalLM"), []
+    ids = torch.arange(5, 10)[None]
+    assert supports_attention_backend(LlamaForCausalLM)
+    with torch.no_grad():
+        expected = module(ids, use_cache=False).logits
+
+        def attend(layer, query, key, value, mask, **options):
+            calls.append(mask)
+            repeat = query.shape[1] // key.shape[1]
+            key, value = (t.repeat_interleave(repeat, 1) for t in (key, value))
+            output = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            return output.transpose(1, 2).contiguous(), None
+
+        with attention_backend(module, "ours", attend, lambda *args, **options: None):
+            inside = module(ids, use_cache=False).logits
+        assert len(calls) == 2
+        assert calls == [None, None]
+        assert torch.allclose(inside, expected, atol=1e-5)
+        assert torch.equal(module(ids, use_cache=False).logits, expected)
+    assert len(calls) == 2
