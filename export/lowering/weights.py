@@ -62,7 +62,7 @@ class SlicedWeights(Weights):
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the tensor ``source``, by their numbers (int64); all of them, in order, where these are None."""
+    """Rows of ``tensor``, by their numbers (int64); all of them, in order, where these are None."""
 
     tensor: str
     indices: Tensor | None = None

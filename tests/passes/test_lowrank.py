@@ -5,79 +5,14 @@ import math
 import pytest
 import torch
 
-from compress.calibration.statistics import RunningStatistics, Statistic
 from compress.errors import PassError, UsageError
 from compress.passes.lowrank import Lowrank
-from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, rank_step, shrinks
+from compress.passes.solvers.rank_budget import rank_step
 from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Masked
-from tests.support.tensors import F64, gaussian
-
-
-def seen(features, level=Statistic.GRAM, tokens=600):
-    x = gaussian(tokens, features, seed=1) * torch.linspace(0.05, 3, features)
-    x = x + x.roll(1, 1)
-    inputs = RunningStatistics(level, features)
-    inputs.update(x, 16, x + 0.2 * gaussian(tokens, features, seed=2))
-    return inputs.finish()
-
-
-def squared(off, gram):
-    return float(((off.to(F64) @ gram.to(F64)) * off.to(F64)).sum())
-
-
-@pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
-@pytest.mark.parametrize("rank", [1, 5, 12])
-def test_the_loss_is_that_of_the_directions_left_out(shape, rank):
-    inputs, weight = seen(shape[1]), gaussian(*shape)
-    spectrum = OutputMetric(inputs).spectrum(weight)
-    product = spectrum.product(rank, F64)
-    assert product.left.shape == (shape[0], rank)
-    assert product.right.shape == (rank, shape[1])
-    assert squared(product.dequantize() - weight, inputs.gram) == pytest.approx(
-        float(spectrum.losses[rank:].sum()), 1e-3
-    )
-
-
-def test_no_product_of_that_rank_loses_less():
-    """Reduced-rank regression: project the outputs on their leading directions, with a dense eigendecomposition."""
-    inputs, weight = seen(16), gaussian(24, 16)
-    gram, exact = inputs.gram.to(F64), weight.to(F64)
-    _, vectors = torch.linalg.eigh(exact @ gram @ exact.T)
-    leading = vectors[:, -6:]
-    best = squared(leading @ leading.T @ exact - exact, gram)
-    found = OutputMetric(inputs).spectrum(weight).product(6, torch.float32).dequantize()
-    plain = OutputMetric(inputs, whiten=False).spectrum(weight).product(6, torch.float32).dequantize()
-    assert squared(found - exact, gram) == pytest.approx(best, rel=1e-3)
-    assert squared(plain - exact, gram) > 1.3 * best
-
-
-def test_without_inputs_it_is_the_plain_svd():
-    weight = gaussian(24, 16)
-    sigma = torch.linalg.svdvals(weight.to(F64))
-    assert torch.allclose(OutputMetric(None).spectrum(weight).sigma, sigma)
-    assert torch.allclose(OutputMetric(seen(16), whiten=False).spectrum(weight).sigma, sigma)
-
-
-def test_inputs_that_are_always_zero_do_no_harm():
-    inputs = seen(16)
-    inputs.gram[3], inputs.gram[:, 3] = 0, 0
-    product = OutputMetric(inputs).spectrum(gaussian(24, 16)).product(8, torch.float32)
-    assert torch.isfinite(product.dequantize()).all()
-    nothing = RunningStatistics(Statistic.GRAM, 16)
-    nothing.update(torch.zeros(8, 16), 8)
-    assert OutputMetric(nothing.finish()).root is None
-
-
-def test_the_target_solves_the_normal_equations_of_the_mismatch():
-    inputs, weight = seen(16, Statistic.MISMATCH), gaussian(4, 16)
-    gram, mismatch = inputs.gram.to(F64), inputs.mismatch.to(F64)
-    damped = gram + 0.01 * gram.diagonal().mean() * torch.eye(16, dtype=F64)
-    expected = weight.to(F64) + weight.to(F64) @ mismatch @ torch.linalg.inv(damped)
-    assert torch.allclose(OutputMetric(inputs).target(weight, 0.01), expected, atol=1e-5)
-    assert torch.equal(OutputMetric(seen(16)).target(weight, 0.01), weight.to(F64))
+from tests.support.tensors import gaussian, input_statistics
 
 
 @pytest.mark.parametrize(
@@ -93,7 +28,7 @@ def test_a_share_of_the_smaller_side_where_that_shrinks(shape, rank):
 
 @pytest.mark.parametrize("energy", [0.5, 0.8, 0.95])
 def test_energy_is_kept_by_the_smallest_rank_that_does(energy):
-    inputs, weight = seen(64), Dense(gaussian(128, 64))
+    inputs, weight = input_statistics(64), Dense(gaussian(128, 64))
     found = Lowrank(energy=energy).apply("w", weight, {"w": inputs})
     losses = OutputMetric(inputs).spectrum(weight.tensor).losses
     rank = found.right.shape[0]
@@ -104,47 +39,6 @@ def test_energy_is_kept_by_the_smallest_rank_that_does(energy):
 def test_more_energy_than_a_smaller_product_has_leaves_the_matrix():
     weight = Dense(gaussian(128, 64))
     assert Lowrank(energy=0.99999, whiten="off").apply("w", weight, {}) is weight
-
-
-def test_a_budget_is_shared_out_by_loss_saved():
-    falling = torch.tensor([0.5**i for i in range(64)])
-    flat = torch.ones(64)
-    offers = {
-        "falling": RankLosses((128, 64), falling),
-        "flat": RankLosses((128, 64), flat),
-        "flat again": RankLosses((128, 64), flat),
-    }
-    ranks = choose_ranks(offers, 0.7)
-    stored = sum(rank * 192 if rank else 8192 for rank in ranks.values())
-    assert stored <= 0.7 * 3 * 8192 < stored + 8 * 192 * 3
-    assert 0 < ranks["falling"] <= 24  # a second step hardly saves anything
-    assert ranks["falling"] < max(ranks["flat"], 43 * (ranks["flat"] == 0))
-
-
-def brute(offers, keep):
-    """The least loss of any choice of ranks within the budget."""
-    best = math.inf
-    names = list(offers)
-    choices = [[*range(8, 64, 8)] for _ in names]
-    for a in choices[0]:
-        for b in choices[1]:
-            ranks = dict(
-                zip(names, (a if shrinks((128, 64), a) else 0, b if shrinks((128, 64), b) else 0), strict=True)
-            )
-            if sum(r * 192 if r else 8192 for r in ranks.values()) <= keep * 2 * 8192:
-                best = min(best, lost(offers, ranks))
-    return best
-
-
-def lost(offers, ranks):
-    return sum(float(offers[n].losses[r:].sum() / offers[n].losses.sum()) if r else 0.0 for n, r in ranks.items())
-
-
-@pytest.mark.parametrize("keep", [0.3, 0.5, 0.75])
-def test_the_shares_are_about_the_best_there_are(keep):
-    curves = (0.93, 0.97)
-    offers = {str(base): RankLosses((128, 64), torch.tensor([base**i for i in range(64)])) for base in curves}
-    assert lost(offers, choose_ranks(offers, keep)) <= brute(offers, keep) + 0.12
 
 
 @pytest.mark.parametrize(

@@ -1,54 +1,24 @@
 """Short recovery on tiny layers: every form keeps its form, the output comes closer, or nothing changes."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 
-from compress.calibration.block import Block
 from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import _Divergence
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
 from compress.passes.solvers.grid import Grid
-from compress.passes.solvers.parameters import Rates, trainable
-from compress.passes.solvers.reconstruct import reconstruct
-from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.tune import Tune
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
+from compress.weights.forms import Dense, Factored, Masked, Quantized
 from tests.support.tensors import token_ids
+from tests.support.weights import FORMS
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = token_ids(16, 32)
 NAME = "model.layers.0.mlp.up_proj.weight"
-
-
-def masked(tensor):
-    mask = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0)) > 0.5
-    return Masked(tensor * mask, mask)
-
-
-def quantized(tensor, bits=3, symmetric=True):
-    return round_to_nearest(tensor, Grid(bits, tensor.shape[1], symmetric)).quantized(torch.float32)
-
-
-def factored(tensor):
-    left, sizes, right = torch.linalg.svd(tensor, full_matrices=False)
-    return Factored(Dense((left * sizes)[:, :16].contiguous()), Dense(right[:16].contiguous()))
-
-
-FORMS = {
-    "dense": lambda t: Dense((t * 0.8).half()),
-    "masked": masked,
-    "symmetric": quantized,
-    "asymmetric": lambda t: quantized(t, 2, False),
-    "factored": factored,
-    "quantized factors": lambda t: Factored(quantized(factored(t).left.tensor), quantized(factored(t).right.tensor)),
-    "residual": lambda t: Residual(quantized(t, 2), factored(t - quantized(t, 2).dequantize())),
-}
 
 
 def layer(path, damage):
@@ -67,15 +37,6 @@ def error(inputs):
     with torch.no_grad():
         off = inputs.forward(0, {}) - exact
     return float((off.square().sum(-1) / exact.square().sum(-1)).mean())
-
-
-@pytest.mark.parametrize("kind", FORMS)
-def test_every_form_starts_where_it_is(kind):
-    weight = FORMS[kind](torch.randn(32, 64, generator=torch.Generator().manual_seed(2)))
-    one = trainable(weight)
-    assert torch.allclose(one.matrix(), weight.dequantize(), atol=1e-6)
-    assert torch.equal(one.weight().dequantize(), weight.dequantize())
-    one.matrix().square().sum().backward()
 
 
 @pytest.mark.parametrize("kind", ["dense", "factored", "residual"])
@@ -113,14 +74,6 @@ def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, kind):
         if isinstance(weight, Factored):
             assert weight.left.shape == old.left.shape
         assert block.reports[name].solver.startswith("tune (layer's error ")
-
-
-def test_inputs_that_are_rounded_too_get_no_larger_codes():
-    start = round_to_nearest(torch.randn(8, 64), Grid(8, 64, levels=63)).quantized(torch.float32, act="dynamic")
-    one = trainable(start)
-    one.values.data += 5
-    assert one.weight().codes.max() == 63
-    assert one.weight().act == "dynamic"
 
 
 def test_what_did_not_help_is_left_as_it_was(llama, monkeypatch):
@@ -217,67 +170,6 @@ def test_steps_left_open_are_decided_by_the_scope(llama):
     assert Tune(steps=7, scope="model").resolve(model, target).steps == 7
     with pytest.raises(UsageError, match="steps"):
         Pipeline.parse("tune:steps=0")
-
-
-def test_rates_of_float_matrices_fall_with_the_root_of_their_inputs():
-    one = trainable(Dense(torch.full((4, 16), -0.5)))
-    assert [one.groups(Rates(0, 0, 0.04, whole_model=wide))[0]["lr"] for wide in (False, True)] == [0.02, 0.005]
-
-
-class Slope:
-    """A block whose loss falls by one with each one that its matrix rises: Adam moves by its rate, whatever that is."""
-
-    batches = 1
-
-    def refresh(self):
-        self.seen = []
-
-    def forward(self, batch, parameters):
-        self.seen.append(float(parameters["x"].detach()))
-        return parameters["x"]
-
-    def target(self, batch):
-        return torch.zeros(1, 1)
-
-    def loss(self, output, exact):
-        return -(output - exact).sum()
-
-    def training_steps(self, steps):
-        self.seen = []
-        return range(steps)
-
-
-@pytest.mark.parametrize(("whole", "moved"), [(False, [1, 0.75, 0.5, 0.25]), (True, [1 / 3, 0.5, 0.5, 0.25])])
-def test_rates_fall_over_all_steps_and_rise_first_in_a_whole_model(whole, moved):
-    inputs, block = Slope(), Block("x", "model", {}, {})
-    reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 4)
-    assert [b - a for a, b in pairwise(inputs.seen)] == pytest.approx(moved, rel=1e-4)
-
-
-class Steep(Slope):
-    """Batches that pull apart, every other one ``steepness`` times harder."""
-
-    batches = 4
-
-    def __init__(self, steepness):
-        self.steepness = steepness
-
-    def target(self, batch):
-        return torch.tensor([[1.0, -self.steepness][batch % 2]])
-
-    def loss(self, output, exact):
-        return -(output * exact).sum()
-
-
-@pytest.mark.parametrize("whole", [False, True])
-def test_every_batch_counts_alike_in_a_whole_model(whole):
-    ends = []
-    for steepness in (1.0, 1000.0):
-        torch.manual_seed(0)
-        inputs, block = Steep(steepness), Block("x", "model", {}, {})
-        reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 30)
-        ends.append(inputs.seen[-1])
-    assert (ends[0] == ends[1]) == whole
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7), (4, 7)])

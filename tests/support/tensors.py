@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from compress.calibration.statistics import LinearInput, RunningStatistics, Statistic
+
 F32, F64 = torch.float32, torch.float64
 
 
@@ -33,3 +35,19 @@ def gram_of(x: torch.Tensor) -> torch.Tensor:
 def output_loss(difference: torch.Tensor, gram: torch.Tensor) -> float:
     """E‖(Ŵ - W) x‖², of a difference ``Ŵ - W`` ``[out, in]``."""
     return float(((difference @ gram) * difference).sum())
+
+
+def input_statistics(features: int, level: Statistic = Statistic.GRAM, tokens: int = 600) -> LinearInput:
+    """Statistics of inputs whose channels grow and overlap, beside an original's that differ by noise."""
+    x = gaussian(tokens, features, seed=1) * torch.linspace(0.05, 3, features)
+    x = x + x.roll(1, 1)
+    inputs = RunningStatistics(level, features)
+    inputs.update(x, 16, x + 0.2 * gaussian(tokens, features, seed=2))
+    return inputs.finish()
+
+
+def indefinite(pull: float) -> torch.Tensor:
+    """The identity ``[64, 64]`` with two channels that pull at each other: no Gram matrix where ``pull`` exceeds 1."""
+    gram = torch.eye(64)
+    gram[0, 1] = gram[1, 0] = pull
+    return gram

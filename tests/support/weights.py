@@ -1,10 +1,14 @@
-"""Weights rounded naively, so that exports and formats of every form can be tested without a pass."""
+"""Weights rounded naively or in any form, so that exports, formats and training can be tested without a pass."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
-from compress.weights.forms import Act, Quantized
+from compress.passes.solvers.grid import Grid
+from compress.passes.solvers.rounding import round_to_nearest
+from compress.weights.forms import Act, Dense, Factored, Masked, Quantized, Residual, Weight
 
 
 def rounded(
@@ -26,3 +30,34 @@ def rounded(
     codes = (grouped / scale[..., None] + points[..., None]).round().clamp(low, high)
     zero_point = points.to(torch.int8) if zero else None
     return Quantized(codes.to(torch.int8).reshape(rows, inputs), scale, bits, group or inputs, zero_point, act)
+
+
+def masked(tensor: torch.Tensor) -> Masked:
+    """``tensor`` with about half of its numbers zero, seeded, and the mask of the others."""
+    mask = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0)) > 0.5
+    return Masked(tensor * mask, mask)
+
+
+def quantized(tensor: torch.Tensor, bits: int = 3, symmetric: bool = True) -> Quantized:
+    """``tensor`` ``[out, in]`` rounded to the nearest, one scale a channel."""
+    return round_to_nearest(tensor, Grid(bits, tensor.shape[1], symmetric)).quantized(torch.float32)
+
+
+def factored(tensor: torch.Tensor) -> Factored:
+    """The product of rank 16 nearest to ``tensor``."""
+    left, sizes, right = torch.linalg.svd(tensor, full_matrices=False)
+    return Factored(Dense((left * sizes)[:, :16].contiguous()), Dense(right[:16].contiguous()))
+
+
+FORMS: dict[str, Callable[[torch.Tensor], Weight]] = {
+    "dense": lambda t: Dense((t * 0.8).half()),
+    "masked": masked,
+    "symmetric": quantized,
+    "asymmetric": lambda t: quantized(t, 2, False),
+    "factored": factored,
+    "quantized factors": lambda t: Factored(
+        quantized(factored(t).left.dequantize()), quantized(factored(t).right.dequantize())
+    ),
+    "residual": lambda t: Residual(quantized(t, 2), factored(t - quantized(t, 2).dequantize())),
+}
+"""A matrix in every form, damaged by it."""

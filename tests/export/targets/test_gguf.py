@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.runtime.load import load_engine
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, UsageError
-from compress.export.gguf.blocks import blocks
-from compress.export.gguf.file import interleaved, write_gguf
-from compress.export.gguf.tokenizer import split_name
+from compress.export.gguf.file import write_gguf
 from compress.export.targets.gguf import Gguf
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.progress import Silent
-from compress.weights.forms import Dense, Quantized
+from compress.weights.forms import Dense
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
 TOKENS = token_ids(2, 12)
 FAMILIES = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
-SCHEMES = {"Q4_0": (4, False), "Q4_1": (4, True), "Q8_0": (8, False)}
 
 
 def half(weight):
@@ -62,48 +58,6 @@ def said(module):
         return module(TOKENS).logits
 
 
-def test_rows_are_put_where_neighbors_rotate_together():
-    heads, size = 2, 6
-    weight = torch.arange(heads * size * 3).reshape(heads * size, 3)
-    expected = torch.empty_like(weight)
-    for head in range(heads):
-        for i in range(size // 2):
-            expected[head * size + 2 * i] = weight[head * size + i]
-            expected[head * size + 2 * i + 1] = weight[head * size + i + size // 2]
-    assert torch.equal(interleaved(weight, heads), expected)
-
-
-@pytest.mark.parametrize("group", [32, 64, None])
-@pytest.mark.parametrize("kind", SCHEMES)
-def test_the_library_reads_our_integers(rounded, kind, group):
-    bits, zero = SCHEMES[kind]
-    weight = rounded(torch.randn(24, 128, generator=torch.Generator().manual_seed(3)), group, bits, zero)
-    made = blocks(weight)
-    assert made.tensor_type == kind
-    read = gguf.quants.dequantize(made.data, gguf.GGMLQuantizationType[kind])
-    assert np.array_equal(read, made.values.numpy())
-    held = half(weight)
-    if zero:  # the least weight of a group is rounded to float16 too
-        least = held.scale.float() * (held.zero_point.float() + 8)
-        off = (made.values - held.dequantize()).abs().unflatten(1, (-1, group or 128)).amax(2)
-        assert (off <= least.abs() * 2**-11 + 1e-7).all()
-    else:
-        assert torch.equal(made.values, held.dequantize())
-    assert made.data.nbytes == 24 * 4 * {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind]
-
-
-def test_signed_scales_and_the_lowest_code_are_kept():
-    codes = torch.arange(-8, 8, dtype=torch.int8).repeat(2, 4)
-    weight = Quantized(codes, torch.tensor([[0.5, -0.25], [-1.0, 2.0]]), 4, 32)
-    read = gguf.quants.dequantize(blocks(weight).data, gguf.GGMLQuantizationType.Q4_0)
-    assert np.array_equal(read, weight.dequantize().numpy())
-    wide = Quantized(torch.arange(-128, 128).to(torch.int8).reshape(8, 32), torch.full((8, 1), -0.5), 8, 32)
-    read = gguf.quants.dequantize(blocks(wide).data, gguf.GGMLQuantizationType.Q8_0)
-    assert np.array_equal(read, wide.dequantize().numpy())
-    with pytest.raises(ExportError, match=r"gguf has float16 scales, and one of 1e\+05 is too large"):
-        blocks(replace(wide, scale=wide.scale * -2e5))
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 def test_transformers_reads_the_file_to_the_same_numbers(tiny, tmp_path, rounded, name):
     made = make_variant(
@@ -117,55 +71,6 @@ def test_transformers_reads_the_file_to_the_same_numbers(tiny, tmp_path, rounded
     sizes = {tensor.name: int(tensor.n_bytes) for tensor in gguf.GGUFReader(out / "model.gguf").tensors}
     assert artifact.stored_bytes == sum(sizes.values())
     assert artifact.stored_bytes - artifact.read_bytes == (0 if made.tied else sizes["token_embd.weight"])
-
-
-def test_transformers_reads_the_tokenizer(untied, tmp_path):
-    model = Model.open(str(untied))
-    told = Silent()
-    Gguf().export(model, (), tmp_path, told)
-    assert told.notices == []
-    theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
-    text = "the quick brown fox, 1234 times"
-    assert theirs(text)["input_ids"] == model.tokenizer()(text)["input_ids"]
-    fields = gguf.GGUFReader(tmp_path / "model.gguf").fields
-    assert fields["tokenizer.ggml.pre"].contents() == "gpt-2"
-    assert fields["tokenizer.ggml.eos_token_id"].contents() == 1
-    types = fields["tokenizer.ggml.token_type"].contents()
-    assert len(types) == model.config.vocab_size
-    assert types[:4] == [3, 3, 3, 1]
-
-
-def test_what_llama_cpp_does_not_split_is_fed_token_ids(llama, tmp_path):
-    split = {"type": "Split", "behavior": "Isolated", "invert": False}
-    plain = {"type": "ByteLevel", "use_regex": False}
-    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    words += r"|\s+(?!\S)|\s+"
-    for pattern, name in ((words, "llama-bpe"), (words.replace("{1,3}", ""), "qwen2"), (".", None)):
-        steps = [{**split, "pattern": {"Regex": pattern}}, plain]
-        assert split_name({"type": "Sequence", "pretokenizers": steps}) == name
-    digits = [{"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "use_regex": True}]
-    assert split_name({"type": "Sequence", "pretokenizers": digits}) == "smollm"
-    assert split_name(None) is None
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    for file in llama.iterdir():
-        (bare / file.name).write_bytes(file.read_bytes())
-    tokenizer = json.loads((bare / "tokenizer.json").read_text())
-    tokenizer["pre_tokenizer"] = {"type": "Whitespace"}
-    (bare / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert write_gguf(Model.open(str(bare)), tmp_path / "a.gguf") == "it splits text in a way that has no name there"
-    (bare / "tokenizer.json").unlink()
-    (tmp_path / "out").mkdir()
-    told = Silent()
-    Gguf().export(Model.open(str(bare)), (), tmp_path / "out", told)
-    assert told.notices == ["the GGUF has no tokenizer (there is no tokenizer.json); callers must pass token ids"]
-
-
-def test_a_window_ends_the_context(tiny, tmp_path):
-    write_gguf(Model.open(str(tiny("MistralForCausalLM", sliding_window=8))), tmp_path / "a.gguf")
-    fields = gguf.GGUFReader(tmp_path / "a.gguf").fields
-    assert fields["llama.context_length"].contents() == 8
-    assert fields["general.file_type"].contents() == gguf.LlamaFileType.ALL_F32
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,11 @@ import torch
 
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.model import Model
-from compress.errors import ExportError, UsageError
+from compress.errors import ExportError
 from compress.export.targets.base import find_target
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.fuse import Fuse
-from compress.pipeline.contract import GraphPass, WeightPass
-from compress.pipeline.parse import Pipeline
+from compress.pipeline.contract import GraphPass
 from compress.progress import Silent
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
@@ -202,24 +201,3 @@ def test_the_gate_names_the_first_differing_output(llama, tmp_path):
         ExportError, match=r"differs from torch in logits \(one text, without a cache\): by .*; nothing"
     ):
         export(Model.open(str(llama)), tmp_path / "a", passes=[Wrong()])
-
-
-def test_a_form_that_the_target_cannot_hold_is_refused_before_the_work():
-    class Sphere:
-        """A form that no target knows."""
-
-    class Low(WeightPass):
-        produces = (Sphere,)
-
-        def apply(self, name, weight, stats):
-            return weight
-
-    Low.name = "low"
-    with pytest.raises(UsageError, match=r"ort-cpu can't hold what low produces \(Sphere\); choose another target"):
-        find_target("ort-cpu").check([Low()])
-    find_target("ort-cpu").check(Pipeline.parse("fp16,int8,fuse").passes)
-
-
-def test_an_unknown_target_is_named_with_the_nearest():
-    with pytest.raises(UsageError, match="unknown target 'ort-cpuu'; did you mean 'ort-cpu'?"):
-        find_target("ort-cpuu")

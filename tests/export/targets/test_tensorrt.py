@@ -7,17 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
 from onnx import numpy_helper
 
 from compress.checkpoint.model import Model
-from compress.errors import ExportError, MissingComponentError, UsageError
-from compress.export.lowering.qdq import nibbles
+from compress.errors import UsageError
 from compress.export.targets.tensorrt import TensorRt
-from compress.export.trt.lint import OPERATORS, lint_graph
+from compress.export.trt.lint import OPERATORS
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.progress import Silent
@@ -100,11 +98,6 @@ def test_integers_lie_in_the_graph_as_they_are(untied, tmp_path, pipeline, bits)
     assert np.abs(run(artifact.path, TOKENS) - expected).max() < 1e-3
 
 
-def test_the_first_of_two_codes_is_the_lower_half():
-    assert nibbles(torch.tensor([[1, -2, 7], [-8, 0, 3]], dtype=torch.int8)).tolist() == [0xE1, 0x87, 0x30]
-    assert nibbles(torch.tensor([5, -1, 2], dtype=torch.int8)).tolist() == [0xF5, 0x02]
-
-
 @pytest.mark.parametrize(("pipeline", "kind"), [(f"fp16,{INT4}", "FLOAT16"), ("bf16", "BFLOAT16")])
 def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, kind):
     told = Silent()
@@ -149,37 +142,6 @@ def test_sparsity_is_enabled_where_the_zeros_are_two_in_four(untied, tmp_path, p
     assert artifact.zeros == ("ratio" in pipeline)  # zeros that gain nothing
 
 
-def test_the_command_names_shapes_to_read_with_and_to_go_on_with(tiny, tmp_path):
-    artifact, _ = export(Model.open(str(tiny("LlamaForCausalLM", num_hidden_layers=1))), tmp_path / "a")
-    cache = "past_key_values.0.{}:{}"
-
-    def shapes(batch, new, old):
-        past = [cache.format(part, f"{batch}x2x{old}x16") for part in ("key", "value")]
-        return ",".join(
-            [f"input_ids:{batch}x{new}", f"attention_mask:{batch}x{new + old}", f"position_ids:{batch}x{new}", *past]
-        )
-
-    assert (artifact.path / "build.sh").read_text().splitlines() == [
-        "#!/usr/bin/env bash",
-        "set -euo pipefail",
-        'cd "$(dirname "$0")"',
-        "trtexec \\",
-        "  --onnx=model.onnx \\",
-        "  --saveEngine=engine.plan \\",
-        "  --timingCacheFile=timing.cache \\",
-        "  --skipInference \\",
-        "  --profile=0 \\",
-        f"  --minShapes={shapes(1, 1, 0)} \\",
-        f"  --optShapes={shapes(1, 64, 0)} \\",
-        f"  --maxShapes={shapes(16, 128, 0)} \\",
-        "  --profile=1 \\",
-        f"  --minShapes={shapes(1, 1, 1)} \\",
-        f"  --optShapes={shapes(1, 1, 64)} \\",
-        f"  --maxShapes={shapes(16, 1, 127)}",
-    ]
-    assert (artifact.path / "build.sh").stat().st_mode & 0o111
-
-
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
@@ -204,66 +166,3 @@ def test_what_it_cannot_hold_is_refused_with_the_fix(untied, pipeline, message):
         return
     with pytest.raises(UsageError, match=message):
         TensorRt().check_weights(model.architecture, weights)
-
-
-def dequantized(
-    codes="INT4", scale=np.float32, zero=None, block=32, rows=64, scales=2, domain="", op="DequantizeLinear"
-):
-    """A graph of one product with integers, so that one thing at a time can be wrong with it."""
-    stored = np.zeros((rows, 8), np.int8)
-    stored = ir.tensor(stored if codes == "INT8" else stored.astype(ir.DataType[codes].numpy()), name="codes")
-    inputs = [
-        ir.Value(name="codes", type=ir.TensorType(stored.dtype), const_value=stored),
-        ir.Value(name="scale", const_value=ir.tensor(np.ones((scales, 8), scale), name="scale")),
-    ]
-    inputs[1].type = ir.TensorType(inputs[1].const_value.dtype)
-    if zero is not None:
-        inputs.append(ir.Value(name="zero", const_value=ir.tensor(np.full((scales, 8), zero, np.int8), name="zero")))
-    attributes = ir.convenience.convert_attributes({"axis": 0, **({"block_size": block} if block else {})})
-    node = ir.Node(domain, op, inputs, attributes, num_outputs=1, name="dq")
-    graph = ir.Graph([], node.outputs, nodes=[node], initializers=inputs, opset_imports={"": 21}, name="g")
-    return ir.Model(graph, ir_version=10)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"zero": 1}, "its zero point has to be 0"),
-        ({"scale": np.float16}, "its scale is FLOAT16, in a graph of FLOAT"),
-        ({"block": 24}, "blocks of 24 don't divide the 64 inputs"),
-        ({"scales": 1}, "1 scales for 2 blocks"),
-        ({"block": 0}, "4 bits come in blocks"),
-        ({"codes": "UINT4"}, "integers of 8 or 4 bits with a sign are needed, not UINT4"),
-        ({"domain": "com.microsoft", "op": "MatMulNBits"}, "TensorRT has no operator com.microsoft::MatMulNBits"),
-        ({"op": "DynamicQuantizeLinear"}, "TensorRT has no operator ::DynamicQuantizeLinear"),
-    ],
-)
-def test_lints_name_what_would_be_refused(wrong, message):
-    lint_graph(dequantized(), ir.DataType.FLOAT)
-    lint_graph(dequantized(codes="INT8", zero=0), ir.DataType.FLOAT)
-    with pytest.raises(ExportError, match=message):
-        lint_graph(dequantized(**wrong), ir.DataType.FLOAT)
-
-
-def test_lints_look_at_opsets_types_and_constants():
-    model = dequantized()
-    model.opset_imports[""] = 24
-    with pytest.raises(ExportError, match="standard operators up to opset 21"):
-        lint_graph(model, ir.DataType.FLOAT)
-    model = dequantized()
-    model.graph.outputs[0].type = ir.TensorType(ir.DataType.FLOAT16)
-    with pytest.raises(ExportError, match="is FLOAT16, in a graph of FLOAT"):
-        lint_graph(model, ir.DataType.FLOAT)
-    model = dequantized()
-    next(iter(model.graph)).inputs[0].const_value = None
-    with pytest.raises(ExportError, match="integers and scales have to be constant"):
-        lint_graph(model, ir.DataType.FLOAT)
-
-
-def test_without_a_gpu_there_is_no_engine(untied, tmp_path, monkeypatch):
-    monkeypatch.setattr("compress.export.trt.build.find_spec", lambda name: None)
-    model = Model.open(str(untied))
-    artifact, _ = export(model, tmp_path / "a")
-    with pytest.raises(MissingComponentError, match=r"no engine was built: .*'compress-models\[gpu\]'; .* is written"):
-        TensorRt().complete(model, artifact.path)
-    assert not (artifact.path / "engine.plan").exists()

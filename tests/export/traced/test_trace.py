@@ -5,19 +5,10 @@ from collections import Counter
 import pytest
 
 from compress.checkpoint.model import Model
-from compress.errors import ExportError, UsageError
-from compress.export.targets.base import find_target
 from compress.export.traced import trace as traced
 from compress.passes.fuse import Fuse
-from compress.progress import Silent
 
 LAYERS = 3
-WRONG = {
-    "hidden_size": 128, "num_hidden_layers": 2, "initializer_range": 0.1, "intermediate_size": 192, "head_dim": 64,
-    "max_position_embeddings": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "sliding_window": 16,
-    "layer_types": ["sliding_attention", "full_attention"],
-}  # fmt: skip
-"""A model of the table of families, which mobius builds another graph of."""
 
 
 @pytest.fixture(scope="module")
@@ -58,33 +49,3 @@ def test_fused_it_has_the_operators_of_a_built_one(deep):
     assert not found["RotaryEmbedding"]
     assert found["SkipSimplifiedLayerNormalization"] == 2 * LAYERS
     assert found["QuickGelu"] == LAYERS
-
-
-def test_what_is_asked_for_is_taken_and_passes_the_gate(deep, tmp_path):
-    find_target("ort-cpu").with_graph("traced").export(deep, [Fuse()], tmp_path, told := Silent())
-    assert told.notices == []
-    assert (tmp_path / "genai_config.json").is_file()
-
-
-@pytest.mark.slow
-def test_a_built_graph_that_differs_is_traced_instead_and_that_is_said(random_model, tmp_path):
-    model = Model.open(str(random_model("Cohere2ForCausalLM", **WRONG)))
-    target = find_target("ort-cpu")
-    target.export(model, (), tmp_path, told := Silent())
-    (notice,) = told.notices
-    assert notice.startswith("the exported graph differs from torch in logits (one text, without a cache): by ")
-    assert notice.endswith(": the model is traced instead")
-    with pytest.raises(ExportError, match="differs from torch in logits"):
-        target.with_graph("built").export(model, (), tmp_path, told)
-
-
-def test_experts_are_not_traced(random_model, tmp_path):
-    options = {"hidden_size": 64, "num_hidden_layers": 1, "intermediate_size": 64}
-    model = Model.open(str(random_model("MixtralForCausalLM", **options)))
-    with pytest.raises(ExportError, match="no mixtral model can be traced: which experts .*; leave --graph out"):
-        find_target("ort-cpu").with_graph("traced").export(model, (), tmp_path, Silent())
-
-
-def test_a_target_without_a_graph_has_no_source_of_one():
-    with pytest.raises(UsageError, match="--graph is for targets that have one, such as ort-cpu; hf has none"):
-        find_target("hf").with_graph("traced")

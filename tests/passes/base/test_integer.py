@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import PassError, UsageError
-from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.pipeline.run import run_pipeline
@@ -85,35 +84,6 @@ def test_schemes_and_words(tiny, run, text, bits, group, symmetric):
     assert (stored.zero_point is None) == symmetric
 
 
-def test_w8a8_rounds_the_inputs_too(untied, run):
-    stored = run(untied, "W8A8:fallback=1").weight("model.layers.0.self_attn.q_proj.weight")
-    assert (stored.bits, stored.act, stored.per_channel) == (8, "dynamic", True)
-    assert int(stored.codes.abs().max()) <= 63
-
-
-@pytest.mark.parametrize("solver", ["gptq", "learned"])
-def test_dynamic_inputs_go_with_other_solvers(untied, run, solver):
-    variant = run(untied, f"int8:act=dynamic:fallback=1:solver={solver}:steps=5")
-    for name, form in variant.manifest.weights.items():
-        if ".layers." in name:
-            assert (form.act, form.group) == ("dynamic", -1)
-            assert int(variant.weight(name).codes.abs().max()) <= 63
-
-
-@pytest.mark.parametrize("skip", ["*.down_proj.weight", "*.0.*+*embed*", "model.layers.1.self_attn.q_proj.weight"])
-def test_skipped_matrices_stay_as_they_are(untied, run, skip):
-    variant, model = run(untied, f"int4:skip={skip}"), Model.open(str(untied))
-    expected = {
-        "*.down_proj.weight": {f"model.layers.{i}.mlp.down_proj.weight" for i in (0, 1)},
-        "*.0.*+*embed*": {n for n in variant.manifest.weights if ".0." in n or "embed" in n},
-    }.get(skip, {skip})
-    left = {name for name, form in variant.manifest.weights.items() if form.form == "dense"}
-    assert left == expected
-    assert not left & set(reports(variant))
-    for name in left:
-        assert torch.equal(variant.weight(name).tensor, model.tensor(name))
-
-
 @pytest.mark.parametrize("head", ["float", "int8", "int4"])
 @pytest.mark.parametrize("embed", ["float", "int8", "int4"])
 def test_head_and_embedding_are_stored_as_asked(untied, run, head, embed):
@@ -173,13 +143,6 @@ def test_what_cannot_work_is_refused_before_any_weight_is_read(
     target = TargetCapability("narrow", (Dense, Quantized), bits=frozenset({2, 4})) if "of 2 and 4" in message else ANY
     with pytest.raises(UsageError) as error:
         run_pipeline(model, Pipeline.parse(pipeline), target, tmp_path, lambda: pytest.fail("calibrated"), 0, Silent())
-    assert str(error.value) == message
-
-
-def test_three_bits_are_refused_for_the_cpu_runtime(llama):
-    message = "int3: ort-cpu holds integers of 2, 4 and 8 bits, not 3; use int4, or --target hf"
-    with pytest.raises(UsageError) as error:
-        parse_pass("int3").resolve(Model.open(str(llama)), OrtCpu.capability)
     assert str(error.value) == message
 
 

@@ -5,8 +5,7 @@ from compress.calibration.precision import per_token
 from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
-from compress.export.targets.ort_cpu import OrtCpu
-from compress.passes.int8 import HEADROOM_LEVELS, Int8, with_dynamic_inputs
+from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
 from compress.progress import Silent
 from tests.support.tensors import token_ids
@@ -82,29 +81,3 @@ def test_per_token_rounding_has_255_steps():
     step = x.abs().amax(-1, keepdim=True) / 127
     assert ((rounded - x).abs() <= step / 2 + 1e-6).all()
     assert torch.allclose(rounded / step, (rounded / step).round(), atol=1e-3)
-
-
-def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
-    model = Model.open(str(llama))
-    for block, inputs in walk_blocks(model, TOKENS, Silent()):
-        if block.role == "layer":
-            strict = Int8(act="dynamic", fallback=0).resolve(model, OrtCpu.capability)
-            loose = Int8(act="dynamic", fallback=1).resolve(model, OrtCpu.capability)
-            name = f"{block.name}.mlp.up_proj.weight"
-            stats = inputs.statistics(Statistic.AMAX)
-            kept = loose.apply(name, block.weights[name], stats)
-            assert kept.act == "dynamic"
-            assert kept.per_channel
-            assert kept.codes.abs().max() == HEADROOM_LEVELS
-            back = strict.apply(name, block.weights[name], stats)
-            assert back.act is None
-            assert back.group == 64
-
-
-def test_a_tied_head_keeps_float_inputs(llama):
-    model = Model.open(str(llama))
-    item = Int8(act="dynamic").resolve(model, OrtCpu.capability)
-    for block, inputs in walk_blocks(model, TOKENS, Silent()):
-        if block.role == "tied":
-            item.run(block, inputs)
-            assert [w.act for w in block.weights.values()] == [None]

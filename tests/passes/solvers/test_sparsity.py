@@ -5,12 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from compress.calibration.statistics import RunningStatistics, Statistic
 from compress.passes.solvers.gptq import Hessian
 from compress.passes.solvers.sparsity import refine_fixed_mask, score_mask, sparsegpt, two_of_four, unstructured
-from compress.passes.sparse import Sparse
-from compress.passes.sparse24 import Sparse24
-from compress.weights.forms import Dense, Masked
 from tests.support.tensors import F64, correlated, gaussian, output_loss
 
 
@@ -110,41 +106,3 @@ def test_a_finished_refinement_stays_where_it_is():
     target = gaussian(4, 16)
     everywhere = torch.ones_like(target, dtype=torch.bool)
     assert torch.equal(refine_fixed_mask(target, everywhere, target, torch.eye(16)), target)
-
-
-def reading(x, y=None, level=Statistic.MISMATCH):
-    inputs = RunningStatistics(level, x.shape[-1])
-    inputs.update(x, 16, x if y is None else y)
-    return {"w": inputs.finish()}
-
-
-@pytest.mark.parametrize("item", [Sparse(), Sparse24()])
-@pytest.mark.parametrize("solver", ["magnitude", "wanda", "sparsegpt"])
-def test_refining_helps_every_solver(item, solver):
-    x, weight = correlated(128), Dense(gaussian(32, 128))
-    gram, losses = x.T @ x / len(x), {}
-    for refine in ("on", "off"):
-        found = type(item)(solver=solver, refine=refine).apply("w", weight, reading(x))
-        assert isinstance(found, Masked)
-        assert torch.equal(found.tensor != 0, found.mask)
-        assert (found.mask.sum(1) == 64).all()
-        losses[refine] = output_loss(found.tensor - weight.tensor, gram)
-    assert losses["on"] < (0.97 if solver == "sparsegpt" else 0.6) * losses["off"]
-
-
-def test_what_stays_aims_at_the_original_models_outputs():
-    y = correlated(64)
-    x = y + 0.3 * gaussian(2000, 64, seed=9)
-    weight = Dense(gaussian(16, 64))
-    exact = y @ weight.tensor.T
-    off = {
-        mismatch: float((x @ Sparse24(mismatch=mismatch).apply("w", weight, reading(x, y)).tensor.T - exact).norm())
-        for mismatch in ("on", "off")
-    }
-    assert off["on"] < 0.95 * off["off"]
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_the_dtype_stays(dtype):
-    found = Sparse24().apply("w", Dense(gaussian(8, 64).to(dtype)), reading(correlated(64)))
-    assert found.tensor.dtype == dtype

@@ -1,0 +1,27 @@
+"""GGUF files: the order of rows, and the metadata."""
+
+from __future__ import annotations
+
+import gguf
+import torch
+
+from compress.checkpoint.model import Model
+from compress.export.gguf.file import interleaved, write_gguf
+
+
+def test_rows_are_put_where_neighbors_rotate_together():
+    heads, size = 2, 6
+    weight = torch.arange(heads * size * 3).reshape(heads * size, 3)
+    expected = torch.empty_like(weight)
+    for head in range(heads):
+        for i in range(size // 2):
+            expected[head * size + 2 * i] = weight[head * size + i]
+            expected[head * size + 2 * i + 1] = weight[head * size + i + size // 2]
+    assert torch.equal(interleaved(weight, heads), expected)
+
+
+def test_a_window_ends_the_context(tiny, tmp_path):
+    write_gguf(Model.open(str(tiny("MistralForCausalLM", sliding_window=8))), tmp_path / "a.gguf")
+    fields = gguf.GGUFReader(tmp_path / "a.gguf").fields
+    assert fields["llama.context_length"].contents() == 8
+    assert fields["general.file_type"].contents() == gguf.LlamaFileType.ALL_F32
