@@ -1,11 +1,13 @@
-"""``--tasks``: what is refused in one line before any work, and what is measured where lm-eval is installed."""
+"""Options that several commands share: ``--tasks``, refused in one line or measured; sizes of files."""
 
 import json
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
+from compress.cli.shared.options import max_shard_size
 from tests.support.tasks import task_yaml
 
 CHOICE = {"doc_to_choice": [" fox", " dog"], "doc_to_target": "answer"}
@@ -124,3 +126,19 @@ def test_every_contender_is_measured_and_every_report_tells(llama, folder, insid
     again = inside("score", out / "fuse", "--tasks", folder / "letters.yaml", "-o", out)
     assert again.returncode == 0, again.stderr
     assert json.loads((out / "report.json").read_text())["rows"][2]["measures"]["letters.acc"] == right[2]
+
+
+@pytest.mark.parametrize(("text", "size"), [("2GB", 2 * 10**9), ("500MiB", 500 << 20), ("1KB", 1000)])
+def test_a_size_is_read_as_transformers_writes_it(text, size):
+    sizes = []
+    command = click.command()(max_shard_size(lambda shard_bytes: sizes.append(shard_bytes)))
+    command.main(["--max-shard-size", text], standalone_mode=False)
+    command.main([], standalone_mode=False)
+    assert sizes == [size, None]
+
+
+@pytest.mark.parametrize("text", ["2 parsec", "0GB", "-1KB"])
+def test_what_is_no_size_is_refused(text):
+    command = click.command()(max_shard_size(lambda shard_bytes: None))
+    with pytest.raises(click.BadParameter, match=f"'{text}' is not a size; write it like 2GB or 500MiB"):
+        command.main([f"--max-shard-size={text}"], standalone_mode=False)

@@ -1,0 +1,59 @@
+"""The whole model as a function of its weights: outputs, targets and losses against torch's own."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from compress.calibration.block import Block
+from compress.calibration.whole_model import WholeInputs
+from compress.checkpoint.model import Model
+from compress.progress import Silent
+from compress.weights.forms import Dense
+from tests.support.tensors import token_ids
+
+TOKENS = token_ids(3, 10)
+
+
+def whole(path):
+    model = Model.open(path)
+    weights = {name: Dense(model.tensor(name)) for name in model.matrices}
+    vectors = {name: model.tensor(name) for name in model.names if name not in weights}
+    block = Block("model", "model", weights, vectors)
+    return model, WholeInputs(model, model.architecture, block, TOKENS, Silent())
+
+
+@pytest.mark.parametrize(("name", "output"), [("untied", "logits"), ("bert", "last_hidden_state")])
+def test_its_outputs_are_the_models(request, name, output):
+    model, inputs = whole(request.getfixturevalue(name))
+    with torch.no_grad():
+        expected = getattr(model.torch_module()(TOKENS[:2], attention_mask=torch.ones_like(TOKENS[:2])), output)
+    parameters = {weight: model.tensor(weight) for weight in model.matrices}
+    assert inputs.batches == 2
+    assert torch.allclose(inputs.target(0), expected, atol=1e-5)
+    assert torch.allclose(inputs.forward(0, parameters), expected, atol=1e-5)
+    assert float(inputs.loss(inputs.forward(0, parameters), inputs.target(0))) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_loss_is_the_divergence_and_so_is_its_gradient(untied):
+    _, inputs = whole(untied)
+    random = torch.Generator().manual_seed(0)
+    output = torch.randn(2, 5, 17, generator=random, requires_grad=True)
+    exact = torch.randn(2, 5, 17, generator=random)
+    same = output.detach().clone().requires_grad_()
+    naive = functional.kl_div(same.log_softmax(-1), exact.log_softmax(-1), log_target=True, reduction="none")
+    naive = naive.sum(-1).mean()
+    loss = inputs.loss(output * 1.0, exact)
+    assert loss.item() == pytest.approx(naive.item(), rel=1e-5)
+    loss.backward()
+    naive.backward()
+    assert torch.allclose(output.grad, same.grad, atol=1e-6)
+
+
+def test_gradients_reach_the_weights(untied):
+    model, inputs = whole(untied)
+    name = "model.layers.0.mlp.up_proj.weight"
+    weight = (model.tensor(name) * 1.1).requires_grad_()
+    parameters = {matrix: model.tensor(matrix) for matrix in model.matrices} | {name: weight}
+    inputs.loss(inputs.forward(0, parameters), inputs.target(0)).backward()
+    assert weight.grad.abs().sum() > 0
+    assert list(inputs.training_steps(3)) == [0, 1, 2]
