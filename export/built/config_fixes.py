@@ -60,7 +60,7 @@ def _falcon(config: PretrainedConfig) -> dict[str, object]:
     return {
         "num_key_value_heads": config.num_kv_heads if new else shared,
         "parallel_attn": new or config.parallel_attn,
-        "dual_ln": new and config.num_ln_in_parallel_attn == 2,
+        "dual_ln": new and config.num_ln_in_parallel_attn != 1,
     }
 
 
