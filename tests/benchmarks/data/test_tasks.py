@@ -1,136 +1,73 @@
-"""lm-eval's tasks, from files made on the spot, answered by every contender's own runtime."""
+"""Tasks of lm-eval: how they are named, what figures they give, and their digest."""
 
 import json
 
 import datasets
 import pytest
-from lm_eval import evaluate
-from lm_eval.models.huggingface import HFLM
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from compress.benchmarks.data.tasks import read_tasks, silence_lm_eval
-from compress.benchmarks.measure.lm_eval import TaskModel, measure_tasks
-from compress.benchmarks.results.contender import Contender
-from compress.benchmarks.worker.client import Worker
+from compress.benchmarks.data.tasks import figure, read_tasks, split_specs
 from compress.checkpoint.model import Model
-from compress.export.targets.base import find_target
-from compress.progress import Silent
+from compress.errors import UsageError
 from tests.support.tasks import task_yaml
 
-TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor"
-WORDS = TEXT.split()
-TASKS = {
-    "choice": task_yaml(
-        "choice", "multiple_choice", "choice.jsonl", ("acc", "acc_norm"),
-        doc_to_choice="{{choices}}", doc_to_target="answer",
-    ),
-    "writing": task_yaml(
-        "writing", "generate_until", "writing.csv", ("exact_match",),
-        doc_to_target="{{answer}}", generation_kwargs={"until": ["b", "</s>"], "max_gen_toks": 12},
-    ),
-    "rolling": task_yaml(
-        "rolling", "loglikelihood_rolling", "choice.jsonl", doc_to_text="", doc_to_target="{{long}}",
-        metric_list=[{"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False}],
-    ),
-}  # fmt: skip
-FIGURES = ["choice.acc", "choice.acc_norm", "writing.exact_match", "rolling.bits_per_byte"]
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=True)))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory):
-    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets")
+@pytest.fixture
+def task(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def write(name, docs, **fields):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, docs)))
+        options = {"doc_to_choice": [" fox", " dog"], "doc_to_target": "answer"} | fields
+        (tmp_path / f"{name}.yaml").write_text(task_yaml(name, "multiple_choice", f"{name}.jsonl", **options))
+        return str(tmp_path / f"{name}.yaml")
+
+    return write
 
 
-@pytest.fixture(scope="session")
-def files(tmp_path_factory):
-    """A folder with the three tasks and their documents."""
-    folder = tmp_path_factory.mktemp("tasks")
-    docs = [
-        {
-            "text": " ".join(WORDS[i : i + 4]) if i else "",
-            "choices": [" A", " B", f" {WORDS[i]} {WORDS[-i]}", WORDS[-i - 1]],
-            "answer": i % 4,
-            "long": " ".join(WORDS[i:] * 12),
-        }
-        for i in range(12)
+DOCS = [{"text": "the quick brown", "answer": 0}, {"text": "over a lazy", "answer": 1}]
+
+
+def test_names_and_files_are_split():
+    assert split_specs("arc_easy, my/task.yaml") == ("arc_easy", "my/task.yaml")
+    with pytest.raises(UsageError, match="'a,,b' has an empty task"):
+        split_specs("a,,b")
+    with pytest.raises(UsageError, match="task a is given twice"):
+        split_specs("a,b,a")
+
+
+def test_a_figure_is_named_after_its_task_metric_and_filter():
+    assert figure("arc_easy", "acc") == "arc_easy.acc"
+    assert figure("gsm8k", "exact_match", "strict-match") == "gsm8k.exact_match.strict-match"
+
+
+def test_tasks_say_what_they_give_and_which_way_is_better(model, task):
+    metrics = [
+        {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+        {"metric": "brier_score", "aggregation": "brier_score", "higher_is_better": False},
     ]
-    (folder / "choice.jsonl").write_text("\n".join(map(json.dumps, docs)))
-    lines = [f"{' '.join(WORDS[i : i + 3])},{WORDS[-i]}" for i in range(8)]
-    (folder / "writing.csv").write_text("\n".join(["text,answer", *lines]))
-    for name, text in TASKS.items():
-        (folder / f"{name}.yaml").write_text(text)
-    return folder
+    tasks = read_tasks([task("one", DOCS), task("two", DOCS[:1], metric_list=metrics)], model)
+    assert str(tasks) == "one (2 documents), two (1 documents)"
+    assert tasks.better == {"one.acc": "higher", "two.acc": "higher", "two.brier_score": "lower"}
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tiny):
-    return tiny("LlamaForCausalLM", tie_word_embeddings=True)
+def test_a_digest_knows_documents_and_what_is_made_of_them(model, task):
+    digests = {
+        read_tasks([task(name, docs, **fields)], model).digest()
+        for name, docs, fields in (
+            ("one", DOCS, {}), ("one", DOCS[:1], {}), ("one", DOCS, {"doc_to_text": "Q: {{text}}"}), ("two", DOCS, {})
+        )
+    }  # fmt: skip
+    assert len(digests) == 4
+    assert read_tasks([task("one", DOCS)], model).digest() in digests
 
 
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return Model.open(str(checkpoint))
-
-
-@pytest.fixture(scope="module")
-def tasks(files, model):
-    return read_tasks([str(files / f"{name}.yaml") for name in ("choice", "writing", "rolling")], model)
-
-
-@pytest.fixture(scope="module")
-def theirs(checkpoint):
-    """lm-eval's own model, in transformers."""
-    module, words = AutoModelForCausalLM.from_pretrained(checkpoint).eval(), AutoTokenizer.from_pretrained(checkpoint)
-    with silence_lm_eval():
-        return HFLM(pretrained=module, tokenizer=words, batch_size=1)
-
-
-@pytest.fixture(scope="module")
-def reference(theirs, tasks):
-    """What lm-eval gives of it."""
-    for task in tasks.loaded["tasks"].values():
-        task.set_config(key="num_fewshot", value=0)
-    with silence_lm_eval():
-        return evaluate(lm=theirs, task_dict=tasks.loaded, bootstrap_iters=1000)
-
-
-@pytest.fixture(scope="module")
-def workers(model, tmp_path_factory):
-    exported = find_target("ort-cpu").export(model, (), tmp_path_factory.mktemp("float"), Silent())
-    original, plain = (
-        Contender.of_checkpoint(model, model.parameters),
-        Contender.of_artifact(exported, "onnx float", "", "float"),
-    )
-    with Worker(original, 1) as one, Worker(plain, 1) as other:
-        yield one, other
-
-
-def test_figures_are_those_of_lm_evals_own_model(workers, tasks, reference):
-    """Of the original and of its float export alike."""
-    for found in measure_tasks(workers, tasks, Silent()):
-        assert list(found) == list(tasks.better) == FIGURES
-        for key in FIGURES[:-1]:
-            task, metric = key.split(".")
-            result, samples = reference["results"][task], reference["samples"][task]
-            assert found[key].value == result[f"{metric},none"]
-            assert found[key].spread == result[f"{metric}_stderr,none"]
-            assert found[key].windows == tuple(one[metric] for one in samples)
-        bits = reference["results"]["rolling"]["bits_per_byte,none"]
-        assert found["rolling.bits_per_byte"].value == pytest.approx(bits, rel=1e-6)
-    assert 0 < found["choice.acc"].value < 1
-    assert found["choice.acc"].value != found["choice.acc_norm"].value
-    assert tasks.better["rolling.bits_per_byte"] == "lower"
-
-
-def test_answers_are_those_of_lm_evals_own_model(workers, model, tasks, theirs, reference):
-    """The very texts that are written, and every choice's likelihood."""
-    asked = {name: task.instances for name, task in tasks.loaded["tasks"].items()}
-    with silence_lm_eval():
-        texts, likely = theirs.generate_until(asked["writing"]), theirs.loglikelihood(asked["choice"])
-    assert len({len(text) for text in texts}) > 2  # some end early
-    for worker in workers:
-        mine = TaskModel(worker, model, Silent())
-        assert mine.generate_until(asked["writing"]) == texts
-        values, greedy = zip(*mine.loglikelihood(asked["choice"]), strict=True)
-        assert values == pytest.approx([value for value, _ in likely], rel=1e-4)
-        assert list(greedy) == [each for _, each in likely]
+def test_what_can_not_be_used_is_refused(model, task, tmp_path):
+    with pytest.raises(UsageError, match="can't read the task file .*no.yaml: there is none"):
+        read_tasks([str(tmp_path / "no.yaml")], model)
+    with pytest.raises(UsageError, match="task one comes twice; name it once"):
+        read_tasks([task("one", DOCS)] * 2, model)

@@ -7,7 +7,6 @@ import importlib.util
 import gguf
 import numpy as np
 import pytest
-import torch
 
 from compress.benchmarks.project import peers
 from compress.benchmarks.project.goals import GENAI, GENAI_ORT, LLAMA
@@ -17,7 +16,6 @@ from compress.benchmarks.runtime.load import load_engine
 from compress.benchmarks.runtime.specs import ENGINES, EngineSpec
 from compress.checkpoint.model import Model
 from compress.errors import RunError
-from compress.export.gguf.file import write_gguf
 from compress.modeling.kinds import DECODER
 
 ABSENT = EngineSpec("nobody's", "", (), libraries=("a_module_of_nobody",), extra="peers")
@@ -46,21 +44,6 @@ def greedy(engine, steps):
     for _ in range(steps):
         tokens.append(engine.step(tokens[-1]))
     return tokens
-
-
-@pytest.mark.parametrize("kind", ["model", "untied_model"])
-def test_llama_cpp_computes_what_torch_does_from_the_float_file(kind, request, tmp_path):
-    pytest.importorskip("llama_cpp")
-    model = request.getfixturevalue(kind)
-    write_gguf(model, tmp_path / "model.gguf", tokenizer=False)
-    engine = load_engine("llama.cpp", tmp_path, DECODER, 1)
-    with torch.inference_mode():
-        expected = model.torch_module()(torch.from_numpy(WINDOW)[None]).logits[0].numpy()
-    logits = engine.logits(WINDOW)
-    assert np.abs(logits - expected).max() < 5e-3 * np.abs(expected).max()  # its cache is float16
-    assert engine.start(WINDOW, 4) == int(logits[-1].argmax())
-    assert engine.step(int(WINDOW[0])) == int(engine.logits(np.append(WINDOW, WINDOW[0]))[-1].argmax())
-    assert engine.token_bytes() == 2 * 2 * 2 * 16 * 2
 
 
 def test_q4_0_comes_from_its_own_quantizer(model, untied_model, tmp_path):

@@ -1,0 +1,43 @@
+"""Evaluation data of a run: what is read, what is generated, and what is refused before the work."""
+
+import pytest
+import torch
+
+from compress.benchmarks.data.inputs import EvaluationInputs
+from compress.calibration.inputs import TextInputs
+from compress.checkpoint.model import Model
+from compress.errors import UsageError
+
+SENTENCE = "the quick brown fox jumps over a lazy dog while seven wizards box daily "
+
+
+def test_a_file_is_cut_into_as_many_windows_as_a_kind_takes(tiny, tmp_path):
+    encoder, text = Model.open(str(tiny("BertModel"))), tmp_path / "text.txt"
+    text.write_text(SENTENCE * 2000)
+    inputs = EvaluationInputs(encoder, text)
+    assert inputs.windows.inputs.shape == (64, 128)
+    assert inputs.arrays.windows.tolist() == inputs.windows.inputs.tolist()
+    assert inputs.origins == [f"evaluated on {inputs.windows}"]
+    assert inputs.windows is inputs.windows  # read once
+
+
+def test_what_is_generated_is_never_the_calibrations(monkeypatch, tiny):
+    seeds = []
+
+    def generate(self, count, length, seed):
+        seeds.append((count, length, seed))
+        return torch.zeros(count, length)
+
+    monkeypatch.setattr(TextInputs, "generate", generate)
+    _ = EvaluationInputs(Model.open(str(tiny("BertModel"))), seed=5).windows
+    assert seeds == [(64, 128, 6)]
+
+
+def test_what_is_named_is_read_before_the_work(tiny, tmp_path):
+    model = Model.open(str(tiny("BertModel")))
+    with pytest.raises(UsageError, match="can't read the text"):
+        EvaluationInputs(model, tmp_path / "no.txt").check()
+    with pytest.raises(UsageError, match="can't read the text"):
+        EvaluationInputs(model, labels_file=tmp_path / "no.tsv").check()
+    with pytest.raises(UsageError, match="--tasks is for decoders"):
+        EvaluationInputs(model, task_names=("arc_easy",)).check()
