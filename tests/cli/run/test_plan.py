@@ -1,0 +1,80 @@
+"""A request is checked as far as that goes without a model: what can't work is refused, ablations are added."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compress.checkpoint.writer import SHARD_BYTES
+from compress.cli.run.plan import RunRequest, check
+from compress.cli.shared.measuring import ExtraMeasurements
+from compress.errors import UsageError
+
+NOTHING_EXTRA = ExtraMeasurements(lengths=(), batches=(), beams=None, sampling=None)
+
+
+@pytest.fixture
+def request_of(tmp_path):
+    plain = RunRequest(
+        source="nowhere", pipelines=("int8,fuse",), out=tmp_path / "out", profile="cpu", target=None, calibration=None,
+        samples=None, length=None, ablate=False, no_score=False, evaluation=None, labels=None, task_names=(),
+        extra=NOTHING_EXTRA, require=(), strict=False, checkpoint_format=None, shard_bytes=None, merge=False, seed=0,
+        overwrite=False, trust_remote_code=False,
+    )  # fmt: skip
+    return lambda **changes: replace(plain, **changes)
+
+
+def test_a_plan_has_what_the_request_leaves_open(request_of):
+    plan = check(request_of(pipelines=(), require=("kl<=1, bytes<=0.5x",)))
+    assert plan.target.name == plan.profile.target == "ort-cpu"
+    assert [str(p) for p in plan.requested] == list(plan.profile.pipelines)
+    assert plan.pipelines == plan.requested
+    assert [requirement.text for requirement in plan.requirements] == ["kl<=1", "bytes<=0.5x"]
+    assert (plan.storage.format.name, plan.storage.shard_bytes) == ("compressed-tensors", SHARD_BYTES)
+    plan = check(request_of(target="hf", checkpoint_format="gptq", shard_bytes=1000, merge=True, pipelines=("int4",)))
+    assert (plan.target.name, plan.storage.format.name, plan.storage.shard_bytes) == ("hf", "gptq", 1000)
+    assert plan.storage.merge
+
+
+def test_ablations_come_after_what_was_requested_each_once(request_of):
+    plan = check(request_of(pipelines=("fp16,int8,fuse", "int8,fuse"), ablate=True))
+    assert [p.slug for p in plan.requested] == ["fp16-int8-fuse", "int8-fuse"]
+    assert [p.slug for p in plan.pipelines] == [
+        "fp16-int8-fuse", "int8-fuse", "fp16-fuse", "fp16-int8", "fuse", "int8",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pipelines": ("int8", "int8")}, "pipeline int8 is given twice"),
+        ({"no_score": True, "require": ("kl<=1",)}, "--require needs a score; remove --no-score"),
+        ({"no_score": True, "task_names": ("a",)}, "--tasks is for scoring; remove --no-score"),
+        ({"no_score": True, "labels": Path("l")}, "--labels is for scoring; remove --no-score"),
+        ({"no_score": True, "extra": replace(NOTHING_EXTRA, beams=2)}, "--sample are for scoring; remove --no-score"),
+        ({"target": "ort-cpuu"}, "unknown target 'ort-cpuu'; did you mean 'ort-cpu'?"),
+        ({"checkpoint_format": "gptq"}, "--format is for --target hf; ort-cpu has one of its own"),
+    ],
+)
+def test_what_cannot_work_whatever_the_model_is_refused(request_of, changes, message):
+    with pytest.raises(UsageError) as caught:
+        check(request_of(**changes))
+    assert str(caught.value).endswith(message)
+
+
+def test_outputs_that_exist_are_refused_now(request_of, tmp_path):
+    out = tmp_path / "out"
+    out.write_text("")
+    with pytest.raises(UsageError, match="is a file; choose another output directory with -o"):
+        check(request_of())
+    out.unlink()
+    out.mkdir()
+    (out / "report.md").write_text("")
+    with pytest.raises(UsageError, match="report.md exists; choose another output directory with -o, or pass --over"):
+        check(request_of())
+    assert check(request_of(no_score=True)).pipelines
+    assert check(request_of(overwrite=True)).pipelines
+    (out / "int8-fuse").mkdir()
+    (out / "int8-fuse" / "compress.json").write_text("{}")
+    with pytest.raises(UsageError, match="int8-fuse"):
+        check(request_of(no_score=True))

@@ -1,0 +1,52 @@
+"""What the terminal shows: results on standard output, the rest on standard error."""
+
+import io
+import sys
+
+import pytest
+from rich.console import Console as Terminal
+
+from compress.cli.console import Console, command_line
+
+
+def test_results_and_notices_go_their_own_ways(capsys):
+    console = Console()
+    console.say("wrote out/int8")
+    console.notice("a [bracket] is no markup, and a line is never cut however long it is: " + "x" * 200)
+    console.show(["name", "value"], [["int8", "y" * 100]])
+    out, errors = capsys.readouterr()
+    assert errors.splitlines()[0] == "wrote out/int8"
+    assert errors.splitlines()[1].startswith("note: a [bracket] is no markup")
+    assert errors.endswith("x" * 200 + "\n")
+    assert console.notices == [errors.splitlines()[1].removeprefix("note: ")]
+    assert "y" * 100 in out
+    assert "int8" in out
+
+
+def test_a_file_gets_no_bar(capsys):
+    console = Console()
+    assert list(console.track(iter("abc"), "letters", total=3)) == ["a", "b", "c"]
+    with console.status("reading"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_appears_once_work_takes_long(monkeypatch):
+    console, screen = Console(), io.StringIO()
+    console.err = Terminal(file=screen, force_terminal=True, width=80)
+    monkeypatch.setattr("compress.cli.console._SECONDS_WITHOUT_BAR", 60.0)
+    assert list(console.track("abc", "letters")) == ["a", "b", "c"]
+    assert "letters" not in screen.getvalue()
+    monkeypatch.setattr("compress.cli.console._SECONDS_WITHOUT_BAR", 0.0)
+    assert list(console.track("abc", "letters", unit="letters")) == ["a", "b", "c"]
+    assert "letters" in screen.getvalue()
+    assert "3/3" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [(["run", "m", "-p", "int8"], "compress run m -p int8"), (["gate", "my report"], "compress gate 'my report'")],
+)
+def test_a_run_can_be_typed_again(monkeypatch, args, line):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/compress", *args])
+    assert command_line() == line
