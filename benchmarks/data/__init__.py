@@ -1,1 +1,1 @@
-"""Labelled text and lm-eval tasks: read, checked, refused."""
+"""Labeled text and lm-eval tasks: read, checked, refused."""

@@ -1,4 +1,4 @@
-"""What accuracy is measured on: windows of text or images, labelled text, tasks."""
+"""What accuracy is measured on: windows of text or images, labeled text, tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from compress.benchmarks.data.labels import Labelled
+from compress.benchmarks.data.labels import Labeled
 from compress.benchmarks.data.tasks import Tasks
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import UsageError
@@ -24,17 +24,17 @@ class Evaluation:
     windows: Ids
     mask: Ids
     pixels: Floats | None = None
-    labelled: Labelled | None = None
+    labeled: Labeled | None = None
     tasks: Tasks | None = None
 
     @classmethod
     def of_text(
-        cls, ids: ArrayLike, mask: ArrayLike | None = None, labelled: Labelled | None = None, tasks: Tasks | None = None
+        cls, ids: ArrayLike, mask: ArrayLike | None = None, labeled: Labeled | None = None, tasks: Tasks | None = None
     ) -> Evaluation:
         """Tokens ``[n, s]``, all of which count where there is no ``mask``."""
         windows = np.asarray(ids, dtype=np.int64)
         return cls(
-            windows, np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64), None, labelled, tasks
+            windows, np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64), None, labeled, tasks
         )
 
     @classmethod
@@ -60,6 +60,6 @@ class Evaluation:
         """SHA-256 over all of it, by which two runs on the same inputs are known."""
         inputs = self.windows if self.pixels is None else self.pixels
         parts = [inputs.tobytes(), self.mask.tobytes()]
-        parts += [] if self.labelled is None else [self.labelled.tokens().tobytes()]
+        parts += [] if self.labeled is None else [self.labeled.tokens().tobytes()]
         parts += [] if self.tasks is None else [self.tasks.digest()]
         return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from compress.benchmarks.data.evaluation import Evaluation
-from compress.benchmarks.data.labels import Labelled, read_labelled
+from compress.benchmarks.data.labels import Labeled, read_labeled
 from compress.benchmarks.data.tasks import Tasks, read_tasks
 from compress.benchmarks.results.kinds import PLANS
 from compress.calibration.data import Calibration
@@ -38,7 +38,7 @@ class EvaluationInputs:
         self._inputs.check_readable()
         if self.file is not None or self._is_demo:
             _ = self.windows
-        _ = self.labelled, self.tasks
+        _ = self.labeled, self.tasks
 
     @cached_property
     def windows(self) -> Calibration:
@@ -52,9 +52,9 @@ class EvaluationInputs:
         return inputs.generate(count, length, self.seed + 1)
 
     @cached_property
-    def labelled(self) -> Labelled | None:
+    def labeled(self) -> Labeled | None:
         """The labels file's text for this model; None where there is none."""
-        return None if self.labels_file is None else read_labelled(self.labels_file, self.model)
+        return None if self.labels_file is None else read_labeled(self.labels_file, self.model)
 
     @cached_property
     def tasks(self) -> Tasks | None:
@@ -67,13 +67,13 @@ class EvaluationInputs:
         inputs = self.windows.inputs.numpy()
         if self.model.kind.is_vision:
             return Evaluation.of_images(inputs)
-        return Evaluation.of_text(inputs, labelled=self.labelled, tasks=self.tasks)
+        return Evaluation.of_text(inputs, labeled=self.labeled, tasks=self.tasks)
 
     @property
     def origins(self) -> list[str]:
         """What was read, in words, for the report's notes."""
         origins = [f"evaluated on {self.windows}"]
-        origins += [] if self.labelled is None else [f"labels of {self.labelled}"]
+        origins += [] if self.labeled is None else [f"labels of {self.labeled}"]
         origins += [] if self.tasks is None else [f"tasks {self.tasks}"]
         return origins
 

@@ -1,4 +1,4 @@
-"""Parse labelled text (TSV with a header, or JSON lines); `labels` interprets the fields."""
+"""Parse labeled text (TSV with a header, or JSON lines); `labels` interprets the fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OTHER_NAMES = {"text_pair": "text2"}
 
 
 @dataclass(frozen=True)
-class LabelledLine:
+class LabeledLine:
     """One line: where it is in the file, and its fields by name."""
 
     where: str
@@ -43,7 +43,7 @@ class LabelledLine:
         return self.fields[name]
 
 
-def read_labelled_lines(path: Path, needed: tuple[str, ...]) -> list[LabelledLine]:
+def read_labeled_lines(path: Path, needed: tuple[str, ...]) -> list[LabeledLine]:
     """The lines of a file, JSON by its suffix (.jsonl), a table otherwise; fields that are ``needed`` are in each.
 
     Raises UsageError for a file that is missing, is empty, or lacks one of them. Tables have no quoting.
@@ -51,7 +51,7 @@ def read_labelled_lines(path: Path, needed: tuple[str, ...]) -> list[LabelledLin
     raw = read_file(path)
     entries = _objects(raw, path) if is_json_lines(path) else _table(raw, path, needed)
     if not entries:
-        raise UsageError(f"{path} holds no labelled text")
+        raise UsageError(f"{path} holds no labeled text")
     for entry in entries:
         for name in needed:
             entry.field(name)
@@ -62,17 +62,17 @@ def _canonical(name: str) -> str:
     return _OTHER_NAMES.get(name, name)
 
 
-def _objects(raw: str, path: Path) -> list[LabelledLine]:
+def _objects(raw: str, path: Path) -> list[LabeledLine]:
     entries = []
     for number, content in json_lines(raw, path):
         where = f"{path}, line {number}"
         if not isinstance(content, dict):
             raise UsageError(f"{where}: no JSON object")
-        entries.append(LabelledLine(where, {_canonical(name): value for name, value in content.items()}))
+        entries.append(LabeledLine(where, {_canonical(name): value for name, value in content.items()}))
     return entries
 
 
-def _table(raw: str, path: Path, needed: tuple[str, ...]) -> list[LabelledLine]:
+def _table(raw: str, path: Path, needed: tuple[str, ...]) -> list[LabeledLine]:
     lines = [(number, line.rstrip("\r")) for number, line in enumerate(raw.split("\n"), start=1) if line.strip()]
     if not lines:
         return []
@@ -89,5 +89,5 @@ def _table(raw: str, path: Path, needed: tuple[str, ...]) -> list[LabelledLine]:
         cells = line.split("\t")
         if len(cells) != len(header):
             raise UsageError(f"{path}, line {number}: {len(cells)} columns, but the first line names {len(header)}")
-        entries.append(LabelledLine(f"{path}, line {number}", dict(zip(header, cells, strict=True))))
+        entries.append(LabeledLine(f"{path}, line {number}", dict(zip(header, cells, strict=True))))
     return entries

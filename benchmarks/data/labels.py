@@ -1,4 +1,4 @@
-"""Tokenize labelled text for one model, and choose the metrics measured on it."""
+"""Tokenize labeled text for one model, and choose the metrics measured on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.benchmarks.data.label_file import LabelledLine, read_labelled_lines
+from compress.benchmarks.data.label_file import LabeledLine, read_labeled_lines
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.worker.protocol import Encode
 from compress.errors import UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ACCURACY: tuple[str, ...] = ("accuracy", "accuracy_ratio")
 SPEARMAN: tuple[str, ...] = ("spearman",)
-UNLABELLED = -1
+UNLABELED = -1
 """A token that counts nowhere: no first one of a word."""
 _LEAST = 3
 """Pairs that a correlation takes."""
@@ -37,11 +37,11 @@ class TokenizedText:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """A file's texts, the shortest first, each with its label.
 
     ``texts`` has the inputs of every line: one, or the two whose embeddings are compared. ``labels`` has for every line
-    the class of each of its outputs (`UNLABELLED` where it has none), or its score alone. ``metrics`` are measured.
+    the class of each of its outputs (`UNLABELED` where it has none), or its score alone. ``metrics`` are measured.
     """
 
     origin: str
@@ -83,8 +83,8 @@ def _rows(rows: list[list[int]]) -> Ids:
     return np.array(rows, dtype=np.int64)
 
 
-def read_labelled(path: Path, model: Model) -> Labelled:
-    """The labelled text of a file, for a classifier or an encoder.
+def read_labeled(path: Path, model: Model) -> Labeled:
+    """The labeled text of a file, for a classifier or an encoder.
 
     Raises UsageError for a decoder, for a file that can't be used, and for a label that the head doesn't have.
     """
@@ -93,7 +93,7 @@ def read_labelled(path: Path, model: Model) -> Labelled:
             f"--labels is for classifiers and sentence encoders, but {model.class_name} writes text; leave it out"
         )
     if model.kind.is_vision:
-        raise UsageError(f"--labels takes labelled text, and {model.source} reads images; leave it out")
+        raise UsageError(f"--labels takes labeled text, and {model.source} reads images; leave it out")
     reader = _LineReader(model.config, model.tokenizer())
     fields: tuple[str, ...]
     if not model.kind.has_head:
@@ -106,13 +106,13 @@ def read_labelled(path: Path, model: Model) -> Labelled:
         raise UsageError(f"--labels takes one label a text, but the labels of {model.name} don't exclude each other")
     else:
         metrics, fields, read = ACCURACY, ("text", "label"), reader.classified
-    lines = sorted(map(read, read_labelled_lines(path, fields)), key=_length)
+    lines = sorted(map(read, read_labeled_lines(path, fields)), key=_length)
     texts, labels = zip(*lines, strict=True)
     if metrics == SPEARMAN and (len(labels) < _LEAST or len(set(labels)) < 2):
         raise UsageError(f"{path}: a correlation takes {_LEAST} lines and scores that differ")
-    if all(label == UNLABELLED for classes in labels for label in classes) and metrics == ACCURACY:
+    if all(label == UNLABELED for classes in labels for label in classes) and metrics == ACCURACY:
         raise UsageError(f"{path} holds no labels")
-    return Labelled(path.name, metrics, texts, labels, reader.padding)
+    return Labeled(path.name, metrics, texts, labels, reader.padding)
 
 
 Line = tuple[tuple[TokenizedText, ...], tuple[float, ...]]
@@ -125,7 +125,7 @@ def _length(line: Line) -> int:
 
 
 class _LineReader:
-    """Turns labelled lines into tokens and classes of one model."""
+    """Turns labeled lines into tokens and classes of one model."""
 
     def __init__(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -134,19 +134,19 @@ class _LineReader:
         self.padding = config.pad_token_id or 0
         self._names = label_names(config)
 
-    def compared(self, entry: LabelledLine) -> Line:
+    def compared(self, entry: LabeledLine) -> Line:
         """Two texts, each by itself, and how alike they are."""
         return (self._text(entry.text("text")), self._text(entry.text("text2"))), (entry.number("score"),)
 
-    def scored(self, entry: LabelledLine) -> Line:
+    def scored(self, entry: LabeledLine) -> Line:
         """A text or a pair, and its score."""
         return (self._pair(entry),), (entry.number("score"),)
 
-    def classified(self, entry: LabelledLine) -> Line:
+    def classified(self, entry: LabeledLine) -> Line:
         """A text or a pair, and its class."""
         return (self._pair(entry),), (self._class(entry, entry.field("label")),)
 
-    def tagged(self, entry: LabelledLine) -> Line:
+    def tagged(self, entry: LabeledLine) -> Line:
         """Words with the class of each, which their first tokens have to be given."""
         words, labels = entry.field("tokens"), entry.field("labels")
         if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
@@ -159,11 +159,11 @@ class _LineReader:
         tags, last = [], -1
         for (begin, end), special in zip(encoding["offset_mapping"], encoding["special_tokens_mask"], strict=True):
             word = last if special else int(np.searchsorted(ends, max(begin, end - 1), side="right"))
-            tags.append(classes[word] if word > last else UNLABELLED)
+            tags.append(classes[word] if word > last else UNLABELED)
             last = max(word, last)
         return (TokenizedText(encoding["input_ids"], [0] * len(tags)),), tuple(tags)
 
-    def _class(self, entry: LabelledLine, label: object) -> int:
+    def _class(self, entry: LabeledLine, label: object) -> int:
         """The number of a class, from its name or its number; names go first."""
         text = str(label).strip()
         if text in self._names:
@@ -175,7 +175,7 @@ class _LineReader:
             f"{entry.where}: the head has no label {text!r}; it has {names}, or by number 0 to {len(self._names) - 1}"
         )
 
-    def _pair(self, entry: LabelledLine) -> TokenizedText:
+    def _pair(self, entry: LabeledLine) -> TokenizedText:
         second = entry.text("text2") if entry.fields.get("text2") not in (None, "") else None
         return self._text(entry.text("text"), second)
 

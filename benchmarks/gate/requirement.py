@@ -150,12 +150,12 @@ def check_kind(figures: Sequence[Figure], kind: TaskKind) -> None:
             raise UsageError(f"{figure.name} is no metric of {kind}s; theirs are {names}")
 
 
-def check_labelled(figures: Sequence[Figure], measured: Sequence[str]) -> None:
-    """Refuse, with a UsageError, metrics of labelled text that aren't among those which will be measured."""
+def check_labeled(figures: Sequence[Figure], measured: Sequence[str]) -> None:
+    """Refuse, with a UsageError, metrics of labeled text that aren't among those which will be measured."""
     for figure in figures:
-        if figure.metric.labelled and figure.metric.key not in measured:
+        if figure.metric.labeled and figure.metric.key not in measured:
             hint = f"the labels given say {' and '.join(measured)}" if measured else "give --labels FILE"
-            raise UsageError(f"{figure.name} takes labelled text; {hint}")
+            raise UsageError(f"{figure.name} takes labeled text; {hint}")
 
 
 def check_tasks(figures: Sequence[Figure], measured: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Accuracy of every contender: outputs against the original's, labelled text, tasks."""
+"""Accuracy of every contender: outputs against the original's, labeled text, tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.classification import ClassComparison
 from compress.benchmarks.measure.comparison import EmbeddingComparison, LogitsComparison, Measures
-from compress.benchmarks.measure.labels import measure_labelled
+from compress.benchmarks.measure.labels import measure_labeled
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
@@ -26,14 +26,14 @@ def measure_accuracy(
 ) -> list[Measures]:
     """Accuracy of every contender, in their order; the first is the original.
 
-    ``images`` holds the evaluation's pixels where the contenders read images. Labelled text and tasks are measured as
+    ``images`` holds the evaluation's pixels where the contenders read images. Labeled text and tasks are measured as
     well, where the evaluation has any.
     """
     clock = clock or Stopwatch()
     measures = _compare_outputs(workers, evaluation, images, progress)
     clock.lap("accuracy")
-    if evaluation.labelled is not None:
-        measures = _joined(measures, measure_labelled(workers, evaluation.labelled, seed, progress))
+    if evaluation.labeled is not None:
+        measures = _joined(measures, measure_labeled(workers, evaluation.labeled, seed, progress))
         clock.lap("labels")
     if evaluation.tasks is not None:
         from compress.benchmarks.measure.lm_eval import measure_tasks  # here: lm-eval may not be installed

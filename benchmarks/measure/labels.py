@@ -1,4 +1,4 @@
-"""Labelled accuracy of every contender, the original too, each in its own runtime."""
+"""Labeled accuracy of every contender, the original too, each in its own runtime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.benchmarks.data.labels import SPEARMAN, UNLABELLED, Labelled
+from compress.benchmarks.data.labels import SPEARMAN, UNLABELED, Labeled
 from compress.benchmarks.statistics.correlation import rank_correlation
 from compress.benchmarks.statistics.estimators import mean, paired_ratio, proportion
 from compress.benchmarks.statistics.logits import cosine
@@ -20,20 +20,20 @@ _BATCH = 8
 Floats = NDArray[np.float64]
 
 
-def measure_labelled(
-    workers: Sequence[Worker], labelled: Labelled, seed: int, progress: Progress
+def measure_labeled(
+    workers: Sequence[Worker], labeled: Labeled, seed: int, progress: Progress
 ) -> list[dict[str, Measure]]:
-    """The labelled metrics of every worker's contender, in their order; the first is the original."""
-    parts = [slice(start, start + _BATCH) for start in range(0, len(labelled), _BATCH)]
+    """The labeled metrics of every worker's contender, in their order; the first is the original."""
+    parts = [slice(start, start + _BATCH) for start in range(0, len(labeled), _BATCH)]
     outputs: list[list[Floats]] = [[] for _ in workers]
     for part in progress.track(parts, "measuring on labels", len(parts), "batches"):
         for worker, batches in zip(workers, outputs, strict=True):
-            batches.append(_predict(worker, labelled, part))
-    if labelled.metrics == SPEARMAN:
-        gold = np.array([label for (label,) in labelled.labels])
+            batches.append(_predict(worker, labeled, part))
+    if labeled.metrics == SPEARMAN:
+        gold = np.array([label for (label,) in labeled.labels])
         scores = [np.concatenate(batches).reshape(-1) for batches in outputs]
         return [{"spearman": rank_correlation(own, gold, seed)} for own in scores]
-    accuracies = [_accuracy([row for batch in batches for row in batch], labelled) for batches in outputs]
+    accuracies = [_accuracy([row for batch in batches for row in batch], labeled) for batches in outputs]
     ratios = [paired_ratio(accuracy, accuracies[0]) for accuracy in accuracies]
     return [
         {"accuracy": accuracy} | ({"accuracy_ratio": ratio} if ratio is not None else {})
@@ -41,20 +41,20 @@ def measure_labelled(
     ]
 
 
-def _predict(worker: Worker, labelled: Labelled, part: slice) -> Floats:
+def _predict(worker: Worker, labeled: Labeled, part: slice) -> Floats:
     """Logits or a score of some lines; the similarity of two texts where their embeddings are compared."""
-    outputs = [worker.send(labelled.batch(part, column)).outputs for column in range(labelled.columns)]
+    outputs = [worker.send(labeled.batch(part, column)).outputs for column in range(labeled.columns)]
     return outputs[0] if len(outputs) == 1 else cosine(*outputs)
 
 
-def _accuracy(logits: Sequence[Floats], labelled: Labelled) -> Measure:
+def _accuracy(logits: Sequence[Floats], labeled: Labeled) -> Measure:
     """The share of labels that are predicted: of texts with Wilson's interval, of words text by text."""
     hits, counts = [], []
-    for row, classes in zip(logits, labelled.labels, strict=True):
+    for row, classes in zip(logits, labeled.labels, strict=True):
         predicted = row.argmax(-1).reshape(-1)[: len(classes)]  # what is behind it is padding
         gold = np.array(classes)
-        hits.append(int((predicted == gold)[gold != UNLABELLED].sum()))
-        counts.append(int((gold != UNLABELLED).sum()))
+        hits.append(int((predicted == gold)[gold != UNLABELED].sum()))
+        counts.append(int((gold != UNLABELED).sum()))
     if set(counts) == {1}:
         return proportion([bool(hit) for hit in hits])
     return paired_ratio(mean(hits), mean(counts)) or Measure(value=0.0)

@@ -20,7 +20,7 @@ Unit = Literal["bytes", "seconds", "share", "number"]
 class Metric:
     """``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
 
-    ``labelled``: it takes a file of labelled text. ``device``: only what runs on a GPU has it.
+    ``labeled``: it takes a file of labeled text. ``device``: only what runs on a GPU has it.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Metric:
     scale: float = 1.0
     compared: bool = True
     kinds: tuple[TaskKind, ...] = tuple(KINDS.values())
-    labelled: bool = False
+    labeled: bool = False
     device: bool = False
 
     @property
@@ -81,9 +81,9 @@ METRICS = (
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
     Metric("load_s", "load, s", "lower", 2, "seconds"),
     Metric("retention", "accuracy retention", "higher", 4, "share", compared=False),
-    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _TEXT_CLASSES, labelled=True),
-    Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _TEXT_CLASSES, labelled=True),
-    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _SENTENCES, labelled=True),
+    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _TEXT_CLASSES, labeled=True),
+    Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _TEXT_CLASSES, labeled=True),
+    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _SENTENCES, labeled=True),
     Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_WRITES),
     Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_WRITES),
     Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_LOGITS),

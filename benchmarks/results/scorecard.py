@@ -136,7 +136,7 @@ class Scorecard(BaseModel, frozen=True):
     windows: tuple[int, int]
     """how many evaluation windows, of how many tokens each; an image is a window of 1"""
     text_sha256: str = ""
-    """over the evaluation windows' tokens and their mask, labelled text with its labels, and tasks"""
+    """over the evaluation windows' tokens and their mask, labeled text with its labels, and tasks"""
     notes: tuple[str, ...] = ()
     tasks: dict[str, Direction] = {}
     """every task's figures, ``task.metric`` as in the rows' measures, and which way is better"""

@@ -10,7 +10,7 @@ from pathlib import Path
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import Verdict
 from compress.benchmarks.gate.junit import write_junit
-from compress.benchmarks.gate.requirement import Requirement, check_kind, check_labelled, check_tasks
+from compress.benchmarks.gate.requirement import Requirement, check_kind, check_labeled, check_tasks
 from compress.checkpoint.model import Model
 from compress.cli.console import Console
 from compress.cli.shared.github import annotate, summarize_step
@@ -27,7 +27,7 @@ def check_figures(requirements: Sequence[Requirement], model: Model) -> None:
 def check_measured(requirements: Sequence[Requirement], evaluation: EvaluationInputs) -> None:
     """Refuse, with a UsageError, figures that take labeled text or tasks which the user didn't name."""
     figures = [requirement.figure for requirement in requirements]
-    check_labelled(figures, evaluation.labelled.metrics if evaluation.labelled else ())
+    check_labeled(figures, evaluation.labeled.metrics if evaluation.labeled else ())
     check_tasks(figures, evaluation.tasks.better if evaluation.tasks else ())
 
 

@@ -147,9 +147,7 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens, monkey
     pair = [of_checkpoint(bert, ENCODER), of_artifact(bert_plain, "onnx", "float")]
     card = score_contenders(pair, Evaluation.of_text(tokens, mask), QUICK)
     for row in card.rows:
-        assert set(row.measures) == {
-            metric.key for metric in metrics(ENCODER) if not (metric.labelled or metric.device)
-        }
+        assert set(row.measures) == {metric.key for metric in metrics(ENCODER) if not (metric.labeled or metric.device)}
         assert [(cell.length, cell.batch) for cell in row.cells] == [(16, 1), (16, 3), (32, 1), (32, 3)]
         assert {key for cell in row.cells for key in cell.measures} == {"latency_p50", "latency_p95", "sentences_ps"}
         assert row.measures["cosine"].value == pytest.approx(1.0, abs=1e-6)

@@ -39,14 +39,14 @@ def test_nothing_to_measure_on_is_refused(evaluation):
 
 
 def test_a_digest_knows_every_part():
-    labelled = SimpleNamespace(tokens=lambda: np.arange(3))
+    labeled = SimpleNamespace(tokens=lambda: np.arange(3))
     tasks = SimpleNamespace(digest=lambda: b"documents")
     mask = np.array([[1, 1, 1], [1, 1, 0]])
     every = [
         Evaluation.of_text(IDS),
         Evaluation.of_text(IDS + 1),
         Evaluation.of_text(IDS, mask),
-        Evaluation.of_text(IDS, labelled=labelled),
+        Evaluation.of_text(IDS, labeled=labeled),
         Evaluation.of_text(IDS, tasks=tasks),
         Evaluation.of_images(np.zeros((2, 1, 2, 2))),
         Evaluation.of_images(np.ones((2, 1, 2, 2))),

@@ -1,8 +1,8 @@
-"""Lines of labelled text, whatever their fields mean."""
+"""Lines of labeled text, whatever their fields mean."""
 
 import pytest
 
-from compress.benchmarks.data.label_file import LabelledLine, read_labelled_lines
+from compress.benchmarks.data.label_file import LabeledLine, read_labeled_lines
 from compress.errors import UsageError
 
 
@@ -17,8 +17,8 @@ def written(tmp_path):
 
 
 def test_a_table_and_json_lines_say_the_same(written):
-    table = read_labelled_lines(written('text\ttext_pair\tlabel\n\na "fox\tb\t1\r\nc\td\t2\n'), ("text", "text2"))
-    lines = read_labelled_lines(
+    table = read_labeled_lines(written('text\ttext_pair\tlabel\n\na "fox\tb\t1\r\nc\td\t2\n'), ("text", "text2"))
+    lines = read_labeled_lines(
         written('{"text": "a \\"fox", "text_pair": "b", "label": "1"}\n\n{"text": "c", "text2": "d", "label": "2"}\n',
                 "labels.jsonl"), ("text",)
     )  # fmt: skip
@@ -29,7 +29,7 @@ def test_a_table_and_json_lines_say_the_same(written):
 
 
 def test_a_field_is_read_by_what_it_has_to_hold():
-    line = LabelledLine("here, line 1", {"text": "a fox", "score": "2.5", "count": 3, "empty": " ", "far": "1e999"})
+    line = LabeledLine("here, line 1", {"text": "a fox", "score": "2.5", "count": 3, "empty": " ", "far": "1e999"})
     assert (line.text("text"), line.number("score"), line.number("count")) == ("a fox", 2.5, 3.0)
     for read, name, message in (
         (line.text, "empty", "here, line 1: empty holds no text"),
@@ -45,8 +45,8 @@ def test_a_field_is_read_by_what_it_has_to_hold():
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("", "labels.tsv", "labels.tsv holds no labelled text"),
-        ("\n\n", "labels.jsonl", "labels.jsonl holds no labelled text"),
+        ("", "labels.tsv", "labels.tsv holds no labeled text"),
+        ("\n\n", "labels.jsonl", "labels.jsonl holds no labeled text"),
         ("text\na\n", "labels.tsv", "has no column label in its first line, but 'text'; needed are text, label, with"),
         ("text\tlabel\na\n", "labels.tsv", "line 2: 1 columns, but the first line names 2"),
         ('{"text": "a"}', "labels.jsonl", "line 1: no label; there are text"),
@@ -55,4 +55,4 @@ def test_a_field_is_read_by_what_it_has_to_hold():
 )
 def test_what_is_missing_is_told_with_its_place(written, text, name, message):
     with pytest.raises(UsageError, match=message):
-        read_labelled_lines(written(text, name), ("text", "label"))
+        read_labeled_lines(written(text, name), ("text", "label"))

@@ -1,4 +1,4 @@
-"""Files of labelled text: what is read of them, and what is refused before any work."""
+"""Files of labeled text: what is read of them, and what is refused before any work."""
 
 import json
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from compress.benchmarks.data.labels import ACCURACY, SPEARMAN, UNLABELLED, read_labelled
+from compress.benchmarks.data.labels import ACCURACY, SPEARMAN, UNLABELED, read_labeled
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
 
@@ -40,7 +40,7 @@ CLASSIFIER = "BertForSequenceClassification"
 
 def test_a_table_for_a_classifier(opened, written):
     model = opened(CLASSIFIER)
-    found = read_labelled(written('\ufefflabel\ttext\r\nbad\tthe lazy dog "and\r\n2\ta fox\r\n1\ta\n'), model)
+    found = read_labeled(written('\ufefflabel\ttext\r\nbad\tthe lazy dog "and\r\n2\ta fox\r\n1\ta\n'), model)
     assert found.metrics == ACCURACY
     assert found.labels == ((2,), (2,), (0,))  # a name goes before a number, and the shortest text first
     words = [model.tokenizer().decode(text.ids).strip() for (text,) in found.texts]
@@ -59,7 +59,7 @@ def test_a_table_for_a_classifier(opened, written):
 def test_a_pairs_texts_are_told_apart_where_model_and_tokenizer_do(tiny, written, name, given, told):
     model = Model.open(str(tiny(name, id2label=NAMES)))
     model.tokenizer().model_input_names = ["input_ids", "attention_mask", *given]
-    ((text,),) = read_labelled(written("text\ttext_pair\tlabel\nthe fox\ta dog\tbad\n"), model).texts
+    ((text,),) = read_labeled(written("text\ttext_pair\tlabel\nthe fox\ta dog\tbad\n"), model).texts
     first = len(model.tokenizer()("the fox")["input_ids"])
     assert text.token_types == [0] * first + [int(told)] * (len(text.ids) - first)
     assert 0 < first < len(text.ids)
@@ -68,42 +68,42 @@ def test_a_pairs_texts_are_told_apart_where_model_and_tokenizer_do(tiny, written
 def test_words_have_their_class_on_their_first_token(opened, written):
     model = opened("BertForTokenClassification")
     lines = [{"tokens": ["quixotic", "fox", "qqq"], "labels": ["bad", 1, "so so"]}]
-    found = read_labelled(written("\n".join(map(json.dumps, lines)), "words.jsonl"), model)
+    found = read_labeled(written("\n".join(map(json.dumps, lines)), "words.jsonl"), model)
     ((text,),), (labels,) = found.texts, found.labels
     first = {0: 0, len(model.tokenizer()("quixotic")["input_ids"]): 2}
     first[len(model.tokenizer()("quixotic fox")["input_ids"])] = 1
     assert len(text.ids) > 3
-    assert labels == tuple(first.get(i, UNLABELLED) for i in range(len(text.ids)))
+    assert labels == tuple(first.get(i, UNLABELED) for i in range(len(text.ids)))
 
 
 def test_scores_for_embeddings_and_for_a_single_logit(opened, written):
     path = written("text\ttext2\tscore\na\tthe lazy fox\t1\nthe dog\tb\t2.5\na fox jumps\ta\t-1e1\n")
-    found = read_labelled(path, opened("BertModel"))
+    found = read_labeled(path, opened("BertModel"))
     assert (found.metrics, found.labels) == (SPEARMAN, ((2.5,), (1.0,), (-10.0,)))
     assert [len(texts) for texts in found.texts] == [2, 2, 2]
     padded = found.batch(slice(0, 3), 1)
     assert np.shape(padded.ids) == np.shape(padded.mask) == np.shape(padded.token_types)
     assert [sum(row) for row in padded.mask] == [len(texts[1].ids) for texts in found.texts]
     assert padded.ids[0][-1] == 2  # the padding token
-    alone = read_labelled(path, opened(CLASSIFIER, labels=1))
+    alone = read_labeled(path, opened(CLASSIFIER, labels=1))
     assert (alone.metrics, [len(texts) for texts in alone.texts]) == (SPEARMAN, [1, 1, 1])
 
 
 def test_long_texts_are_cut(opened, written):
     model, words = opened(CLASSIFIER), "the quick brown fox " * 200
-    ((text,),) = read_labelled(written(f"text\tlabel\n{words}\tbad\n"), model).texts
+    ((text,),) = read_labeled(written(f"text\tlabel\n{words}\tbad\n"), model).texts
     assert list(text.ids) == model.tokenizer()(words.strip())["input_ids"][:128]
 
 
 def test_a_digest_knows_the_labels(opened, written):
     model = opened(CLASSIFIER)
-    one, other = (read_labelled(written(f"text\tlabel\na fox\t{label}\n"), model) for label in ("bad", "so so"))
+    one, other = (read_labeled(written(f"text\tlabel\na fox\t{label}\n"), model) for label in ("bad", "so so"))
     assert one.tokens().tobytes() != other.tokens().tobytes()
 
 
 MISTAKES = {
-    "empty": (CLASSIFIER, "", r"labels.tsv holds no labelled text$"),
-    "a header alone": (CLASSIFIER, "text\tlabel\n", r"labels.tsv holds no labelled text$"),
+    "empty": (CLASSIFIER, "", r"labels.tsv holds no labeled text$"),
+    "a header alone": (CLASSIFIER, "text\tlabel\n", r"labels.tsv holds no labeled text$"),
     "a column missing": (
         CLASSIFIER,
         "text\tscore\na\t1\n",
@@ -130,7 +130,7 @@ MISTAKES = {
 def test_mistakes_are_told_with_their_line(opened, written, mistake):
     name, text, said = MISTAKES[mistake]
     with pytest.raises(UsageError, match=said) as error:
-        read_labelled(written(text), opened(name))
+        read_labeled(written(text), opened(name))
     assert error.value.exit_code == 2
 
 
@@ -148,15 +148,15 @@ LINES = {
 def test_mistakes_in_json_lines(opened, written, mistake):
     text, said = LINES[mistake]
     with pytest.raises(UsageError, match=said):
-        read_labelled(written(text, "words.jsonl"), opened("BertForTokenClassification"))
+        read_labeled(written(text, "words.jsonl"), opened("BertForTokenClassification"))
 
 
 def test_labels_that_do_not_exclude_each_other_are_refused(opened, written):
     model = opened(CLASSIFIER, problem="multi_label_classification")
     with pytest.raises(UsageError, match="don't exclude each other"):
-        read_labelled(written("text\tlabel\na\tbad\n"), model)
+        read_labeled(written("text\tlabel\na\tbad\n"), model)
 
 
 def test_a_file_that_is_not_there(opened, tmp_path):
     with pytest.raises(UsageError, match="can't read the text"):
-        read_labelled(tmp_path / "no.tsv", opened(CLASSIFIER))
+        read_labeled(tmp_path / "no.tsv", opened(CLASSIFIER))

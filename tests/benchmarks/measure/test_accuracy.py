@@ -42,14 +42,14 @@ def test_labels_are_measured_besides(monkeypatch):
     clock, labels = Stopwatch(), object()
     seen = []
 
-    def measure(workers, labelled, seed, progress):
-        seen.append((labelled, seed))
+    def measure(workers, labeled, seed, progress):
+        seen.append((labeled, seed))
         return [{"accuracy": Measure(value=0.5)} for _ in workers]
 
-    monkeypatch.setattr(accuracy, "measure_labelled", measure)
+    monkeypatch.setattr(accuracy, "measure_labeled", measure)
     (found,) = measure_accuracy(
         [FakeWorker(ANSWERS[CLASSIFIER], CLASSIFIER)],
-        Evaluation.of_text(TEXT, labelled=labels),
+        Evaluation.of_text(TEXT, labeled=labels),
         Silent(),
         seed=3,
         clock=clock,

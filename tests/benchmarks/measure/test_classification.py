@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from compress.benchmarks.data.evaluation import Evaluation
-from compress.benchmarks.data.labels import read_labelled
+from compress.benchmarks.data.labels import read_labeled
 from compress.benchmarks.measure.classification import compare_classes
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.scorecard import Settings
@@ -60,13 +60,13 @@ def test_a_classifier_is_scored_on_its_runtime(pair_of, tmp_path, tokens):
     path = tmp_path / "labels.jsonl"
     rows = [{"text": word, "text2": "a dog", "label": i % 3} for i, word in enumerate(words * 2)]
     path.write_text("\n".join(map(json.dumps, rows)))
-    labelled = read_labelled(path, model)
-    card = score_contenders(contenders, Evaluation.of_text(tokens, labelled=labelled), QUICK)
+    labeled = read_labeled(path, model)
+    card = score_contenders(contenders, Evaluation.of_text(tokens, labeled=labeled), QUICK)
     module = model.torch_module()
     with torch.inference_mode():
         read = [model.tokenizer()(row["text"], row["text2"], return_tensors="pt") for row in rows]
         right = [int(module(**each).logits.argmax()) == row["label"] for each, row in zip(read, rows, strict=True)]
-    digest = hashlib.sha256(tokens.tobytes() + np.ones_like(tokens).tobytes() + labelled.tokens().tobytes())
+    digest = hashlib.sha256(tokens.tobytes() + np.ones_like(tokens).tobytes() + labeled.tokens().tobytes())
     for row in card.rows:
         keys = {metric.key for metric in metrics(CLASSIFIER) if not metric.device} - {"spearman", "cost"}
         assert set(row.measures) == keys

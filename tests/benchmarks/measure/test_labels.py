@@ -1,4 +1,4 @@
-"""Accuracy on labelled text, from a worker's outputs to its figures."""
+"""Accuracy on labeled text, from a worker's outputs to its figures."""
 
 import json
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from compress.benchmarks.data.evaluation import Evaluation
-from compress.benchmarks.data.labels import read_labelled
+from compress.benchmarks.data.labels import read_labeled
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.statistics.correlation import spearman
 from compress.benchmarks.worker.client import Worker
@@ -20,13 +20,13 @@ def test_words_are_scored_where_they_begin(pair_of, tmp_path, tokens):
     model, contenders = pair_of("DistilBertForTokenClassification", dim=64, hidden_dim=128, n_heads=4, n_layers=2)
     path = tmp_path / "words.jsonl"
     path.write_text("\n".join(json.dumps({"tokens": ["fox"] * n, "labels": [n % 2] * n}) for n in range(1, 6)))
-    labelled = read_labelled(path, model)
+    labeled = read_labeled(path, model)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
-        found = measure_accuracy(workers, Evaluation.of_text(tokens, labelled=labelled), Silent())
+        found = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent())
     with torch.inference_mode():
         hits = total = 0
-        for (text,), labels in zip(labelled.texts, labelled.labels, strict=True):
+        for (text,), labels in zip(labeled.texts, labeled.labels, strict=True):
             said = model.torch_module()(input_ids=torch.tensor([text.ids])).logits[0].argmax(-1).tolist()
             hits += sum(a == b for a, b in zip(said, labels, strict=True))
             total += sum(label >= 0 for label in labels)
@@ -41,13 +41,13 @@ def test_embeddings_are_compared_with_scores(pair_of, tmp_path, tokens):
     path = tmp_path / "pairs.tsv"
     texts = ["the fox", "a lazy dog and a fox", "seven", "box daily", "quick", "of liquor while"]
     path.write_text("text\ttext2\tscore\n" + "".join(f"{text}\ta fox\t{i}\n" for i, text in enumerate(texts)))
-    labelled = read_labelled(path, model)
+    labeled = read_labeled(path, model)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
-        first, second = measure_accuracy(workers, Evaluation.of_text(tokens, labelled=labelled), Silent())
+        first, second = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent())
     with torch.inference_mode():
         embed = lambda text: model.torch_module()(input_ids=torch.tensor([text.ids]))[0][0].mean(0)  # noqa: E731
-        alike = [float(functional.cosine_similarity(*map(embed, texts), dim=0)) for texts in labelled.texts]
-    expected = spearman(np.array(alike), np.array([score for (score,) in labelled.labels]))
+        alike = [float(functional.cosine_similarity(*map(embed, texts), dim=0)) for texts in labeled.texts]
+    expected = spearman(np.array(alike), np.array([score for (score,) in labeled.labels]))
     assert first["spearman"].value == second["spearman"].value == pytest.approx(expected)
     assert first["spearman"].bounds[0] <= expected <= first["spearman"].bounds[1]

@@ -68,7 +68,7 @@ def test_a_run_makes_a_variant_an_artifact_and_a_score(vit, photos, tmp_path, in
 REFUSED = {
     "gguf": (["-p", "int4", "--target", "gguf"], "gguf can't hold "),
     "tensorrt": (["-p", "int8", "--target", "tensorrt"], "tensorrt cannot export vit models; use --target hf"),
-    "labels": (["-p", "fuse", "--labels", "labels.tsv"], "--labels takes labelled text, and VIT reads images; leave"),
+    "labels": (["-p", "fuse", "--labels", "labels.tsv"], "--labels takes labeled text, and VIT reads images; leave"),
     "length": (["-p", "int8", "--length", "64"], "--length counts tokens, and VIT reads images; remove --length"),
     "lengths": (["-p", "int8", "--seq", "64"], "VIT is a vision model; remove --seq, --batch, --beams and --sample"),
     "cache": (["-p", "fuse:kv=int8"], "fuse: an encoder keeps no keys and values; leave out kv=int8"),

@@ -37,11 +37,11 @@ REFUSED = {
         ["--labels", "ODD"],
         "ODD, line 2: the head has no label 'maybe'; it has LABEL_0, LABEL_1, or by number 0 to 1",
     ),
-    "an empty file": (["--labels", "EMPTY"], "EMPTY holds no labelled text"),
-    "no labels": (["--require", "accuracy>=0.9"], "accuracy takes labelled text; give --labels FILE"),
+    "an empty file": (["--labels", "EMPTY"], "EMPTY holds no labeled text"),
+    "no labels": (["--require", "accuracy>=0.9"], "accuracy takes labeled text; give --labels FILE"),
     "other labels": (
         ["--labels", "LABELS", "--require", "spearman>=0.9"],
-        "spearman takes labelled text; the labels given say accuracy and accuracy_ratio",
+        "spearman takes labeled text; the labels given say accuracy and accuracy_ratio",
     ),
     "nothing scored": (["--labels", "LABELS", "--no-score"], "--labels is for scoring; remove --no-score"),
 }  # fmt: skip
