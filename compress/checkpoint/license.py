@@ -37,8 +37,8 @@ class License:
         name = self.fields.get("license_name") or self.fields.get("license")
         where = f"its text is in `{self.file}`" if self.file else self.fields.get("license_link", "")
         if name is None and not where:
-            return "The base model doesn't name its licence; whatever it is holds for this variant too."
-        return f"The base model's licence holds for this variant too: {', '.join(filter(None, [name, where]))}."
+            return "The base model doesn't name its license; whatever it is holds for this variant too."
+        return f"The base model's license holds for this variant too: {', '.join(filter(None, [name, where]))}."
 
 
 def find_license(path: Path) -> License:

@@ -1,4 +1,4 @@
-"""Where a licence is found, and how it is passed on."""
+"""Where a license is found, and how it is passed on."""
 
 import json
 
@@ -34,16 +34,16 @@ def write(folder, readme=None, config=None, **files):
         ({}, {}, None),
     ],
 )
-def test_where_a_licence_is_found(tmp_path, files, fields, file):
+def test_where_a_license_is_found(tmp_path, files, fields, file):
     found = write(tmp_path, **files)
     assert (found.fields, found.file) == (fields, file)
 
 
-def test_a_named_licence_keeps_its_name_and_link(tmp_path):
+def test_a_named_license_keeps_its_name_and_link(tmp_path):
     matter = {"license": "other", "license_name": "my: own", "license_link": "https://example.org/a#b"}
     found = write(tmp_path, readme=f"---\n{yaml.safe_dump(matter)}---\n")
     assert yaml.safe_load("\n".join(found.lines)) == matter
-    assert str(found) == "The base model's licence holds for this variant too: my: own, https://example.org/a#b."
+    assert str(found) == "The base model's license holds for this variant too: my: own, https://example.org/a#b."
 
 
 def test_no_value_breaks_out_of_the_front_matter(tmp_path):
@@ -52,5 +52,5 @@ def test_no_value_breaks_out_of_the_front_matter(tmp_path):
     assert len(found.lines[0].splitlines()) == 1
 
 
-def test_a_checkpoint_without_a_licence_says_so(tmp_path):
-    assert str(write(tmp_path)).startswith("The base model doesn't name its licence")
+def test_a_checkpoint_without_a_license_says_so(tmp_path):
+    assert str(write(tmp_path)).startswith("The base model doesn't name its license")

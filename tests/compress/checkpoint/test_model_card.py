@@ -116,7 +116,7 @@ def test_every_file_is_a_card():
     assert {file.stem for file in FOLDER.iterdir()} == set(CARDS)
 
 
-def test_licence_and_notices_travel_with_the_variant(llama, tmp_path):
+def test_license_and_notices_travel_with_the_variant(llama, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     for file in llama.iterdir():
