@@ -17,6 +17,7 @@ from compress.checkpoint.model_card import write_card, write_scores
 from compress.export.targets.base import find_target
 from compress.progress import Silent
 from compress.weights.stored import StoredForm, WeightReport
+from tests.support.cli import run_card_examples
 from tests.support.passes import make_variant
 
 FOLDER = Path(__file__).parent / "cards"
@@ -171,6 +172,17 @@ def test_the_card_of_a_classifier_says_how_to_load_it(tiny, tmp_path, monkeypatc
     exec(in_onnx, {})
     shape = [1, 2] if "Sequence" in name else [1, len(model.tokenizer()("The capital of France")["input_ids"]), 2]
     assert capsys.readouterr().out.count(".") == np.prod(shape)
+
+
+def test_the_card_of_an_encoder_decoder_says_how_to_load_it(random_model, tmp_path):
+    sizes = {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 1, "num_heads": 4, "decoder_start_token_id": 2}
+    model, target = Model.open(random_model("T5ForConditionalGeneration", **sizes)), find_target("ort-cpu")
+    variant = make_variant(model.path, "fp16", target.capability, tmp_path)
+    (tmp_path / "onnx").mkdir()
+    target.export(variant, (), tmp_path / "onnx", Silent())
+    in_torch, in_onnx = run_card_examples(tmp_path)
+    assert len(in_onnx.strip()) > 0
+    assert in_onnx.strip() in in_torch  # 20 tokens greedily, the start token among them
 
 
 if __name__ == "__main__":
