@@ -1,0 +1,38 @@
+"""What exports are verified on: long enough, of the model's own vocabulary, always the same."""
+
+from __future__ import annotations
+
+import torch
+
+from compress.checkpoint.model import Model
+from compress.export.parity.sample import sample_input
+from tests.support.models import copy_checkpoint
+
+
+def test_text_is_that_of_the_tokenizer(llama):
+    model = Model.open(str(llama))
+    ids = sample_input(model)
+    assert ids.shape == (24,)
+    assert model.tokenizer().decode(ids).startswith("The museum opened in 18")
+
+
+def test_text_outgrows_a_short_window_and_fits_the_model(tiny):
+    assert len(sample_input(Model.open(str(tiny("MistralForCausalLM", sliding_window=40))))) == 64
+    assert len(sample_input(Model.open(str(tiny("MistralForCausalLM", sliding_window=120))))) == 127
+    assert len(sample_input(Model.open(str(tiny("MistralForCausalLM", sliding_window=4096))))) == 24
+
+
+def test_without_a_tokenizer_ids_are_random_and_the_same_each_time(llama, tmp_path):
+    bare = copy_checkpoint(llama, tmp_path / "bare")
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    model = Model.open(str(bare))
+    first, second = sample_input(model), sample_input(model)
+    assert torch.equal(first, second)
+    assert first.shape == (24,)
+    assert 0 <= first.min() < first.max() < model.config.vocab_size
+
+
+def test_models_that_see_get_images(tiny):
+    model = Model.open(str(tiny("ViTForImageClassification", image_size=32, patch_size=16)))
+    assert sample_input(model).shape == (3, 3, 32, 32)
