@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from compress.calibration.block import Block
 from compress.calibration.data import BATCH
@@ -24,6 +24,9 @@ from compress.modeling.families import FAMILIES, Family
 from compress.modeling.modules import replaced, stacks
 from compress.modeling.seq2seq import decoder_inputs
 from compress.modeling.transformers_private import init_module
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Flow:

@@ -22,7 +22,7 @@ _ARRAY = ".npy"
 _MIDDLE, _CONTRAST = 0.5, 0.25
 """The mean of a noise image's pixels, from 0 to 1, and their standard deviation."""
 _SHARED = 0.8
-"""The part of a noise image that all of its channels share: the world is mostly grey."""
+"""The part of a noise image that all of its channels share: the world is mostly gray."""
 
 
 def image_shape(config: PretrainedConfig) -> tuple[int, int, int]:
@@ -35,7 +35,7 @@ def image_shape(config: PretrainedConfig) -> tuple[int, int, int]:
 def read_images(source: Path, model: Path, config: PretrainedConfig, count: int) -> Tensor:
     """Images for a model, spread evenly over a folder or an ``.npy`` file: float32 ``[count, c, h, w]``.
 
-    A folder's are read, resized and normalised by the ``preprocessor_config.json`` in the directory ``model``; an array
+    A folder's are read, resized and normalized by the ``preprocessor_config.json`` in the directory ``model``; an array
     holds pixels ``[n, c, h, w]`` as the model is to be given them. Where there are fewer, all are taken. Raises
     UsageError for what holds no images or others than the model takes, ModelError for a model that says nothing of how
     images are read.
@@ -55,7 +55,7 @@ def read_images(source: Path, model: Path, config: PretrainedConfig, count: int)
 
 
 def noise_images(model: Path, config: PretrainedConfig, count: int, seed: int) -> Tensor:
-    """Noise whose amplitudes fall with the frequency, as in photographs: float32 ``[count, c, h, w]``, normalised.
+    """Noise whose amplitudes fall with the frequency, as in photographs: float32 ``[count, c, h, w]``, normalized.
 
     1/f: Field, J. Opt. Soc. Am. A 4 (1987), 2379. The same for a seed.
     """
@@ -85,7 +85,7 @@ def _array(file: Path, shape: tuple[int, int, int]) -> Any:
         raise UsageError(f"can't read the images {file} ({error})") from error
     if pixels.ndim != 4 or not len(pixels) or not np.issubdtype(pixels.dtype, np.floating):
         raise UsageError(
-            f"{file} holds {pixels.dtype} {list(pixels.shape)}; give normalised pixels, float32 [n, c, h, w]"
+            f"{file} holds {pixels.dtype} {list(pixels.shape)}; give normalized pixels, float32 [n, c, h, w]"
         )
     _check_shape(str(file), tuple(pixels.shape[1:]), shape)
     return pixels
@@ -119,7 +119,7 @@ def _processor(model: Path) -> Any:
 
     if not (model / PROCESSOR).is_file():
         raise ModelError(
-            f"{model} has no {PROCESSOR}, which says how images are read; give normalised pixels in an {_ARRAY} file"
+            f"{model} has no {PROCESSOR}, which says how images are read; give normalized pixels in an {_ARRAY} file"
         )
     try:
         with quiet_transformers():
@@ -129,7 +129,7 @@ def _processor(model: Path) -> Any:
 
 
 def _scales(model: Path, channels: int) -> tuple[Tensor, Tensor]:
-    """What a channel's pixels from 0 to 1 are normalised by, ``[c, 1, 1]``: half and half where nobody says."""
+    """What a channel's pixels from 0 to 1 are normalized by, ``[c, 1, 1]``: half and half where nobody says."""
     processor = _processor(model) if (model / PROCESSOR).is_file() else None
     statistics = []
     for name in ("image_mean", "image_std"):

@@ -57,8 +57,8 @@ class BlockInputs:
         all of them where the level is NONE.
         """
         remaining = dict.fromkeys(names)
-        for wave in batched_stages(self.stages()) if level > Statistic.NONE else []:
-            stages = [here for stage in wave if (here := [name for name in stage if name in remaining])]
+        for batch in batched_stages(self.stages()) if level > Statistic.NONE else []:
+            stages = [here for stage in batch if (here := [name for name in stage if name in remaining])]
             stats = self.statistics(level, [name for here in stages for name in here]) if stages else {}
             for here in stages:
                 remaining = {name: None for name in remaining if name not in here}

@@ -9,7 +9,7 @@ from torch import Tensor
 def model_inputs(batch: Tensor) -> dict[str, Tensor]:
     """The arguments of a model that reads a batch: text int64 ``[b, s]`` without padding, or images ``[b, c, h, w]``.
 
-    Images are floats, normalised as the model expects them.
+    Images are floats, normalized as the model expects them.
     """
     if batch.is_floating_point():
         return {"pixel_values": batch}

@@ -87,7 +87,7 @@ class RunningStatistics:
                 self._mismatch += (y - x).T @ (x if importance is None else x * importance[:, None])
 
     def finish(self) -> LinearInput:
-        """The statistics. The sums become them in place: a tally is read once."""
+        """The statistics, for which the sums are divided in place: to be called once."""
         for total in (self._square, self._gram, self._mismatch):
             total /= self.tokens
         symmetrize(self._gram)

@@ -8,9 +8,9 @@ first, and reads what that one computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from compress.calibration.block import Block, Role, folds_of
 from compress.calibration.flow import Flow
@@ -21,6 +21,9 @@ from compress.modeling.modules import stacks, table_names
 from compress.progress import Progress
 from compress.system.memory import release_memory
 from compress.weights.forms import Weight
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def walk_blocks(

@@ -38,11 +38,11 @@ class Pipeline:
 
     def check(self) -> None:
         """Refuse an order that can't work, with the reason and the order that would."""
-        reason = _conflict(self.weight_passes)
+        reason = _unsupported_reason(self.weight_passes)
         if reason is None:
             return
         for order in permutations(self.weight_passes):
-            if _conflict(order) is None:
+            if _unsupported_reason(order) is None:
                 works = ",".join(map(str, [*order, *self.graph_passes]))
                 raise UsageError(f"pipeline {self}: {reason}; this order works: {works}")
         raise UsageError(f"pipeline {self}: {reason}, and no other order works; leave one of them out")
@@ -155,7 +155,7 @@ def _no_value(name: str, key: str) -> UsageError:
     return UsageError(f"pass {name!r}: option {key!r} has no value; write it like {key}=value")
 
 
-def _conflict(order: Sequence[WeightPass]) -> str | None:
+def _unsupported_reason(order: Sequence[WeightPass]) -> str | None:
     """Why a pass in this order would meet a weight form that it doesn't accept, or None.
 
     A pass may leave any matrix as it found it, so forms only add up along the way.

@@ -26,7 +26,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Five plain ones, each of another grey and size."""
+    """Five plain ones, each of another gray and size."""
     folder = tmp_path / "photos"
     (folder / "below").mkdir(parents=True)
     for i in range(5):
@@ -36,9 +36,9 @@ def photos(tmp_path):
     return folder
 
 
-def plain(grey):
-    """A pixel of an image of one grey, normalised."""
-    return (grey / 255 - MEAN) / STD
+def plain(gray):
+    """A pixel of an image of one gray, normalized."""
+    return (gray / 255 - MEAN) / STD
 
 
 def test_noise_images_have_the_spectrum_of_photographs(tmp_path):
@@ -50,7 +50,7 @@ def test_noise_images_have_the_spectrum_of_photographs(tmp_path):
     assert falls == pytest.approx(1.0, abs=0.15)
 
 
-def test_noise_images_are_seeded_and_normalised(model):
+def test_noise_images_are_seeded_and_normalized(model):
     made = noise_images(model, CONFIG, 3, seed=3)
     assert image_shape(CONFIG) == tuple(made.shape[1:]) == (3, 48, 64)
     assert torch.equal(made, noise_images(model, CONFIG, 3, seed=3))
@@ -64,8 +64,8 @@ def test_noise_images_are_seeded_and_normalised(model):
 def test_a_folder_is_read_as_the_model_says(model, photos):
     seen = read_images(photos, model, CONFIG, count=9)
     assert (seen.shape, seen.dtype) == ((5, 3, 48, 64), torch.float32)
-    greys = [0, 100, 200, 50, 150]  # those of the folder itself come first by name
-    assert torch.allclose(seen.mean((2, 3)), torch.stack([plain(grey) for grey in greys]), atol=0.02)
+    grays = [0, 100, 200, 50, 150]  # those of the folder itself come first by name
+    assert torch.allclose(seen.mean((2, 3)), torch.stack([plain(gray) for gray in grays]), atol=0.02)
     fewer = read_images(photos, model, CONFIG, count=2)
     assert torch.equal(fewer, seen[[0, 2]])
 
@@ -85,7 +85,7 @@ def test_what_is_no_image_is_said(model, photos, tmp_path):
     said = {
         "empty": "holds no images (bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp)",
         "small.npy": "is of 3×32×32 (channels, height, width), but the model takes 3×48×64",
-        "bytes.npy": "holds uint8 [2, 3, 48, 64]; give normalised pixels, float32 [n, c, h, w]",
+        "bytes.npy": "holds uint8 [2, 3, 48, 64]; give normalized pixels, float32 [n, c, h, w]",
         "endless.npy": "holds pixels that aren't finite",
         "text.npy": "can't read the images",
         "missing.npy": "is neither a folder of images nor an .npy file of them",
@@ -106,5 +106,5 @@ def test_a_model_that_resizes_to_another_size_or_does_not_say_how(model, photos)
     ):
         read_images(photos, model, ViTConfig(image_size=96), 4)
     (model / "preprocessor_config.json").unlink()
-    with pytest.raises(ModelError, match=r"has no preprocessor_config\.json.*give normalised pixels in an \.npy file"):
+    with pytest.raises(ModelError, match=r"has no preprocessor_config\.json.*give normalized pixels in an \.npy file"):
         read_images(photos, model, CONFIG, 4)
