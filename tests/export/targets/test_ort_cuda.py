@@ -63,6 +63,15 @@ def test_decoders_say_what_torch_says_and_each_layer_has_one_attention(untied, t
     assert OrtCpuEngine(artifact.path, DECODER, 1).logits(TOKENS[0].numpy()) == pytest.approx(expected, abs=2e-2)
 
 
+def test_biases_by_distance_pass_the_gate_in_16_bits(random_model, tmp_path):
+    """MPT's graph has biases that a cast to float16 has to keep finite; the gate compares it with torch."""
+    path = random_model("MptForCausalLM", d_model=128, n_heads=2, n_layers=2, initializer_range=0.1)
+    artifact = OrtCuda().export(Model.open(str(path)), [Fuse()], tmp_path, Silent())
+    graph = onnx.load(artifact.path / "model.onnx")
+    assert floats(graph) == {TensorProto.FLOAT16}
+    assert Counter(node.op_type for node in graph.graph.node)["GroupQueryAttention"] == 2
+
+
 def test_columns_of_a_mask_beyond_the_text_count_for_nothing(untied, tmp_path):
     artifact, _ = made(untied, "fuse", tmp_path)
     session = ort.InferenceSession(artifact.path / "model.onnx", providers=["CPUExecutionProvider"])

@@ -70,6 +70,28 @@ def test_every_family_is_spelled_out_in_operators_that_it_has(tiny, tmp_path, na
     assert np.abs(run(artifact.path, TOKENS) - expected).max() < 1e-3
 
 
+HEADS = {"num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.1}
+OWN_WAYS = {
+    "BloomForCausalLM": {**HEADS, "hidden_size": 128},
+    "MptForCausalLM": {"d_model": 128, "n_heads": 2, "n_layers": 2, "initializer_range": 0.1},
+    "Gemma3ForCausalLM": {
+        **HEADS, "hidden_size": 128, "intermediate_size": 192, "head_dim": 64, "num_key_value_heads": 1,
+        "max_position_embeddings": 128, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"],
+    },
+}  # fmt: skip
+"""Attention with biases by distance, or with two rotations and windows."""
+
+
+@pytest.mark.parametrize("name", OWN_WAYS)
+def test_attention_of_a_familys_own_makes_a_valid_graph(random_model, tmp_path, name):
+    model = Model.open(str(random_model(name, **OWN_WAYS[name])))
+    artifact, graph = export(model, tmp_path / "a")
+    assert {(node.domain, node.op_type) for node in graph.graph.node} <= {("", name) for name in OPERATORS}
+    with torch.inference_mode():
+        expected = model.torch_module()(TOKENS)[0].numpy()
+    assert np.abs(run(artifact.path, TOKENS) - expected).max() < 1e-3 * max(1, np.abs(expected).max())
+
+
 @pytest.mark.parametrize(("pipeline", "bits"), [(INT4, 4), (f"{INT4}:group=channel", 4), (INT8, 8)])
 def test_integers_lie_in_the_graph_as_they_are(untied, tmp_path, pipeline, bits):
     made = make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS)
