@@ -1,1 +1,1 @@
-"""Measuring: what a variant gains and what it loses, on the exported artifact, in its own runtime."""
+"""Measure and compare variants on the exported artifact, each in its own runtime."""

@@ -1,4 +1,4 @@
-"""One scoring run: every contender's speed, memory and accuracy, as a scorecard."""
+"""Run a scoring: speed, memory and accuracy of every contender, as a scorecard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from compress.system.machine import conditions, machine, versions
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a scorecard says of its run besides figures: the model's name, the command line, notes for the reader."""
+    """Facts of a run besides figures: the model's name, the command line, notes for the reader."""
 
     model: str = ""
     command: str = ""
@@ -127,7 +127,7 @@ def _rows(
 
 
 def _cost(speed: Measures, settings: Settings) -> Measures:
-    """What a million tokens cost where an hour has a price: decoded ones, or those of an encoder's sentences.
+    """Cost of a million tokens, decoded or encoded, where an hour has a price.
 
     Or a million images.
     """

@@ -1,1 +1,1 @@
-"""Labeled text and lm-eval tasks: read, checked, refused."""
+"""Evaluation data: text and images, labeled text, lm-eval tasks."""

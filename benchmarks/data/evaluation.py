@@ -1,4 +1,4 @@
-"""What accuracy is measured on: windows of text or images, labeled text, tasks."""
+"""Evaluation data as arrays: windows of text or images, labeled text, tasks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Evaluation:
             raise UsageError(f"evaluation needs windows of at least two tokens, not an array of shape {shape}")
 
     def digest(self) -> str:
-        """SHA-256 over all of it, by which two runs on the same inputs are known."""
+        """SHA-256 of all inputs, equal for two runs on the same ones."""
         inputs = self.windows if self.pixels is None else self.pixels
         parts = [inputs.tobytes(), self.mask.tobytes()]
         parts += [] if self.labeled is None else [self.labeled.tokens().tobytes()]

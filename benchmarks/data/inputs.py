@@ -1,4 +1,4 @@
-"""Read or generate what accuracy is measured on: windows of text or images, labeled text, and lm-eval tasks."""
+"""Read or generate evaluation data: windows of text or images, labeled text, lm-eval tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from compress.progress import Progress, Silent
 
 @dataclass(frozen=True)
 class EvaluationInputs:
-    """The evaluation data of a run: read or generated when it is first asked for, and then kept.
+    """Evaluation data of a run, read or generated on first use and cached.
 
     ``file``: text, JSON lines, a folder of images or an array of them; None takes a demo's held-out text, and else
     generates windows with another seed than the calibration's, so that both are never the same.
@@ -34,7 +34,7 @@ class EvaluationInputs:
     progress: Progress = field(default_factory=Silent)
 
     def check(self) -> None:
-        """Read what is named now: what can't be used is refused before the work, not after it."""
+        """Read all files and tasks now, so that unusable ones are refused before the work."""
         self._inputs.check_readable()
         if self.file is not None or self._is_demo:
             _ = self.windows
@@ -42,7 +42,7 @@ class EvaluationInputs:
 
     @cached_property
     def windows(self) -> Calibration:
-        """Windows that every variant's outputs are compared on with the original's."""
+        """Windows on which every variant's outputs are compared with the original's."""
         count, length = PLANS[self.model.kind].evaluation_windows
         inputs = self._inputs
         if self.file is not None:
@@ -53,17 +53,17 @@ class EvaluationInputs:
 
     @cached_property
     def labeled(self) -> Labeled | None:
-        """The labels file's text for this model; None where there is none."""
+        """Labeled text, tokenized for this model; None without a labels file."""
         return None if self.labels_file is None else read_labeled(self.labels_file, self.model)
 
     @cached_property
     def tasks(self) -> Tasks | None:
-        """The lm-eval tasks for this model; None where none are named."""
+        """The lm-eval tasks for this model; None without any."""
         return read_tasks(self.task_names, self.model) if self.task_names else None
 
     @cached_property
     def arrays(self) -> Evaluation:
-        """All of it, as a scoring run takes it."""
+        """All evaluation data as arrays, as `score_contenders` takes it."""
         inputs = self.windows.inputs.numpy()
         if self.model.kind.is_vision:
             return Evaluation.of_images(inputs)
@@ -71,7 +71,7 @@ class EvaluationInputs:
 
     @property
     def origins(self) -> list[str]:
-        """What was read, in words, for the report's notes."""
+        """Descriptions of the data for the report's notes."""
         origins = [f"evaluated on {self.windows}"]
         origins += [] if self.labeled is None else [f"labels of {self.labeled}"]
         origins += [] if self.tasks is None else [f"tasks {self.tasks}"]

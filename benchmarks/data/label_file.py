@@ -13,20 +13,20 @@ _OTHER_NAMES = {"text_pair": "text2"}
 
 @dataclass(frozen=True)
 class LabeledLine:
-    """One line: where it is in the file, and its fields by name."""
+    """One line of labeled text: its place in the file, and its fields by name."""
 
     where: str
     fields: dict[str, object]
 
     def text(self, name: str) -> str:
-        """A field that has to hold text."""
+        """The text in a field; a UsageError where it holds none."""
         value = self.field(name)
         if not isinstance(value, str) or not value.strip():
             raise UsageError(f"{self.where}: {name} holds no text")
         return value
 
     def number(self, name: str) -> float:
-        """A field that has to hold a finite number."""
+        """The finite number in a field; a UsageError where it holds none."""
         value = self.field(name)
         try:
             number = float(value) if isinstance(value, str | int | float) else float("nan")
@@ -37,14 +37,14 @@ class LabeledLine:
         return number
 
     def field(self, name: str) -> object:
-        """A field that has to be there."""
+        """A field's value; a UsageError where the line lacks it."""
         if name not in self.fields:
             raise UsageError(f"{self.where}: no {name}; there are {', '.join(self.fields) or 'no fields'}")
         return self.fields[name]
 
 
 def read_labeled_lines(path: Path, needed: tuple[str, ...]) -> list[LabeledLine]:
-    """The lines of a file, JSON by its suffix (.jsonl), a table otherwise; fields that are ``needed`` are in each.
+    """Read the lines of a file, JSON by its suffix (.jsonl), else a table; each has the ``needed`` fields.
 
     Raises UsageError for a file that is missing, is empty, or lacks one of them. Tables have no quoting.
     """

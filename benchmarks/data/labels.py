@@ -30,7 +30,7 @@ _LEAST = 3
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text, or a pair of texts, in tokens; ``token_types`` tells the pair's apart where model and tokenizer do."""
+    """Token ids of a text or of a pair of texts; ``token_types`` separate a pair where model and tokenizer do."""
 
     ids: list[int]
     token_types: list[int]
@@ -38,7 +38,7 @@ class TokenizedText:
 
 @dataclass(frozen=True)
 class Labeled:
-    """A file's texts, the shortest first, each with its label.
+    """Labeled texts of a file, tokenized, the shortest first.
 
     ``texts`` has the inputs of every line: one, or the two whose embeddings are compared. ``labels`` has for every line
     the class of each of its outputs (`UNLABELED` where it has none), or its score alone. ``metrics`` are measured.
@@ -58,11 +58,11 @@ class Labeled:
 
     @property
     def columns(self) -> int:
-        """Texts of a line that are read by themselves: two where their embeddings are compared."""
+        """Number of texts a line that are encoded separately: two where their embeddings are compared."""
         return len(self.texts[0])
 
     def batch(self, part: slice, column: int = 0) -> Encode:
-        """The inputs of some lines as a worker takes them, padded at the end."""
+        """A request to encode some lines, padded on the right."""
         texts = [line[column] for line in self.texts[part]]
         longest = max(len(text.ids) for text in texts)
         gaps = [longest - len(text.ids) for text in texts]
@@ -84,7 +84,7 @@ def _rows(rows: list[list[int]]) -> Ids:
 
 
 def read_labeled(path: Path, model: Model) -> Labeled:
-    """The labeled text of a file, for a classifier or an encoder.
+    """Read a file of labeled text for a classifier or an encoder.
 
     Raises UsageError for a decoder, for a file that can't be used, and for a label that the head doesn't have.
     """
@@ -125,7 +125,7 @@ def _length(line: Line) -> int:
 
 
 class _LineReader:
-    """Turns labeled lines into tokens and classes of one model."""
+    """Tokenizer of labeled lines for one model, and its class numbers."""
 
     def __init__(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -135,19 +135,19 @@ class _LineReader:
         self._names = label_names(config)
 
     def compared(self, entry: LabeledLine) -> Line:
-        """Two texts, each by itself, and how alike they are."""
+        """Tokenize two texts separately, with the score of their similarity."""
         return (self._text(entry.text("text")), self._text(entry.text("text2"))), (entry.number("score"),)
 
     def scored(self, entry: LabeledLine) -> Line:
-        """A text or a pair, and its score."""
+        """Tokenize a text or a pair, with its score."""
         return (self._pair(entry),), (entry.number("score"),)
 
     def classified(self, entry: LabeledLine) -> Line:
-        """A text or a pair, and its class."""
+        """Tokenize a text or a pair, with its class."""
         return (self._pair(entry),), (self._class(entry, entry.field("label")),)
 
     def tagged(self, entry: LabeledLine) -> Line:
-        """Words with the class of each, which their first tokens have to be given."""
+        """Tokenize words, with the class of each on its first token."""
         words, labels = entry.field("tokens"), entry.field("labels")
         if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
             raise UsageError(f"{entry.where}: tokens is no list of words")

@@ -31,7 +31,7 @@ _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 
 @dataclass(frozen=True)
 class Tasks:
-    """Tasks for one model.
+    """Loaded lm-eval tasks for one model.
 
     ``loaded`` is what `lm_eval.evaluate` takes, ``shown`` the tasks and groups whose figures are kept, ``better`` which
     way is better for every figure that they give, by its key (`figure`).
@@ -47,7 +47,7 @@ class Tasks:
         return ", ".join(f"{name} ({count} documents)" for name, count in zip(self.shown, counts, strict=True))
 
     def digest(self) -> bytes:
-        """Over every task's documents and what is made of them, so that two runs on the same ones are known."""
+        """SHA-256 of every task's documents and prompts, equal for two runs on the same ones."""
         digest = hashlib.sha256()
         for name, task in self.loaded["tasks"].items():
             config = [str(getattr(task.config, f"doc_to_{part}", None)) for part in ("text", "choice", "target")]
@@ -61,7 +61,7 @@ def figure(task: str, metric: str, filtered: str = "none") -> str:
 
 
 def split_specs(text: str) -> tuple[str, ...]:
-    """``arc_easy,my/task.yaml``: names and files, each once.
+    """Split ``arc_easy,my/task.yaml`` into task names and files.
 
     Raises UsageError for a list that is none, and MissingComponentError where lm-eval isn't installed.
     """
@@ -105,7 +105,7 @@ def read_tasks(specs: Sequence[str], model: Model) -> Tasks:
 
 @contextlib.contextmanager
 def silence_lm_eval() -> Iterator[None]:
-    """Let lm-eval and datasets print nothing: what a user should know is told otherwise."""
+    """Suppress the output of lm-eval and datasets."""
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
@@ -134,7 +134,7 @@ def _load(manager: Any, spec: str, is_file: bool) -> dict[str, Any]:
 
 
 def _check(name: str, task: Any, model: Model) -> None:
-    """Refuse what a decoder of text can't be asked, or what isn't greedy."""
+    """Refuse tasks that need more than a greedy text decoder."""
     if getattr(task, "MULTIMODAL", False):
         raise UsageError(f"task {name} shows more than text; leave it out")
     if getattr(task, "UNSAFE_CODE", False):

@@ -1,4 +1,4 @@
-"""onnxruntime-genai in its own loop, as its users run a model."""
+"""Engine ``genai``: onnxruntime-genai in its own generation loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class GenaiEngine:
-    """A directory with ``genai_config.json``. It samples greedily and appends what it sampled by itself."""
+    """Run a directory with ``genai_config.json``, whose generator feeds its own greedy tokens back."""
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         options = {"session_options": {"intra_op_num_threads": threads}}
@@ -29,7 +29,7 @@ class GenaiEngine:
         self._generator: og.Generator | None = None
 
     def read_bytes(self) -> int | None:
-        """The artifact's facts say it."""
+        """None: the artifact records it."""
         return None
 
     def token_bytes(self) -> int:
@@ -49,7 +49,7 @@ class GenaiEngine:
         return self._next(self._generator)
 
     def logits(self, ids: Ids) -> Floats:
-        """Logits of one window."""
+        """Logits ``[s, vocabulary]`` of one window ``[s]``."""
         logits: Floats = self._read(ids, 1).get_output("logits")[0].astype(np.float32)
         return logits
 

@@ -1,4 +1,4 @@
-"""A variant in transformers with its integers dequantized to float32: its accuracy, not its possible speed."""
+"""Engine ``hf``: a variant in transformers, dequantized to float32; its accuracy, not its possible speed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from compress.modeling.kinds import TaskKind
 
 
 class HfEngine(TorchEngine):
-    """A variant's directory, of any kind but encoder-decoders."""
+    """Run a variant's directory, of any kind but encoder-decoders."""
 
     @staticmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
-        """The variant's class with its weights in float32; an encoder without a head."""
+        """Load the variant's class with its weights in float32; an encoder without a head."""
         module = Variant.open(path).torch_module()
         if kind.has_head:
             return module

@@ -1,4 +1,4 @@
-"""llama.cpp through its C interface, with the options that it chooses by itself."""
+"""Engine ``llama.cpp``: its C interface, with its default options."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _ROUND = 256
 
 
 def silence_llama_cpp() -> None:
-    """Let llama.cpp print nothing: by itself it tells of every tensor. Failures are return values."""
+    """Suppress llama.cpp's log, which lists every tensor; failures are return values."""
     logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)
 
 
 class LlamaCppEngine:
-    """A directory with a GGUF file."""
+    """Run a directory with a GGUF file."""
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
         silence_llama_cpp()
@@ -41,7 +41,7 @@ class LlamaCppEngine:
         self._capacity = 0
 
     def read_bytes(self) -> int | None:
-        """The artifact's facts say it."""
+        """None: the artifact records it."""
         return None
 
     def token_bytes(self) -> int:
@@ -62,12 +62,12 @@ class LlamaCppEngine:
         return int(self._decode(np.array([token]))[-1].argmax())
 
     def logits(self, ids: Ids) -> Floats:
-        """Logits of one window."""
+        """Logits ``[s, vocabulary]`` of one window ``[s]``."""
         self._empty(len(ids))
         return self._decode(ids, every=True).copy()
 
     def _empty(self, tokens: int) -> None:
-        """Forget everything; a context for ``tokens`` is made where the present one is too small."""
+        """Clear the cache, in a new context where the present one is too small for ``tokens``."""
         if tokens > self._capacity:
             if self._context is not None:
                 lib.llama_free(self._context)

@@ -1,4 +1,4 @@
-"""ONNX Runtime, with IO binding. Nothing here imports torch: the serving process is measured as deployed."""
+"""Engine ``ort-cpu``: ONNX Runtime with IO binding, without torch, as deployed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHRINK = "memory.enable_memory_arena_shrinkage"
 
 
 class OrtCpuEngine(BatchedDecoder):
-    """A directory with ``model.onnx``. Its attention writes into one preallocated cache where the operator can."""
+    """Run a directory with ``model.onnx``; attention writes into one preallocated cache where the operator can."""
 
     device = "cpu"
     _arena = "cpu:0"
@@ -50,7 +50,7 @@ class OrtCpuEngine(BatchedDecoder):
         return new_session(file, threads)
 
     def read_bytes(self) -> int | None:
-        """The artifact's facts say it."""
+        """None: the artifact records it."""
         return None
 
     def token_bytes(self) -> int:
@@ -71,27 +71,27 @@ class OrtCpuEngine(BatchedDecoder):
         self._begun.reorder(rows)
 
     def release(self) -> None:
-        """Forget the cache, and let the session's arena shrink to what it holds: it keeps what its largest run took."""
+        """Release the cache, and shrink the session's arena, which keeps what its largest run took."""
         self._cache = None
         shrinking = self._options()
         shrinking.add_run_config_entry(_SHRINK, self._arena)
         self._advance(np.zeros((1, 1), dtype=np.int64), self._new_cache(1), shrinking)
 
     def logits(self, ids: Ids) -> Floats:
-        """Logits of one window."""
+        """Logits ``[s, vocabulary]`` of one window ``[s]``."""
         logits: Floats = self._fetch(self._advance(ids[None], self._new_cache(len(ids))))[0]
         return logits
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
-        """Sentence embeddings."""
+        """Sentence embeddings ``[b, hidden]``."""
         return mean_pooled(self._run("last_hidden_state", _text(ids, mask, np.zeros_like(ids))), mask)
 
     def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
-        """Logits of classes."""
+        """Class logits ``[b, labels]`` or ``[b, s, labels]``."""
         return self._run("logits", _text(ids, mask, token_types))
 
     def classify_images(self, pixels: Floats) -> Floats:
-        """Logits of images."""
+        """Class logits ``[b, labels]`` of images."""
         return self._run("logits", {"pixel_values": pixels})
 
     def _run(self, output: str, feeds: Mapping[str, Ids | Floats]) -> Floats:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU: all that a run needs stays on the device, and repeated shapes are CUDA graphs.
+"""Engine ``ort-cuda``: ONNX Runtime on an NVIDIA GPU, with CUDA graphs for repeated shapes.
 
 Sources: onnxruntime's CUDA execution provider, "Using CUDA Graphs"; onnxruntime-genai, whose attention masks have the
 length of the whole cache too, so that a step's shapes don't change from token to token.
@@ -30,7 +30,7 @@ _NONE = "-1"
 
 
 class OrtCudaEngine(OrtCpuEngine):
-    """A directory with ``model.onnx``, in 16 bits.
+    """Run a directory with ``model.onnx`` in 16 bits, with all tensors on the device.
 
     Where every operator of the graph runs on the GPU, single tokens (on a cache that is one buffer) and batches of a
     shape that comes twice are launched as CUDA graphs. Raises MissingComponentError where there is no such GPU.
@@ -96,7 +96,7 @@ class OrtCudaEngine(OrtCpuEngine):
         super().reorder(rows)
 
     def release(self) -> None:
-        """Forget the cache."""
+        """Release the cache and all CUDA graphs."""
         self._step = None
         self._recorded.clear()
         super().release()
@@ -116,7 +116,7 @@ class OrtCudaEngine(OrtCpuEngine):
     def _record(
         self, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]], output: str, cache: Cache | None
     ) -> RecordedRun:
-        """A run of inputs of this shape, apart from ``others``, in buffers that stay where they are."""
+        """Record a run of inputs of one shape, apart from ``others``, in fixed buffers."""
         declared = next(value for value in self._session.get_outputs() if value.name == output)
         names = [name for name in self._inputs if name not in self._past]
         inputs = {name: empty(others.get(name, shape), self._dtype(name), self.device) for name in names}
@@ -139,7 +139,7 @@ class OrtCudaEngine(OrtCpuEngine):
 
 
 class RecordedRun:
-    """Runs of one shape, whose buffers stay where they are: kernels that are recorded once and launched together.
+    """A CUDA graph: runs of one shape in fixed buffers, recorded once and launched together.
 
     ``cache``, whose buffers are bound as well, is that of the step that it is.
     """
@@ -178,7 +178,7 @@ class RecordedRun:
 
 
 def numbered(number: str) -> ort.RunOptions:
-    """Options of a run that is the CUDA graph of that number."""
+    """Run options that select the CUDA graph of a number."""
     options = ort.RunOptions()
     options.add_run_config_entry(_GRAPH, number)
     return options

@@ -1,4 +1,4 @@
-"""A TensorRT engine (``engine.plan``), its tensors in memory of the device, timed there by CUDA events.
+"""Engine ``tensorrt``: ``engine.plan``, its tensors in device memory, timed by CUDA events.
 
 Source: TensorRT 11's Python API (``ICudaEngine``, ``IExecutionContext``).
 """
@@ -36,7 +36,7 @@ _PROMPT, _TOKEN = 0, 1
 
 
 class TensorrtEngine(BatchedDecoder):
-    """A directory with ``engine.plan``. What a run leaves as present keys and values is the next one's past."""
+    """Run a directory with ``engine.plan``; a run's present keys and values are the next one's past."""
 
     device = "cuda"
 
@@ -69,7 +69,7 @@ class TensorrtEngine(BatchedDecoder):
         return context
 
     def read_bytes(self) -> int | None:
-        """The artifact's facts say it."""
+        """None: the artifact records it."""
         return None
 
     def token_bytes(self) -> int:
@@ -98,21 +98,21 @@ class TensorrtEngine(BatchedDecoder):
         self._batch = len(rows)
 
     def release(self) -> None:
-        """Give back the cache and all other buffers."""
+        """Free the cache and all other buffers."""
         self._caches, self._buffers = [], {}
 
     def logits(self, ids: Ids) -> Floats:
-        """Logits of one window."""
+        """Logits ``[s, vocabulary]`` of one window ``[s]``."""
         self._empty(1, len(ids))
         logits: Floats = self._fetch("logits", self._advance(ids[None]))[0]
         return logits
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
-        """Sentence embeddings."""
+        """Sentence embeddings ``[b, hidden]``."""
         return mean_pooled(self._encode("last_hidden_state", ids, mask, np.zeros_like(ids)), mask)
 
     def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
-        """Logits of classes."""
+        """Class logits ``[b, labels]`` or ``[b, s, labels]``."""
         return self._encode("logits", ids, mask, token_types)
 
     def _encode(self, output: str, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
@@ -120,7 +120,7 @@ class TensorrtEngine(BatchedDecoder):
         return self._fetch(output, self._run(self._contexts[_PROMPT], feeds))
 
     def _empty(self, batch: int, capacity: int) -> None:
-        """Begin anew, with two caches of so many rows and tokens; those there are stay if they are as large."""
+        """Reset to two empty caches of so many rows and tokens, in the present buffers if they are as large."""
         needed = {name: batch * capacity * self._token(name) for name in self._past}
         if [buffer.nbytes for cache in self._caches for buffer in cache.values()] != 2 * list(needed.values()):
             self._caches = []

@@ -1,4 +1,4 @@
-"""The original as its user has it: transformers' own class, float32, its default attention and cache."""
+"""Engine ``torch``: transformers' own class in float32, with its default attention and cache."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class TorchEngine(TorchDecoder):
-    """A checkpoint in transformers, of any kind but encoder-decoders."""
+    """Run a checkpoint in transformers, of any kind but encoder-decoders."""
 
     @staticmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
-        """The class that a user loads the checkpoint with."""
+        """Load the checkpoint with its auto class."""
         architectures = AutoConfig.from_pretrained(path, local_files_only=True).architectures or [""]
         auto = getattr(transformers, auto_class(kind, architectures[0]))
         module: PreTrainedModel = auto.from_pretrained(path, dtype=torch.float32, local_files_only=True)
@@ -38,7 +38,7 @@ class TorchEngine(TorchDecoder):
         return module
 
     def read_bytes(self) -> int:
-        """Every parameter once, but for an embedding of which decoding reads a single row."""
+        """Bytes of all parameters, but for an embedding of which decoding reads a single row."""
         table = self._module.get_input_embeddings().weight
         head = self._module.get_output_embeddings()
         total = sum(parameter.nbytes for parameter in self._module.parameters())
@@ -62,19 +62,19 @@ class TorchEngine(TorchDecoder):
 
     @torch.inference_mode()
     def logits(self, ids: Ids) -> Floats:
-        """Logits of one window."""
+        """Logits ``[s, vocabulary]`` of one window ``[s]``."""
         output: Floats = self._module(input_ids=torch.from_numpy(ids)[None], use_cache=False).logits[0].float().numpy()
         return output
 
     @torch.inference_mode()
     def embed(self, ids: Ids, mask: Ids) -> Floats:
-        """Sentence embeddings."""
+        """Sentence embeddings ``[b, hidden]``."""
         output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
         return mean_pooled(output.last_hidden_state.float().numpy(), mask)
 
     @torch.inference_mode()
     def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
-        """Logits of classes."""
+        """Class logits ``[b, labels]`` or ``[b, s, labels]``."""
         pair = {"token_type_ids": torch.from_numpy(token_types)} if token_types.any() else {}
         output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), **pair)
         logits: Floats = output.logits.float().numpy()
@@ -82,7 +82,7 @@ class TorchEngine(TorchDecoder):
 
     @torch.inference_mode()
     def classify_images(self, pixels: Floats) -> Floats:
-        """Logits of images."""
+        """Class logits ``[b, labels]`` of images."""
         logits: Floats = self._module(pixel_values=torch.from_numpy(pixels)).logits.float().numpy()
         return logits
 

@@ -1,1 +1,1 @@
-"""The gate: requirements and verdicts."""
+"""Quality gate: requirements, tolerances, verdicts, JUnit."""

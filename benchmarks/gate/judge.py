@@ -1,4 +1,4 @@
-"""The gate: every variant against what is required of it, and against what it was before. Statistical, both times.
+"""Statistical verdicts on every variant: against requirements, and against a baseline report.
 
 A figure passes or fails where its whole 95 % interval does; where the bound lies inside, the verdict is inconclusive.
 """
@@ -22,7 +22,7 @@ Outcome = Literal["passed", "failed", "inconclusive"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a variant stands to one requirement. ``why`` says by how much, where it isn't simply passed."""
+    """Verdict on one requirement of a variant; ``why`` says by how much, unless it simply passed."""
 
     model: str
     variant: str
@@ -37,14 +37,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Shortfall:
-    """How far a figure is on the bad side of its bound, in the figure's unit, and the interval of that."""
+    """Distance of a figure beyond its bound, in the figure's unit, with its interval."""
 
     value: float
     low: float
     high: float
 
     def outcome(self, strict: bool = False) -> Outcome:
-        """Where the interval lies; ``strict``: the bound itself is bad already."""
+        """Outcome by where the interval lies; ``strict``: the bound itself fails."""
         if self.high < 0 or (self.high == 0 and not strict):
             return "passed"
         if self.low > 0 or (self.low == 0 and strict):
@@ -53,7 +53,7 @@ class _Shortfall:
 
 
 def judge(card: Scorecard, requirements: Sequence[Requirement], names: Sequence[str] = ()) -> list[Verdict]:
-    """Every variant of a card (or those of these ``names``) against every requirement.
+    """Judge every variant of a card (or those of these ``names``) by every requirement.
 
     What a variant alone lacks counts as failed. Raises UsageError where there is no variant, or none of a name, or a
     figure that no variant has.
@@ -66,7 +66,7 @@ def judge(card: Scorecard, requirements: Sequence[Requirement], names: Sequence[
 def compare_with_baseline(
     card: Scorecard, last: Scorecard, tolerances: Sequence[Tolerance], names: Sequence[str] = ()
 ) -> list[Verdict]:
-    """Every variant that both cards have (or those of these ``names``): how much worse each figure became.
+    """Judge by how much each figure worsened, for every variant in both cards (or those of these ``names``).
 
     Where both were evaluated on the same text, accuracy is compared window by window. Raises UsageError where the cards
     have nothing to compare.
@@ -82,7 +82,7 @@ def compare_with_baseline(
 
 
 def differences(card: Scorecard, last: Scorecard) -> list[str]:
-    """What makes a comparison with the baseline less sure than it looks, in plain lines."""
+    """Differences between two runs that weaken a comparison, a line each."""
     lines = []
     if card.model != last.model:
         lines.append(f"the baseline is a report of {last.model}, not of {card.model}")
@@ -138,7 +138,7 @@ def _by_how_much(gap: _Shortfall, outcome: Outcome, bound: float) -> str:
 
 
 def _directed(tolerance: Tolerance, card: Scorecard) -> Tolerance:
-    """A tolerance that knows which way is better: of a task's figure, the card does."""
+    """A tolerance with the direction of a task's figure, which the card records."""
     key = tolerance.figure.metric.key
     if key not in card.tasks:
         return tolerance
@@ -162,7 +162,7 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
 def _worsening(
     now: Measure, then: Measure, tolerance: Tolerance, paired: bool, contended: tuple[float, float]
 ) -> _Shortfall:
-    """How much more a figure worsened than is tolerated; others had ``taken`` so much of the machine, now and then.
+    """Worsening of a figure beyond what is tolerated, with the shares of the machine that others used in both runs.
 
     Apart from windows of the same text, both figures are independent: their intervals combine as in Zou & Donner,
     "Construction of confidence limits about effect measures" (2008).

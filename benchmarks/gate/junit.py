@@ -1,4 +1,4 @@
-"""Verdicts as JUnit XML, which CI systems show as test results."""
+"""Write verdicts as JUnit XML, which CI systems show as test results."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _TOLERANCE = re.compile(r"([A-Za-z_][\w.-]*)\s*=\s*(\d+\.?\d*|\.\d+)\s*(%?)")
 
 @dataclass(frozen=True)
 class Figure:
-    """What is judged: a metric, or (``relative``) how many times the original's it is."""
+    """A metric of a variant, or (``relative``) its ratio to the original's."""
 
     name: str
     metric: Metric
@@ -81,7 +81,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A figure and the bound that it must keep, in the unit that the figure is stored in."""
+    """A bound on a figure, in the unit that the figure is stored in."""
 
     figure: Figure
     operator: Operator
@@ -95,13 +95,13 @@ class Requirement:
 
     @property
     def strict(self) -> bool:
-        """Whether the bound itself is not good enough."""
+        """Whether the bound itself fails."""
         return "=" not in self.operator
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A figure, and by which share of its last value it may have become worse."""
+    """The share of its last value by which a figure may worsen."""
 
     figure: Figure
     share: float
@@ -109,7 +109,7 @@ class Tolerance:
 
 
 def parse_requirements(texts: Sequence[str]) -> tuple[Requirement, ...]:
-    """Requirements, separated by commas.
+    """Parse requirements, separated by commas.
 
     Raises UsageError for what is none, an unknown metric, a unit that isn't the metric's, and a contradiction.
     """
@@ -124,7 +124,7 @@ def parse_requirements(texts: Sequence[str]) -> tuple[Requirement, ...]:
 
 
 def parse_tolerances(texts: Sequence[str]) -> tuple[Tolerance, ...]:
-    """Tolerances, separated by commas: ``perplexity=1%, decode_tps=5%``; a UsageError for what is none."""
+    """Parse tolerances, separated by commas: ``perplexity=1%, decode_tps=5%``; a UsageError for what is none."""
     tolerances: dict[str, Tolerance] = {}
     for part in _parts(texts, "tolerance", "perplexity=1%"):
         match = _TOLERANCE.fullmatch(part)
@@ -195,7 +195,7 @@ def _requirement(part: str) -> Requirement:
 
 
 def _in_unit(figure: Figure, unit: str, text: str) -> tuple[Figure, float]:
-    """The figure that a unit makes of a metric's name, and what to multiply the number with."""
+    """The figure that a metric and a unit mean, and the factor for the number."""
     name, key = figure.name, figure.metric.key
     if figure.relative:
         units = {"": 1.0, _TIMES: 1.0}

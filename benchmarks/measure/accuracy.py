@@ -24,7 +24,7 @@ def measure_accuracy(
     images: ImageFile | None = None,
     clock: Stopwatch | None = None,
 ) -> list[Measures]:
-    """Accuracy of every contender, in their order; the first is the original.
+    """Measure the accuracy of every contender, in their order; the first is the original.
 
     ``images`` holds the evaluation's pixels where the contenders read images. Labeled text and tasks are measured as
     well, where the evaluation has any.

@@ -1,4 +1,4 @@
-"""Memory bandwidth of this machine: the ceiling of decoding, which reads every weight once a token."""
+"""Memory bandwidth of this machine, which bounds decoding: every weight is read once a token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROUNDS = 6
 
 
 def read_bandwidth(threads: int, size: int | None = None, rounds: int = _ROUNDS) -> float:
-    """Bytes a second that so many threads read, each its own part of an array; the best round.
+    """Measure the read bandwidth of so many threads, in bytes a second; the best round.
 
     An array of ``size`` bytes, by default no larger than it takes to leave the caches: on a virtual machine its pages
     cost more than the reading. The maximum of 64-bit integers is the reduction that numpy vectorizes widest, and it

@@ -1,4 +1,4 @@
-"""Classifiers without labels: their classes' probabilities against the original's."""
+"""Compare classifiers without labels: class probabilities against the original's."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Of each text or image: KL divergence from the original in nats, and agreement in 0…1."""
+    """KL divergence from the original in nats and agreement in 0…1, of each text or image."""
 
     kls: Sequence[float]
     agreed: Sequence[float]
 
 
 class ClassComparison(Comparison[ClassScores]):
-    """Of classifiers of text, or of ``images``."""
+    """Comparison of classifiers of text, or of ``images``."""
 
     def __init__(self, evaluation: Evaluation, images: ImageFile | None) -> None:
         super().__init__(evaluation)
         self._images = images
 
     def score(self, workers: Sequence[Worker], rows: slice) -> list[ClassScores]:
-        """A batch of texts or images."""
+        """Scores of a batch of texts or images."""
         outputs = [self._logits(worker, rows) for worker in workers]
         mask, multi_label = self._evaluation.mask[rows], workers[0].contender.multi_label
         pairs = [compare_classes(outputs[0], logits, mask, multi_label) for logits in outputs]
@@ -61,7 +61,7 @@ class ClassComparison(Comparison[ClassScores]):
 
 
 def compare_classes(reference: Floats, logits: Floats, mask: Ids, multi_label: bool) -> tuple[Floats, Floats]:
-    """For every text KL(original ‖ variant) of its classes in nats, and whether both predict the same one.
+    """KL(original ‖ variant) of every text's classes in nats, and whether both predict the same one.
 
     ``reference`` and ``logits`` are ``[b, labels]``; or ``[b, s, labels]``, of which the mean over the tokens that the
     mask ``[b, s]`` marks is taken. ``multi_label``: each label is a yes or no of its own, and their mean is taken.

@@ -1,4 +1,4 @@
-"""Every contender's outputs against the original's, batch by batch, in their own processes."""
+"""Compare every contender's outputs with the original's, batch by batch, in their own processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ S = TypeVar("S")
 
 
 class Comparison(ABC, Generic[S]):
-    """A way to compare outputs; ``S`` is the score of one batch of windows."""
+    """Comparison of outputs with the original's; ``S`` is the score of one batch of windows."""
 
     batch: ClassVar[int] = 8
     """windows that are read at a time"""
@@ -35,7 +35,7 @@ class Comparison(ABC, Generic[S]):
         self._evaluation = evaluation
 
     def measure(self, workers: Sequence[Worker], progress: Progress) -> list[Measures]:
-        """Accuracy of every worker's contender, in their order; the first is the original."""
+        """Measure the accuracy of every worker's contender, in their order; the first is the original."""
         scores: list[list[S]] = [[] for _ in workers]
         starts = range(0, len(self._evaluation.windows), self.batch)
         for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
@@ -46,15 +46,15 @@ class Comparison(ABC, Generic[S]):
 
     @abstractmethod
     def score(self, workers: Sequence[Worker], rows: slice) -> list[S]:
-        """The scores of some windows, of every worker."""
+        """Scores of some windows, of every worker."""
 
     @abstractmethod
     def summarize(self, scores: Sequence[S], original: Sequence[S]) -> Measures:
-        """A contender's batches together."""
+        """Summarize a contender's batches."""
 
 
 class LogitsComparison(Comparison[WindowScore]):
-    """Of models that generate text: probabilities of the next token, window by window.
+    """Comparison of next-token probabilities of models that generate text, window by window.
 
     The original's logits of one window at a time lie in a ``file`` that the others map, so that neither disk nor memory
     grows with the windows.
@@ -67,14 +67,14 @@ class LogitsComparison(Comparison[WindowScore]):
         self._file = str(file)
 
     def score(self, workers: Sequence[Worker], rows: slice) -> list[WindowScore]:
-        """One window."""
+        """Scores of one window."""
         original, *others = workers
         (ids,) = self._evaluation.windows[rows]
         first = original.send(ReferenceLogits(ids, self._file))
         return [first, *(other.send(CompareLogits(ids, self._file)) for other in others)]
 
     def summarize(self, scores: Sequence[WindowScore], original: Sequence[WindowScore]) -> Measures:
-        """Perplexity, divergence and agreement."""
+        """Summarize perplexity, divergence and agreement."""
         lost = [score.nll - reference.nll for score, reference in zip(scores, original, strict=True)]
         return {
             "retention": exponential([-nll for nll in lost], at_most=1.0),
@@ -87,21 +87,21 @@ class LogitsComparison(Comparison[WindowScore]):
 
 
 class EmbeddingComparison(Comparison[Cosines]):
-    """Of encoders without a head: directions of sentence embeddings, the original's in a ``file``."""
+    """Comparison of encoders' sentence embeddings by direction, the original's in a ``file``."""
 
     def __init__(self, evaluation: Evaluation, file: Path) -> None:
         super().__init__(evaluation)
         self._file = str(file)
 
     def score(self, workers: Sequence[Worker], rows: slice) -> list[Cosines]:
-        """A batch of sentences."""
+        """Cosines of a batch of sentences."""
         original, *others = workers
         ids, mask = self._evaluation.windows[rows], self._evaluation.mask[rows]
         first = original.send(ReferenceEmbeddings(ids, mask, self._file))
         return [first, *(other.send(CompareEmbeddings(ids, mask, self._file)) for other in others)]
 
     def summarize(self, scores: Sequence[Cosines], original: Sequence[Cosines]) -> Measures:
-        """Their mean and the worst."""
+        """Summarize cosines by their mean and the worst."""
         cosines = [value for score in scores for value in score.values]
         similarity = mean(cosines)
         return {

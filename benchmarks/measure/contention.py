@@ -10,14 +10,14 @@ import psutil
 
 
 class Contention:
-    """Watches the processors from its making on; ``pids`` are processes of ours, beside this one."""
+    """CPU use of other programs since construction; ``pids`` are processes of ours besides this one."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._ours = [psutil.Process(pid) for pid in (os.getpid(), *pids)]
         self._begin = self._now()
 
     def cores_used_by_others(self) -> float:
-        """Cores that others kept busy since then, on average; time stolen by a hypervisor's other guests counts too."""
+        """Average number of cores that others kept busy; time stolen by a hypervisor's other guests counts too."""
         elapsed, busy, ours = (now - then for now, then in zip(self._now(), self._begin, strict=True))
         return max(0.0, busy - ours) / elapsed
 

@@ -1,4 +1,4 @@
-"""Number of threads for a fair measurement on this machine."""
+"""Number of physical cores available for a measurement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def available_cores() -> int:
-    """Physical cores that this process may use: its affinity, hyperthreads counted once, within a cgroup's quota."""
+    """Physical cores that this process may use: by affinity, without hyperthreads, within a cgroup's quota."""
     logical = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores = {_siblings(cpu) for cpu in logical}
     return max(1, min(len(cores), _quota() or len(cores)))

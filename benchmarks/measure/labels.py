@@ -1,4 +1,4 @@
-"""Labeled accuracy of every contender, the original too, each in its own runtime."""
+"""Accuracy of every contender on labeled text, each in its own runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 def measure_labeled(
     workers: Sequence[Worker], labeled: Labeled, seed: int, progress: Progress
 ) -> list[dict[str, Measure]]:
-    """The labeled metrics of every worker's contender, in their order; the first is the original."""
+    """Measure the labeled metrics of every worker's contender, in their order; the first is the original."""
     parts = [slice(start, start + _BATCH) for start in range(0, len(labeled), _BATCH)]
     outputs: list[list[Floats]] = [[] for _ in workers]
     for part in progress.track(parts, "measuring on labels", len(parts), "batches"):
@@ -42,13 +42,13 @@ def measure_labeled(
 
 
 def _predict(worker: Worker, labeled: Labeled, part: slice) -> Floats:
-    """Logits or a score of some lines; the similarity of two texts where their embeddings are compared."""
+    """Logits or scores of some lines; cosine similarities where embeddings are compared."""
     outputs = [worker.send(labeled.batch(part, column)).outputs for column in range(labeled.columns)]
     return outputs[0] if len(outputs) == 1 else cosine(*outputs)
 
 
 def _accuracy(logits: Sequence[Floats], labeled: Labeled) -> Measure:
-    """The share of labels that are predicted: of texts with Wilson's interval, of words text by text."""
+    """Share of correct labels: of texts with Wilson's interval, of words text by text."""
     hits, counts = [], []
     for row, classes in zip(logits, labeled.labels, strict=True):
         predicted = row.argmax(-1).reshape(-1)[: len(classes)]  # what is behind it is padding

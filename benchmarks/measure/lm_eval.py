@@ -36,7 +36,7 @@ _BEHIND = 2
 
 
 class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be installed, and then is of no type
-    """Answers as lm-eval's `HFLM` does with a batch size of one: the same tokens, cut on the left; greedy."""
+    """lm-eval model that answers through a worker as `HFLM` does: the same tokens, truncated on the left; greedy."""
 
     def __init__(self, worker: Worker, model: Model, progress: Progress) -> None:
         super().__init__()
@@ -52,18 +52,18 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
 
     @property
     def eot_token_id(self) -> int:
-        """What ends a text."""
+        """The end-of-text token."""
         token: int = self.tokenizer.eos_token_id
         return token
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a text without context."""
+        """The token before a text without context."""
         begins = self.tokenizer.bos_token_id
         return self.eot_token_id if begins is None else begins
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **options: Any) -> list[int]:
-        """Tokens, with those that the tokenizer adds unless the text begins with them already."""
+        """Tokenize a text, with the tokenizer's special tokens unless it begins with them already."""
         if add_special_tokens is None:
             begin = str(self.tokenizer.decode([self.prefix_token_id]))
             add_special_tokens = not string.startswith(begin)
@@ -71,12 +71,12 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         return tokens
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
-        """Of continuations after their contexts, in nats, and whether greedy decoding writes them."""
+        """Log-likelihoods of continuations after their contexts in nats, and whether greedy decoding writes them."""
         likelihoods: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
         return likelihoods
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:
-        """Of whole texts, in nats; long ones in windows, of which each token is in one."""
+        """Log-likelihoods of texts in nats; long ones in disjoint windows."""
         windows = [
             (i, make_disjoint_window(pair))
             for i, request in enumerate(requests)
@@ -91,7 +91,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         return sums
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **options: Any) -> list[tuple[float, bool]]:
-        """What is asked after the same tokens, such as one letter or another, is answered at once."""
+        """Log-likelihoods of token continuations; those of one context are computed together."""
         same: dict[tuple[int, ...], list[int]] = {}
         for i, (_, context, continuation) in enumerate(requests):
             if not 0 < len(continuation) <= self._longest:
@@ -108,7 +108,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         return answered
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[str]:
-        """What greedy decoding writes until a stop string, the end of the text, or as many tokens as are allowed."""
+        """Decode greedily until a stop string, the end of the text, or the token limit."""
         with contextlib.redirect_stderr(self._terminal):
             return [self._written(*request.args) for request in self._track(requests, len(requests))]
 
@@ -132,7 +132,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
 
 
 def measure_tasks(workers: Sequence[Worker], tasks: Tasks, progress: Progress) -> list[Measures]:
-    """Every contender's figures of the tasks, by their keys; the spread is lm-eval's standard error."""
+    """Measure every contender's figures of the tasks, by key; the spread is lm-eval's standard error."""
     return [_figures(_evaluate(TaskModel(worker, tasks.model, progress), tasks), tasks) for worker in workers]
 
 
@@ -164,7 +164,7 @@ def _figures(results: dict[str, Any], tasks: Tasks) -> Measures:
 
 
 def _with_documents(measure: Measure, values: Sequence[Any]) -> Measure:
-    """A mean with what every document contributes; a share of them with its bounds. Other figures as they are."""
+    """Add every document's contribution to a mean, and bounds to a proportion."""
     if not values or not all(isinstance(document, int | float) for document in values):
         return measure
     if abs(sum(values) / len(values) - measure.value) > 1e-9:

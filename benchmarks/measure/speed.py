@@ -1,4 +1,4 @@
-"""Speed and memory of serving: a process a contender, turns interleaved round by round, order drawn anew."""
+"""Measure speed and memory of serving: a process a contender, interleaved rounds in random order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from compress.progress import Progress
 
 @dataclass(frozen=True)
 class SpeedResults:
-    """Every contender's measures and cells, in their order, and the cores that other programs kept busy meanwhile."""
+    """Measures and cells of every contender, in their order, and the cores that other programs kept busy."""
 
     measures: list[Measures]
     cells: list[tuple[Cell, ...]]
@@ -40,7 +40,7 @@ def measure_speed(
     clock: Stopwatch,
     images: ImageFile | None = None,
 ) -> SpeedResults:
-    """Speed, peak memory and load time of every contender, in their order.
+    """Measure speed, peak memory and load time of every contender, in their order.
 
     ``tokens`` ``[n]`` feed the prompts, or are numbers of ``images``. All contenders are loaded, have done nothing yet,
     and are warmed up first. Peak memory is that of serving: nothing else runs in these processes before it is read.
@@ -73,7 +73,7 @@ def _turns(worker: Worker, tokens: Ids, settings: Settings, images: ImageFile | 
 def _take_turns(
     contenders: Sequence[Turns], settings: Settings, order: random.Random, progress: Progress, clock: Stopwatch
 ) -> None:
-    """Every round: in a turn one contender runs and the others idle.
+    """Run all rounds: in a turn one contender runs and the others idle.
 
     The pause before it lets the threads of the last one stop spinning.
     """
@@ -88,7 +88,7 @@ def _take_turns(
 def _take_extra_turns(
     contenders: Sequence[Turns], settings: Settings, order: random.Random, progress: Progress, clock: Stopwatch
 ) -> None:
-    """Rounds of what a user waits for most, until the ratios to the original are known."""
+    """Run extra rounds of the main workload until the ratios to the original are known."""
     for _ in progress.track(range(settings.extra or 0), "measuring speed on", settings.extra, "rounds"):
         if ratios_converged([turns.rates for turns in contenders], settings.precision):
             break
@@ -100,7 +100,7 @@ def _take_extra_turns(
 
 
 def ratios_converged(rates: Sequence[Sequence[float]], precision: float) -> bool:
-    """Whether every contender's ratio to the first is known to such a share of it, by the interval of its rounds."""
+    """Whether the interval of every contender's ratio to the first is within ``precision`` of it on either side."""
     for mine in rates[1:]:
         ratios = [a / b for a, b in zip(mine, rates[0], strict=True)]
         low, high = median_interval(ratios)

@@ -1,4 +1,4 @@
-"""Speed at every length and batch, with beam search and by sampling.
+"""Measure speed by length and batch, with beam search and by sampling.
 
 Rounds are interleaved and their order is drawn anew, as in `speed`.
 """
@@ -28,7 +28,7 @@ _GREEDY = Decode(ids=np.empty((0, 0), np.int64), steps=0)
 
 @dataclass
 class _GridCell:
-    """What one contender took with ``batch`` rows of ``length`` tokens, in seconds, round by round.
+    """Seconds of one contender with ``batch`` rows of ``length`` tokens, round by round.
 
     ``mode`` has the options of another decoding than greedy.
     """
@@ -43,17 +43,17 @@ class _GridCell:
 
     @property
     def possible(self) -> bool:
-        """Whether the engine can do it: all write greedily to one prompt, and read as many sentences as one likes."""
+        """Whether the engine can run it: all decode one prompt greedily, and encode batches of any size."""
         if not self.worker.contender.kind.generates_text:
             return self.mode is None
         return self.worker.batches or (self.batch == 1 and self.mode is None)
 
     def warm(self, tokens: Ids) -> None:
-        """A shorter turn, thrown away."""
+        """Warm up with a shorter turn."""
         self._run(tokens, self.settings.warmup, 1)
 
     def turn(self, tokens: Ids) -> None:
-        """One round."""
+        """Measure one round."""
         repeats = max(_ENOUGH, self.settings.runs // self.batch)
         first, steps = self._run(tokens, self.settings.steps, repeats)
         self.first.append(first)
@@ -72,7 +72,7 @@ class _GridCell:
         return decoded.first, decoded.steps
 
     def summary(self) -> Cell:
-        """The rounds, summed up."""
+        """Summarize the rounds."""
         measures = self._decoding() if self.worker.contender.kind.generates_text else self._embedding()
         return Cell(length=self.length, batch=self.batch, measures=measures)
 
@@ -95,7 +95,7 @@ class _GridCell:
         return measures | {"decode_tps": self.rate()} | quantiles
 
     def rate(self) -> Measure:
-        """Tokens decoded a second: those of the text that is written, however many beams are."""
+        """Tokens decoded a second: those of the resulting text, whatever the number of beams."""
         return summarize([self.batch * len(seconds) / sum(seconds) for seconds in self.steps])
 
 
@@ -107,7 +107,7 @@ def measure_grid(
     progress: Progress,
     clock: Stopwatch,
 ) -> list[tuple[dict[str, Measure], tuple[Cell, ...]]]:
-    """Every contender's rates of other ways to decode, and its cells; what an engine can't do is left out."""
+    """Measure every contender's rates of other decoding modes, and its cells; what an engine can't do is left out."""
     modes = {
         key: _possible(_GridCell(worker, settings, settings.prompt, 1, mode) for worker in workers)
         for key, mode in _decoding_modes(settings).items()
@@ -139,7 +139,7 @@ def _possible(every: Iterable[_GridCell]) -> list[_GridCell]:
 
 
 def _decoding_modes(settings: Settings) -> dict[str, Decode]:
-    """What is asked of a worker for every decoding mode besides greedy, by the key of its metric."""
+    """Request for every decoding mode besides greedy, by the key of its metric."""
     modes = {}
     if settings.beams is not None:
         modes["beam_tps"] = replace(_GREEDY, beams=settings.beams)

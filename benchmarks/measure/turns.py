@@ -1,4 +1,4 @@
-"""Turns of one contender: what a round of it does, and the figures of its rounds."""
+"""Workload of one contender's turn, and the figures of its rounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READ_RATE = "read_rate"
 
 
 class Turns(ABC):
-    """The turns of one contender, with ``tokens`` ``[n]`` for its inputs; seconds are kept round by round."""
+    """Turns of one contender on inputs cut from ``tokens`` ``[n]``, with the seconds of each round."""
 
     def __init__(self, worker: Worker, tokens: Ids, settings: Settings) -> None:
         self._worker = worker
@@ -32,28 +32,28 @@ class Turns(ABC):
 
     @abstractmethod
     def warm_up(self) -> None:
-        """A turn, shorter and thrown away."""
+        """Warm up with a shorter turn."""
 
     @abstractmethod
     def turn(self) -> None:
-        """One round."""
+        """Measure one round."""
 
     @abstractmethod
     def extra_turn(self) -> None:
-        """One round of what a user waits for most, alone."""
+        """Measure one round of the main workload alone."""
 
     @property
     @abstractmethod
     def rates(self) -> list[float]:
-        """How much of that is done in a second, round by round."""
+        """Main workload done a second, round by round."""
 
     @abstractmethod
     def measures(self) -> Measures:
-        """The figures of all rounds."""
+        """Summarize all rounds."""
 
 
 class DecoderTurns(Turns):
-    """Of a model that generates text: a prompt with decoding after it, and a long prompt."""
+    """Turns of a model that generates text: a prompt with decoding after it, and a long prompt."""
 
     def __init__(self, worker: Worker, tokens: Ids, settings: Settings) -> None:
         super().__init__(worker, tokens, settings)
@@ -63,17 +63,17 @@ class DecoderTurns(Turns):
         self._token_bytes = 0
 
     def warm_up(self) -> None:
-        """Few tokens decoded."""
+        """Warm up with few tokens decoded."""
         self._worker.send(Generate(self._prompt, self._settings.warmup))
         self._worker.send(Generate(self._long_prompt, 0))
 
     def turn(self) -> None:
-        """Decoding, then the long prompt."""
+        """Measure decoding, then the long prompt."""
         self.extra_turn()
         self._prefill.append(self._worker.send(Generate(self._long_prompt, 0)).first)
 
     def extra_turn(self) -> None:
-        """Decoding alone; again where it took no time: a machine's noise is heard in what is short."""
+        """Measure decoding alone, repeated where it is short: noise is large in short measurements."""
         firsts: list[float] = []
         steps: list[float] = []
         while not firsts or (sum(steps) < _TURN and len(firsts) < _READINGS):
@@ -86,11 +86,11 @@ class DecoderTurns(Turns):
 
     @property
     def rates(self) -> list[float]:
-        """Tokens decoded."""
+        """Tokens decoded a second, round by round."""
         return [len(steps) / sum(steps) for steps in self._steps]
 
     def measures(self) -> Measures:
-        """Rates, latencies, and how fast weights are read."""
+        """Summarize rates, latencies, and the rate of reading weights."""
         decode = summarize(self.rates)
         measures = {
             "decode_tps": decode,
@@ -116,7 +116,7 @@ class DecoderTurns(Turns):
 
 
 class EncoderTurns(Turns):
-    """Of a model that reads sentences, or ``images``: single ones, and a batch."""
+    """Turns of a model that encodes sentences or ``images``: single ones, and a batch."""
 
     def __init__(self, worker: Worker, tokens: Ids, settings: Settings, images: ImageFile | None = None) -> None:
         super().__init__(worker, tokens, settings)
@@ -125,26 +125,26 @@ class EncoderTurns(Turns):
         self._batched: list[float] = []
 
     def warm_up(self) -> None:
-        """Few single ones, one batch."""
+        """Warm up with few single ones and one batch."""
         self._encode(1, self._settings.warmup)
         self._encode(self._settings.batch, 1)
 
     def turn(self) -> None:
-        """Single ones, then a batch."""
+        """Measure single ones, then a batch."""
         self.extra_turn()
         self._batched.append(float(np.median(self._encode(self._settings.batch, 2))))
 
     def extra_turn(self) -> None:
-        """Single ones alone."""
+        """Measure single ones alone."""
         self._single.append(self._encode(1, self._settings.runs))
 
     @property
     def rates(self) -> list[float]:
-        """Single ones read."""
+        """Single ones encoded a second, round by round."""
         return [1 / float(np.median(seconds)) for seconds in self._single]
 
     def measures(self) -> Measures:
-        """Latencies and the rate of batches."""
+        """Summarize latencies and the rate of batches."""
         batches = "sentences_ps" if self._images is None else "images_ps"
         return {
             "latency_p50": percentile_over_rounds(self._single, 50),

@@ -1,1 +1,1 @@
-"""Plots: one a file."""
+"""Plots: one kind of picture a file, named as a report names it."""

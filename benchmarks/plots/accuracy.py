@@ -25,7 +25,7 @@ _COLORS = 10
 
 @dataclass(frozen=True)
 class CostAxis:
-    """What accuracy is drawn against, as times the original's."""
+    """Horizontal axis of a Pareto front: a cost as a ratio to the original's."""
 
     name: str
     label: str
@@ -49,7 +49,7 @@ COSTS = (
 
 @dataclass(frozen=True)
 class Point:
-    """A contender: its name, how many times the original's cost, and its accuracy retention."""
+    """A contender in the picture: its cost as a ratio to the original's, and its accuracy retention."""
 
     name: str
     cost: float
@@ -59,7 +59,7 @@ class Point:
 
 
 def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[Point]:
-    """The points that no other one beats in accuracy without losing in cost, by falling accuracy."""
+    """Pareto front: points that none beats in accuracy without losing in cost, by falling accuracy."""
     sign = 1 if better == "lower" else -1
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (-p.accuracy, sign * p.cost)):
@@ -69,13 +69,13 @@ def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[P
 
 
 def points_of(card: Scorecard, cost: CostAxis) -> list[Point]:
-    """What a card has to draw: contenders whose accuracy and cost were both measured."""
+    """Points of a card: contenders whose accuracy and cost were both measured."""
     points = (_point(line, cost) for line in report_rows([card]))
     return [point for point in points if point is not None]
 
 
 def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
-    """A picture of every run's contenders and front; None where nothing was measured."""
+    """Draw every run's contenders and front; None where nothing was measured."""
     runs = [(card, points_of(card, cost)) for card in cards]
     drawn = sum(len(points) for _, points in runs)
     if not drawn:
@@ -114,7 +114,7 @@ def _point(line: ReportRow, cost: CostAxis) -> Point | None:
 
 
 def apart(points: Sequence[Point]) -> list[tuple[list[str], float, float]]:
-    """Names that share a place, each once, and where it is: points so near that their names would overlap are one."""
+    """Group points whose labels would overlap: the names of each group, each once, and its place."""
     if not points:
         return []
     xs, ys = [p.cost for p in points], [p.accuracy for p in points]

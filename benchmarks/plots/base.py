@@ -1,4 +1,4 @@
-"""What pictures share: size, axes over layers, names in a legend, drawing into bytes."""
+"""Figure size, axes over layers, legends, and rendering to bytes, shared by all pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LISTED, _LONGEST = 2, 36
 
 
 def few(names: Sequence[str]) -> str:
-    """Names as a legend has room for them: the first ones, each cut in its middle, and how many more there are."""
+    """Abbreviate names for a legend: the first ones, each cut in its middle, and how many more there are."""
     half = _LONGEST // 2
     shown = [name if len(name) <= _LONGEST else f"{name[:half]}…{name[1 - half :]}" for name in names[:_LISTED]]
     more = len(names) - len(shown)
@@ -32,7 +32,7 @@ def few(names: Sequence[str]) -> str:
 
 
 def new_figure() -> Figure:
-    """An empty figure of the size that all pictures have."""
+    """New figure of the size that all pictures have."""
     from matplotlib.figure import Figure  # not pyplot, which would look for a display
 
     return Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")

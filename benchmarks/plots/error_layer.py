@@ -20,7 +20,7 @@ _NAMED = 12
 
 
 def _draw(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
-    """Every variant's errors over its layers; None where no variant knows any."""
+    """Draw every variant's errors over its layers; None where no variant has any."""
     alike: dict[LayerErrors, list[str]] = {}  # the same integers in other graphs are one line
     for card in cards:
         for row in card.rows:

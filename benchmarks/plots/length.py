@@ -24,7 +24,7 @@ _STYLES = ("-", "--", ":", "-.")
 
 @dataclass
 class _Curve:
-    """One line of a panel: what of, in batches of how many, and the figure at every length."""
+    """One line of a panel: its label, its batch size, and the figure at every length."""
 
     label: str
     batch: int
@@ -32,13 +32,13 @@ class _Curve:
 
 
 def _draw_latency(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
-    """Latency against length, a panel for each kind of it; None where fewer than two lengths were measured."""
+    """Draw latency against length, a panel for each kind of it; None with fewer than two lengths."""
     panels = {metric(key).heading: _curves(_latencies(cards, key)) for key in _LATENCIES}
     return _draw(_LATENCY, panels, suffix, logarithmic=True)
 
 
 def _draw_gains(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
-    """How many times as fast variants are with a graph pass as without it, against length; None as above."""
+    """Draw the speedup of graph passes against length; None with fewer than two lengths."""
     works = {key: work for plan in PLANS.values() for key, work in plan.paces.items()}
     panels = {f"{work}, × without the pass": _curves(_gains(cards, key)) for key, work in works.items()}
     return _draw(_GAIN, panels, suffix, logarithmic=False)
@@ -66,7 +66,7 @@ def _named(cards: Sequence[Scorecard], card: Scorecard, name: str) -> str:
 
 
 def _curves(figures: Iterable[tuple[str, int, int, Measure]]) -> list[_Curve]:
-    """Figures by what they are of and their batch; those at a single length make no line."""
+    """Group figures by label and batch; those at a single length make no line."""
     curves: dict[tuple[str, int], _Curve] = {}
     for label, length, batch, figure in figures:
         curves.setdefault((label, batch), _Curve(label, batch)).points.append((length, figure))

@@ -1,4 +1,4 @@
-"""``make bench``: the goals of this project on its demo models, measured in one interleaved run each."""
+"""``make bench``: measure this project's goals on its demo models, in one interleaved run each."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from compress.system.process import run_process
 
 @dataclass(frozen=True)
 class Section:
-    """How one part is measured: of the demo model of its name, or of the one called ``demo``.
+    """Settings of one part of the benchmark, for the demo model of its name or ``demo``.
 
     ``windows`` of evaluation text (None: as many as a quick score reads); ``calibration``: windows and their length,
     from the first two thirds of the demo text (None: what `compress run` does by itself); with ``peers``, other tools'
@@ -127,12 +127,12 @@ def _write_calibration(folder: Path) -> Path:
 
 
 def node_count(artifact: Path) -> int:
-    """Operators in an artifact's graph."""
+    """Number of operators in an artifact's graph."""
     return len(onnx.load(artifact / MODEL_FILE, load_external_data=False).graph.node)
 
 
 def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> Scorecard:
-    """The card with what is known of the exports: the seconds of the float one, everyone's operators."""
+    """Add figures of the exports to a card: seconds of the float one, operators of all."""
     extra = {name: {"nodes": Measure(value=count)} for name, count in nodes.items()}
     extra[FLOAT]["export_s"] = Measure(value=seconds)
     rows = [row.model_copy(update={"measures": row.measures | extra.get(row.name, {})}) for row in card.rows]
@@ -140,7 +140,7 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
 
 
 def _build(source: str, names: Sequence[str], out: Path, scratch: Path, calibration: tuple[int, int] | None) -> None:
-    """Make the variants as a user does."""
+    """Build variants with the command line."""
     command = [sys.executable, "-m", "compress", source, "--no-score", "-o", str(out)]
     if calibration is not None:
         samples, length = map(str, calibration)
@@ -170,7 +170,7 @@ def _text_lines(row: TableRow) -> list[list[str]]:
 def _part(
     name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str], times: int
 ) -> list[GoalResult]:
-    """Measure one part, show it, keep its report."""
+    """Measure one part, print it, and write its report."""
     with tempfile.TemporaryDirectory(prefix="compress-bench-") as scratch:
         if name == DEPTH:
             text = _write_calibration(Path(scratch))
@@ -188,7 +188,7 @@ def _part(
 
 
 def _repeated(scratch: Path, variants: Path | None, times: int) -> list[GoalResult]:
-    """Score the variant that the goals speak of again and again."""
+    """Score the variant of the repeatability goals repeatedly."""
     (pipeline,) = pipelines(REPEAT)
     folder = scratch if variants is None else variants / REPEATED
     variant = folder / Pipeline.parse(pipeline).slug

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of the whole process and the bytes that were resident at its peak."""
+    """Seconds of the whole process, and its peak resident bytes."""
 
     seconds: float
     peak_rss: int
 
 
 def cost(model: Path, pipeline: str, calibration: Path, samples: int, length: int) -> Cost:
-    """Compress a checkpoint once, calibrated on windows of a text, and throw the variant away."""
+    """Measure compressing a checkpoint once, calibrated on windows of a text."""
     with tempfile.TemporaryDirectory(prefix="compress-cost-") as out:
         arguments = [str(model), pipeline, str(calibration), str(samples), str(length), out]
         command = [sys.executable, "-m", "compress.benchmarks.project.cost", *arguments]

@@ -1,4 +1,4 @@
-"""Cost of compressing by depth: a model's first layers, more and more of them."""
+"""Cost of compressing by depth: truncated copies of a model, and a linear fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAYER = re.compile(r"\.layers\.(\d+)\.")
 def measure_costs(
     model: Model, pipeline: str, calibration: Path, samples: int, length: int, scratch: Path
 ) -> dict[int, Cost]:
-    """The cost of a pipeline for each depth."""
+    """Measure the cost of a pipeline for each depth."""
     return {
         depth: cost(truncated(model, depth, scratch / str(depth)), pipeline, calibration, samples, length)
         for depth in DEPTHS
@@ -55,7 +55,7 @@ class LinearFit:
 
     @classmethod
     def fit(cls, costs: Mapping[int, Cost]) -> LinearFit:
-        """The line through at least three depths."""
+        """Fit a line through at least three depths."""
         depths = np.array(sorted(costs), dtype=np.float64)
         seconds = np.array([costs[int(depth)].seconds for depth in depths])
         layer, start = np.polyfit(depths, seconds, 1)
@@ -68,7 +68,7 @@ class LinearFit:
 
 
 def cost_figures(costs: Mapping[int, Cost]) -> dict[str, float]:
-    """What goals speak of: the deepest model's seconds and peak memory, and how straight the line is."""
+    """Figures of the goals: the deepest model's seconds and peak memory, and the line's R² and growth."""
     deepest, line = costs[max(costs)], LinearFit.fit(costs)
     return {"wall_s": deepest.seconds, "peak_gib": deepest.peak_rss / 2**30, "r2": line.r2, "growth": line.growth}
 

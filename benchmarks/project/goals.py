@@ -18,7 +18,7 @@ _NO_PIPELINES = (ORIGINAL, FLOAT, GENAI, GENAI_ORT, LLAMA)
 
 @dataclass(frozen=True)
 class Goal:
-    """``variant``'s metric over ``base``'s is at least or at most a figure; without a base, the metric itself.
+    """Bound on ``variant``'s metric over ``base``'s; without a base, on the metric itself.
 
     With ``logs``, the metric's logarithm over that of the base's: of two perplexity ratios, the share of what was lost.
     """
@@ -37,7 +37,7 @@ class Goal:
         return f"{self.model}: {self.variant}: {key}{compared}"
 
     def bound(self) -> str:
-        """The figure as written."""
+        """The bound in words."""
         return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
 
     def measured(self, card: Scorecard) -> float | None:
@@ -61,7 +61,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class GoalResult:
-    """A goal and what was measured: None is nothing, which meets no goal."""
+    """A goal and the figure measured; None meets no goal."""
 
     goal: Goal
     value: float | None
@@ -73,7 +73,7 @@ class GoalResult:
 
     @property
     def missed(self) -> bool:
-        """Whether it was measured and isn't."""
+        """Whether it was measured and not reached."""
         return self.value is not None and not self.met
 
     def __str__(self) -> str:
@@ -142,18 +142,18 @@ GOALS = (
 
 
 def pipelines(model: str) -> list[str]:
-    """The pipelines that a model's goals speak of, each once."""
+    """Pipelines named in a model's goals, each once."""
     named = [name for goal in GOALS if goal.model == model for name in (goal.variant, goal.base)]
     return list(dict.fromkeys(name for name in named if name is not None and name not in _NO_PIPELINES))
 
 
 def goal_results(model: str, card: Scorecard) -> list[GoalResult]:
-    """Every goal of a model against its card."""
+    """Check every goal of a model against its card."""
     return [GoalResult(goal, goal.measured(card)) for goal in GOALS if goal.model == model]
 
 
 def figure_results(part: str, figures: Mapping[str, float]) -> list[GoalResult]:
-    """Every goal of a part that has no card against its figures."""
+    """Check every goal of a part that has no card against its figures."""
     return [GoalResult(goal, figures[goal.key]) for goal in GOALS if goal.model == part]
 
 

@@ -28,7 +28,7 @@ from compress.system.process import run_process
 
 @dataclass(frozen=True)
 class Peer:
-    """A tool: its rows, the engine that runs it, what it builds in an empty directory."""
+    """Another tool: its rows, the engine that runs it, and its build into an empty directory."""
 
     names: tuple[str, ...]
     engine: EngineSpec
@@ -39,7 +39,7 @@ class Peer:
 
 
 def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contender], list[str]]:
-    """Everyone who works here, and a line for everyone who doesn't: another tool's failure is none of ours."""
+    """Build every peer that works here, with a line for each that doesn't: their failures aren't ours."""
     contenders, absent = [], []
     for peer in PEERS:
         (library,) = peer.engine.libraries
@@ -60,13 +60,13 @@ def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contende
 
 
 def _try(contender: Contender, threads: int) -> None:
-    """Let it write one token, in a process that may die of it."""
+    """Decode one token in a process of its own, which may die of it."""
     with Worker(contender, threads) as worker:
         worker.send(Generate(np.arange(16), 1))
 
 
 def build_genai(model: Model, out: Path) -> list[Contender]:
-    """onnxruntime-genai's own builder with its defaults, run in its own loop and in plain ONNX Runtime."""
+    """Build with onnxruntime-genai's own builder and its defaults; run in its own loop and in plain ONNX Runtime."""
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(model.path), "-o", str(out)]
     command += ["-p", "int4", "-e", "cpu", "-c", str(out / "cache")]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
@@ -78,7 +78,7 @@ def build_genai(model: Model, out: Path) -> list[Contender]:
 
 
 def _settle_graph(file: Path, size: int) -> int:
-    """Write the head size, which the builder leaves open, into the cache's shapes; the bytes that decoding reads."""
+    """Set the cache's head size, which the builder leaves open; return the bytes that decoding reads."""
     model = ir.load(file)
     read = sum(
         value.const_value.nbytes
@@ -93,7 +93,7 @@ def _settle_graph(file: Path, size: int) -> int:
 
 
 def build_llama(model: Model, out: Path) -> list[Contender]:
-    """llama.cpp's own Q4_0, quantized by its own tool from the float checkpoint."""
+    """Build llama.cpp's Q4_0 with its own tool from the float checkpoint."""
     import gguf
     import llama_cpp as lib
 

@@ -25,14 +25,14 @@ _NEAR = 0.05
 
 @dataclass(frozen=True)
 class Repeat:
-    """One `compress score` of a single variant: its card, and the seconds of the whole process."""
+    """One run of `compress score` on a single variant: its card, and the seconds of the whole process."""
 
     card: Scorecard
     seconds: float
 
     @property
     def ratio(self) -> float:
-        """How many times the original's speed the variant has."""
+        """The variant's speed over the original's."""
         rows = [row for row in self.card.rows if row.role == "variant"]
         speedup = ratio(rows[0], self.card.original, PLANS[self.card.kind].speed)
         assert speedup is not None, "a speed is measured in every row"
@@ -40,13 +40,13 @@ class Repeat:
 
     @property
     def overhead(self) -> float:
-        """Seconds a row that weren't measured work, from starting Python until the report is written and shown."""
+        """Overhead seconds a row, from starting Python until the report is written and printed."""
         besides = self.seconds - sum(self.card.seconds.get(phase, 0.0) for phase in MEASURED)
         return besides / len(self.card.rows)
 
     @property
     def accuracy(self) -> list[dict[str, Measure]]:
-        """Each row's figures that no clock and no memory has a part in."""
+        """Each row's figures that depend on no clock and no memory."""
         keys = {measure.key for measure in metrics_of(self.card) if measure.unit not in ("bytes", "seconds")}
         return [
             {key: measure for key, measure in row.measures.items() if key in keys and not measure.rounds}
@@ -67,7 +67,7 @@ def measure_repeats(variant: Path, out: Path, times: int = TIMES) -> list[Repeat
 
 
 def repeat_figures(repeats: Sequence[Repeat]) -> dict[str, float]:
-    """What goals speak of.
+    """Figures of the goals.
 
     ``near``: the share of the ratios within 5 % of their median; ``same``: 1 where all accuracy figures are equal to
     the bit, else 0; ``overhead_s``: the median overhead a row, of a variant and its baselines.
@@ -82,7 +82,7 @@ def repeat_figures(repeats: Sequence[Repeat]) -> dict[str, float]:
 
 
 def repeat_lines(repeats: Sequence[Repeat]) -> Sequence[str]:
-    """A line a repeat: the ratio, its rounds, seconds in all and of overhead a row, cores that others took."""
+    """One line a repeat: ratio, rounds, total seconds, overhead seconds a row, cores used by others."""
     lines = ["  ratio  rounds  seconds  overhead  others"]
     for repeat in repeats:
         rounds = len(repeat.card.original.measures[PLANS[repeat.card.kind].speed].rounds)

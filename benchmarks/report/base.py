@@ -1,4 +1,4 @@
-"""The report of one run, or of several: a file ``report.*`` in every format that this room knows."""
+"""Registry of report formats, and writing ``report.*`` of one run or several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _registry: dict[str, type[ReportFormat]] = {}
 
 
 class ReportFormat(ABC):
-    """One way to write scorecards down: a class in a module of this room, registered by its name."""
+    """Base of report formats, registered by name when subclassed."""
 
     name: ClassVar[str]
 

@@ -1,4 +1,4 @@
-"""``report.csv``, for spreadsheets and data frames: a line a contender, figures as they are stored."""
+"""CSV report for spreadsheets and data frames: a line a contender, figures as stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FACTS = ("model", "machine", "created", "variant", "role", "engine", "recipe", 
 
 
 class Csv(ReportFormat):
-    """Each metric has a column with its key, one with its spread, and one with its ratio to the original's."""
+    """``report.csv``: for each metric a column of values, of spreads, and of ratios to the original."""
 
     name: ClassVar[str] = "csv"
 

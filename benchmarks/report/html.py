@@ -1,4 +1,4 @@
-"""``report.html``: one file that opens offline, with a table to sort and the plots inside."""
+"""HTML report: one file that opens offline, with a sortable table and the plots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from compress.benchmarks.results.table import TableCell, legend, length_tables
 
 
 class Html(ReportFormat):
-    """A line a contender, a column a metric; a click on a header sorts by what was measured."""
+    """``report.html``: a line a contender, a column a metric; a click on a header sorts."""
 
     name: ClassVar[str] = "html"
 
@@ -68,7 +68,7 @@ def _with_ratios(cell: TableCell) -> str:
 
 
 def _svg(cards: Sequence[Scorecard], name: str) -> str:
-    """A picture as an element of the page: without the XML prolog, and with identifiers of its own."""
+    """A picture as an SVG element: without the XML prolog, and with unique identifiers."""
     drawn = PICTURES[name](cards, "svg")
     if drawn is None:
         return ""

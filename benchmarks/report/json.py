@@ -1,4 +1,4 @@
-"""``report.json``, for programs: everything that was measured, to the last round."""
+"""JSON report for programs: everything that was measured, to the last round."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compress.benchmarks.results.scorecard import Scorecard
 
 
 class Json(ReportFormat):
-    """As ``docs/report.schema.json`` describes it."""
+    """``report.json``, as ``docs/report.schema.json`` describes it."""
 
     name: ClassVar[str] = "json"
 

@@ -1,4 +1,4 @@
-r"""``report.tex``, for papers: a table for each run, with ``\usepackage{booktabs}``."""
+r"""LaTeX report for papers: a table for each run, with ``\usepackage{booktabs}``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ESCAPES = {
 
 
 class Latex(ReportFormat):
-    """Lines are metrics, columns contenders; what is in brackets is how many times the baselines'."""
+    """``report.tex``: lines are metrics, columns contenders; ratios to the baselines are in brackets."""
 
     name: ClassVar[str] = "latex"
 
@@ -57,5 +57,5 @@ def _cell(cell: TableCell) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX shows it."""
+    """Escape text for LaTeX."""
     return "".join(_ESCAPES.get(letter, letter) for letter in text)

@@ -1,4 +1,4 @@
-"""``report.md``, for people."""
+"""Markdown report, and the scores of a variant's model card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GAINS = "How many times as fast it is with that pass as without it alone, of inp
 
 
 class Markdown(ReportFormat):
-    """One run in full; several in one table, with what didn't help in each."""
+    """``report.md``: one run in full; several in one table, with what didn't help in each."""
 
     name: ClassVar[str] = "markdown"
 
@@ -29,7 +29,7 @@ class Markdown(ReportFormat):
 
 
 def variant_section(card: Scorecard, name: str) -> str:
-    """What a variant's own page says of a run: its figures beside the baselines', and what didn't help."""
+    """Scores of a variant for its model card: its figures beside the baselines', and what didn't help."""
     shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
     lines = _comparison(*comparison_table(card, shown))
     about = [line for line in findings(card) if line.startswith(f"{name} ")]
@@ -77,7 +77,7 @@ def markdown(card: Scorecard) -> str:
 
 
 def _by_length(card: Scorecard, of: str = "") -> list[str]:
-    """What was measured by length and batch: sections, whose titles begin with ``of``; none where nothing was."""
+    """Sections by length and batch, with ``of`` before their titles; none where nothing was measured."""
     lines = []
     headers, gained = gain_table(card)
     if gained:

@@ -1,4 +1,4 @@
-"""Pictures, PNG and SVG: Pareto fronts, latency against length, what fusion brings, errors over layers."""
+"""Pictures as PNG and SVG: Pareto fronts, latency and fusion gain over length, errors over layers."""
 
 from __future__ import annotations
 

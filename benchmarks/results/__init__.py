@@ -1,1 +1,1 @@
-"""The scorecard, and the tables and findings made of it."""
+"""Scorecards, and the tables and findings derived from them."""

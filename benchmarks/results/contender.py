@@ -1,4 +1,4 @@
-"""Contenders: what a scorecard measures, its files and the sizes known without running it."""
+"""Contenders of a scorecard: their files, and the sizes known without running them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ compressed by another tool."""
 
 @dataclass(frozen=True)
 class Applied:
-    """A pass that a variant went through: as it is written, and how difficult it is, from 1 to 5 (`difficulty`).
+    """A pass of a variant: its text, and its difficulty from 1 to 5 (`difficulty`).
 
     ``graph``: it changes which operators run, and no weight.
     """
@@ -35,7 +35,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that a scorecard measures.
+    """One row to be measured: a model in a runtime.
 
     ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
     (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
@@ -62,7 +62,7 @@ class Contender:
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = "torch") -> Contender:
-        """The original as its user runs it: transformers, float32."""
+        """The original in transformers, in float32."""
         disk = _loaded_bytes(checkpoint.path, "torch")
         recipe = "transformers, float32"
         return cls(
@@ -113,12 +113,12 @@ class Contender:
     def of_peer(
         cls, name: str, path: Path, engine: str, recipe: str, checkpoint: Checkpoint, parameters: int, read_bytes: int
     ) -> Contender:
-        """What another tool made of a checkpoint, run by ``engine``."""
+        """Another tool's build of a checkpoint, run by ``engine``."""
         disk = _loaded_bytes(path, engine)
         return cls(name, path, engine, checkpoint.kind, "peer", recipe, parameters, disk, disk, read_bytes)
 
     def files(self) -> list[Path]:
-        """What the engine loads, in order."""
+        """Files that the engine loads, in order."""
         return _loaded_files(self.path, self.engine)
 
     def same_bytes(self, other: Contender) -> bool:

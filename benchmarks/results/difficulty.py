@@ -18,5 +18,5 @@ def difficulty(pass_: Pass) -> int:
 
 
 def applied(pipeline: Pipeline) -> tuple[Applied, ...]:
-    """The passes of a pipeline, as a scorecard keeps them."""
+    """The passes of a pipeline as a scorecard records them."""
     return tuple(Applied(str(pass_), difficulty(pass_), isinstance(pass_, GraphPass)) for pass_ in pipeline.passes)

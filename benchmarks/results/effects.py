@@ -23,7 +23,7 @@ _KEPT = (0.90, 0.97, 0.99, 0.999)
 
 @dataclass(frozen=True)
 class Effect:
-    """The variant ``row`` with a pass against ``without`` it. ``times`` says how many times a metric is what it was."""
+    """Effect of one pass: the variant ``row`` against ``without`` it, with the ratio of each metric."""
 
     row: Row
     applied: Applied
@@ -31,7 +31,7 @@ class Effect:
     times: dict[str, Measure]
 
     def gain(self, key: str) -> float | None:
-        """By which factor a metric became better; None where it wasn't measured."""
+        """Factor by which a metric improved; None where it wasn't measured."""
         if key not in self.times or not self.times[key].value:
             return None
         value = self.times[key].value
@@ -39,7 +39,7 @@ class Effect:
 
     @property
     def helped(self) -> bool:
-        """Whether anything became better beyond the noise, and by more than is worth a word."""
+        """Whether anything improved beyond the noise and by more than 2 %; accuracy by anything."""
         return any(
             (self.gain(key) or 0) > (1 if key == ACCURACY else _WORTH) and not within_noise(times)
             for key, times in self.times.items()
@@ -47,7 +47,7 @@ class Effect:
 
 
 def effects(card: Scorecard) -> list[Effect]:
-    """Every pass of every variant whose counterpart without it is in the card; none alone, against the float export."""
+    """Effects of every pass whose counterpart without it is in the card; of a single pass, the float export."""
     by_passes = {
         tuple(applied.text for applied in row.passes): row for row in card.rows if row.role in ("float", "variant")
     }
@@ -62,7 +62,7 @@ def effects(card: Scorecard) -> list[Effect]:
 
 
 def effect_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows: how many times what it was without a pass each figure is, and stars (`docs/metrics.md`)."""
+    """Headers and rows: the ratio of each figure to the one without a pass, and stars (`docs/metrics.md`)."""
     keys = PLANS[card.kind].compared
     names = [metric(key).heading.partition(",")[0] for key in keys]
     starred = [f"{quality} ★" for quality in ("latency", "memory", "accuracy", "difficulty")]
@@ -99,7 +99,7 @@ def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
 
 
 def times_shown(times: Measure, decimals: int = 2) -> str:
-    """How many times what it was a figure is, and whether that may be noise."""
+    """A ratio in words, with a mark where it may be noise."""
     shown = f"{times.value:.{decimals}f}×"
     return f"{shown} (noise)" if within_noise(times) and times.value != 1 else shown
 

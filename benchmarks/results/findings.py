@@ -1,4 +1,4 @@
-"""Findings: what a variant made worse, what brought nothing, and what makes a run unreliable."""
+"""Findings of a run: regressions, passes without benefit, and noise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _AGREED = 0.99
 
 
 def findings(card: Scorecard) -> list[str]:
-    """A line for everything that a variant made worse than the float export, beyond the noise, and for noise itself."""
+    """A line for every regression against the float export beyond the noise, and for noise itself."""
     lines = _noise(card)
     at = {setting(*cell): card.at(*cell) for cell in card.settings.cells}
     for row in card.rows:
@@ -55,7 +55,7 @@ def _no_help(card: Scorecard) -> list[str]:
 
 
 def _idle(row: Row, worse: bool) -> list[str]:
-    """What a variant holds that its runtime makes nothing of."""
+    """Zeros and products of a variant that its runtime doesn't benefit from."""
     lines = []
     if row.zeros:
         lines.append(f"{row.name} has zeros that bring no speedup and no size reduction on {row.engine}")
@@ -83,7 +83,7 @@ def _slower(row: Row, base: Row) -> list[str]:
 
 
 def _slower_pace(row: Row, base: Row, key: str) -> float | None:
-    """Its speed over the base's, where it is slower beyond the noise."""
+    """Speed over the base's, where slower beyond the noise; else None."""
     change = ratio(row, base, key)
     if change is None or not beyond_noise(change, worse=metric(key).better == "lower"):
         return None
@@ -91,7 +91,7 @@ def _slower_pace(row: Row, base: Row, key: str) -> float | None:
 
 
 def _slower_at(cards: Mapping[str, Scorecard], kind: TaskKind, row: Row, base: Row) -> list[str]:
-    """The lengths and batches at which it is slower, in a line for each kind of work; ``cards`` has each setting's."""
+    """A line for each kind of work with the lengths and batches at which it is slower; ``cards`` has each setting's."""
     lines = []
     for key, work in PLANS[kind].paces.items():
         paces = {at: _slower_pace(card.row(row.name), card.row(base.name), key) for at, card in cards.items()}

@@ -13,7 +13,7 @@ from compress.benchmarks.statistics.measure import Measure
 
 @dataclass(frozen=True)
 class Gain:
-    """How many times as fast the variant ``row`` is with a pass as ``without`` it, by what is compared."""
+    """Speedups of the variant ``row`` over the one ``without`` a graph pass, by metric."""
 
     applied: str
     row: str
@@ -24,7 +24,7 @@ class Gain:
 
 
 def gains(card: Scorecard) -> list[Gain]:
-    """Every graph pass at every length and batch, where the card has the counterpart without it."""
+    """Gains of every graph pass at every length and batch whose counterpart without it is in the card."""
     return [
         Gain(effect.applied.text, effect.row.name, effect.without.name, length, batch, times)
         for length, batch in card.settings.cells
@@ -35,7 +35,7 @@ def gains(card: Scorecard) -> list[Gain]:
 
 
 def gain_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows, pass by pass: how many times as fast each pace is with it."""
+    """Headers and rows, pass by pass: the speedup of each pace."""
     paces = PLANS[card.kind].paces
     rows = [
         [gained.applied, gained.row, gained.without, setting(gained.length, gained.batch),

@@ -1,4 +1,4 @@
-"""How each kind of model is measured and reported: one row a kind."""
+"""Scoring plan of each kind of model: one row a kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZE, ACCURACY = "disk_bytes", "retention"
 
 @dataclass(frozen=True)
 class ScoringPlan:
-    """What is measured of a kind of model, and which of it a report compares; metrics by their keys.
+    """Metrics measured and compared for a kind of model, by their keys.
 
     ``evaluation_windows``: how many windows of how many tokens, or of one image, a quick score reads. ``rounds`` of
     speed, and up to ``extra_rounds`` times as many more until the ratios are known. ``speed`` is the metric that stands

@@ -1,4 +1,4 @@
-"""Mean error of each layer, from a variant's manifest."""
+"""Largest matrix error of each layer, from a variant's manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LayerErrors:
 
 
 def layer_errors(manifest: Manifest) -> LayerErrors | None:
-    """What a manifest knows of its layers' errors; None where no pass reported any but zero."""
+    """Errors of a manifest's layers; None where no pass reported any but zero."""
     layers = [layer for layer in layers_of(manifest) if layer.index is not None]
     return _worst_errors(layers, "outputs") or _worst_errors(layers, "weights")
 

@@ -1,4 +1,4 @@
-"""How a run was measured, and on what machine: facts in sentences, for every report."""
+"""Description of a run's method and machine in sentences, for every report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from compress.benchmarks.results.scorecard import Scorecard, Settings
 
 
 def method_facts(card: Scorecard) -> list[str]:
-    """How the figures of a run were taken, a sentence or two each."""
+    """Sentences on how a run was measured."""
     settings = card.settings
     facts = [
         "Every contender ran in a process of its own; turns were interleaved round by round in an order drawn anew "
@@ -28,7 +28,7 @@ def method_facts(card: Scorecard) -> list[str]:
 
 
 def machine_facts(card: Scorecard) -> list[str]:
-    """What a run was measured on."""
+    """Facts of the machine and the versions of a run."""
     return [
         *(f"{part}: {value}" for part, value in card.machine.items()),
         f"load average when measuring began: {card.load:.2f}; other programs kept {card.others:.2f} cores busy "
@@ -39,7 +39,7 @@ def machine_facts(card: Scorecard) -> list[str]:
 
 
 def _writing_facts(card: Scorecard) -> list[str]:
-    """Of models that generate text."""
+    """Method for models that generate text."""
     settings, plan = card.settings, PLANS[card.kind]
     return [
         f"Time to first token: a prompt of {settings.prompt} tokens; decoding: {settings.steps} greedy tokens "
@@ -51,7 +51,7 @@ def _writing_facts(card: Scorecard) -> list[str]:
 
 
 def _reading_facts(card: Scorecard) -> list[str]:
-    """Of models that read sentences or images."""
+    """Method for models that encode sentences or images."""
     settings, plan = card.settings, PLANS[card.kind]
     single = plan.latency_of.format(prompt=settings.prompt)
     return [
@@ -70,7 +70,7 @@ def _extra_rounds(settings: Settings) -> str:
 
 
 def _optional_facts(card: Scorecard) -> list[str]:
-    """Of the measurements that were asked for beside the usual ones."""
+    """Method of optional measurements."""
     settings, facts = card.settings, []
     if settings.cells:
         work = f"prompts, then {settings.steps} greedy tokens or what fits" if card.kind.generates_text else "sentences"
@@ -84,7 +84,7 @@ def _optional_facts(card: Scorecard) -> list[str]:
 
 
 def _time_facts(card: Scorecard) -> list[str]:
-    """Where the time of the run went; nothing of reports that don't know."""
+    """Seconds of the run by phase; none of reports without them."""
     if not card.seconds:
         return []
 

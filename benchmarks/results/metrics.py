@@ -1,4 +1,4 @@
-"""Every metric: its key in a row, its heading, its unit as stored and as shown, and which way is better.
+"""Table of metrics: key, heading, unit as stored and as shown, and which way is better.
 
 `docs/metrics.md` says how each is measured, and how its uncertainty is taken.
 """
@@ -18,7 +18,9 @@ Unit = Literal["bytes", "seconds", "share", "number"]
 
 @dataclass(frozen=True)
 class Metric:
-    """``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
+    """A metric: how its figures are named, shown and compared.
+
+    ``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
 
     ``labeled``: it takes a file of labeled text. ``device``: only what runs on a GPU has it.
     """
@@ -98,12 +100,12 @@ METRICS = (
 
 
 def metrics(kind: TaskKind) -> tuple[Metric, ...]:
-    """The metrics that a kind of model has, in the order shown."""
+    """Metrics of a kind of model, in the order shown."""
     return tuple(metric for metric in METRICS if kind in metric.kinds)
 
 
 def metrics_of(card: Scorecard) -> tuple[Metric, ...]:
-    """The metrics that a card may have: its kind's, and those of its tasks."""
+    """Metrics that a card may have: its kind's, and those of its tasks."""
     return (*metrics(card.kind), *(task_metric(key, better) for key, better in card.tasks.items()))
 
 

@@ -1,4 +1,4 @@
-"""Contenders of several runs, machines and models in one table: a line a contender, a column a metric."""
+"""Overview of several runs, machines and models: a line a contender, a column a metric."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ReportRow:
 
     @property
     def machine(self) -> str:
-        """The processor, and how many threads ran on it."""
+        """The processor and the number of threads."""
         return f"{self.card.machine.get('processor', 'unknown')}, {self.card.threads} threads"
 
     def ratio(self, metric: Metric) -> Measure | None:
-        """How many times the original's a figure is; None for the original, and where that says nothing."""
+        """Ratio of a figure to the original's; None for the original, and for metrics that aren't compared."""
         if self.row is self.card.original or not metric.compared:
             return None
         return ratio(self.row, self.card.original, metric.key)
@@ -43,7 +43,7 @@ def report_rows(cards: Sequence[Scorecard]) -> list[ReportRow]:
 
 
 def measured(cards: Sequence[Scorecard]) -> list[Metric]:
-    """The metrics that any contender has."""
+    """Metrics that any contender has."""
     keys = {key for card in cards for row in card.rows for key in row.measures}
     tasks = {key: better for card in cards for key, better in card.tasks.items()}
     return [metric for metric in (*METRICS, *map(task_metric, tasks, tasks.values())) if metric.key in keys]

@@ -9,5 +9,5 @@ MEASURED = ("speed", "accuracy", "labels", "tasks")
 
 
 def overhead(seconds: Mapping[str, float]) -> float:
-    """Seconds that aren't measured work."""
+    """Seconds of overhead: phases that aren't measured work."""
     return sum(spent for phase, spent in seconds.items() if phase not in MEASURED)

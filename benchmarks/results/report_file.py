@@ -16,7 +16,7 @@ NAME = "report.json"
 
 
 class MergedReport(BaseModel, frozen=True):
-    """Several runs' scorecards, of whatever models and machines."""
+    """Scorecards of several runs, of any models and machines."""
 
     schema_version: Literal[1] = 1
     cards: tuple[Scorecard, ...]
@@ -44,7 +44,7 @@ def schema() -> str:
 
 
 def read_cards(path: Path) -> list[Scorecard]:
-    """The scorecards of a file, or of the ``report.json`` in a directory.
+    """Read the scorecards of a file, or of the ``report.json`` in a directory.
 
     Raises UsageError where it can't be read, is no report, or is one of another schema version.
     """
@@ -72,7 +72,7 @@ def read_cards(path: Path) -> list[Scorecard]:
 
 
 def read_card(path: Path) -> Scorecard:
-    """The scorecard of a single run; a UsageError also where there are several."""
+    """Read the scorecard of a single run; a UsageError also where there are several."""
     cards = read_cards(path)
     if len(cards) != 1:
         raise UsageError(f"{path} holds the scorecards of {len(cards)} runs; name the {NAME} of one")

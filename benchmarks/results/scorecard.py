@@ -1,4 +1,4 @@
-"""What a scoring run leaves behind: measures, rows, the card. Plain data, with a versioned JSON form."""
+"""Scorecard of a run: settings, rows and measures, with a versioned JSON form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUSY = 0.2
 
 
 class Settings(BaseModel, frozen=True):
-    """How much is measured. The defaults are quick: a small decoder and three variants in two to three minutes.
+    """Settings of a scoring run. The defaults are quick: a small decoder and three variants in two to three minutes.
 
     ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns are short). Decoders: time to first
     token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
@@ -64,11 +64,11 @@ class Settings(BaseModel, frozen=True):
         return list(product(self.lengths or (self.prompt,), self.batches or (1,)))
 
     def steps_after(self, length: int) -> int:
-        """How many tokens are decoded after a prompt of that length: as many as the model still takes in."""
+        """Number of tokens decoded after a prompt of a length, within what the model takes in."""
         return self.steps if self.longest is None else max(0, min(self.steps, self.longest - length))
 
     def within(self, length: int, kind: TaskKind) -> Settings:
-        """The same for a model of that kind and windows of ``length`` tokens: shorter prompts where these don't fit."""
+        """Settings for a kind of model and windows of ``length`` tokens: shorter prompts where these don't fit."""
         decoded = min(self.steps, max(length - 1, 2)) if kind.generates_text else 0
         plan = PLANS[kind]
         rounds = self.rounds or plan.rounds
@@ -154,12 +154,12 @@ class Scorecard(BaseModel, frozen=True):
 
     @property
     def contended_share(self) -> float:
-        """The share of our threads' time that other programs may have taken; 0 on a machine that was idle enough."""
+        """Share of our threads' time that other programs may have used; 0 on a machine that was idle enough."""
         return min(1.0, self.others / self.threads) if self.others > BUSY else 0.0
 
     @property
     def read(self) -> str:
-        """What accuracy was measured on, in words."""
+        """Description of the evaluation data."""
         count, length = self.windows
         return f"{count} images" if self.kind.is_vision else f"{count} windows of {length} tokens"
 
@@ -171,7 +171,7 @@ class Scorecard(BaseModel, frozen=True):
         raise KeyError(name)
 
     def at(self, length: int, batch: int) -> Scorecard:
-        """The card with the figures of so many prompts of that length in the place of each row's own."""
+        """The card with each row's figures at one length and batch size."""
         measures = [
             next((cell.measures for cell in row.cells if (cell.length, cell.batch) == (length, batch)), {})
             for row in self.rows
@@ -181,7 +181,7 @@ class Scorecard(BaseModel, frozen=True):
 
 
 def ratio(row: Row, base: Row, key: str) -> Measure | None:
-    """``row`` over ``base``: the median of the ratios round by round, since rounds are interleaved and drift together.
+    """Ratio of ``row`` to ``base``: the median over rounds, which are interleaved and drift together.
 
     None where either lacks the metric.
     """

@@ -91,7 +91,7 @@ def _cell(card: Scorecard, row: Row, metric: Metric) -> TableCell:
 
 
 def groups(card: Scorecard) -> Iterator[list[str]]:
-    """The baselines with a few variants at a time, so that a table stays as wide as a page."""
+    """Names of the baselines with a few variants at a time, so that a table fits a page."""
     base = [row.name for row in card.rows if row.role in ("original", "float")]
     rest = [row.name for row in card.rows if row.name not in base]
     for start in range(0, max(len(rest), 1), _ABREAST):

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def cuda_call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
-    """What a call of the runtime returns besides its error, which becomes a RunError."""
+    """Call the CUDA runtime and return its results; its error becomes a RunError."""
     error, *results = function(*arguments)
     if error != runtime.cudaError_t.cudaSuccess:
         raise RunError(f"CUDA: {function.__name__} failed with {error.name}")
@@ -27,7 +27,7 @@ def cuda_call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
 
 
 class Buffer:
-    """Memory on the device, given back when nothing refers to it any more."""
+    """Device memory, freed when nothing refers to it any more."""
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
@@ -38,14 +38,14 @@ class Buffer:
             runtime.cudaFree(self.pointer)
 
     def put(self, array: Array) -> None:
-        """Copy an array to its beginning."""
+        """Copy an array to the buffer's beginning."""
         contiguous = np.ascontiguousarray(array)
         kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         cuda_call(runtime.cudaMemcpy, self.pointer, contiguous.ctypes.data, contiguous.nbytes, kind)
 
 
 def fetch(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
-    """A tensor of the device."""
+    """Copy a tensor from the device."""
     host = np.empty(tuple(shape), dtype)
     kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
     cuda_call(runtime.cudaMemcpy, host.ctypes.data, pointer, host.nbytes, kind)
@@ -53,7 +53,7 @@ def fetch(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
 
 
 def fetch_last(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
-    """``tensor[:, -1]`` of a tensor ``[b, s, n]`` on the device: ``[b, n]``."""
+    """Copy ``tensor[:, -1]`` of a tensor ``[b, s, n]`` from the device: ``[b, n]``."""
     batch, length, size = shape
     host = np.empty((batch, size), dtype)
     row = size * host.itemsize
@@ -64,7 +64,7 @@ def fetch_last(pointer: int, shape: Sequence[int], dtype: DTypeLike) -> Array:
 
 
 class Clock:
-    """Seconds on a stream's own time line, between events that are recorded in it."""
+    """Clock of a CUDA stream, by events recorded in it."""
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
@@ -72,7 +72,7 @@ class Clock:
         self._seconds = math.nan
 
     def __call__(self) -> float:
-        """The time by which the stream has done all that it was given."""
+        """Seconds until the stream has finished all work queued so far."""
         cuda_call(runtime.cudaEventRecord, self._next, self._stream)
         cuda_call(runtime.cudaEventSynchronize, self._next)
         if math.isnan(self._seconds):

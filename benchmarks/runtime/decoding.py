@@ -1,4 +1,4 @@
-"""Decoding over any engine that runs batches: greedy, beam search, sampling.
+"""Greedy decoding, beam search and sampling on any engine that runs batches.
 
 What they choose is what transformers' ``generate`` chooses, with the end of the text held back: every contender of a
 scorecard has to write equally many tokens. Only numpy is needed, as in the processes that are measured.
@@ -18,7 +18,7 @@ from compress.benchmarks.statistics.logits import log_softmax
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which tokens are drawn from: the ``top_k`` likeliest (0: all), of those as many as make up ``top_p``.
+    """Sampling parameters: the ``top_k`` likeliest tokens (0: all), of those as many as make up ``top_p``.
 
     Logits are divided by ``temperature`` before. Names, order and defaults are those of transformers.
     """
@@ -29,7 +29,7 @@ class Sampling:
 
 
 class Decoding(Protocol):
-    """Continues prompts; ``written`` ``[rows, n]`` is what was chosen so far."""
+    """Decoding mode that continues prompts; ``written`` ``[rows, n]`` are the tokens so far."""
 
     written: Ids
 
@@ -37,11 +37,11 @@ class Decoding(Protocol):
         """Read prompts ``[b, s]``, with room for so many steps, and choose the first token."""
 
     def step(self) -> None:
-        """Choose the next one."""
+        """Choose the next token."""
 
 
 class Greedy:
-    """The likeliest token of every row."""
+    """Greedy decoding: the likeliest token of every row."""
 
     def __init__(self, engine: BatchedEngine) -> None:
         self._engine = engine
@@ -52,12 +52,12 @@ class Greedy:
         self.written = self._engine.begin(prompts, room).argmax(-1)[:, None]
 
     def step(self) -> None:
-        """One more token for every row."""
+        """Append one token to every row."""
         self.written = _appended(self.written, self._engine.append(self.written[:, -1]).argmax(-1))
 
 
 class BeamSearch:
-    """The likeliest continuations of one prompt, best first: ``written`` has a row for each beam.
+    """Beam search over one prompt, best beam first: ``written`` has a row for each beam.
 
     All beams are equally long, so that a length penalty would change nothing.
     """
@@ -73,7 +73,7 @@ class BeamSearch:
         self._keep(self._engine.begin(prompts, room))
 
     def step(self) -> None:
-        """The best continuations of all beams; those of the others are forgotten."""
+        """Keep the best continuations of all beams."""
         self._keep(self._engine.append(self.written[:, -1]))
 
     def _keep(self, logits: Floats) -> None:
@@ -85,7 +85,7 @@ class BeamSearch:
 
 
 class Sampled:
-    """A token for every row, drawn with a seeded generator."""
+    """Sampling: a token for every row, drawn with a seeded generator."""
 
     def __init__(self, engine: BatchedEngine, sampling: Sampling, seed: int) -> None:
         self._engine, self._sampling = engine, sampling
@@ -97,7 +97,7 @@ class Sampled:
         self.written = self._drawn(self._engine.begin(prompts, room))[:, None]
 
     def step(self) -> None:
-        """One more token for every row."""
+        """Append one token to every row."""
         self.written = _appended(self.written, self._drawn(self._engine.append(self.written[:, -1])))
 
     def _drawn(self, logits: Floats) -> Ids:
@@ -105,7 +105,7 @@ class Sampled:
 
 
 def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.float64]]:
-    """The tokens that may come next after ``logits`` ``[vocabulary]``, by rising probability, and their probabilities.
+    """Tokens that sampling may draw after ``logits`` ``[vocabulary]``, by rising probability, and their probabilities.
 
     As transformers' warpers have it: those as likely as the last of ``top_k`` stay too, and the likeliest always does.
     """
@@ -122,13 +122,13 @@ def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.floa
 
 
 def pick_token(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) -> int:
-    """The token at a place between 0 and 1 of the probabilities' cumulative sum."""
+    """Draw the token at a place between 0 and 1 of the cumulative probabilities."""
     place = int(np.searchsorted(np.cumsum(probabilities), uniform, side="right"))
     return int(tokens[min(place, len(tokens) - 1)])
 
 
 def largest(values: Floats, count: int) -> Ids:
-    """Where the largest of ``values`` ``[n]`` are, largest first."""
+    """Indices of the largest of ``values`` ``[n]``, largest first."""
     places: Ids = np.argpartition(values, -count)[-count:]
     return places[np.argsort(-values[places])]
 

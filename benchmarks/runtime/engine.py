@@ -1,4 +1,4 @@
-"""What an engine can do, as protocols; a measurement asks for the ones that it needs.
+"""Protocols of engines, by what they can run.
 
 Every engine is made of the directory to load, the kind of model and the number of threads (`Opener`). Which ones there
 are is in `specs`.
@@ -21,7 +21,7 @@ E_co = TypeVar("E_co", covariant=True)
 
 
 class Opener(Protocol[E_co]):
-    """An engine's class: loads the model in a directory, to be run by so many threads."""
+    """Constructor of an engine, by directory, kind of model and number of threads."""
 
     def __call__(self, path: Path, kind: TaskKind, threads: int) -> E_co:
         """Load it; raises RunError, or MissingComponentError where the machine lacks what it takes."""
@@ -29,7 +29,7 @@ class Opener(Protocol[E_co]):
 
 @runtime_checkable
 class DecoderEngine(Protocol):
-    """Writes text token by token: a decoder, or an encoder-decoder, whose encoder reads the prompt."""
+    """Engine that decodes token by token: a decoder, or an encoder-decoder, whose encoder reads the prompt."""
 
     def read_bytes(self) -> int | None:
         """Weight bytes that decoding one token reads; None where the artifact's facts say it."""
@@ -49,7 +49,7 @@ class DecoderEngine(Protocol):
 
 @runtime_checkable
 class BatchedEngine(Protocol):
-    """A decoder that reads several prompts of one length at once, and whose logits are there for the asking."""
+    """Decoder engine that runs batches of prompts of one length and returns logits."""
 
     def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
         """Read prompts ``[b, s]`` into a fresh cache with capacity for so many more tokens; the next token's logits."""
@@ -58,15 +58,15 @@ class BatchedEngine(Protocol):
         """Append a token to every row ``[b]``; the next one's logits ``[b, vocabulary]``."""
 
     def reorder(self, rows: Ids) -> None:
-        """Let the cache hold copies of these of its rows, ``[b']``, in their order: fewer, more, or some twice."""
+        """Replace the cache's rows by copies of these ``[b']``: fewer, more, or some twice."""
 
     def release(self) -> None:
-        """Forget the cache, and give back the memory that large batches took."""
+        """Release the cache, and the memory of large batches."""
 
 
 @runtime_checkable
 class EncoderEngine(Protocol):
-    """Embeds sentences."""
+    """Engine that embeds sentences."""
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Embeddings ``[b, hidden]``: the last hidden states averaged over the mask; inputs are ``[b, s]``."""
@@ -74,7 +74,7 @@ class EncoderEngine(Protocol):
 
 @runtime_checkable
 class ClassifierEngine(Protocol):
-    """Classifies texts, or their tokens."""
+    """Engine that classifies texts or tokens."""
 
     def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
         """Logits ``[b, labels]`` or ``[b, s, labels]``; inputs are ``[b, s]``."""
@@ -82,7 +82,7 @@ class ClassifierEngine(Protocol):
 
 @runtime_checkable
 class ImageEngine(Protocol):
-    """Classifies images."""
+    """Engine that classifies images."""
 
     def classify_images(self, pixels: Floats) -> Floats:
         """Logits ``[b, labels]`` of images ``[b, c, h, w]``."""
@@ -90,21 +90,21 @@ class ImageEngine(Protocol):
 
 @runtime_checkable
 class DeviceEngine(Protocol):
-    """An engine that says where its tensors lie: ``cpu``, or in the memory of a device."""
+    """Engine with a device attribute: ``cpu``, or where its tensors are."""
 
     device: str
 
 
 @runtime_checkable
 class TimedEngine(Protocol):
-    """An engine that has a clock of its own."""
+    """Engine with a clock of its own."""
 
     def clock(self) -> float:
-        """Seconds since some moment, by which all that was asked for is done."""
+        """Seconds since some moment, once all queued work is done."""
 
 
 class BatchedDecoder(ABC):
-    """Greedy decoding of a single prompt, by means of a batch of one: `start` and `step` from `begin` and `append`."""
+    """Base of batched decoders: `start` and `step` as a batch of one."""
 
     @abstractmethod
     def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:

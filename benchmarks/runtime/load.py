@@ -1,4 +1,4 @@
-"""Load a model in an engine, whose libraries are imported then and not before."""
+"""Load a model in an engine, importing its libraries on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compress.modeling.kinds import TaskKind
 
 
 def load_engine(name: str, path: Path, kind: TaskKind, threads: int) -> object:
-    """The model in a directory, loaded in the engine of that name; `engine` has the protocols to check it against.
+    """Load the model in a directory in the engine of a name; `engine` has the protocols to check it against.
 
     Raises RunError for a name that no engine for the kind has.
     """

@@ -61,11 +61,11 @@ class Cache(ABC):
         """Bind the inputs and outputs of the next run."""
 
     def update(self, present: list[ort.OrtValue], length: int) -> None:
-        """Hold what a run left behind: so many tokens."""
+        """Store a run's present outputs: so many tokens."""
         self.length = length
 
     def reorder(self, rows: Ids) -> None:
-        """Hold copies of these rows, as `BatchedEngine.reorder` says."""
+        """Replace the rows by copies, as in `BatchedEngine.reorder`."""
         self.values = [self._picked(value, rows) for value in self.values]
 
     def _picked(self, value: ort.OrtValue, rows: Ids) -> ort.OrtValue:
@@ -77,7 +77,7 @@ class Cache(ABC):
 
 
 class SharedCache(Cache):
-    """Past and present are one buffer: a step appends to it and copies nothing."""
+    """Cache with past and present in one buffer: a step appends and copies nothing."""
 
     _bound = False
 
@@ -85,7 +85,7 @@ class SharedCache(Cache):
         return capacity
 
     def bind(self) -> None:
-        """Bind every buffer twice, once for all runs until it is another."""
+        """Bind every buffer as input and output, once until it changes."""
         if not self._bound:
             for name, value in zip(self.names, self.values, strict=True):
                 self.binding.bind_ortvalue_input(name, value)
@@ -99,7 +99,7 @@ class SharedCache(Cache):
 
 
 class GrowingCache(Cache):
-    """Every run makes new tensors, one token longer, which are the next one's inputs."""
+    """Cache of new tensors from every run, which are the next one's inputs."""
 
     def _initial_capacity(self, capacity: int) -> int:
         return 0
@@ -111,13 +111,13 @@ class GrowingCache(Cache):
             self.binding.bind_output(to_present(name), self.device)
 
     def update(self, present: list[ort.OrtValue], length: int) -> None:
-        """Hold a run's outputs."""
+        """Store a run's outputs as the next inputs."""
         super().update(present, length)
         self.values = present
 
 
 def empty(shape: Sequence[int], dtype: Dtype, device: str) -> ort.OrtValue:
-    """A tensor that isn't initialized."""
+    """Allocate a tensor without initializing it."""
     element = _BFLOAT16 if dtype == bfloat16 else dtype.type
     return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), element, device)
 
@@ -125,7 +125,7 @@ def empty(shape: Sequence[int], dtype: Dtype, device: str) -> ort.OrtValue:
 def new_session(
     file: Path, threads: int, providers: Sequence[str | tuple[str, dict[str, str]]] = (CPU_PROVIDER,)
 ) -> ort.InferenceSession:
-    """Load a graph, to be run by so many threads."""
+    """Open a session for a graph, run by so many threads."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -1,4 +1,4 @@
-"""Every engine's facts in one row: its class, the files it loads, the target it runs, and what installs it.
+"""Table of engines: class, files, target, libraries and how to install them.
 
 Nothing heavy is imported here: the command line reads the table before it knows what to load.
 """
@@ -15,7 +15,7 @@ _EXPORTED = (("*.onnx", "*.onnx.data*"),)
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """An engine, by the ``name`` that reports show.
+    """Row of an engine, by the ``name`` that reports show.
 
     ``cls`` is its class in the module of its name (`module`), ``seq2seq`` the one for encoder-decoders, where there is
     one. ``files``: sets of glob patterns, of which the first that matches anything is what it loads. ``target``: whose

@@ -1,4 +1,4 @@
-"""Decoding with a transformers model in torch, shared by the engines that run one."""
+"""Base of the engines that run a transformers model in torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.modeling.kinds import TaskKind
 
 
 class TorchDecoder(BatchedDecoder):
-    """A model of transformers in torch, on the CPU, run by so many threads; `load` says which class.
+    """Engine of a transformers model in torch on the CPU; `load` says which class.
 
     Prompts are read as ``generate`` reads them: only the last logits are computed where the model can do that.
     """
@@ -31,7 +31,7 @@ class TorchDecoder(BatchedDecoder):
     @staticmethod
     @abstractmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
-        """The module that is run."""
+        """Load the module."""
 
     def append(self, tokens: Ids) -> Floats:
         """Append a token to every row."""
@@ -44,7 +44,7 @@ class TorchDecoder(BatchedDecoder):
         self._cache.batch_select_indices(torch.from_numpy(rows))
 
     def release(self) -> None:
-        """Forget the cache; torch keeps no memory on the CPU."""
+        """Release the cache; torch keeps no memory on the CPU."""
         self._cache = None
 
     @abstractmethod

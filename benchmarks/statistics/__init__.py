@@ -1,1 +1,1 @@
-"""Estimators and confidence intervals."""
+"""Statistics: estimators, confidence intervals, scores of logits."""

@@ -13,7 +13,7 @@ _RESAMPLED = 1000
 
 
 def rank_correlation(scores: Floats, gold: Floats, seed: int) -> Measure:
-    """Spearman's rank correlation; its 95 % interval are percentiles of a bootstrap over the pairs (Efron 1979)."""
+    """Spearman's rank correlation with a 95 % percentile bootstrap interval over the pairs (Efron 1979)."""
     draw = np.random.default_rng(seed)
     picks = (draw.integers(0, len(gold), len(gold)) for _ in range(_RESAMPLED))
     drawn = [spearman(scores[pick], gold[pick]) for pick in picks]
@@ -22,7 +22,7 @@ def rank_correlation(scores: Floats, gold: Floats, seed: int) -> Measure:
 
 
 def spearman(first: Floats, second: Floats) -> float:
-    """The correlation of two rows' ranks, ties at their mean rank; 0 where all of one row are equal."""
+    """Spearman's rank correlation of two rows, ties at their mean rank; 0 where all of one row are equal."""
     a, b = (_ranks(values) for values in (first, second))
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))

@@ -16,13 +16,13 @@ _LARGEST = 600.0
 
 
 def mean(values: Sequence[float]) -> Measure:
-    """The mean of a figure that every window has."""
+    """Mean over windows."""
     array = np.asarray(values, dtype=np.float64)
     return _measure(float(array.mean()), array)
 
 
 def proportion(hits: Sequence[bool]) -> Measure:
-    """The share of hits, with Wilson's interval (1927), which knows that 20 of 20 don't say 100 %."""
+    """Proportion of hits with Wilson's interval (1927), which is sound for 20 of 20 too."""
     rate, n = mean([float(hit) for hit in hits]), len(hits)
     z = NormalDist().inv_cdf(0.975)
     middle = (rate.value + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -31,7 +31,7 @@ def proportion(hits: Sequence[bool]) -> Measure:
 
 
 def exponential(values: Sequence[float], at_most: float = math.inf) -> Measure:
-    """exp of the mean, like perplexity of the windows' losses; contributions and error by the delta method.
+    """Exponential of the mean, as perplexity is of losses; contributions and error by the delta method.
 
     ``at_most`` caps the figure, not its windows.
     """
@@ -41,7 +41,7 @@ def exponential(values: Sequence[float], at_most: float = math.inf) -> Measure:
 
 
 def quantile_over_windows(windows: Sequence[Sequence[float]], share: float) -> Measure:
-    """A quantile over the tokens of all windows together; contributions by the jackknife that leaves out windows.
+    """Quantile over the tokens of all windows together; contributions by a jackknife over windows.
 
     The jackknife is consistent for quantiles where what it leaves out is long (Shao & Wu 1989): a window is.
     """
@@ -54,7 +54,7 @@ def quantile_over_windows(windows: Sequence[Sequence[float]], share: float) -> M
 
 
 def paired_ratio(mine: Measure, other: Measure) -> Measure | None:
-    """One figure over another, window by window where both are from the same windows; None where that isn't a number.
+    """Ratio of two figures, paired by window where both are from the same windows; None where it isn't a number.
 
     The contributions are those of the delta method; without windows, both errors count as independent.
     """
@@ -71,7 +71,7 @@ def paired_ratio(mine: Measure, other: Measure) -> Measure | None:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of ``values``; 0 for a single one, whose error isn't known."""
+    """Standard error of the mean of ``values``; 0 for a single one, whose error isn't known."""
     return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 

@@ -15,10 +15,10 @@ _UNKNOWN = (-math.inf, math.inf)
 
 
 def interval(measure: Measure, contended_share: float = 0.0) -> Interval:
-    """The bounds of a figure; nothing is known from a single round or window, and what is counted is exact.
+    """Confidence interval of a figure: unbounded for a single round or window, exact for what is counted.
 
     Rounds: the median's distribution-free interval, between two of them (`median_interval`), and wider on both sides by
-    the share of the time that others had ``taken`` all the while, which no scatter between rounds shows. Windows:
+    ``contended_share``, the part of the time that other programs used, which no scatter between rounds shows. Windows:
     Student's t, unless the figure knows its own bounds.
     """
     if len(measure.rounds or measure.windows) == 1:
@@ -33,7 +33,7 @@ def interval(measure: Measure, contended_share: float = 0.0) -> Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The bounds of the mean of what independent windows contribute, by Student's t."""
+    """Confidence interval of the mean of independent windows, by Student's t."""
     if len(values) < 2:
         return _UNKNOWN
     middle, half = fmean(values), standard_error(values) * student(len(values) - 1)
@@ -41,7 +41,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """The narrowest pair of order statistics that hold the median with 93.75 % at least; the extremes where none does.
+    """Distribution-free interval of the median: the narrowest order statistics with 93.75 % at least, or the extremes.
 
     Nothing is assumed of how the values are distributed. 93.75 % is what five rounds can give.
     """
@@ -54,7 +54,7 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 
 def student(freedom: int) -> float:
-    """Student's t that leaves 2.5 % on either side, to 0.2 % from three degrees of freedom on; the normal's for none.
+    """Student's t at 97.5 %, to 0.2 % from three degrees of freedom on; the normal's for none.
 
     The expansion of Abramowitz & Stegun, 26.7.5.
     """

@@ -16,7 +16,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class WindowScore:
-    """Means over one window's predicted tokens: negative log-likelihood and KL divergence in nats, agreement in 0…1.
+    """Score of one window: mean negative log-likelihood and KL divergence in nats, agreement in 0…1.
 
     ``kls`` is the KL divergence of every predicted token.
     """
@@ -28,7 +28,7 @@ class WindowScore:
 
     @classmethod
     def of_original(cls, nll: float) -> WindowScore:
-        """That of the original, which diverges nowhere from itself."""
+        """Score of the original, without divergence from itself."""
         return cls(nll, 0.0, 1.0, (0.0,))
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 
 class Measure(BaseModel, frozen=True):
-    """A figure. ``spread``: half the interquartile range of ``rounds``, or the standard error of ``windows``' mean.
+    """Measured figure. ``spread``: half the interquartile range of ``rounds``, or the ``windows``' standard error.
 
     ``windows`` holds what each evaluation window contributes (for a figure that is no mean: to first order), so that
     two runs over the same text can be compared window by window. ``bounds`` are those of 95 % where the windows'

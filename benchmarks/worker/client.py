@@ -1,4 +1,4 @@
-"""The parent's end of a worker: start its process, send it requests, report how it failed or died."""
+"""Client of a worker process: start it, send requests, report failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENVIRONMENT = {
 
 
 class Worker:
-    """A fresh process with one contender loaded. ``load_seconds`` runs from starting it until it can serve.
+    """Worker process with one contender loaded; ``load_seconds`` is from starting it until it can serve.
 
     ``batches``: whether it decodes more than one prompt at a time, with beams, and by sampling (`BatchedEngine`).
     ``on_device``: it serves from the memory of a device, not from that whose bandwidth is known.
@@ -58,7 +58,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """Process id of the worker."""
         return self._process.pid
 
     def send(self, request: Request[A]) -> A:
@@ -77,7 +77,7 @@ class Worker:
         raise RunError(f"{name}: {request.name()} failed: {reply.error}")
 
     def _exchange(self, line: str) -> str:
-        """The line that answers a line."""
+        """Send a line and read its reply."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:

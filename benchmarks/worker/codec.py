@@ -1,4 +1,4 @@
-"""Dataclasses as JSON has them and back, by the types of their fields: arrays are lists, tuples too."""
+"""Encode and decode dataclasses as JSON values by the types of their fields; arrays and tuples are lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ A = TypeVar("A")
 
 
 def to_plain(message: object) -> dict[str, object]:
-    """A dataclass's fields as JSON has them."""
+    """Encode a dataclass's fields as JSON values."""
     return {field.name: _plain(getattr(message, field.name)) for field in fields(message)}  # type: ignore[arg-type]
 
 
@@ -33,7 +33,7 @@ def _types(cls: type) -> dict[str, object]:
 
 
 def from_plain(cls: type[A], values: dict[str, object], role: str) -> A:
-    """A dataclass from values as JSON has them, the inverse of `to_plain`.
+    """Decode a dataclass from JSON values, the inverse of `to_plain`.
 
     Raises RunError, which names the ``role`` and the class, where a field is missing, unknown or of another type.
     """
@@ -50,7 +50,7 @@ def from_plain(cls: type[A], values: dict[str, object], role: str) -> A:
 
 
 def _typed(annotation: object, value: object, name: str) -> object:
-    """A value in the type of its field; a TypeError where it has another."""
+    """Decode a value of a field's type; a TypeError where it has another."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is UnionType:
         (inner,) = (part for part in parts if part is not NoneType)
@@ -73,7 +73,7 @@ def _typed(annotation: object, value: object, name: str) -> object:
 
 
 def _array(dtype: type[np.generic], value: object, name: str) -> NDArray[np.generic]:
-    """A list of numbers as an array; integers where its type holds no others."""
+    """Decode a list of numbers as an array."""
     try:
         array = np.array(value)
     except ValueError as error:

@@ -14,16 +14,16 @@ from compress.benchmarks.worker.protocol import ClassifiedImages, ClassifyImages
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Images ``[n, c, h, w]`` in an ``.npy`` file. Each is a window of one id, its row there."""
+    """Images ``[n, c, h, w]`` in an ``.npy`` file, each addressed by its row."""
 
     file: Path
 
     @classmethod
     def saved(cls, pixels: Floats, folder: Path) -> ImageFile:
-        """Write them into a folder."""
+        """Write images into a folder."""
         np.save(folder / "images.npy", pixels)
         return cls(folder / "images.npy")
 
     def classify(self, worker: Worker, ids: Ids, repeats: int = 1) -> ClassifiedImages:
-        """A worker's logits of a batch of them, ``[b, labels]``, and the seconds of each of so many repetitions."""
+        """Let a worker classify a batch of rows: logits ``[b, labels]``, and the seconds of each repetition."""
         return worker.send(ClassifyImages(str(self.file), ids.reshape(-1), repeats))

@@ -12,7 +12,7 @@ _PEAK = "5"
 
 
 class Phases:
-    """The peak of every phase so far, in bytes, by its name.
+    """Peak memory of every phase so far, in bytes, by name.
 
     Where a peak can't be counted anew (outside Linux), a phase's is that of everything up to its end.
     """
@@ -23,11 +23,11 @@ class Phases:
         self._on_device = False
 
     def watch_device(self) -> None:
-        """Note what this process holds of the device too, at the end of a phase: arenas don't shrink."""
+        """Record device memory too, at the end of a phase: arenas don't shrink."""
         self._on_device = True
 
     def end(self, name: str) -> None:
-        """A phase of that name ends now."""
+        """End a phase of a name, and record its peak."""
         self.peaks[name] = max(self.peaks.get(name, 0), peak_rss())
         if self._on_device and (used := device_bytes()) is not None:
             self.devices[name] = max(self.devices.get(name, 0), used)
@@ -36,7 +36,7 @@ class Phases:
 
     @property
     def peak(self) -> int:
-        """The peak of this process over all of its life."""
+        """Peak resident bytes over the whole life of the process."""
         return max([peak_rss(), *self.peaks.values()])
 
 

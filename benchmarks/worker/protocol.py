@@ -25,11 +25,11 @@ A = TypeVar("A")
 
 
 class Request(Generic[A]):
-    """Something to ask a worker, answered by an ``A``. Subclasses are frozen dataclasses."""
+    """Base of requests, which are frozen dataclasses, answered by an ``A``."""
 
     @classmethod
     def name(cls) -> str:
-        """What the request is called on the wire: ``compare_logits`` for `CompareLogits`."""
+        """Name of the request on the wire: ``compare_logits`` for `CompareLogits`."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod
@@ -41,7 +41,7 @@ class Request(Generic[A]):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no answer.
+    """Reply to a request that failed.
 
     ``missing``: a module that isn't installed. ``unavailable``: this machine lacks what it takes, such as a GPU.
     """
@@ -53,7 +53,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Opened:
-    """A model that is loaded.
+    """Facts of a loaded model.
 
     ``read_bytes``: weight bytes that decoding one token reads, where the engine knows. ``batches``: whether it decodes
     several prompts at a time, with beams, and by sampling. ``on_device``: it serves from the memory of a device.
@@ -76,7 +76,7 @@ class Open(Request[Opened]):
 
 @dataclass(frozen=True)
 class Generated:
-    """Seconds until the first token and of each of the ``steps`` after it, the tokens, and bytes that one is cached in.
+    """Seconds to the first token and of each of the ``steps`` after it, the tokens, and the cache bytes of one.
 
     There is one token more than there are steps.
     """
@@ -106,7 +106,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Decode(Request[Decoded]):
-    """The same for prompts ``[b, s]``: greedily, with so many ``beams`` (one prompt), or by seeded ``sampling``."""
+    """Decode prompts ``[b, s]``: greedily, with so many ``beams`` (one prompt), or by seeded ``sampling``."""
 
     ids: Ids
     steps: int
@@ -117,7 +117,7 @@ class Decode(Request[Decoded]):
 
 @dataclass(frozen=True)
 class EncodingTimes:
-    """Seconds of each repetition."""
+    """Seconds of each repetition of an encoding."""
 
     seconds: list[float]
 
@@ -174,7 +174,7 @@ class TargetLikelihoods:
 
 @dataclass(frozen=True)
 class LogLikelihoods(Request[TargetLikelihoods]):
-    """How likely each of some targets is after the same tokens.
+    """Compute the log-likelihood of each of some targets after the same tokens.
 
     A target's last token follows the window ``ids`` ``[s]``, and those before it are the window's last.
     """
@@ -217,7 +217,7 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class Memory(Request[MemoryUse]):
-    """What the worker's process has used so far."""
+    """Report the memory that the worker's process has used so far."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class CompareLogits(Request[WindowScore]):
 
 @dataclass(frozen=True)
 class Cosines:
-    """Of each sentence's embedding to the original's."""
+    """Cosine similarity of each sentence's embedding to the original's."""
 
     values: list[float]
 
@@ -266,12 +266,12 @@ REQUESTS = {cls.name(): cast(type[Request[object]], cls) for cls in Request.__su
 
 
 def write_request(request: Request[A]) -> str:
-    """A request as a line."""
+    """Encode a request as a line."""
     return json.dumps({"do": request.name(), **to_plain(request)})
 
 
 def read_request(line: str) -> Request[object]:
-    """The request in a line; a RunError where it is none, or a field is missing, unknown or of another type."""
+    """Decode a request; a RunError where it is none, or a field is missing, unknown or of another type."""
     message = _load(line, "request")
     if not isinstance(message, dict) or message.get("do") not in REQUESTS:
         raise RunError(f"no request that a worker knows: {line[:80]!r}")
@@ -279,12 +279,12 @@ def read_request(line: str) -> Request[object]:
 
 
 def write_reply(reply: object) -> str:
-    """An answer, or a `Failure`, as a line."""
+    """Encode an answer, or a `Failure`, as a line."""
     return json.dumps({"failed" if isinstance(reply, Failure) else "ok": to_plain(reply)})
 
 
 def read_reply(line: str, answer: type[A]) -> A | Failure:
-    """The answer in a line, or the failure; a RunError where it is neither."""
+    """Decode an answer or a failure; a RunError where it is neither."""
     match _load(line, "reply"):
         case {"ok": dict(values)}:
             return from_plain(answer, values, "answer")

@@ -1,4 +1,4 @@
-"""The worker's end: a fresh process that loads one model and answers requests about it, a line each (`protocol`).
+"""Server of a worker process: answer requests about one model, a line each (`protocol`).
 
 It imports what its engine needs and nothing more, because its memory is one of the things measured. It ends with its
 parent: when its input closes, it is gone, whatever it was doing.
@@ -18,7 +18,7 @@ from compress.errors import MissingComponentError
 
 
 def reply(service: Service, line: str) -> object:
-    """The answer to the request in a line; a failure is a reply too."""
+    """Answer the request in a line; a failure is a reply too."""
     try:
         return service.answer(read_request(line))
     except ModuleNotFoundError as error:

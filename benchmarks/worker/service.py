@@ -1,4 +1,4 @@
-"""One loaded model, and how each request about it is answered."""
+"""Answers to every request about one loaded model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WATCHED = ("numpy", "onnx", "onnxruntime", "torch", "transformers")
 
 
 class Service:
-    """One model and the requests that it answers: each public method of the name of one (`protocol`).
+    """Service of one model: each public method answers the request of its name (`protocol`).
 
     Raises RunError for a request before `open`, and for one that the engine has no way to answer.
     """
@@ -47,7 +47,7 @@ class Service:
         self._clock: Callable[[], float] = time.perf_counter
 
     def answer(self, request: protocol.Request[A]) -> A:
-        """The answer to any request."""
+        """Answer any request."""
         method: Callable[[protocol.Request[A]], A] = getattr(self, request.name())
         return method(request)
 
@@ -65,7 +65,7 @@ class Service:
         return protocol.Opened(read_bytes, isinstance(engine, BatchedEngine), on_device)
 
     def memory(self, request: protocol.Memory) -> protocol.MemoryUse:
-        """Peaks so far."""
+        """Report the peaks so far."""
         imports = [name for name in _WATCHED if name in sys.modules]
         return protocol.MemoryUse(self._phases.peak, self._phases.peaks, self._phases.devices, imports)
 

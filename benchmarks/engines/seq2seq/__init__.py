@@ -1,1 +1,1 @@
-"""Engines of encoder-decoders: one runtime a file."""
+"""Engines of encoder-decoders: one runtime a file, named as a report names it."""

@@ -1,4 +1,4 @@
-"""An encoder-decoder variant in transformers with its integers dequantized to float32."""
+"""Engine ``hf`` of encoder-decoders: a variant in transformers, dequantized to float32."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from compress.modeling.kinds import TaskKind
 
 
 class HfSeq2SeqEngine(TorchSeq2SeqEngine):
-    """A variant's directory."""
+    """Run the directory of an encoder-decoder variant."""
 
     @staticmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
-        """The variant's class with its weights in float32."""
+        """Load the variant's class with its weights in float32."""
         return Variant.open(path).torch_module()

@@ -1,4 +1,4 @@
-"""Encoder-decoders in ONNX Runtime on the CPU. Nothing here imports torch: serving is measured as deployed."""
+"""Engine ``ort-cpu`` of encoder-decoders: ONNX Runtime without torch, as deployed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CROSS_ATTENTION, _SELF_ATTENTION = "encoder", "decoder"
 
 
 class OrtCpuSeq2SeqEngine:
-    """A directory with an encoder and a decoder. A prompt is what the encoder reads; the decoder starts behind it.
+    """Run a directory with an encoder and a decoder; the encoder reads the prompt.
 
     The cache of cross-attention is made in the first step, and the same buffers are every later one's inputs.
     """
@@ -38,7 +38,7 @@ class OrtCpuSeq2SeqEngine:
         self._state: dict[str, ort.OrtValue] = {}
 
     def read_bytes(self) -> int | None:
-        """The artifact's facts say it."""
+        """None: the artifact records it."""
         return None
 
     def token_bytes(self) -> int:
@@ -58,7 +58,7 @@ class OrtCpuSeq2SeqEngine:
         return int(self._advance(np.array([[token]], dtype=np.int64))[0, -1].argmax())
 
     def logits(self, ids: Ids) -> Floats:
-        """Logits of one window that the encoder reads and the decoder is to write; row i is for token i + 1.
+        """Logits of one window ``[s]``, encoded and teacher-forced in the decoder; row i is for token i + 1.
 
         The last row, which is for no token, is the one before it again.
         """

@@ -1,4 +1,4 @@
-"""Encoder-decoders as their users have them: transformers' own class, float32, its default attention and caches."""
+"""Engine ``torch`` of encoder-decoders: transformers' own class in float32, with its default attention and caches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class TorchSeq2SeqEngine(TorchDecoder):
-    """A checkpoint in transformers. A prompt is what the encoder reads; the decoder starts behind it."""
+    """Run an encoder-decoder checkpoint in transformers; the encoder reads the prompt."""
 
     @staticmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
-        """The class that a user loads the checkpoint with."""
+        """Load the checkpoint with its auto class."""
         module: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(
             path, dtype=torch.float32, local_files_only=True
         )
@@ -31,7 +31,7 @@ class TorchSeq2SeqEngine(TorchDecoder):
         return module
 
     def read_bytes(self) -> int:
-        """What writing a token reads: no encoder, no table that is only looked up in, nothing that made a cache."""
+        """Bytes of weights that decoding a token reads: no encoder, no lookup table, no cached cross-attention."""
         parameters = self._module.named_parameters()
         return sum(p.nbytes for name, p in parameters if read_per_decoded_token(self._module, name))
 
@@ -42,7 +42,7 @@ class TorchSeq2SeqEngine(TorchDecoder):
 
     @torch.inference_mode()
     def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
-        """Let the encoder read prompts, and the decoder start."""
+        """Encode prompts and decode the start token."""
         self._cache = None
         self._states = self._module.get_encoder()(input_ids=torch.from_numpy(prompts))[0]
         return self.append(np.full(len(prompts), decoder_start_token(self._module.config)))
@@ -65,7 +65,7 @@ class TorchSeq2SeqEngine(TorchDecoder):
 
     @torch.inference_mode()
     def logits(self, ids: Ids) -> Floats:
-        """Logits of one window that the encoder reads and the decoder is to write; row i is for token i + 1.
+        """Logits of one window ``[s]``, encoded and teacher-forced in the decoder; row i is for token i + 1.
 
         The last row, which is for no token, is the one before it again.
         """
