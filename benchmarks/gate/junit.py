@@ -34,7 +34,7 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
 
 
 def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    outcomes = [each.outcome for each in verdicts]
+    outcomes = [verdict.outcome for verdict in verdicts]
     return {
         "tests": str(len(outcomes)),
         "failures": str(outcomes.count("failed")),

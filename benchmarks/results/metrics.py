@@ -116,4 +116,4 @@ def task_metric(key: str, better: Direction = "higher") -> Metric:
 
 def metric(key: str) -> Metric:
     """The metric of that key."""
-    return next(known for known in METRICS if known.key == key)
+    return next(entry for entry in METRICS if entry.key == key)
