@@ -140,7 +140,7 @@ class Prune(WeightPass):
         return frozenset(map(int, self.layers.split("+"))) if self.layers else frozenset()
 
     def _units(self, config: PretrainedConfig) -> int:
-        """How many there are, in a layer or of layers."""
+        """Number of channels or heads in a layer, or of layers."""
         if self.what == "mlp":
             return min(_channels(config, name) for name in _widths(config))
         return int(config.num_key_value_heads if self.what == "heads" else config.num_hidden_layers)
@@ -151,7 +151,7 @@ class Prune(WeightPass):
         return _COARSE if units >= _WIDE else _FINE
 
     def _remaining(self, units: int) -> int:
-        """How many are left."""
+        """Number of units that are left."""
         step = self._step(units)
         return round((1 - self.ratio) * units / step) * step
 
@@ -216,7 +216,7 @@ def _number(block: Block) -> int:
 
 
 def _widths(config: PretrainedConfig) -> tuple[str, ...]:
-    """What a config calls the width of its MLPs, or of those of each half; empty where it hangs on the hidden size."""
+    """Settings of a config that hold the width of its MLPs, by half; empty where it hangs on the hidden size."""
     if config.is_encoder_decoder and all(hasattr(config, name) for name in _SEQ2SEQ_WIDTHS):
         return _SEQ2SEQ_WIDTHS
     return next(((name,) for name in _WIDTHS if hasattr(config, name)), ())

@@ -119,7 +119,7 @@ def _mask_input(graph: ir.Graph, ids: ir.Value) -> ir.Value:
 
 
 def _windows(config: PretrainedConfig, layers: int) -> list[int]:
-    """How far back each layer sees; 0 where it sees everything."""
+    """Sliding window of each layer; 0 where it sees everything."""
     window = getattr(config, "sliding_window", None) or 0
     if window >= longest_input(config):
         window = 0

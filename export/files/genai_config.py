@@ -86,7 +86,7 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
 
 
 def _token_ids(config: PretrainedConfig, source: Path) -> dict[str, int | list[int]]:
-    """Where text begins, ends and is padded; what generation says counts more than what the architecture says."""
+    """Special tokens' ids: the generation config's, else the architecture's, else the end of text."""
     generation: object = (
         GenerationConfig.from_pretrained(source) if (source / "generation_config.json").exists() else None
     )

@@ -53,6 +53,6 @@ def _cast_attributes(node: ir.Node, dtype: torch.dtype) -> None:
 
 
 def _cast_tensor(tensor: ir.TensorProtocol, dtype: torch.dtype) -> ir.TensorProtocol:
-    """In another type; what hides positions is beyond float16, where infinity times nothing would be NaN."""
+    """Cast a tensor; what hides positions is beyond float16, where infinity times nothing would be NaN."""
     limit = torch.finfo(dtype).max
     return ir.tensor(torch.from_numpy(tensor.numpy().copy()).clamp(-limit, limit).to(dtype), name=tensor.name)

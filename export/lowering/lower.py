@@ -91,7 +91,7 @@ def lower(
 
 
 class _Walk:
-    """One graph on its way down."""
+    """Lowering of one graph, node by node."""
 
     def __init__(
         self, graph: ir.Graph, weights: Weights, sidecar: ExternalData, nodes: Nodes, dtype: torch.dtype

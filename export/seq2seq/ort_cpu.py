@@ -57,7 +57,7 @@ def _write_config(config: PretrainedConfig, out: Path) -> None:
 
 
 def _read_bytes(decoder: ir.Model) -> int:
-    """What writing a token reads: no table that is only looked up in, and nothing that made a cache at the start."""
+    """Bytes read per token: no table that is only looked up in, and nothing that made a cache at the start."""
     read: dict[int | None, int] = {}
     for name, value in decoder.graph.initializers.items():
         stored = value.const_value

@@ -74,7 +74,7 @@ def _mlp(builder: ModelBuilder, config: PretrainedConfig, name: str, x: ir.Value
 
 
 def _bias(builder: ModelBuilder, config: PretrainedConfig, stack: str, queries: ir.Value, keys: ir.Value) -> ir.Value:
-    """What is added to every head's score of each key for each query, ``[1, heads, s, t]``.
+    """Position bias of every head, added to its score of each key for each query, ``[1, heads, s, t]``.
 
     The range that a distance falls in is transformers' own; from the largest on all are the same.
     """

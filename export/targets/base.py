@@ -93,11 +93,11 @@ class Target(ABC):
             raise UsageError(refused)
 
     def with_format(self, name: str) -> Self:
-        """This target with variants in the format of that name; a UsageError where it isn't for it to choose."""
+        """Choose the checkpoint format of variants; a UsageError where the target has one of its own."""
         raise UsageError(f"--format is for --target hf; {self.name} has one of its own")
 
     def with_graph(self, source: GraphSource) -> Self:
-        """This target with graphs from there; a UsageError where it has none."""
+        """Choose where graphs come from; a UsageError where the target has none."""
         if self.graph is None:
             raise UsageError(f"--graph is for targets that have one, such as ort-cpu; {self.name} has none")
         other = copy(self)

@@ -57,7 +57,7 @@ class Hf(Target):
         self.restricted = self.format.restricted
 
     def with_format(self, name: str) -> Self:
-        """This target with checkpoints in that format."""
+        """Choose the checkpoint format of variants."""
         return type(self)(find_format(name))
 
     def export(
@@ -75,7 +75,7 @@ class Hf(Target):
 
 
 def _verify(variant: Variant, progress: Progress) -> None:
-    """Hold what others read against what the variant holds, as far as the readers are here; a notice says how far."""
+    """Compare what others read with what the variant holds, as far as the readers are here; a notice says how far."""
     if absent := [module for module in variant.format.required_packages if find_spec(module) is None]:
         progress.notice(
             f"not verified: loading {variant.format.name} in transformers needs {' and '.join(absent)}; "
@@ -94,7 +94,7 @@ def _verify(variant: Variant, progress: Progress) -> None:
 
 
 def _verify_loading(variant: Variant) -> None:
-    """Load a variant as its user will, and compare what it says to a text; an ExportError where it differs."""
+    """Load a variant as its user will, and compare its output; an ExportError where it differs."""
     model = variant.torch_module()
     module = model if variant.kind.has_head else model.base_model
     auto = getattr(transformers, auto_class(variant.kind, variant.architecture.class_name))
@@ -125,7 +125,7 @@ def _verify_loading(variant: Variant) -> None:
 
 
 def _verify_matrices(variant: Variant, names: Sequence[str]) -> None:
-    """Hold what compressed-tensors makes of each matrix against ``dequantize()``; an ExportError where it differs."""
+    """Compare what compressed-tensors makes of each matrix with ``dequantize()``; an ExportError where it differs."""
     for name in names:
         packed = f"{name}_packed" in variant.shards.where
         config = quantization_config({name: variant.manifest.weights[name]}, [name] if packed else [], "")

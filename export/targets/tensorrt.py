@@ -34,7 +34,7 @@ _LONGEST = 2048
 
 
 def _unsupported_reason(config: PretrainedConfig) -> str | None:
-    """As for any graph; and models that see, whose shapes an engine's profiles don't tell yet."""
+    """Name what has no graph, and vision models, whose shapes an engine's profiles don't cover yet."""
     return f"{config.model_type} models" if FAMILIES[config.model_type].kind.is_vision else unsupported_reason(config)
 
 

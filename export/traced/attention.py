@@ -42,13 +42,13 @@ class TracedCache(DynamicCache):
         return self.length
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[Any, int]:
-        """Keys there will be, and where they begin: nothing is forgotten, windows are the mask's affair."""
+        """Number of keys, and where they begin: nothing is forgotten, windows are the mask's affair."""
         return self.length + query_length, 0
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """New keys and values alone, ``[b, heads, s, size]``: the operator appends them itself."""
+        """Return the new keys and values alone, ``[b, heads, s, size]``: the operator appends them itself."""
         return key_states, value_states
 
 

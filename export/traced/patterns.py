@@ -155,7 +155,7 @@ def _remove_transposes(builder: GraphBuilder, node: ir.Node, index: int) -> None
 
 
 def _before_transpose(value: ir.Value | None) -> ir.Value | None:
-    """What a Transpose of heads and tokens is of."""
+    """Input of a Transpose of heads and tokens."""
     node = _producer(value, "Transpose")
     return node.inputs[0] if node is not None and tuple(node.attributes.get_ints("perm", ())) == _SWAPPED else None
 

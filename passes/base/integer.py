@@ -15,7 +15,8 @@ from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
-from compress.passes.base.skip import IGNORE, SKIP, Skipped
+from compress.passes.base.aliases import ALIASES
+from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.awq import AwqSearch
 from compress.passes.solvers.bit_budget import check_bits, check_budget, choose_widths, survey
 from compress.passes.solvers.by_factor import by_factor, each_factor, rejoined
@@ -25,7 +26,7 @@ from compress.passes.solvers.learned import learn
 from compress.passes.solvers.low_rank_correction import low_rank_correction, predict_correction
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solved, Solver, report
-from compress.pipeline.alias import Alias, choose
+from compress.pipeline.alias import Alias
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
 from compress.weights.stored import StoredForm, WeightReport
@@ -34,34 +35,6 @@ if TYPE_CHECKING:
     from compress.checkpoint.base import ModelOutline
 
 Outside = Literal["float", "int8", "int4"]
-
-
-_INDEXED = "groups that follow the order need an index of every input at run time; use actorder=weight"
-
-
-def _same_bits(pass_type: type, value: str) -> str:
-    name, bits = pass_type.__name__.lower(), getattr(pass_type, "bits", 0)
-    if value == str(bits):
-        return value
-    if value in ("2", "3", "4", "8"):
-        raise ValueError(f"{name} has {bits} bits; use int{value}")
-    raise ValueError(f"{name} has {bits} bits; there are int2, int3, int4 and int8")
-
-
-_ALIASES = {
-    "bits": Alias(None, _same_bits),
-    "num_bits": Alias(None, _same_bits),
-    "group_size": Alias("group", lambda _, value: "channel" if value == "-1" else value),
-    "symmetric": Alias("symmetry", choose({"true": "sym", "false": "asym"})),
-    "actorder": Alias(
-        "order",
-        choose(
-            {"weight": "gar", "static": "gar", "null": "natural", "none": "natural"},
-            {"group": _INDEXED, "dynamic": _INDEXED},
-        ),
-    ),
-    "ignore": IGNORE,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +48,7 @@ class Integer(WeightPass):
     bits: ClassVar[int]
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = (Quantized, Residual)
-    aliases: ClassVar[Mapping[str, Alias]] = _ALIASES
+    aliases: ClassVar[Mapping[str, Alias]] = ALIASES
 
     group: Literal["auto", "32", "64", "128", "channel"]
     symmetry: Literal["sym", "asym"] = Field("sym", description="asym: a zero point for every group as well")

@@ -1,4 +1,4 @@
-"""The options of the passes of fewer than 8 bits, where a group is small and nothing is smoothed unless asked for."""
+"""Base of the passes of fewer than 8 bits: small groups, and no smoothing unless asked for."""
 
 from __future__ import annotations
 

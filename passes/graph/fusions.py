@@ -145,7 +145,7 @@ def _before_activation(value: ir.Value | None) -> ir.Value | None:
 
 
 def _before_norm(value: ir.Value | None) -> ir.Value | None:
-    """What a value was before it was cut into heads, normed and put together again; itself if it wasn't."""
+    """Value before it was cut into heads, normed and put together again; itself if it wasn't."""
     before = value
     for op_type in ("Reshape", "RMSNormalization", "Reshape"):
         node = before.producer() if before is not None else None
@@ -162,7 +162,7 @@ def _product(part: Projection) -> ir.Value:
 
 
 def _packed(builder: GraphBuilder, parts: Sequence[Projection | None]) -> ir.Value | None:
-    """One MatMul for projections of one input, with their biases; None where they aren't that."""
+    """Pack projections of one input, with their biases, into one MatMul; None where they aren't that."""
     projections = [part for part in parts if part is not None]
     inputs, weights = {id(part.x) for part in projections}, {id(part.weight) for part in projections}
     if len(projections) < len(parts) or len(inputs) != 1 or len(weights) == 1:

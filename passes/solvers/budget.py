@@ -10,7 +10,7 @@ Key = TypeVar("Key", int, str)
 
 
 class Rung(NamedTuple):
-    """One choice: its cost, and its loss."""
+    """A choice: its cost, and its loss."""
 
     cost: int
     loss: float

@@ -103,7 +103,7 @@ def _drop_rows(block: Block, name: str, kept_units: Tensor) -> None:
 
 
 def _spread(kept_units: Tensor, channels: int) -> Tensor:
-    """Which of so many channels belong to a unit that is kept."""
+    """Mask of channels that belong to a unit that is kept."""
     return kept_units.repeat_interleave(channels // len(kept_units))
 
 

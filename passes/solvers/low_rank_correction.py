@@ -1,4 +1,4 @@
-"""Low-rank correction: a thin float product beside an integer matrix that repairs its error (EoRA, arXiv 2410.21271).
+"""Low-rank correction: a thin float product added to an integer matrix (EoRA, arXiv 2410.21271).
 
 The error is factored under the inputs' metric (see `whitened_svd`), so that what is left of it costs the
 outputs least.

@@ -54,7 +54,7 @@ def energy(weight: Tensor, gram: Tensor, units: int) -> Tensor:
 
 
 def _costs(remaining: Tensor, inverse: Tensor, shift: float, units: int) -> Tensor:
-    """What dropping each run adds to E‖W x - V x_S‖² once the others stand in for it, ``[units]``.
+    """Increase of E‖W x - V x_S‖² by dropping each run, once the others stand in for it, ``[units]``.
 
     With w its columns, tr w (P_RR⁻¹ - λ P_RR⁻¹ (P P)_RR P_RR⁻¹) wᵀ: the second term is what the ridge counts and the
     output doesn't.

@@ -36,7 +36,7 @@ class Rates:
 
 
 class Trained(Protocol):
-    """One matrix in training."""
+    """A matrix in training."""
 
     def matrix(self) -> Tensor:
         """The dequantized matrix ``[out, in]``, differentiable."""

@@ -20,7 +20,7 @@ from compress.passes.solvers.parameters import Rates, Trained
 _HELD_OUT = 16
 """One in so many batches tells whether training helped."""
 _WARM_UP = 10
-"""Steps until the rates of a whole model are reached: first steps of full size undo more than all others mend."""
+"""Steps until the rates of a whole model are reached: first steps of full size undo more than all others repair."""
 
 
 class Run(Protocol):
@@ -114,7 +114,7 @@ def _normalize(parameters: Sequence[Tensor]) -> None:
 
 
 def _loss(inputs: Run, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
-    """How far the outputs are from the original's."""
+    """Distance of the outputs from the original's."""
     exact = inputs.target(batch)
     return inputs.loss(inputs.forward(batch, parameters), exact)
 
