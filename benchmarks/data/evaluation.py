@@ -31,7 +31,7 @@ class Evaluation:
     def of_text(
         cls, ids: ArrayLike, mask: ArrayLike | None = None, labeled: Labeled | None = None, tasks: Tasks | None = None
     ) -> Evaluation:
-        """Tokens ``[n, s]``, all of which count where there is no ``mask``."""
+        """Evaluation on tokens ``[n, s]``, all of which count where there is no ``mask``."""
         windows = np.asarray(ids, dtype=np.int64)
         return cls(
             windows, np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64), None, labeled, tasks
@@ -39,7 +39,7 @@ class Evaluation:
 
     @classmethod
     def of_images(cls, pixels: ArrayLike) -> Evaluation:
-        """Images ``[n, c, h, w]``."""
+        """Evaluation on images ``[n, c, h, w]``, all of which count."""
         images = np.asarray(pixels, dtype=np.float32)
         windows: Ids = np.arange(len(images))[:, None]
         return cls(windows, np.ones_like(windows), images)

@@ -135,15 +135,28 @@ def apart(points: Sequence[Point]) -> list[tuple[list[str], float, float]]:
 
 
 def _draw_front(axes: Axes, best: Sequence[Point], color: str, label: str | None) -> None:
-    axes.plot([p.cost for p in best], [p.accuracy for p in best], color=color, linewidth=1.2, drawstyle="steps-pre",
-              label=label)  # fmt: skip
+    axes.plot(
+        [p.cost for p in best],
+        [p.accuracy for p in best],
+        color=color,
+        linewidth=1.2,
+        drawstyle="steps-pre",
+        label=label,
+    )
 
 
 def _draw_points(axes: Axes, group: Sequence[Point], color: str, marker: str, filled: bool) -> None:
     axes.errorbar(
-        [p.cost for p in group], [p.accuracy for p in group], yerr=[p.error for p in group], color=color, linestyle="",
-        marker=marker, markerfacecolor=color if filled else "none", markersize=5, elinewidth=0.8,
-    )  # fmt: skip
+        [p.cost for p in group],
+        [p.accuracy for p in group],
+        yerr=[p.error for p in group],
+        color=color,
+        linestyle="",
+        marker=marker,
+        markerfacecolor=color if filled else "none",
+        markersize=5,
+        elinewidth=0.8,
+    )
 
 
 def _label(figure: Figure, axes: Axes, cost: CostAxis, several: bool) -> None:

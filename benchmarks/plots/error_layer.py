@@ -34,9 +34,15 @@ def _draw(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
         for i, (errors, names) in enumerate(alike.items()):
             label = few(names) + (" (its weights)" if errors.of == "weights" else "")
             axes.plot(
-                errors.layers, [100 * error for error in errors.errors], color=f"C{i}", linestyle=_STYLES[errors.of],
-                marker="o", markersize=4, linewidth=1.2, label=label if i < _NAMED else None,
-            )  # fmt: skip
+                errors.layers,
+                [100 * error for error in errors.errors],
+                color=f"C{i}",
+                linestyle=_STYLES[errors.of],
+                marker="o",
+                markersize=4,
+                linewidth=1.2,
+                label=label if i < _NAMED else None,
+            )
         percent_over_layers(axes)
         axes.set_ylabel("relative squared output error of the worst matrix, %")
         add_legend(figure)

@@ -104,9 +104,16 @@ def _style(batches: Sequence[int], batch: int) -> str:
 def _plot(axes: Axes, curve: _Curve, color: str, style: str) -> None:
     lengths, figures = zip(*curve.points, strict=True)
     axes.errorbar(
-        lengths, [figure.value for figure in figures], yerr=[figure.spread or 0.0 for figure in figures],
-        color=color, linestyle=style, marker="o", markersize=4, linewidth=1.2, elinewidth=0.8,
-    )  # fmt: skip
+        lengths,
+        [figure.value for figure in figures],
+        yerr=[figure.spread or 0.0 for figure in figures],
+        color=color,
+        linestyle=style,
+        marker="o",
+        markersize=4,
+        linewidth=1.2,
+        elinewidth=0.8,
+    )
 
 
 def _label(axes: Axes, title: str, curves: Sequence[_Curve], logarithmic: bool) -> None:

@@ -28,11 +28,14 @@ class Html(ReportFormat):
     name: ClassVar[str] = "html"
 
     def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
-        """The page."""
+        """One page with the figures, plots and findings of all runs."""
         environment = Environment(
             loader=PackageLoader("compress.benchmarks.report", "."),
-            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         chosen = measured(cards)
         page = environment.get_template("html.jinja").render(
             title=cards[0].model if len(cards) == 1 else f"{len(cards)} runs",

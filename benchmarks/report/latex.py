@@ -24,13 +24,20 @@ class Latex(ReportFormat):
     name: ClassVar[str] = "latex"
 
     def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
-        """The tables."""
+        """Tables of every run, a few variants at a time, and by length and batch."""
         environment = Environment(
             loader=PackageLoader("compress.benchmarks.report", "."),
-            block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
-            comment_start_string="<#", comment_end_string="#>",
-            autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
+            block_start_string="<%",
+            block_end_string="%>",
+            variable_start_string="<<",
+            variable_end_string=">>",
+            comment_start_string="<#",
+            comment_end_string="#>",
+            autoescape=False,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         environment.filters["tex"] = escape
         tables = [
             (card, title, *_lines(headers, rows))

@@ -24,7 +24,7 @@ class Markdown(ReportFormat):
     name: ClassVar[str] = "markdown"
 
     def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
-        """The page."""
+        """One page: a run in full, or an overview of several."""
         return {"report.md": markdown(cards[0]) if len(cards) == 1 else _merged(cards)}
 
 
@@ -56,7 +56,7 @@ def _merged(cards: Sequence[Scorecard]) -> str:
 
 
 def markdown(card: Scorecard) -> str:
-    """The report of one run."""
+    """Report of one run: tables, findings, recipes, notes, method and machine."""
     lines = [f"# {card.model}", ""]
     if card.command:
         lines += ["```", card.command, "```", ""]

@@ -38,8 +38,13 @@ def gain_table(card: Scorecard) -> tuple[list[str], list[list[str]]]:
     """Headers and rows, pass by pass: the speedup of each pace."""
     paces = PLANS[card.kind].paces
     rows = [
-        [gained.applied, gained.row, gained.without, setting(gained.length, gained.batch),
-         *(times_shown(gained.times[key]) if key in gained.times else "–" for key in paces)]
+        [
+            gained.applied,
+            gained.row,
+            gained.without,
+            setting(gained.length, gained.batch),
+            *(times_shown(gained.times[key]) if key in gained.times else "–" for key in paces),
+        ]
         for gained in sorted(gains(card), key=lambda gain: (gain.row, gain.without, gain.batch))
-    ]  # fmt: skip
+    ]
     return ["pass", "in", "against", "at", *paces.values()], rows

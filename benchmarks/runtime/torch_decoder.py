@@ -31,7 +31,7 @@ class TorchDecoder(BatchedDecoder):
     @staticmethod
     @abstractmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
-        """Load the module."""
+        """Load the module that is run from a directory."""
 
     def append(self, tokens: Ids) -> Floats:
         """Append a token to every row."""
