@@ -34,15 +34,33 @@ def run_cli(*args: object) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def few_rounds() -> Iterator[None]:
-    """Two short rounds of speed where a user gets up to thirty, for tests that assert no speed."""
+def few_rounds(windows: int | None = None) -> Iterator[None]:
+    """Two short rounds of speed where a user gets up to thirty, for tests that assert no speed.
+
+    ``windows``: also, no more than so many are read for accuracy, for tests that assert none.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for kind, plan in PLANS.items():
-            patch.setitem(PLANS, kind, replace(plan, rounds=2, extra_rounds=0))
+            count, length = plan.evaluation_windows
+            evaluation = (min(count, windows or count), length)
+            patch.setitem(PLANS, kind, replace(plan, rounds=2, extra_rounds=0, evaluation_windows=evaluation))
         patch.setattr(turns, "_TURN", 0.0)
         patch.setattr(bandwidth, "_LEAST", 1 << 22)
         patch.setattr(bandwidth, "_MOST", 1 << 22)
         yield
+
+
+def install_quick_command(folder: Path) -> None:
+    """Put a ``compress`` into a folder that measures as `few_rounds` says, for shell scripts with it on their path."""
+    script = folder / "compress"
+    root = Path(__file__).parents[2]
+    script.write_text(
+        f"#!{sys.executable} -P\n"
+        f"import sys\n\nsys.path.append({str(root)!r})\n"
+        "from tests.support.cli import few_rounds, main\n\n"
+        "with few_rounds():\n    main()\n"
+    )
+    script.chmod(0o755)
 
 
 def run_card_examples(variant: Path) -> list[str]:
