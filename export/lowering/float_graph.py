@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
 
 import onnx_ir as ir
+from transformers import PretrainedConfig
 
 from compress.export.lowering.weights import Rows
+
+Source = TypeVar("Source")
+_NOT_IN_GRAPH = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
+"""Settings of a config that change nothing in a graph; the class is named apart from it."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,26 @@ class FloatGraph:
 
     model: ir.Model
     rows: WeightRows
+
+
+@dataclass(frozen=True)
+class GraphKey(Generic[Source]):
+    """What a float graph depends on, by which it is kept for the next export: equal where class, config and names are.
+
+    ``settings``: the class and its config, see `graph_settings`. ``names`` are the checkpoint's tensors. ``fused``:
+    whether operators are fused, where that changes what is kept. ``source`` is what the graph is made of.
+    """
+
+    settings: str
+    names: tuple[str, ...]
+    fused: bool
+    source: Source = field(compare=False)
+
+
+def graph_settings(class_name: str, config: PretrainedConfig) -> str:
+    """A class and the settings of its config that a graph depends on."""
+    settings = {key: value for key, value in config.to_dict().items() if key not in _NOT_IN_GRAPH}
+    return f"{class_name} {settings}"
 
 
 WeightRows = Mapping[str, Rows]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import onnx_ir as ir
@@ -22,7 +21,7 @@ from transformers import PreTrainedModel
 from compress.calibration.images import image_shape
 from compress.calibration.load_state import init_buffers
 from compress.errors import ExportError
-from compress.export.lowering.float_graph import FloatGraph
+from compress.export.lowering.float_graph import FloatGraph, GraphKey, graph_settings
 from compress.export.traced.assemble import inline_layer, name_dynamic_dims, rename_weights, transpose_weight
 from compress.export.traced.attention import ProbeCache, ProbeDone, TracedCache, traced_attention
 from compress.export.traced.fuse import fuse_operators
@@ -37,8 +36,6 @@ from compress.modeling.quiet import quiet_transformers
 
 _BATCH, _NEW, _TOTAL = 2, 5, 12
 """Sizes of what is traced; no two alike, and none that torch takes for fixed (0 and 1)."""
-_NOT_IN_GRAPH = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
-"""Settings of a config that change nothing in a graph."""
 _LAYER_INDEX = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
 """Attributes of a module that hold its own place among the layers."""
 
@@ -49,26 +46,17 @@ def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -
     It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
     layers don't keep keys and values in transformers' cache.
     """
-    config = {key: value for key, value in architecture.config.to_dict().items() if key not in _NOT_IN_GRAPH}
-    model = _trace(_Key(f"{architecture.class_name} {config}", tuple(names), architecture)).clone()
+    settings = graph_settings(architecture.class_name, architecture.config)
+    model = _trace(GraphKey(settings, tuple(names), False, architecture)).clone()
     if fused:
         fuse_operators(model)
     return FloatGraph(model, {})
 
 
-@dataclass(frozen=True)
-class _Key:
-    """A model, equal where its class, its config and its tensors are."""
-
-    text: str
-    names: tuple[str, ...]
-    architecture: Architecture = field(compare=False)
-
-
-@lru_cache(maxsize=4)
-def _trace(key: _Key) -> ir.Model:
+@lru_cache(maxsize=8)
+def _trace(key: GraphKey[Architecture]) -> ir.Model:
     with quiet_transformers():
-        return _Tracer(key.architecture, key.names).model()
+        return _Tracer(key.source, key.names).model()
 
 
 class _Tracer:
