@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
 from compress.formats.packed_int32 import PackedInt32Format
+from compress.formats.words import pack_words, unpack_words
 from compress.weights.forms import Quantized
 
 _ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
@@ -40,12 +40,11 @@ class AwqFormat(PackedInt32Format):
 
     def unpack(self, words: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
         """Codes or zero points, from words along the outputs."""
-        columns: Tensor = unpack_from_int32(words, bits, torch.Size(shape[::-1]))
+        columns = unpack_words(words, bits, shape[::-1])
         lanes: Tensor = columns.unflatten(1, (-1, len(_ORDER)))
         return lanes[..., torch.tensor(_ORDER).argsort()].flatten(1).T.contiguous()
 
 
 def _words(columns: Tensor) -> Tensor:
     """Signed codes ``[rows, out]`` as unsigned ones, ``[rows, out / 8]``."""
-    packed: Tensor = pack_to_int32(columns.unflatten(1, (-1, len(_ORDER)))[..., _ORDER].flatten(1), 4)
-    return packed
+    return pack_words(columns.unflatten(1, (-1, len(_ORDER)))[..., _ORDER].flatten(1), 4)

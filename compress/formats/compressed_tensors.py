@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from importlib import metadata
 from typing import Any, ClassVar
 
-import compressed_tensors
 import torch
-from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
 from compress.formats.base import CheckpointFormat
+from compress.formats.words import pack_words, unpack_words
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, part_name
 from compress.weights.stored import DEFAULT_FORMAT, PER_CHANNEL, StoredForm
 
@@ -39,7 +39,7 @@ class CompressedTensorsFormat(CheckpointFormat):
         self, weights: Mapping[str, StoredForm], linears: Sequence[str], expert_weights: Collection[str] = ()
     ) -> dict[str, object] | None:
         """A group of settings for every scheme that is there."""
-        return quantization_config(weights, list(linears), compressed_tensors.__version__, expert_weights)
+        return quantization_config(weights, list(linears), metadata.version("compressed-tensors"), expert_weights)
 
 
 def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) -> dict[str, Tensor]:
@@ -61,10 +61,10 @@ def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) 
     if _is_plain(stored, is_linear) and not is_expert:
         zeros = {} if weight.zero_point is None else {f"{name}_zero_point": weight.zero_point.contiguous()}
         return {name: weight.codes.contiguous(), **tensors, **zeros}
-    tensors[f"{name}_packed"] = pack_to_int32(weight.codes, weight.bits)
+    tensors[f"{name}_packed"] = pack_words(weight.codes, weight.bits)
     tensors[f"{name}_shape"] = torch.tensor(weight.shape)
     if weight.zero_point is not None:
-        tensors[f"{name}_zero_point"] = pack_to_int32(weight.zero_point, weight.bits, packed_dim=0)
+        tensors[f"{name}_zero_point"] = pack_words(weight.zero_point, weight.bits, dim=0)
     return tensors
 
 
@@ -90,14 +90,12 @@ def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quan
     if name in read:
         codes = read[name]
     else:
-        codes = unpack_from_int32(
-            read[f"{name}_packed"], stored.bits, torch.Size(read[f"{name}_shape"].tolist())
-        ).contiguous()
+        codes = unpack_words(read[f"{name}_packed"], stored.bits, tuple(read[f"{name}_shape"].tolist())).contiguous()
     zero_point = None
     if not stored.symmetric:
         zero_point = read[f"{name}_zero_point"]
         if zero_point.dtype == torch.int32:
-            zero_point = unpack_from_int32(zero_point, stored.bits, scale.shape, packed_dim=0)
+            zero_point = unpack_words(zero_point, stored.bits, scale.shape, dim=0)
     group = codes.shape[1] if stored.group == PER_CHANNEL else stored.group
     weight = Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
     return replace(weight, mask=weight.dequantize() != 0) if stored.masked else weight

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
 from torch import Tensor
 
 from compress.formats.packed_int32 import PackedInt32Format
+from compress.formats.words import pack_words, unpack_words
 from compress.weights.forms import Quantized
 
 
@@ -36,15 +36,14 @@ class GptqFormat(PackedInt32Format):
         """Codes, their one zero point, and the groups of the inputs."""
         middle_less_one = torch.full(weight.scale.T.shape, -1, dtype=torch.int8)
         return {
-            "qweight": pack_to_int32(weight.codes, weight.bits).T,
-            "qzeros": pack_to_int32(middle_less_one, weight.bits),
+            "qweight": pack_words(weight.codes, weight.bits).T,
+            "qzeros": pack_words(middle_less_one, weight.bits),
             "g_idx": torch.arange(weight.shape[1], dtype=torch.int32) // weight.group,
         }
 
     def unpack(self, words: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
         """Codes, from words along the inputs."""
-        codes: Tensor = unpack_from_int32(words.T.contiguous(), bits, torch.Size(shape))
-        return codes.contiguous()
+        return unpack_words(words.T.contiguous(), bits, shape).contiguous()
 
     def extra_files(self, config: Mapping[str, object]) -> Mapping[str, object]:
         """``quantize_config.json``, which readers older than ``config.json``'s own entry go by."""

@@ -6,15 +6,13 @@ import io
 import math
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-import compressed_tensors
 import torch
 import transformers
-from compressed_tensors.compressors import BaseCompressor
-from compressed_tensors.quantization import QuantizationScheme
 from torch import Tensor
 
 from compress.calibration.model_inputs import model_inputs
@@ -87,7 +85,7 @@ def _verify(variant: Variant, progress: Progress) -> None:
         _verify_matrices(variant, asymmetric)
         progress.notice(
             f"transformers {transformers.__version__} does not load packed zero points as they are stored: "
-            f"asymmetric weights were checked with compressed-tensors {compressed_tensors.__version__} alone"
+            f"asymmetric weights were checked with compressed-tensors {metadata.version('compressed-tensors')} alone"
         )
     else:
         _verify_loading(variant)
@@ -126,6 +124,9 @@ def _verify_loading(variant: Variant) -> None:
 
 def _verify_matrices(variant: Variant, names: Sequence[str]) -> None:
     """Compare what compressed-tensors makes of each matrix with ``dequantize()``; an ExportError where it differs."""
+    from compressed_tensors.compressors import BaseCompressor  # here: the library takes seconds to import
+    from compressed_tensors.quantization import QuantizationScheme
+
     for name in names:
         packed = f"{name}_packed" in variant.shards.where
         config = quantization_config({name: variant.manifest.weights[name]}, [name] if packed else [], "")

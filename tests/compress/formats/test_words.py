@@ -1,0 +1,32 @@
+"""Integers in 32-bit words against a naive reading of the bits, and no library until they are packed."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from compress.formats.words import pack_words, unpack_words
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_word_holds_codes_from_its_lowest_bits(bits):
+    lanes, low = 32 // bits, -(2 ** (bits - 1))
+    codes = torch.randint(low, -low, (3, 2 * lanes), generator=torch.Generator().manual_seed(bits)).to(torch.int8)
+    words = pack_words(codes, bits)
+    assert words.dtype == torch.int32
+    naive = [
+        [[((int(word) >> (bits * i)) & (2**bits - 1)) + low for i in range(lanes)] for word in row] for row in words
+    ]
+    assert torch.tensor(naive).flatten(1).tolist() == codes.tolist()
+    assert torch.equal(unpack_words(words, bits, codes.shape), codes)
+    columns = pack_words(codes.T.contiguous(), bits, dim=0)
+    assert torch.equal(columns, words.T)
+    assert torch.equal(unpack_words(columns, bits, codes.T.shape, dim=0), codes.T)
+
+
+def test_the_library_waits_until_something_is_packed():
+    code = "import sys, compress.formats.compressed_tensors, compress.formats.awq, compress.export.targets.hf; "
+    code += "print('compressed_tensors' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
