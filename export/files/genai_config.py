@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
-from transformers import GenerationConfig, PretrainedConfig
 
 from compress.modeling.architecture import head_size, longest_input
 from compress.onnx_names import MODEL_FILE, past_name, present_name
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 CONFIG = "genai_config.json"
 _NAMED = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text")
@@ -87,6 +89,8 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
 
 def _token_ids(config: PretrainedConfig, source: Path) -> dict[str, int | list[int]]:
     """Special tokens' ids: the generation config's, else the architecture's, else the end of text."""
+    from transformers import GenerationConfig  # here: it takes a second to import
+
     generation: object = (
         GenerationConfig.from_pretrained(source) if (source / "generation_config.json").exists() else None
     )

@@ -8,15 +8,19 @@ Source: onnxruntime's CPU kernel (its ``docs/contrib_ops/cpu/gqa.md``).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers import DynamicCache
 
 from compress.graph.builder import required, set_dtype
 from compress.modeling.architecture import longest_input
 from compress.onnx_names import BIT_WIDTH, PAST, PRESENT, QUANT_TYPES, SCALE, SCALES, past_name
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 Scales = Mapping[str, Tensor]
 """By the graph's input that they belong to, ``past_key_values.0.key``; empty where the cache is float."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from compress.calibration.model_inputs import model_inputs
 from compress.calibration.precision import per_token
 from compress.modeling.kinds import TaskKind
 from compress.onnx_names import present_name
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Arrays = dict[str, NDArray[Any]]
 

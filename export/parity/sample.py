@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from compress.calibration.images import noise_images
 from compress.checkpoint.base import Checkpoint
@@ -44,6 +43,8 @@ def _words(checkpoint: Checkpoint) -> Tensor:
     if not any((checkpoint.path / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.txt")):
         return torch.empty(0, dtype=torch.long)
     try:
+        from transformers import AutoTokenizer  # here: it takes a second to import
+
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
         return torch.tensor(tokenizer(_TEXT)["input_ids"], dtype=torch.long)
     except (OSError, ValueError, CompressError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from compress.export.parity.reference import Trace, TraceStep, arrays, cache_arrays, parity_inputs
 from compress.modeling.seq2seq import decoder_inputs
 from compress.onnx_names import DECODER, ENCODER
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def reference_traces(module: PreTrainedModel, ids: Tensor) -> dict[str, list[Trace]]:

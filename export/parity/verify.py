@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from compress.checkpoint.base import Checkpoint
 from compress.export.lowering import onnxruntime
@@ -27,6 +27,9 @@ from compress.export.parity.sample import sample_input
 from compress.modeling.kinds import TaskKind
 from compress.onnx_names import MODEL_FILE
 from compress.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def compute_dtype(checkpoint: Checkpoint) -> torch.dtype:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -171,3 +173,10 @@ def test_what_a_family_cannot_do_is_refused_before_the_work(random_model, inside
     assert done.returncode == 2
     assert done.stderr.replace("\n", " ").strip().endswith(said)
     assert not out.exists()
+
+
+def test_a_mistake_does_not_wait_for_what_takes_seconds_to_import():
+    slow = {"compressed_tensors", "transformers.modeling_utils", "matplotlib", "lm_eval"}
+    code = f"import sys, compress.cli.commands.run; print({slow} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
