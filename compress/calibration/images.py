@@ -44,11 +44,11 @@ def read_images(source: Path, model: Path, config: PretrainedConfig, count: int)
         files = sorted(file for file in source.rglob("*") if file.suffix.lower() in _SUFFIXES)
         if not files:
             raise UsageError(f"{source} holds no images ({', '.join(s.removeprefix('.') for s in _SUFFIXES)})")
-        return _processed([files[i] for i in _spread(len(files), count)], model, config)
+        return _processed([files[i] for i in _evenly_spaced(len(files), count)], model, config)
     if source.suffix.lower() != _ARRAY or not source.is_file():
         raise UsageError(f"{source} is neither a folder of images nor an {_ARRAY} file of them")
     pixels = _array(source, image_shape(config))
-    selected = torch.from_numpy(np.array(pixels[_spread(len(pixels), count)], dtype=np.float32))
+    selected = torch.from_numpy(np.array(pixels[_evenly_spaced(len(pixels), count)], dtype=np.float32))
     if not bool(selected.isfinite().all()):
         raise UsageError(f"{source} holds pixels that aren't finite")
     return selected
@@ -73,7 +73,7 @@ def noise_images(model: Path, config: PretrainedConfig, count: int, seed: int) -
     return normalized.contiguous()
 
 
-def _spread(available: int, count: int) -> list[int]:
+def _evenly_spaced(available: int, count: int) -> list[int]:
     """``count`` of the indices ``0 … available - 1`` at even distances; all where there are fewer."""
     return [i * available // count for i in range(count)] if available > count else list(range(available))
 

@@ -81,10 +81,10 @@ def drop_channels(
     else:
         kept_units = torch.ones(units, dtype=torch.bool)
         kept_units[energy(exact, inputs.gram, units).argsort()[:count]] = False
-        fitted = exact[:, _spread(kept_units, exact.shape[1])]
+        fitted = exact[:, _channel_mask(kept_units, exact.shape[1])]
     block.weights[name] = stored = _like(weight, fitted)
     padded = torch.zeros_like(exact)
-    padded[:, _spread(kept_units, exact.shape[1])] = stored.dequantize()
+    padded[:, _channel_mask(kept_units, exact.shape[1])] = stored.dequantize()
     block.reports[name] = WeightReport.of(solver_text, exact, padded, inputs.gram)
     for maker in channels.makers:
         _drop_rows(block, maker, kept_units.repeat(channels.times))
@@ -94,7 +94,7 @@ def _drop_rows(block: Block, name: str, kept_units: Tensor) -> None:
     """Drop a matrix's outputs, and those of its bias; the others stay as they are."""
     weight = block.weights[name]
     exact = weight.dequantize()
-    rows = _spread(kept_units, exact.shape[0])
+    rows = _channel_mask(kept_units, exact.shape[0])
     block.weights[name] = _like(weight, exact[rows])
     block.reports[name] = WeightReport.of("dropped", exact, exact * rows[:, None])
     bias = f"{name.removesuffix('weight')}bias"
@@ -102,7 +102,7 @@ def _drop_rows(block: Block, name: str, kept_units: Tensor) -> None:
         block.vectors[bias] = block.vectors[bias][rows]
 
 
-def _spread(kept_units: Tensor, channels: int) -> Tensor:
+def _channel_mask(kept_units: Tensor, channels: int) -> Tensor:
     """Mask of channels that belong to a unit that is kept."""
     return kept_units.repeat_interleave(channels // len(kept_units))
 

@@ -70,7 +70,7 @@ def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
         for smoothed in (block, inputs.original):
             if smoothed is not None:
                 _apply(smoothed, fold, scale)
-        stats.update(dict.fromkeys(fold.consumers, _scaled(fold_inputs, _spread(scale, fold))))
+        stats.update(dict.fromkeys(fold.consumers, _scaled(fold_inputs, _per_consumer_channel(scale, fold))))
 
 
 def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
@@ -83,7 +83,7 @@ def _best_scale(block: Block, fold: Fold, inputs: LinearInput, search: Search) -
     matrices = [block.weights[name].dequantize() for name in fold.consumers]
 
     def error(scale: Tensor) -> float:
-        return sum(search.error(matrix, inputs, _spread(scale, fold)) for matrix in matrices)
+        return sum(search.error(matrix, inputs, _per_consumer_channel(scale, fold)) for matrix in matrices)
 
     candidates = [_in_range(_shared(scale, fold)) for scale in search.candidates(inputs, matrices)]
     errors = [error(candidate) for candidate in candidates]
@@ -101,13 +101,13 @@ def _shared(scale: Tensor, fold: Fold) -> Tensor:
     return scale.view(-1, fold.repeat, fold.head).amax(1).flatten()
 
 
-def _spread(scale: Tensor, fold: Fold) -> Tensor:
+def _per_consumer_channel(scale: Tensor, fold: Fold) -> Tensor:
     """A scale per source channel as a scale per consumer channel."""
     return scale.view(-1, 1, fold.head).expand(-1, fold.repeat, -1).flatten()
 
 
 def _apply(block: Block, fold: Fold, scale: Tensor) -> None:
-    wide = _spread(scale, fold)
+    wide = _per_consumer_channel(scale, fold)
     for name in fold.consumers:
         weight = block.weights[name]
         block.weights[name] = (
