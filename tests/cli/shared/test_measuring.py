@@ -1,70 +1,59 @@
-"""``--labels``: what is measured, and what is refused in one line before any work."""
+"""``--seq``, ``--batch``, ``--beams`` and ``--sample``: one argument, and the settings that they ask for."""
 
-import json
-
+import click
 import pytest
 
-TABLE = "text\tlabel\n" + "".join(f"{text}\t{i % 2}\n" for i, text in enumerate(["a fox", "the dog", "seven"] * 4))
+from compress.benchmarks.runtime.decoding import Sampling
+from compress.checkpoint.model import Model
+from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
+from compress.errors import UsageError
 
 
-@pytest.fixture(scope="module")
-def classifier(tiny):
-    return tiny("BertForSequenceClassification", num_labels=2)
+def parse(*args):
+    """What a command with the options is called with."""
+    calls = []
+    command = click.command()(extra_measurement_options(lambda extra: calls.append(extra)))
+    command.main(list(args), standalone_mode=False)
+    return calls[0]
 
 
-@pytest.fixture
-def labels(tmp_path):
-    path = tmp_path / "labels.tsv"
-    path.write_text(TABLE)
-    return path
+def test_options_reach_a_command_as_one_argument():
+    assert not parse()
+    extra = parse("--seq", "64,32", "--batch", "1,4", "--beams", "3", "--sample", "top_k=5,temperature=0.5")
+    assert extra
+    assert extra == ExtraMeasurements((64, 32), (1, 4), 3, Sampling(top_k=5, temperature=0.5))
 
 
-def test_every_contender_is_measured_on_labels(classifier, labels, tmp_path, inside):
-    out = tmp_path / "out"
-    done = inside("run", classifier, "-p", "fuse", "-o", out, "--labels", labels, "--require", "accuracy>=0%")
-    assert done.returncode == 0, done.stderr
-    card = json.loads((out / "report.json").read_text())
-    right = [row["measures"]["accuracy"] for row in card["rows"]]
-    assert [row["name"] for row in card["rows"]] == ["torch", "onnx float", "fuse"]
-    assert right[0]["value"] == right[1]["value"] == right[2]["value"]
-    assert len(right[0]["windows"]) == 12
-    assert "labels of labels.tsv, 12 texts, accuracy" in card["notes"]
-    assert "accuracy, %" in done.stdout
+def test_settings_are_those_that_were_asked_for(llama, bert):
+    extra = parse("--seq", "64,32", "--batch", "2", "--beams", "3")
+    settings = extra.settings(Model.open(llama))
+    assert settings == {"lengths": (64, 32), "batches": (2,), "beams": 3, "sampling": None, "longest": 128}
+    assert parse("--seq", "64").settings(Model.open(bert))["lengths"] == (64,)
 
 
-REFUSED = {
-    "another label": (
-        ["--labels", "ODD"],
-        "ODD, line 2: the head has no label 'maybe'; it has LABEL_0, LABEL_1, or by number 0 to 1",
-    ),
-    "an empty file": (["--labels", "EMPTY"], "EMPTY holds no labeled text"),
-    "no labels": (["--require", "accuracy>=0.9"], "accuracy takes labeled text; give --labels FILE"),
-    "other labels": (
-        ["--labels", "LABELS", "--require", "spearman>=0.9"],
-        "spearman takes labeled text; the labels given say accuracy and accuracy_ratio",
-    ),
-    "nothing scored": (["--labels", "LABELS", "--no-score"], "--labels is for scoring; remove --no-score"),
-}  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "args", "message"),
+    [
+        ("llama", ["--seq", "64,129"], "--seq 129 exceeds the longest input of"),
+        ("bert", ["--sample", "top_k=5"], "does not generate text; remove --beams and --sample"),
+        ("llama", ["--batch", "99999999"], "GB of memory are free; reduce --batch or --seq"),
+    ],
+)
+def test_what_a_model_or_this_machine_cannot_do_is_refused(request, model, args, message):
+    with pytest.raises(UsageError, match=message):
+        parse(*args).settings(Model.open(request.getfixturevalue(model)))
 
 
-@pytest.mark.parametrize("mistake", REFUSED)
-def test_mistakes_cost_no_work(classifier, labels, tmp_path, inside, mistake):
-    args, said = REFUSED[mistake]
-    odd, empty = tmp_path / "odd.tsv", tmp_path / "empty.jsonl"
-    odd.write_text("text\tlabel\na\tmaybe\n")
-    empty.write_text("\n")
-    files = {"ODD": odd, "EMPTY": empty, "LABELS": labels}
-    out = tmp_path / "out"
-    done = inside("run", classifier, "-p", "fuse", "-o", out, *(files.get(each, each) for each in args))
-    assert done.returncode == 2
-    for name, path in files.items():
-        said = said.replace(name, str(path)) if name != "LABELS" else said
-    assert "".join(done.stderr.split()).endswith("".join(said.split()))
-    assert not out.exists()
-
-
-def test_a_decoder_has_no_labels(llama, labels, tmp_path, inside):
-    done = inside("run", llama, "-p", "fuse", "-o", tmp_path / "out", "--labels", labels)
-    assert done.returncode == 2
-    assert "LlamaForCausalLM writes text; leave it out" in " ".join(done.stderr.split())
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--seq", "64,x"], "'x' is not a positive integer; write a list like 1,4,16"),
+        (["--batch", "1,,4"], "a number is missing"),
+        (["--batch", "4,4"], "4 is given twice"),
+        (["--sample", "top_k"], "top_k has no value"),
+        (["--sample", "top_k=1,top_k=2"], "top_k is given twice"),
+    ],
+)
+def test_what_is_no_list_is_refused(args, message):
+    with pytest.raises((click.BadParameter, UsageError), match=message):
+        parse(*args)
