@@ -19,8 +19,8 @@ WRONG = {
 def test_what_is_asked_for_is_taken_and_passes_the_gate(tiny, tmp_path):
     """Of the model that the tests of tracing trace as well: it is traced once for both."""
     model = Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=True, num_hidden_layers=3)))
-    find_target("ort-cpu").with_graph("traced").export(model, [Fuse()], tmp_path, told := Silent())
-    assert told.notices == []
+    find_target("ort-cpu").with_graph("traced").export(model, [Fuse()], tmp_path, progress := Silent())
+    assert progress.notices == []
     assert (tmp_path / "genai_config.json").is_file()
 
 
@@ -28,12 +28,12 @@ def test_what_is_asked_for_is_taken_and_passes_the_gate(tiny, tmp_path):
 def test_a_built_graph_that_differs_is_traced_instead_and_that_is_said(random_model, tmp_path):
     model = Model.open(str(random_model("Cohere2ForCausalLM", **WRONG)))
     target = find_target("ort-cpu")
-    target.export(model, (), tmp_path, told := Silent())
-    (notice,) = told.notices
+    target.export(model, (), tmp_path, progress := Silent())
+    (notice,) = progress.notices
     assert notice.startswith("the exported graph differs from torch in logits (one text, without a cache): by ")
     assert notice.endswith(": the model is traced instead")
     with pytest.raises(ExportError, match="differs from torch in logits"):
-        target.with_graph("built").export(model, (), tmp_path, told)
+        target.with_graph("built").export(model, (), tmp_path, progress)
 
 
 def test_experts_are_not_traced(random_model, tmp_path):

@@ -12,9 +12,9 @@ from compress.weights.forms import Dense
 
 def test_numbers_are_rounded_to_11_significant_bits():
     exact = torch.tensor([[1 + 2**-10, 1 + 2**-12, 65504.0, 2**-24]])
-    found = Fp16().apply("w", Dense(exact), {}).tensor
-    assert found.dtype == torch.float16
-    assert found.tolist() == [[1 + 2**-10, 1.0, 65504.0, 2**-24]]
+    actual = Fp16().apply("w", Dense(exact), {}).tensor
+    assert actual.dtype == torch.float16
+    assert actual.tolist() == [[1 + 2**-10, 1.0, 65504.0, 2**-24]]
     with pytest.raises(PassError, match="use bf16"):
         Fp16().apply("w", Dense(exact * 2), {})
 

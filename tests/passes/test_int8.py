@@ -37,10 +37,10 @@ def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
             loose = Int8(act="dynamic", fallback=1).resolve(model, OrtCpu.capability)
             name = f"{block.name}.mlp.up_proj.weight"
             stats = inputs.statistics(Statistic.AMAX)
-            kept = loose.apply(name, block.weights[name], stats)
-            assert kept.act == "dynamic"
-            assert kept.per_channel
-            assert kept.codes.abs().max() == HEADROOM_LEVELS
+            dynamic = loose.apply(name, block.weights[name], stats)
+            assert dynamic.act == "dynamic"
+            assert dynamic.per_channel
+            assert dynamic.codes.abs().max() == HEADROOM_LEVELS
             back = strict.apply(name, block.weights[name], stats)
             assert back.act is None
             assert back.group == 64
@@ -48,8 +48,8 @@ def test_dynamic_codes_leave_headroom_and_bad_layers_fall_back(llama):
 
 def test_a_tied_head_keeps_float_inputs(llama):
     model = Model.open(str(llama))
-    item = Int8(act="dynamic").resolve(model, OrtCpu.capability)
+    pass_ = Int8(act="dynamic").resolve(model, OrtCpu.capability)
     for block, inputs in walk_blocks(model, TOKENS, Silent()):
         if block.role == "tied":
-            item.run(block, inputs)
+            pass_.run(block, inputs)
             assert [w.act for w in block.weights.values()] == [None]

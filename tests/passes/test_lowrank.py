@@ -19,21 +19,21 @@ from tests.support.tensors import gaussian, input_statistics
     ("shape", "rank"), [((128, 64), 40), ((64, 64), None), ((4096, 1024), 640), ((256, 160), 96), ((40, 16), 8)]
 )
 def test_a_share_of_the_smaller_side_where_that_shrinks(shape, rank):
-    found = Lowrank(rank=0.625, whiten="off").apply("w", Dense(gaussian(*shape)), {})
-    assert (found.right.shape[0] if isinstance(found, Factored) else None) == rank
+    actual = Lowrank(rank=0.625, whiten="off").apply("w", Dense(gaussian(*shape)), {})
+    assert (actual.right.shape[0] if isinstance(actual, Factored) else None) == rank
     if rank:
-        assert found.nbytes() == 4 * rank * sum(shape) < 4 * math.prod(shape)
+        assert actual.nbytes() == 4 * rank * sum(shape) < 4 * math.prod(shape)
         assert rank % rank_step(shape) == 0
 
 
 @pytest.mark.parametrize("energy", [0.5, 0.8, 0.95])
 def test_energy_is_kept_by_the_smallest_rank_that_does(energy):
     inputs, weight = input_statistics(64), Dense(gaussian(128, 64))
-    found = Lowrank(energy=energy).apply("w", weight, {"w": inputs})
+    actual = Lowrank(energy=energy).apply("w", weight, {"w": inputs})
     losses = OutputMetric(inputs).spectrum(weight.tensor).losses
-    rank = found.right.shape[0]
+    rank = actual.right.shape[0]
     assert float(losses[:rank].sum() / losses.sum()) >= energy > float(losses[: rank - 8].sum() / losses.sum())
-    assert output_error(weight.tensor, found.dequantize(), inputs.gram) <= 1 - energy + 1e-4
+    assert output_error(weight.tensor, actual.dequantize(), inputs.gram) <= 1 - energy + 1e-4
 
 
 def test_more_energy_than_a_smaller_product_has_leaves_the_matrix():
@@ -67,17 +67,17 @@ def test_a_masked_matrix_is_refused():
 
 @pytest.mark.parametrize("pipeline", ["lowrank:rank=0.25", "lowrank:energy=0.7:mismatch=on", "lowrank:keep=0.6"])
 def test_a_model_is_factored_layer_by_layer(untied, run, pipeline):
-    found = run(untied, pipeline)
-    forms = found.manifest.weights
+    actual = run(untied, pipeline)
+    forms = actual.manifest.weights
     assert forms["model.embed_tokens.weight"].form == "dense"
     inside = {name: form for name, form in forms.items() if ".layers." in name}
     assert any(form.form == "factored" for form in inside.values())
     assert (forms["lm_head.weight"].form == "factored") == ("keep" not in pipeline)
     stored = sum(form.nbytes for form in inside.values())
-    whole = sum(4 * math.prod(form.shape) for form in inside.values())
+    dense_bytes = sum(4 * math.prod(form.shape) for form in inside.values())
     if "keep" in pipeline:
-        assert 0.57 * whole < stored <= 0.6 * whole
-    reports = {name: each for layer in found.manifest.layers.values() for name, each in layer.weights.items()}
+        assert 0.57 * dense_bytes < stored <= 0.6 * dense_bytes
+    reports = {name: each for layer in actual.manifest.layers.values() for name, each in layer.weights.items()}
     for name, form in inside.items():
         if form.form == "factored":
             assert reports[name].solver == f"whitened svd, rank {form.parts['right'].shape[0]}"

@@ -30,15 +30,15 @@ def build(tiny, name, layers=2, width=128, **options):
     return tiny(name, **sizes, **options)
 
 
-def said(module):
+def outputs(module):
     with torch.no_grad():
         return module(TOKENS)[0]
 
 
 def off(path, variant):
     """Relative error of a variant's outputs."""
-    exact = said(Model.open(str(path)).torch_module())
-    return float((said(variant.torch_module()) - exact).norm() / exact.norm())
+    exact = outputs(Model.open(str(path)).torch_module())
+    return float((outputs(variant.torch_module()) - exact).norm() / exact.norm())
 
 
 def reloaded(variant):
@@ -58,7 +58,7 @@ def test_mlps_become_narrower_in_every_family(tiny, run, name):
             assert all(variant.tensor(bias).shape == (88,) for bias in biases)
         if weight.endswith(("down_proj.weight", "lin2.weight")):
             assert stored.shape == (64, 88)
-    assert torch.equal(said(reloaded(variant)), said(variant.torch_module()))
+    assert torch.equal(outputs(reloaded(variant)), outputs(variant.torch_module()))
     assert 0 < off(path, variant) < off(path, run(path, "prune:ratio=0.3:compensate=off"))
     gone = 2 * (3 * 64 * 40 if name in DECODERS else 2 * 64 * 40 + 40)
     assert Model.open(str(path)).parameters - variant.manifest.parameters == gone
@@ -77,22 +77,22 @@ def test_heads_go_with_the_query_heads_that_they_serve(tiny, run, name):
         stem = f"model.layers.{layer}.self_attn"
         before, after = (model.weight(f"{stem}.k_proj.weight"), variant.weight(f"{stem}.k_proj.weight"))
         rows = before.tensor.view(3, 8, 48)
-        kept = [i for i in range(3) if any(torch.equal(rows[i], part) for part in after.tensor.view(2, 8, 48))]
-        assert len(kept) == 2
-        query = model.weight(f"{stem}.q_proj.weight").tensor.view(3, 16, 48)[kept].flatten(0, 1)
+        remaining = [i for i in range(3) if any(torch.equal(rows[i], part) for part in after.tensor.view(2, 8, 48))]
+        assert len(remaining) == 2
+        query = model.weight(f"{stem}.q_proj.weight").tensor.view(3, 16, 48)[remaining].flatten(0, 1)
         assert torch.equal(variant.weight(f"{stem}.q_proj.weight").tensor, query)
-    assert torch.equal(said(reloaded(variant)), said(variant.torch_module()))
+    assert torch.equal(outputs(reloaded(variant)), outputs(variant.torch_module()))
 
 
-@pytest.mark.parametrize("what", ["mlp:ratio=0.5", "heads:ratio=0.5"])
-def test_channels_that_do_nothing_go_and_nothing_is_lost(llama, run, tmp_path, what):
+@pytest.mark.parametrize("option", ["mlp:ratio=0.5", "heads:ratio=0.5"])
+def test_channels_that_do_nothing_go_and_nothing_is_lost(llama, run, tmp_path, option):
     module = Model.open(str(llama)).torch_module()
     with torch.no_grad():
         for i, layer in enumerate(module.model.layers):
             layer.mlp.up_proj.weight[i::2] = 0  # even channels here, odd ones there
             layer.self_attn.v_proj.weight.view(2, 16, 64)[i] = 0
     module.save_pretrained(tmp_path)
-    assert off(tmp_path, run(tmp_path, f"prune:what={what}")) < 1e-5
+    assert off(tmp_path, run(tmp_path, f"prune:what={option}")) < 1e-5
 
 
 def test_the_layer_that_turns_nothing_goes_and_nothing_is_lost(tiny, run, tmp_path):
@@ -105,7 +105,7 @@ def test_the_layer_that_turns_nothing_goes_and_nothing_is_lost(tiny, run, tmp_pa
     assert variant.manifest.recipe == ["prune:what=blocks:layers=2"]
     assert variant.config.num_hidden_layers == 3
     assert off(tmp_path, variant) == 0
-    assert torch.equal(said(reloaded(variant)), said(variant.torch_module()))
+    assert torch.equal(outputs(reloaded(variant)), outputs(variant.torch_module()))
 
 
 @pytest.mark.parametrize("name", ["Qwen2ForCausalLM", "BertModel", "DistilBertModel"])
@@ -113,16 +113,16 @@ def test_named_layers_go(tiny, run, name):
     path = build(tiny, name, layers=3)
     variant = run(path, "prune:what=blocks:layers=0+2")
     assert variant.config.num_hidden_layers == 1
-    kept = Model.open(str(path)).torch_module()
-    base = kept.base_model
+    remaining = Model.open(str(path)).torch_module()
+    base = remaining.base_model
     stack = (
         base.layers if name.startswith("Qwen") else getattr(base, "encoder", getattr(base, "transformer", None)).layer
     )
     del stack[2], stack[0]
-    kept.config.num_hidden_layers = 1
-    kept.config.layer_types, kept.config.use_cache = ["full_attention"], False
-    assert torch.equal(said(variant.torch_module()), said(kept))
-    assert torch.equal(said(reloaded(variant)), said(kept))
+    remaining.config.num_hidden_layers = 1
+    remaining.config.layer_types, remaining.config.use_cache = ["full_attention"], False
+    assert torch.equal(outputs(variant.torch_module()), outputs(remaining))
+    assert torch.equal(outputs(reloaded(variant)), outputs(remaining))
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen3ForCausalLM", "BertModel"])

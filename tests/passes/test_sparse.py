@@ -15,13 +15,13 @@ from tests.support.tensors import gaussian
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 0.9])
 def test_every_row_loses_its_smallest(ratio):
     weight = gaussian(16, 64)
-    found = Sparse(solver="magnitude", refine="off", ratio=ratio).apply("w", Dense(weight), {})
+    actual = Sparse(solver="magnitude", refine="off", ratio=ratio).apply("w", Dense(weight), {})
     zeros = int(ratio * 64)
-    assert (found.mask.logical_not().sum(1) == zeros).all()
-    dropped = weight.abs().masked_fill(found.mask, 0).amax(1)
-    left = weight.abs().masked_fill(~found.mask, float("inf")).amin(1)
+    assert (actual.mask.logical_not().sum(1) == zeros).all()
+    dropped = weight.abs().masked_fill(actual.mask, 0).amax(1)
+    left = weight.abs().masked_fill(~actual.mask, float("inf")).amin(1)
     assert (dropped <= left).all()
-    assert torch.equal(found.tensor, weight * found.mask)
+    assert torch.equal(actual.tensor, weight * actual.mask)
 
 
 def test_embedding_head_and_skipped_matrices_stay(untied, run):

@@ -16,8 +16,8 @@ from tests.support.tensors import gaussian, input_statistics
 @pytest.mark.parametrize("solver", ["magnitude", "wanda", "sparsegpt"])
 def test_two_of_four_stay_whatever_the_solver(solver):
     inputs = {"w": input_statistics(64, Statistic.MISMATCH)}
-    found = Sparse24(solver=solver, refine="off").apply("w", Dense(gaussian(16, 64)), inputs)
-    assert (found.mask.unflatten(1, (-1, 4)).sum(2) == 2).all()
+    actual = Sparse24(solver=solver, refine="off").apply("w", Dense(gaussian(16, 64)), inputs)
+    assert (actual.mask.unflatten(1, (-1, 4)).sum(2) == 2).all()
 
 
 def test_inputs_that_do_not_come_in_fours_are_refused(tiny):

@@ -39,12 +39,12 @@ def error(inputs):
     return float((off.square().sum(-1) / exact.square().sum(-1)).mean())
 
 
-@pytest.mark.parametrize("kind", ["dense", "factored", "residual"])
-def test_products_in_bfloat16_train_as_far_as_exact_ones(llama, kind, monkeypatch):
+@pytest.mark.parametrize("form", ["dense", "factored", "residual"])
+def test_products_in_bfloat16_train_as_far_as_exact_ones(llama, form, monkeypatch):
     def trained(native):
         monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: native)
         torch.manual_seed(0)
-        block, inputs = layer(llama, FORMS[kind])
+        block, inputs = layer(llama, FORMS[form])
         Tune(steps=60).run(block, inputs)
         monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: False)
         return error(inputs)
@@ -52,10 +52,10 @@ def test_products_in_bfloat16_train_as_far_as_exact_ones(llama, kind, monkeypatc
     assert trained(True) < 1.05 * trained(False)
 
 
-@pytest.mark.parametrize("kind", FORMS)
-def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, kind):
+@pytest.mark.parametrize("form", FORMS)
+def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, form):
     torch.manual_seed(0)
-    block, inputs = layer(llama, FORMS[kind])
+    block, inputs = layer(llama, FORMS[form])
     before, start = error(inputs), dict(block.weights)
     Tune(steps=60).run(block, inputs)
     assert error(inputs) < 0.985 * before
@@ -145,16 +145,16 @@ def test_as_a_whole_the_predictions_come_closer_to_the_originals(tiny, run, name
         if isinstance(old, Quantized):
             assert (new.codes - old.codes).abs().max() <= 1
             assert not new.codes[old.codes == 0].any() or not damage.startswith("sparse24")
-        told = [each for layer in tuned.manifest.layers.values() for each in layer.weights.values()]
-        assert all("tune (loss " in each.solver for each in told)
+        reports = [each for layer in tuned.manifest.layers.values() for each in layer.weights.values()]
+        assert all("tune (loss " in each.solver for each in reports)
 
 
 def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert, run):
     exact = Model.open(str(bert)).torch_module()(MANY[:2]).last_hidden_state.detach()
 
     def off(pipeline):
-        found = run(bert, pipeline, tokens=MANY).torch_module()(MANY[:2]).last_hidden_state.detach()
-        return float((found - exact).norm() / exact.norm())
+        actual = run(bert, pipeline, tokens=MANY).torch_module()(MANY[:2]).last_hidden_state.detach()
+        return float((actual - exact).norm() / exact.norm())
 
     damage = "prune:ratio=0.5:compensate=off"
     assert off(f"{damage},tune:scope=model:steps=128") < 0.9 * off(damage)
@@ -176,10 +176,10 @@ def test_steps_left_open_are_decided_by_the_scope(llama):
 def test_divergence_is_that_of_all_tokens_at_once(shape, monkeypatch):
     monkeypatch.setattr("compress.calibration.whole_model._TOKENS", 4)
     generator = torch.Generator().manual_seed(0)
-    exact, given = (torch.randn(shape, generator=generator) for _ in range(2))
+    exact, start = (torch.randn(shape, generator=generator) for _ in range(2))
     losses, slopes = [], []
     for divergence in (_Divergence.apply, naive_divergence):
-        output = given.clone().requires_grad_()
+        output = start.clone().requires_grad_()
         losses.append(loss := divergence(output, exact))
         slopes.append(torch.autograd.grad(3 * loss, output)[0])
     torch.testing.assert_close(*losses)

@@ -34,8 +34,8 @@ def attended(config, mask=MASK):
     graph = attention_graph()
     fix_graph(ir.Model(graph, ir_version=11), config)
     q, k, v = (gaussian(2, LENGTH, HEADS * SIZE, seed=seed) for seed in range(3))
-    (found,) = run(graph, input_ids=IDS, q=q.numpy(), k=k.numpy(), v=v.numpy(), attention_mask=mask)
-    return found, [x.view(2, LENGTH, HEADS, SIZE).transpose(1, 2) for x in (q, k, v)]
+    (actual,) = run(graph, input_ids=IDS, q=q.numpy(), k=k.numpy(), v=v.numpy(), attention_mask=mask)
+    return actual, [x.view(2, LENGTH, HEADS, SIZE).transpose(1, 2) for x in (q, k, v)]
 
 
 def softmax_attention(q, k, v, visible, bias=0.0):
@@ -49,22 +49,22 @@ def test_padding_and_what_left_the_window_are_not_seen(window):
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
     config = LlamaConfig(**sizes) if window else BertConfig(**sizes)
     config.sliding_window = window
-    found, qkv = attended(config)
+    actual, qkv = attended(config)
     visible = torch.from_numpy(MASK).bool()[:, None, None].expand(2, 1, LENGTH, LENGTH)
     if window:
         behind = torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)
         visible = visible & (behind < window)
     text = MASK.astype(bool)
-    assert np.abs(found - softmax_attention(*qkv, visible))[text].max() < 1e-5
+    assert np.abs(actual - softmax_attention(*qkv, visible))[text].max() < 1e-5
 
 
 def test_alibi_lowers_scores_by_the_distance():
     config = BloomConfig(hidden_size=16, n_head=2, n_layer=1)
-    found, qkv = attended(config)
+    actual, qkv = attended(config)
     slopes = torch.tensor([2.0**-4, 2.0**-8]).view(1, 2, 1, 1)
     bias = -slopes * (torch.arange(LENGTH)[:, None] - torch.arange(LENGTH))
     visible = torch.from_numpy(MASK).bool()[:, None, None].expand(2, 1, LENGTH, LENGTH)
-    assert np.abs(found - softmax_attention(*qkv, visible, bias))[MASK.astype(bool)].max() < 1e-5
+    assert np.abs(actual - softmax_attention(*qkv, visible, bias))[MASK.astype(bool)].max() < 1e-5
 
 
 def test_robertas_positions_skip_padding():

@@ -7,16 +7,16 @@ from compress.export.built.weight_rows import trace_rows
 
 def cut(tensors):
     """Heads of two rows each, q, k and v in turn; a matrix that is stored the other way; and numbers of its own."""
-    found = {}
+    pieces = {}
     for name, tensor in tensors.items():
         if "qkv" in name:
             heads = tensor.reshape(2, 3, 2, *tensor.shape[1:])
-            found |= {name.replace("qkv", part): heads[:, i].flatten(0, 1) for i, part in enumerate("qkv")}
+            pieces |= {name.replace("qkv", part): heads[:, i].flatten(0, 1) for i, part in enumerate("qkv")}
         elif "odd" in name:
-            found |= {name: tensor.T[2:], "scaled": tensor * 2, "made": torch.zeros(3)}
+            pieces |= {name: tensor.T[2:], "scaled": tensor * 2, "made": torch.zeros(3)}
         else:
-            found[f"renamed.{name}"] = tensor
-    return found
+            pieces[f"renamed.{name}"] = tensor
+    return pieces
 
 
 def test_pieces_are_traced_to_rows_of_one_tensor():
@@ -26,9 +26,11 @@ def test_pieces_are_traced_to_rows_of_one_tensor():
             "embed": (9, 4), "h.0.qkv.weight": (12, 4), "h.0.qkv.bias": (12,), "h.1.qkv.weight": (12, 4), "odd": (4, 6)
         }.items()
     }  # fmt: skip
-    found = trace_rows(tensors, frozenset({"odd"}), cut)
-    assert {name: rows.tensor for name, rows in found.items() if rows.indices is None} == {"renamed.embed": "embed"}
-    assert {name: (rows.tensor, rows.indices.tolist()) for name, rows in found.items() if rows.indices is not None} == {
+    actual = trace_rows(tensors, frozenset({"odd"}), cut)
+    assert {name: rows.tensor for name, rows in actual.items() if rows.indices is None} == {"renamed.embed": "embed"}
+    assert {
+        name: (rows.tensor, rows.indices.tolist()) for name, rows in actual.items() if rows.indices is not None
+    } == {
         **{
             f"h.{layer}.{part}.weight": (f"h.{layer}.qkv.weight", rows)
             for layer in (0, 1)

@@ -21,22 +21,22 @@ def half(weight):
 
 
 @pytest.mark.parametrize("group", [32, 64, None])
-@pytest.mark.parametrize("kind", SCHEMES)
-def test_the_library_reads_our_integers(rounded, kind, group):
-    bits, zero = SCHEMES[kind]
+@pytest.mark.parametrize("tensor_type", SCHEMES)
+def test_the_library_reads_our_integers(rounded, tensor_type, group):
+    bits, zero = SCHEMES[tensor_type]
     weight = rounded(torch.randn(24, 128, generator=torch.Generator().manual_seed(3)), group, bits, zero)
-    made = blocks(weight)
-    assert made.tensor_type == kind
-    read = gguf.quants.dequantize(made.data, gguf.GGMLQuantizationType[kind])
-    assert np.array_equal(read, made.values.numpy())
-    held = half(weight)
+    encoded = blocks(weight)
+    assert encoded.tensor_type == tensor_type
+    read = gguf.quants.dequantize(encoded.data, gguf.GGMLQuantizationType[tensor_type])
+    assert np.array_equal(read, encoded.values.numpy())
+    half_scales = half(weight)
     if zero:  # the least weight of a group is rounded to float16 too
-        least = held.scale.float() * (held.zero_point.float() + 8)
-        off = (made.values - held.dequantize()).abs().unflatten(1, (-1, group or 128)).amax(2)
+        least = half_scales.scale.float() * (half_scales.zero_point.float() + 8)
+        off = (encoded.values - half_scales.dequantize()).abs().unflatten(1, (-1, group or 128)).amax(2)
         assert (off <= least.abs() * 2**-11 + 1e-7).all()
     else:
-        assert torch.equal(made.values, held.dequantize())
-    assert made.data.nbytes == 24 * 4 * {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind]
+        assert torch.equal(encoded.values, half_scales.dequantize())
+    assert encoded.data.nbytes == 24 * 4 * {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[tensor_type]
 
 
 def test_signed_scales_and_the_lowest_code_are_kept():

@@ -16,9 +16,9 @@ from compress.progress import Silent
 
 def test_transformers_reads_the_tokenizer(untied, tmp_path):
     model = Model.open(str(untied))
-    told = Silent()
-    Gguf().export(model, (), tmp_path, told)
-    assert told.notices == []
+    progress = Silent()
+    Gguf().export(model, (), tmp_path, progress)
+    assert progress.notices == []
     theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
     text = "the quick brown fox, 1234 times"
     assert theirs(text)["input_ids"] == model.tokenizer()(text)["input_ids"]
@@ -51,6 +51,6 @@ def test_what_llama_cpp_does_not_split_is_fed_token_ids(llama, tmp_path):
     assert write_gguf(Model.open(str(bare)), tmp_path / "a.gguf") == "it splits text in a way that has no name there"
     (bare / "tokenizer.json").unlink()
     (tmp_path / "out").mkdir()
-    told = Silent()
-    Gguf().export(Model.open(str(bare)), (), tmp_path / "out", told)
-    assert told.notices == ["the GGUF has no tokenizer (there is no tokenizer.json); callers must pass token ids"]
+    progress = Silent()
+    Gguf().export(Model.open(str(bare)), (), tmp_path / "out", progress)
+    assert progress.notices == ["the GGUF has no tokenizer (there is no tokenizer.json); callers must pass token ids"]

@@ -54,9 +54,9 @@ def test_attention(mask_type, causal, cached):
     for name, value in zip(("out", "present_k", "present_v"), values, strict=False):
         output(graph, value, name)
     builder.append()
-    found = same_decomposed(graph, **inputs)
-    assert "Attention" not in found
-    assert ("Max" in found) == (mask_type == FLOAT)
+    actual = same_decomposed(graph, **inputs)
+    assert "Attention" not in actual
+    assert ("Max" in actual) == (mask_type == FLOAT)
     assert [value.name for value in graph.outputs] == ["out", "present_k", "present_v"][: len(values)]
 
 
@@ -78,8 +78,8 @@ def test_rotations():
     output(graph, builder.op("RotaryEmbedding", *graph.inputs, num_heads=HEADS))
     builder.append()
     angles = floats(BATCH, QUERIES, SIZE // 2)
-    found = same_decomposed(graph, x=floats(BATCH, QUERIES, HEADS * SIZE), cos=np.cos(angles), sin=np.sin(angles))
-    assert "RotaryEmbedding" not in found
+    actual = same_decomposed(graph, x=floats(BATCH, QUERIES, HEADS * SIZE), cos=np.cos(angles), sin=np.sin(angles))
+    assert "RotaryEmbedding" not in actual
 
 
 def test_norms_stay_in_float32_up_to_the_product():

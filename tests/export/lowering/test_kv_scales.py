@@ -29,7 +29,7 @@ class RoundedCache(DynamicCache):
         self.scales = scales
 
     def update(self, keys, values, layer, *args, **kwargs):
-        scales = [self.scales[f"past_key_values.{layer}.{what}"] for what in ("key", "value")]
+        scales = [self.scales[f"past_key_values.{layer}.{part}"] for part in ("key", "value")]
         rounded = [(x / s).round().clamp(-128, 127) * s for x, s in zip((keys, values), scales, strict=True)]
         return super().update(*rounded, layer, *args, **kwargs)
 
@@ -50,8 +50,8 @@ def run(artifact, parts):
             if node.name.startswith("past"):
                 empty = np.zeros((1, node.shape[1], 0, node.shape[3]), np.int8)
                 feed[node.name] = cache.get(node.name.replace("past_key_values", "present"), empty)
-        said = session.run(None, feed)
-        cache, past = dict(zip([o.name for o in session.get_outputs()], said, strict=True)), total
+        outputs = session.run(None, feed)
+        cache, past = dict(zip([o.name for o in session.get_outputs()], outputs, strict=True)), total
         logits.append(cache.pop("logits"))
     return np.concatenate(logits, 1), cache
 
@@ -70,8 +70,8 @@ def test_the_runtime_rounds_as_torch_does_by_the_same_rule(tiny, tmp_path, name)
     # a key between two codes goes either way, which moves the logits far less than the rounding itself
     assert np.linalg.norm(actual - rounded.numpy()) < 0.25 * (rounded - floats).norm()
     assert 0 < (rounded - floats).norm() / floats.norm() < 0.05
-    for layer, kept in enumerate(cache.layers):
-        theirs = (kept.keys / scales[f"past_key_values.{layer}.key"]).round().numpy()
+    for layer, layer_cache in enumerate(cache.layers):
+        theirs = (layer_cache.keys / scales[f"past_key_values.{layer}.key"]).round().numpy()
         assert codes[f"present.{layer}.key"].dtype == np.int8
         assert np.abs(codes[f"present.{layer}.key"] - theirs).max() <= 1
         assert (codes[f"present.{layer}.key"] != theirs).mean() < 0.02
@@ -82,10 +82,10 @@ def stored_scales(artifact):
     from onnx import numpy_helper
 
     graph = onnx.load(artifact.path / "model.onnx").graph
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     return {
         name.removesuffix(".scale"): torch.from_numpy(array.copy())
-        for name, array in found.items()
+        for name, array in arrays.items()
         if name.startswith("past_key_values")
     }
 

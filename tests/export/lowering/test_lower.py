@@ -77,11 +77,11 @@ def test_parts_of_a_packed_product_that_are_stored_differently_stay_apart(tiny, 
 
     artifact = export(tiny(name), form, tmp_path / "a")
     together = export(tiny(name), lambda name, tensor: Dense(tensor), tmp_path / "b")
-    found = operators(artifact)
-    assert found["MatMulNBits"] == 2 * 5
-    assert found["Split"] == 0
-    assert found["Concat"] == operators(together)["Concat"]
-    assert found["Add"] == operators(together)["Add"] - (2 if name == "Qwen2ForCausalLM" else 0)  # biases went inside
+    actual = operators(artifact)
+    assert actual["MatMulNBits"] == 2 * 5
+    assert actual["Split"] == 0
+    assert actual["Concat"] == operators(together)["Concat"]
+    assert actual["Add"] == operators(together)["Add"] - (2 if name == "Qwen2ForCausalLM" else 0)  # biases went inside
     expected = Stored(tiny(name), form).torch_module()(TOKENS).logits.detach().numpy()
     assert np.abs(logits(artifact) - expected).max() < 1e-3
 
@@ -96,9 +96,9 @@ def test_integers_of_every_width_and_group_are_multiplied_and_looked_up(tiny, tm
 
     path = tiny("LlamaForCausalLM", tie_word_embeddings=True, hidden_size=128, intermediate_size=192)
     artifact = export(path, form, tmp_path / "a")
-    found = operators(artifact)
-    assert (found["MatMulNBits"], found["GatherBlockQuantized"]) == (2 * 4 + 1, 1)
-    assert found["MatMul"] == 0
+    actual = operators(artifact)
+    assert (actual["MatMulNBits"], actual["GatherBlockQuantized"]) == (2 * 4 + 1, 1)
+    assert actual["MatMul"] == 0
     expected = Stored(path, form).torch_module()(TOKENS).logits.detach().numpy()
     assert np.abs(logits(artifact) - expected).max() < 1e-3
 
@@ -138,9 +138,9 @@ def test_a_wrong_layout_does_not_pass_the_gate(untied, tmp_path, rounded, monkey
 def test_inputs_are_rounded_token_by_token(llama, tmp_path, rounded):
     """One token's large values, which here come from its embedding, must not cost the others their precision."""
     artifact = export(llama, lambda name, tensor: rounded(tensor, None, act="dynamic"), tmp_path / "a")
-    found = operators(artifact)
-    assert found["DynamicQuantizeMatMul"] == found["ReduceMax"] == 2 * 4
-    assert found["MatMulNBits"] == 1  # the head, which shares its bytes with the embedding
+    actual = operators(artifact)
+    assert actual["DynamicQuantizeMatMul"] == actual["ReduceMax"] == 2 * 4
+    assert actual["MatMulNBits"] == 1  # the head, which shares its bytes with the embedding
 
 
 def halves(tensor):
@@ -156,21 +156,21 @@ def test_products_and_repaired_matrices_are_multiplied_part_by_part(tiny, tmp_pa
     """Also where their neighbors in a packed product are stored in other ways, and where there are biases."""
 
     def form(name, tensor):
-        kind, (left, right) = name.split(".")[-2], halves(tensor) if tensor.ndim == 2 else (None, None)
-        if kind in ("q_proj", "down_proj", "query"):
+        part, (left, right) = name.split(".")[-2], halves(tensor) if tensor.ndim == 2 else (None, None)
+        if part in ("q_proj", "down_proj", "query"):
             return Factored(Dense(left), Dense(right))
-        if kind in ("v_proj", "value"):
+        if part in ("v_proj", "value"):
             return Factored(rounded(left, None, 8), rounded(right, 32, 4, zero=True))
-        if kind in ("o_proj", "up_proj", "dense"):
+        if part in ("o_proj", "up_proj", "dense"):
             return Residual(rounded(tensor, 32, 4), Factored(Dense(0.01 * left), Dense(right.half())))
-        return Masked(tensor, tensor != 0) if kind == "k_proj" else Dense(tensor)
+        return Masked(tensor, tensor != 0) if part == "k_proj" else Dense(tensor)
 
     path, out = tiny(name), tmp_path / "a"
     out.mkdir()
     artifact = find_target("ort-cpu").export(Stored(path, form), [Fuse()] if fused else [], out, Silent())
-    found = operators(artifact)
+    actual = operators(artifact)
     assert (artifact.zeros, artifact.products) == ("Bert" not in name, True)
-    assert found["MatMulNBits"] == 2 * (4 if "Bert" not in name else 5)
+    assert actual["MatMulNBits"] == 2 * (4 if "Bert" not in name else 5)
     assert artifact.parameters == Stored(path, form).model.parameters
 
 

@@ -39,9 +39,9 @@ def test_every_form_multiplies_as_its_matrix(tmp_path, form, biased):
     def build(emit, x, bias=None):
         return nodes.linear(emit, "w", weight, x, bias, shared=False)
 
-    found, graph = run_lowered(tmp_path, build, X, *(b for b in bias if b is not None))
+    actual, graph = run_lowered(tmp_path, build, X, *(b for b in bias if b is not None))
     expected = X @ weight.dequantize().float().T + (BIAS if biased else 0)
-    assert (found - expected).norm() < 1e-5 * expected.norm()
+    assert (actual - expected).norm() < 1e-5 * expected.norm()
     names = operators(graph)
     assert {name: names.count(name) for name in expected_operators} == expected_operators
 
@@ -54,10 +54,10 @@ def test_a_shared_matrix_is_looked_up_in_the_same_bytes(tmp_path, form):
         rows = nodes.embedding(emit, "w", weight, ids)
         return nodes.linear(emit, "w", weight, rows, None, shared=True)
 
-    found, graph = run_lowered(tmp_path, build, ids)
+    actual, graph = run_lowered(tmp_path, build, ids)
     matrix = weight.dequantize().float()
     expected = matrix[ids] @ matrix.T
-    assert (found - expected).norm() < 1e-5 * expected.norm()
+    assert (actual - expected).norm() < 1e-5 * expected.norm()
     places = {(v.const_value.offset, v.const_value.nbytes) for v in graph.initializers.values() if "code" in v.name}
     assert len(places) == (0 if form == "dense" else 1)
 
@@ -69,10 +69,10 @@ def test_inputs_that_are_rounded_are_so_token_by_token(tmp_path):
     errors = {}
     for per_token in (True, False):
         (folder := tmp_path / str(per_token)).mkdir()
-        found, _ = run_lowered(
+        actual, _ = run_lowered(
             folder, lambda emit, x, p=per_token: nodes.dynamic(emit, "w", weight, x, None, p), x
         )  # fmt: skip
-        errors[per_token] = float((found - expected)[1:].norm() / expected[1:].norm())
+        errors[per_token] = float((actual - expected)[1:].norm() / expected[1:].norm())
     assert errors[True] < 0.01
     assert errors[False] > 0.5
 

@@ -9,11 +9,11 @@ from compress.export.lowering.packed import bypass_split, stacked_name
 @pytest.mark.parametrize(("sizes", "direct"), [([4, 8], True), ([6, 6], False)])
 def test_a_split_gets_the_parts_only_where_it_cuts_at_their_seams(sizes, direct):
     parts = [ir.Value(name="gate"), ir.Value(name="up")]
-    whole = ir.node("Concat", parts, {"axis": -1}).outputs[0]
+    concatenated = ir.node("Concat", parts, {"axis": -1}).outputs[0]
     at = ir.Value(name="at", const_value=ir.tensor(sizes))
-    split = ir.node("Split", [whole, at], {"axis": -1}, num_outputs=2)
+    split = ir.node("Split", [concatenated, at], {"axis": -1}, num_outputs=2)
     product = ir.node("Mul", split.outputs)
-    bypass_split(whole, parts, [4, 8])
+    bypass_split(concatenated, parts, [4, 8])
     assert list(product.inputs) == (parts if direct else list(split.outputs))
 
 

@@ -28,11 +28,11 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_multiplies_as_its_matrix_in_standard_operators(tmp_path, form):
     weight = FORMS[form]
-    found, graph = run_lowered(
+    actual, graph = run_lowered(
         tmp_path, lambda emit, x, bias: qdq.linear(emit, "w", weight, x, bias, shared=False), X, BIAS
     )
     expected = X @ weight.dequantize().T + BIAS
-    assert (found - expected).norm() < 1e-5 * expected.norm()
+    assert (actual - expected).norm() < 1e-5 * expected.norm()
     assert set(operators(graph)) <= {"MatMul", "Add", "DequantizeLinear"}
 
 
@@ -43,8 +43,8 @@ def test_an_embedding_and_its_head_are_one_table(tmp_path):
         rows = qdq.embedding(emit, "w", FORMS["dense"], ids)
         return qdq.linear(emit, "w", FORMS["dense"], rows, None, shared=True)
 
-    found, graph = run_lowered(tmp_path, build, ids)
-    assert torch.allclose(found, MATRIX[ids] @ MATRIX.T, atol=1e-4)
+    actual, graph = run_lowered(tmp_path, build, ids)
+    assert torch.allclose(actual, MATRIX[ids] @ MATRIX.T, atol=1e-4)
     assert list(graph.initializers) == ["w"]
     with pytest.raises(ExportError, match="w: tables are float here, not Quantized"):
         run_lowered(tmp_path, lambda emit, ids: qdq.embedding(emit, "w", FORMS["8 bits"], ids), ids)
@@ -67,9 +67,9 @@ def test_an_embedding_and_its_head_are_one_table(tmp_path):
 )
 def test_what_it_cannot_write_is_named_with_the_fix(options, embedding, reason):
     form = StoredForm(shape=(24, 64), nbytes=1536, **options)
-    found = qdq.unsupported_reason("w", form, embedding)
-    assert (found is None) == (reason is None)
-    assert reason is None or found.startswith(reason)
+    actual = qdq.unsupported_reason("w", form, embedding)
+    assert (actual is None) == (reason is None)
+    assert reason is None or actual.startswith(reason)
 
 
 def test_the_first_of_two_codes_is_the_lower_half():

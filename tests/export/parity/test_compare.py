@@ -81,10 +81,10 @@ def test_rounding_may_cost_a_quarter_or_what_it_costs_in_torch(doubling):
 
 
 def test_logits_near_zero_may_be_off_by_a_quarter_of_the_least(doubling):
-    near = [step(np.full_like(X, 0.01), least=1.0, x=0.1 * X / X.max())]
-    check_rounded(doubling, near, lambda: near, {})
+    undecided = [step(np.full_like(X, 0.01), least=1.0, x=0.1 * X / X.max())]
+    check_rounded(doubling, undecided, lambda: undecided, {})
     with pytest.raises(ExportError):
-        check_rounded(doubling, [step(np.full_like(X, 0.01), x=0.1 * X / X.max())], lambda: near, {})
+        check_rounded(doubling, [step(np.full_like(X, 0.01), x=0.1 * X / X.max())], lambda: undecided, {})
 
 
 @pytest.fixture
@@ -107,12 +107,12 @@ def cached(name, new, key, keys):
 
 
 def test_each_step_goes_on_from_the_cache_of_the_one_before(remembering):
-    whole = np.array([1, 2, 3], np.float32).reshape(1, 1, 3, 1)
-    steps = [cached("first", [1, 2], whole[:, :, :2], 2), cached("second", [3], whole, 3)]
+    every_key = np.array([1, 2, 3], np.float32).reshape(1, 1, 3, 1)
+    steps = [cached("first", [1, 2], every_key[:, :, :2], 2), cached("second", [3], every_key, 3)]
     check_close(remembering, [steps])
-    check_close(remembering, [[steps[0], cached("in a window", [3], whole, 2)]])  # torch's has forgotten one
+    check_close(remembering, [[steps[0], cached("in a window", [3], every_key, 2)]])  # torch's has forgotten one
     with pytest.raises(DiffersError, match=r"present.0.key \(alone\)"):
-        check_close(remembering, [[steps[0]], [cached("alone", [3], whole, 3)]])
+        check_close(remembering, [[steps[0]], [cached("alone", [3], every_key, 3)]])
 
 
 def test_a_heads_copies_in_torch_are_one_head(remembering):

@@ -34,7 +34,7 @@ def lowered(path, out, **options):
     model = Model.open(str(path))
     graph = build(model.config, model.names, fused=False)
     weights = SlicedWeights(model, graph.rows)
-    return lower_and_verify({"model.onnx": graph.model}, weights, model, out, told := Silent(), **options), told
+    return lower_and_verify({"model.onnx": graph.model}, weights, model, out, progress := Silent(), **options), progress
 
 
 @pytest.fixture
@@ -52,17 +52,17 @@ def folders(monkeypatch):
 
 
 def test_a_float32_graph_is_compared_as_it_lies_in_the_file(llama, tmp_path, folders):
-    _, told = lowered(llama, tmp_path)
+    _, progress = lowered(llama, tmp_path)
     assert folders == [tmp_path]
-    assert told.notices == []
+    assert progress.notices == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_of_a_graph_in_16_bits_a_float32_twin_is_compared(llama, tmp_path, folders, dtype):
-    _, told = lowered(llama, tmp_path, dtype=dtype)
+    _, progress = lowered(llama, tmp_path, dtype=dtype)
     assert folders != [tmp_path]
     assert len(folders) == 1
-    assert bool(told.notices) == (dtype == torch.bfloat16)
+    assert bool(progress.notices) == (dtype == torch.bfloat16)
     stored = ir.load(tmp_path / "model.onnx").graph.outputs[0].dtype
     assert stored == (ir.DataType.FLOAT16 if dtype == torch.float16 else ir.DataType.BFLOAT16)
 

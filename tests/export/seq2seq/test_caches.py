@@ -40,8 +40,8 @@ def test_positions_go_on_behind_the_past():
     output(graph, token_positions(builder, ids, past), "behind", INT64)
     output(graph, position_range(builder, past), "range", INT64)
     builder.append()
-    found = run(graph, ids=np.zeros((2, 3), np.int64), past=np.array([4], np.int64))
-    assert [positions.tolist() for positions in found] == [[0, 1, 2], [4, 5, 6], [0, 1, 2, 3]]
+    actual = run(graph, ids=np.zeros((2, 3), np.int64), past=np.array([4], np.int64))
+    assert [positions.tolist() for positions in actual] == [[0, 1, 2], [4, 5, 6], [0, 1, 2, 3]]
 
 
 def attending():
@@ -71,17 +71,17 @@ def test_two_steps_equal_one_and_the_text_is_read_once():
 
     def step(part, cache, states=text["encoder_hidden_states"]):
         inputs = {**text, "encoder_hidden_states": states, **cache}
-        found = run(graph, input_ids=np.zeros(part.shape[:2], np.int64), x=part, **inputs)
-        return dict(zip(names, found, strict=True))
+        actual = run(graph, input_ids=np.zeros(part.shape[:2], np.int64), x=part, **inputs)
+        return dict(zip(names, actual, strict=True))
 
     def past(outputs):
         return {name.replace("present", "past_key_values"): v for name, v in outputs.items() if name != "out"}
 
     caches = [f"past_key_values.0.{side}.{part}" for side in ("decoder", "encoder") for part in ("key", "value")]
     empty = {name: np.zeros((1, 2, 0, 8), np.float32) for name in caches}
-    whole, first = step(x, empty), step(x[:, :2], empty)
+    at_once, first = step(x, empty), step(x[:, :2], empty)
     second = step(x[:, 2:], past(first), np.full_like(text["encoder_hidden_states"], np.nan))
-    assert np.abs(second["out"] - whole["out"][:, 2:]).max() < 1e-5
+    assert np.abs(second["out"] - at_once["out"][:, 2:]).max() < 1e-5
     assert second["present.0.decoder.key"].shape == (1, 2, 3, 8)
     assert np.array_equal(second["present.0.encoder.value"], first["present.0.encoder.value"])
     keys = torch.from_numpy(text["encoder_hidden_states"]) @ gaussian(16, 16, seed=0).T

@@ -32,16 +32,16 @@ def outputs(build, tensors=None, fused=False, **inputs):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_those_of_transformers(name):
-    (found,), _ = outputs(lambda builder, x: builder.activation(name, x), x=X)
-    assert np.abs(found - ACT2FN[name](X).numpy()).max() < 1e-5
+    (actual,), _ = outputs(lambda builder, x: builder.activation(name, x), x=X)
+    assert np.abs(actual - ACT2FN[name](X).numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize("biased", [True, False])
 def test_a_linear_has_the_bias_that_the_checkpoint_has(biased):
     tensors = {"fc.weight": WEIGHT, **({"fc.bias": BIAS[:8]} if biased else {})}
-    (found,), names = outputs(lambda builder, x: builder.project("fc", x), tensors, x=X)
+    (actual,), names = outputs(lambda builder, x: builder.project("fc", x), tensors, x=X)
     expected = X @ WEIGHT.T + (BIAS[:8] if biased else 0)
-    assert np.abs(found - expected.numpy()).max() < 1e-5
+    assert np.abs(actual - expected.numpy()).max() < 1e-5
     assert ("Add" in names) == biased
 
 
@@ -65,8 +65,8 @@ def test_a_norm_without_a_bias_is_one_of_root_mean_squares(biased, fused):
 
 
 def test_a_factor_of_one_costs_nothing():
-    (found,), names = outputs(lambda builder, x: builder.scaled(x, 2.5), x=X)
-    assert np.array_equal(found, 2.5 * X.numpy())
+    (actual,), names = outputs(lambda builder, x: builder.scaled(x, 2.5), x=X)
+    assert np.array_equal(actual, 2.5 * X.numpy())
     builder = ModelBuilder("graph", {}, False)
     x = builder.input("x", [2])
     assert builder.scaled(x, 1.0) is x
@@ -81,13 +81,13 @@ def test_attention_behind_a_past_looks_back_alone_and_leaves_all_keys():
         out, cache = builder.attention((q, k, v), 2, 0.5, past=(keys, values))
         return [out, *cache]
 
-    (found, keys, _), _ = outputs(build, q=q, k=k, v=v, keys=past[0], values=past[1])
+    (actual, keys, _), _ = outputs(build, q=q, k=k, v=v, keys=past[0], values=past[1])
     by_head = [x.view(1, 3, 2, 8).transpose(1, 2) for x in (q, k, v)]
     every = [torch.cat([old, new], 2) for old, new in zip(past, by_head[1:], strict=True)]
     visible = torch.arange(7) <= torch.arange(4, 7)[:, None]
     scores = (0.5 * by_head[0] @ every[0].transpose(2, 3)).masked_fill(~visible, -1e9)
     expected = (scores.softmax(-1) @ every[1]).transpose(1, 2).flatten(2)
-    assert np.abs(found - expected.numpy()).max() < 1e-5
+    assert np.abs(actual - expected.numpy()).max() < 1e-5
     assert np.array_equal(keys, every[0].numpy())
 
 

@@ -89,10 +89,10 @@ def test_the_engines_write_what_transformers_writes(marian, exported):
         ids[None], max_new_tokens=8, do_sample=False, num_beams=1, eos_token_id=None, bad_words_ids=None
     )
     for engine in engines:
-        said = [engine.start(ids.numpy(), 8)]
-        while len(said) < 8:
-            said.append(engine.step(said[-1]))
-        assert said == expected[0, 1:].tolist()
+        written = [engine.start(ids.numpy(), 8)]
+        while len(written) < 8:
+            written.append(engine.step(written[-1]))
+        assert written == expected[0, 1:].tolist()
     ort, reference = (engine.logits(ids.numpy()) for engine in engines)
     assert ort == pytest.approx(reference, abs=1e-3)
     assert engines[0].token_bytes() == engines[1].token_bytes() == 2 * 2 * 64 * 4
@@ -105,10 +105,10 @@ def test_the_gate_sees_padding_that_is_not_hidden(marian, exported):
         if node.op_type == "Attention":
             node.replace_input_with(3, None)
     ir.save(graph, exported / "unmasked.onnx")
-    said = reference_traces(model.torch_module(), sample_input(model))
-    check_close(exported / ENCODER, said[ENCODER])
+    traces = reference_traces(model.torch_module(), sample_input(model))
+    check_close(exported / ENCODER, traces[ENCODER])
     with pytest.raises(ExportError, match=r"differs from torch in last_hidden_state \(a padded batch\)"):
-        check_close(exported / "unmasked.onnx", said[ENCODER])
+        check_close(exported / "unmasked.onnx", traces[ENCODER])
 
 
 @pytest.mark.parametrize(

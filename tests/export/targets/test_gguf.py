@@ -39,9 +39,9 @@ def assorted(rounded):
             return half(rounded(tensor, 32, 8))
         if "lm_head" in name:
             return Dense(tensor.half())
-        kind = {"q": (64, 4, False), "k": (32, 4, False), "v": (32, 8, False), "o": (None, 8, False)}
+        scheme = {"q": (64, 4, False), "k": (32, 4, False), "v": (32, 8, False), "o": (None, 8, False)}
         if "self_attn" in name:
-            return half(rounded(tensor, *kind[name.split(".")[4][0]]))
+            return half(rounded(tensor, *scheme[name.split(".")[4][0]]))
         return (
             Dense(tensor.bfloat16())
             if "gate" in name
@@ -53,24 +53,24 @@ def assorted(rounded):
     return form
 
 
-def said(module):
+def torch_logits(module):
     with torch.inference_mode():
         return module(TOKENS).logits
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_transformers_reads_the_file_to_the_same_numbers(tiny, tmp_path, rounded, name):
-    made = make_variant(
+    variant = make_variant(
         tiny(name, tie_word_embeddings=name == "LlamaForCausalLM"), assorted(rounded), Gguf.capability, tmp_path / "v"
     )
     out = tmp_path / "gguf"
     out.mkdir()
-    artifact = Gguf().export(made, (), out, Silent())
+    artifact = Gguf().export(variant, (), out, Silent())
     theirs = AutoModelForCausalLM.from_pretrained(out, gguf_file="model.gguf", dtype=torch.float32)
-    assert torch.allclose(said(theirs), said(made.torch_module()), atol=1e-5, rtol=1e-5)
+    assert torch.allclose(torch_logits(theirs), torch_logits(variant.torch_module()), atol=1e-5, rtol=1e-5)
     sizes = {tensor.name: int(tensor.n_bytes) for tensor in gguf.GGUFReader(out / "model.gguf").tensors}
     assert artifact.stored_bytes == sum(sizes.values())
-    assert artifact.stored_bytes - artifact.read_bytes == (0 if made.tied else sizes["token_embd.weight"])
+    assert artifact.stored_bytes - artifact.read_bytes == (0 if variant.tied else sizes["token_embd.weight"])
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,14 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
         Gguf().check_weights(model.architecture, {})
     with pytest.raises(ExportError, match="rotary embeddings of the type linear"):
         write_gguf(model, tmp_path / "a.gguf")
-    odd = Model.open(str(tiny("LlamaForCausalLM", hidden_size=48, head_dim=12)))
+    narrow = Model.open(str(tiny("LlamaForCausalLM", hidden_size=48, head_dim=12)))
     weights = predict(
-        ConfigOnlyModel(odd.architecture), Pipeline.parse("int4:group=channel:embed=float:head=float"), Gguf.capability
+        ConfigOnlyModel(narrow.architecture),
+        Pipeline.parse("int4:group=channel:embed=float:head=float"),
+        Gguf.capability,
     ).weights
     with pytest.raises(UsageError, match=r"groups of 48, which 32 doesn't divide \(.*\); give group=32"):
-        Gguf().check_weights(odd.architecture, weights)
+        Gguf().check_weights(narrow.architecture, weights)
     with pytest.raises(UsageError, match=r"gguf can't hold what lowrank produces \(Factored\); --merge"):
         Gguf().check(Pipeline.parse("lowrank:rank=0.4").passes)
     with pytest.raises(UsageError, match="graph pass fuse does not apply to target gguf; remove it"):
@@ -116,25 +118,27 @@ def test_what_has_no_place_is_refused(bert, tiny, untied, monkeypatch, tmp_path)
 
 def test_llama_cpp_computes_what_torch_does(untied, tmp_path, rounded):
     pytest.importorskip("llama_cpp", reason="llama.cpp is compiled by `make peers`")
-    made = make_variant(untied, lambda name, tensor: rounded(tensor, 32, 8), Gguf.capability, tmp_path / "v")
+    variant = make_variant(untied, lambda name, tensor: rounded(tensor, 32, 8), Gguf.capability, tmp_path / "v")
     out = tmp_path / "gguf"
     out.mkdir()
-    contender = Contender.of_artifact(Gguf().export(made, (), out, Silent()), "int8", "int8")
+    contender = Contender.of_artifact(Gguf().export(variant, (), out, Silent()), "int8", "int8")
     assert contender.engine == "llama.cpp"
     logits = load_engine(contender.engine, out, contender.kind, 1).logits(TOKENS[0].numpy())
-    expected = said(made.torch_module())[0].numpy()
+    expected = torch_logits(variant.torch_module())[0].numpy()
     assert np.linalg.norm(logits - expected) < 0.05 * np.linalg.norm(expected)  # it rounds inputs to 8 bits itself
 
 
 def test_rounded_scales_are_told_of(untied, tmp_path, rounded):
     for place, form in {"exact": half, "rounded": lambda weight: weight}.items():
-        made = make_variant(
+        variant = make_variant(
             untied, lambda name, tensor, form=form: form(rounded(tensor, 32, 4)), Gguf.capability, tmp_path / place
         )
-        out, told = tmp_path / f"{place}.gguf", Silent()
+        out, progress = tmp_path / f"{place}.gguf", Silent()
         out.mkdir()
-        Gguf().export(made, (), out, told)
-        assert [notice[:24] for notice in told.notices] == (["gguf has float16 scales:"] if place == "rounded" else [])
+        Gguf().export(variant, (), out, progress)
+        assert [notice[:24] for notice in progress.notices] == (
+            ["gguf has float16 scales:"] if place == "rounded" else []
+        )
 
 
 def test_the_engine_of_a_file_is_llama_cpp(untied, tmp_path):

@@ -46,41 +46,43 @@ def assorted(rounded, zero):
     return form
 
 
-def said(module):
+def torch_logits(module):
     with torch.inference_mode():
         return module(TOKENS)[0]
 
 
 def test_transformers_reads_every_symmetric_scheme_in_one_variant(tiny, tmp_path, rounded):
     path = tiny("LlamaForCausalLM", tie_word_embeddings=False, **SIZES)
-    made = make_variant(path, assorted(rounded, False), Hf.capability, tmp_path / "v")
+    variant = make_variant(path, assorted(rounded, False), Hf.capability, tmp_path / "v")
     assert (
-        len({(form.bits, form.group) for form in made.manifest.weights.values()}) == 12 + 1
+        len({(form.bits, form.group) for form in variant.manifest.weights.values()}) == 12 + 1
     )  # 128 is a channel here; and what is dense
-    theirs = AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32)
-    assert torch.equal(said(theirs), said(made.torch_module()))
+    theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)
+    assert torch.equal(torch_logits(theirs), torch_logits(variant.torch_module()))
 
 
 @pytest.mark.parametrize("zero", [False, True])
 def test_compressed_tensors_reads_every_scheme(tiny, tmp_path, rounded, zero):
     path = tiny("LlamaForCausalLM", tie_word_embeddings=False, **SIZES)
-    made = make_variant(path, assorted(rounded, zero), Hf.capability, tmp_path / "v")
-    config = json.loads((made.path / "config.json").read_text())["quantization_config"]
-    form, model, seen = assorted(rounded, zero), Model.open(str(path)), 0
+    variant = make_variant(path, assorted(rounded, zero), Hf.capability, tmp_path / "v")
+    config = json.loads((variant.path / "config.json").read_text())["quantization_config"]
+    form, model, checked = assorted(rounded, zero), Model.open(str(path)), 0
     for group in config["config_groups"].values():
         scheme = QuantizationScheme.model_validate(group)
         reader = BaseCompressor.get_value_from_registry(group["format"])
         named = [t for t in group["targets"] if t != "Linear"]
-        every = [name.removesuffix(".weight") for name, w in made.manifest.weights.items() if w.form == "quantized"]
+        every = [name.removesuffix(".weight") for name, w in variant.manifest.weights.items() if w.form == "quantized"]
         others = [t for other in config["config_groups"].values() for t in other["targets"]]
         for stem in named or [name for name in every if name not in others]:
             stored = {
-                key.removeprefix(f"{stem}."): made.shards.raw(key) for key in made.shards.where if key.startswith(stem)
+                key.removeprefix(f"{stem}."): variant.shards.raw(key)
+                for key in variant.shards.where
+                if key.startswith(stem)
             }
             theirs = reader.decompress(stored, scheme)["weight"]
             assert torch.equal(theirs, form(f"{stem}.weight", model.tensor(f"{stem}.weight")).dequantize())
-            seen += 1
-    assert seen == 17
+            checked += 1
+    assert checked == 17
 
 
 @pytest.mark.parametrize(("bits", "group"), [(2, 32), (3, 32), (4, None), (8, 32)])
@@ -90,12 +92,12 @@ def test_transformers_reads_asymmetric_weights_where_it_is_told_to_dequantize(ti
     def form(name, tensor):
         return rounded(tensor, group, bits, True) if "_proj" in name else Dense(tensor)
 
-    made = make_variant(tiny("LlamaForCausalLM", tie_word_embeddings=True), form, Hf.capability, tmp_path / "v")
-    told = CompressedTensorsConfig(dequantize=True)
-    theirs = AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32, quantization_config=told)
-    assert torch.equal(said(theirs), said(made.torch_module()))
+    variant = make_variant(tiny("LlamaForCausalLM", tie_word_embeddings=True), form, Hf.capability, tmp_path / "v")
+    dequantizing = CompressedTensorsConfig(dequantize=True)
+    theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32, quantization_config=dequantizing)
+    assert torch.equal(torch_logits(theirs), torch_logits(variant.torch_module()))
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
-        AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32)
+        AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)
 
 
 def test_an_artifact_is_the_variant_with_its_sizes(tiny, untied, llama, tmp_path, rounded):
@@ -103,9 +105,9 @@ def test_an_artifact_is_the_variant_with_its_sizes(tiny, untied, llama, tmp_path
         return rounded(tensor, 32, 4)
 
     for path in (untied, llama):
-        made = make_variant(path, form, Hf.capability, tmp_path / path.name)
-        artifact = Hf().export(made, (), made.path, Silent())
-        every = {name: made.shards.raw(name).nbytes for name in made.shards.where}
+        variant = make_variant(path, form, Hf.capability, tmp_path / path.name)
+        artifact = Hf().export(variant, (), variant.path, Silent())
+        every = {name: variant.shards.raw(name).nbytes for name in variant.shards.where}
         table = sum(size for name, size in every.items() if "embed_tokens" in name)
         rows, columns = Model.open(str(path)).shape("model.embed_tokens.weight")
         assert table == rows * columns + 4 * rows * columns // 32  # a byte a code: nothing loads a packed table
@@ -118,19 +120,21 @@ def test_a_checkpoint_that_others_read_differently_is_refused(untied, tmp_path, 
     def form(name, tensor):
         return rounded(tensor, 32, 4, zero) if "_proj" in name else Dense(tensor)
 
-    made = make_variant(untied, form, Hf.capability, tmp_path / "v")
+    variant = make_variant(untied, form, Hf.capability, tmp_path / "v")
     halved = {
-        name: replace(made.weight(name), scale=made.weight(name).scale / 2) for name in made.names if "down" in name
+        name: replace(variant.weight(name), scale=variant.weight(name).scale / 2)
+        for name in variant.names
+        if "down" in name
     }
-    right = made.weight
-    object.__setattr__(made, "weight", lambda name: halved.get(name) or right(name))
+    right = variant.weight
+    object.__setattr__(variant, "weight", lambda name: halved.get(name) or right(name))
     message = (
         "compressed-tensors reads other numbers than the variant holds in .*down_proj"
         if zero
         else "transformers loads other numbers"
     )
     with pytest.raises(ExportError, match=message):
-        Hf().export(made, (), made.path, Silent())
+        Hf().export(variant, (), variant.path, Silent())
 
 
 def test_what_has_no_place_is_refused(untied, tmp_path):
@@ -145,19 +149,19 @@ def test_the_engine_says_what_the_dequantized_variant_says(tiny, tmp_path, round
     def form(name, tensor):
         return rounded(tensor, 32, 3, True) if "_proj" in name or "layer." in name else Dense(tensor)
 
-    made = make_variant(tiny(name), form, Hf.capability, tmp_path / "v")
-    contender = Contender.of_artifact(Hf().export(made, (), made.path, Silent()), "int3", "int3")
+    variant = make_variant(tiny(name), form, Hf.capability, tmp_path / "v")
+    contender = Contender.of_artifact(Hf().export(variant, (), variant.path, Silent()), "int3", "int3")
     assert (contender.engine, contender.read_bytes) == ("hf", None)
     assert contender.recipe == "int3, run as float32 in transformers"
-    engine = load_engine("hf", made.path, contender.kind, 1)
-    module = made.torch_module()
+    engine = load_engine("hf", variant.path, contender.kind, 1)
+    module = variant.torch_module()
     if contender.kind.is_decoder_only:
-        assert torch.equal(torch.from_numpy(engine.logits(TOKENS[0].numpy())), said(module)[0])
+        assert torch.equal(torch.from_numpy(engine.logits(TOKENS[0].numpy())), torch_logits(module)[0])
         table = module.get_input_embeddings().weight.nbytes
         assert engine.read_bytes() == sum(p.nbytes for p in module.parameters()) - table
     else:
         mask = torch.ones_like(TOKENS)
-        assert torch.equal(torch.from_numpy(engine.embed(TOKENS.numpy(), mask.numpy())), said(module).mean(1))
+        assert torch.equal(torch.from_numpy(engine.embed(TOKENS.numpy(), mask.numpy())), torch_logits(module).mean(1))
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "BertModel"])
@@ -166,12 +170,12 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
     path = tiny(name)
     for merge in (True, False):
         out = tmp_path / str(merge)
-        found = make_variant(path, pipeline, Hf.capability, out, storage=WriteOptions(merge=merge))
-        forms = {form.form for form in found.manifest.weights.values()}
+        variant = make_variant(path, pipeline, Hf.capability, out, storage=WriteOptions(merge=merge))
+        forms = {form.form for form in variant.manifest.weights.values()}
         assert ("factored" in forms) != merge
     with torch.no_grad():
-        apart, whole = (Variant.open(tmp_path / str(merge)).torch_module()(TOKENS)[0] for merge in (False, True))
-    assert torch.allclose(apart, whole, atol=1e-4)
+        apart, merged = (Variant.open(tmp_path / str(merge)).torch_module()(TOKENS)[0] for merge in (False, True))
+    assert torch.allclose(apart, merged, atol=1e-4)
     Hf().export(Variant.open(tmp_path / "True"), (), tmp_path / "True", Silent())
     assert "a variant made with" in " ".join((tmp_path / "False" / "README.md").read_text().split())
     assert "AutoModel" not in (tmp_path / "False" / "README.md").read_text()
@@ -179,12 +183,12 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
 
 def test_masked_integers_load_too(untied, tmp_path):
     out = tmp_path / "v"
-    found = make_variant(untied, "sparse24:solver=magnitude:refine=off,int4:solver=rtn", Hf.capability, out)
-    Hf().export(found, (), out, Silent())
+    variant = make_variant(untied, "sparse24:solver=magnitude:refine=off,int4:solver=rtn", Hf.capability, out)
+    Hf().export(variant, (), out, Silent())
     config = json.loads((out / "config.json").read_text())["quantization_config"]
     assert config["sparsity_config"] == {}
-    for name in (name for name in found.names if "_proj" in name):
-        assert (found.weight(name).mask.unflatten(1, (-1, 4)).sum(2) <= 2).all()
+    for name in (name for name in variant.names if "_proj" in name):
+        assert (variant.weight(name).mask.unflatten(1, (-1, 4)).sum(2) <= 2).all()
 
 
 @pytest.mark.parametrize("pipeline", ["lowrank:rank=0.4", "int4:compensate=4", "sparse24,int8:compensate=4"])

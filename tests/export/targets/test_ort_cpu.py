@@ -46,17 +46,17 @@ def run(artifact, ids, mask=None, cache=None):
     positions = (mask.cumsum(1) - 1).clip(0)[:, past:]
     feed = {"input_ids": ids.numpy(), "attention_mask": mask, "position_ids": positions}
     feed["token_type_ids"] = np.zeros_like(feed["input_ids"])
-    wanted = {}
+    inputs = {}
     for node in session.get_inputs():
         if node.name in feed:
-            wanted[node.name] = feed[node.name]
+            inputs[node.name] = feed[node.name]
         else:
             empty = np.zeros((ids.shape[0], node.shape[1], 0, node.shape[3]), np.float32)
-            wanted[node.name] = (cache or {}).get(node.name.replace("past_key_values", "present"), empty)
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, wanted), strict=True))
+            inputs[node.name] = (cache or {}).get(node.name.replace("past_key_values", "present"), empty)
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True))
 
 
-def said(module, ids, mask=None):
+def reference(module, ids, mask=None):
     mask = torch.ones_like(ids) if mask is None else mask
     with torch.no_grad():
         return module(input_ids=ids, attention_mask=mask)[0].numpy()
@@ -67,7 +67,7 @@ def said(module, ids, mask=None):
 def test_a_decoder_says_what_torch_says(tiny, tmp_path, name, fused):
     model = Model.open(str(tiny(name, tie_word_embeddings=name != "MistralForCausalLM")))
     artifact = export(model, tmp_path / "a", fused)
-    expected = said(model.torch_module(), TOKENS)
+    expected = reference(model.torch_module(), TOKENS)
     assert np.abs(run(artifact, TOKENS)["logits"] - expected).max() < 1e-3
     outputs = run(artifact, TOKENS[:, :20])
     for i in range(20, 24):
@@ -82,7 +82,7 @@ def test_left_padding_changes_nothing(llama, tmp_path, fused):
     artifact = export(model, tmp_path / "a", fused)
     mask = torch.ones_like(TOKENS)
     mask[1, :7] = 0
-    expected = said(model.torch_module(), TOKENS[1:2, 7:])
+    expected = reference(model.torch_module(), TOKENS[1:2, 7:])
     assert np.abs(run(artifact, TOKENS, mask)["logits"][1:2, 7:] - expected).max() < 1e-3
 
 
@@ -90,7 +90,7 @@ def test_left_padding_changes_nothing(llama, tmp_path, fused):
 def test_a_prompt_longer_than_the_window_slides(tiny, tmp_path, fused):
     model = Model.open(str(tiny("MistralForCausalLM", sliding_window=8)))
     artifact = export(model, tmp_path / "a", fused)
-    assert np.abs(run(artifact, TOKENS)["logits"] - said(model.torch_module(), TOKENS)).max() < 1e-3
+    assert np.abs(run(artifact, TOKENS)["logits"] - reference(model.torch_module(), TOKENS)).max() < 1e-3
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -102,18 +102,18 @@ def test_an_encoder_says_what_torch_says(tiny, tmp_path, name, fused):
     mask[1, 15:] = 0
     ids = TOKENS.masked_fill(mask == 0, 2)
     outputs = run(artifact, ids, mask)["last_hidden_state"]
-    expected = said(model.torch_module(), ids, mask)
-    seen = mask.bool().numpy()
-    assert np.abs(outputs[seen] - expected[seen]).max() < 1e-3
+    expected = reference(model.torch_module(), ids, mask)
+    text = mask.bool().numpy()
+    assert np.abs(outputs[text] - expected[text]).max() < 1e-3
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM", "BertModel"])
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("fused", [True, False])
 def test_every_form_comes_close_to_its_dequantized_self(tiny, tmp_path, name, pipeline, fused):
-    made = make_variant(tiny(name), pipeline, OrtCpu.capability, tmp_path / "v", TOKENS)
-    artifact = export(made, tmp_path / "a", fused)
-    expected = said(made.torch_module(), TOKENS)
+    variant = make_variant(tiny(name), pipeline, OrtCpu.capability, tmp_path / "v", TOKENS)
+    artifact = export(variant, tmp_path / "a", fused)
+    expected = reference(variant.torch_module(), TOKENS)
     actual = next(iter(run(artifact, TOKENS).values()))
     error = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
     assert error < (1e-4 if pipeline == "fp16" else 0.05)
@@ -135,8 +135,8 @@ def test_a_tied_matrix_is_stored_once(llama, untied, tmp_path):
     sizes = {}
     for name, path in (("tied", llama), ("untied", untied)):
         for pipeline in ("int8", "fp16"):
-            made = make_variant(path, pipeline, OrtCpu.capability, tmp_path / f"{name}{pipeline}", TOKENS)
-            artifact = export(made, tmp_path / f"{name}{pipeline}a")
+            variant = make_variant(path, pipeline, OrtCpu.capability, tmp_path / f"{name}{pipeline}", TOKENS)
+            artifact = export(variant, tmp_path / f"{name}{pipeline}a")
             sizes[name, pipeline] = artifact.stored_bytes
             assert artifact.stored_bytes <= (artifact.path / "model.onnx.data").stat().st_size
     head = Model.open(str(untied)).shape("lm_head.weight")
@@ -154,11 +154,11 @@ def test_decoding_does_not_read_an_untied_embedding(untied, llama, tmp_path):
 
 
 def test_the_artifact_tells_where_it_is_from(llama, tmp_path):
-    made = make_variant(llama, "int8,fuse", OrtCpu.capability, tmp_path / "v", TOKENS)
-    artifact = export(made, tmp_path / "a")
+    variant = make_variant(llama, "int8,fuse", OrtCpu.capability, tmp_path / "v", TOKENS)
+    artifact = export(variant, tmp_path / "a")
     graph = onnx.load(artifact.path / "model.onnx", load_external_data=False)
     assert graph.producer_name == "compress"
-    assert {p.key: p.value for p in graph.metadata_props}["recipe"] == ",".join(made.manifest.recipe)
+    assert {p.key: p.value for p in graph.metadata_props}["recipe"] == ",".join(variant.manifest.recipe)
     assert Artifact.open(artifact.path) == artifact
     assert (artifact.path / "tokenizer.json").is_file()
 

@@ -28,7 +28,7 @@ TOKENS = token_ids(2, 24)
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
-def made(path, pipeline, out):
+def exported(path, pipeline, out):
     """A variant's graph, its directory beside it."""
     passes = Pipeline.parse(pipeline)
     variant = make_variant(path, passes, OrtCuda.capability, out / "variant", TOKENS)
@@ -43,19 +43,19 @@ def floats(graph):
     return (values | {each.data_type for each in graph.graph.initializer}) & FLOATS
 
 
-@pytest.mark.parametrize(("pipeline", "kind"), [
+@pytest.mark.parametrize(("pipeline", "dtype"), [
     ("fuse", TensorProto.FLOAT16), ("fp16", TensorProto.FLOAT16), ("int8,fuse", TensorProto.FLOAT16),
     ("int4:solver=rtn:head=int8", TensorProto.FLOAT16), ("bf16,fuse", TensorProto.BFLOAT16),
     ("lowrank:rank=0.5,fuse", TensorProto.FLOAT16),
 ])  # fmt: skip
-def test_a_graph_is_in_16_bits_throughout(untied, tmp_path, pipeline, kind):
-    artifact, graph = made(untied, pipeline, tmp_path)
-    assert floats(graph) == {kind}
+def test_a_graph_is_in_16_bits_throughout(untied, tmp_path, pipeline, dtype):
+    artifact, graph = exported(untied, pipeline, tmp_path)
+    assert floats(graph) == {dtype}
     assert artifact.target == "ort-cuda"
 
 
 def test_decoders_say_what_torch_says_and_each_layer_has_one_attention(untied, tmp_path):
-    artifact, graph = made(untied, "fuse", tmp_path)
+    artifact, graph = exported(untied, "fuse", tmp_path)
     layers = Model.open(str(untied)).config.num_hidden_layers
     assert Counter(node.op_type for node in graph.graph.node)["GroupQueryAttention"] == layers
     with torch.inference_mode():
@@ -73,7 +73,7 @@ def test_biases_by_distance_pass_the_gate_in_16_bits(random_model, tmp_path):
 
 
 def test_columns_of_a_mask_beyond_the_text_count_for_nothing(untied, tmp_path):
-    artifact, _ = made(untied, "fuse", tmp_path)
+    artifact, _ = exported(untied, "fuse", tmp_path)
     session = ort.InferenceSession(artifact.path / "model.onnx", providers=["CPUExecutionProvider"])
     empty = {
         each.name: np.zeros((1, each.shape[1], 40, each.shape[3]), np.float16)
@@ -83,8 +83,8 @@ def test_columns_of_a_mask_beyond_the_text_count_for_nothing(untied, tmp_path):
     mask = np.zeros((1, 40), np.int64)
     mask[0, 0] = 1
     inputs = {"input_ids": TOKENS[:1, :1].numpy(), "attention_mask": mask, "position_ids": np.zeros((1, 1), np.int64)}
-    known = {each.name for each in session.get_inputs()}
-    logits, first, *_ = session.run(None, {k: v for k, v in (inputs | empty).items() if k in known})
+    names = {each.name for each in session.get_inputs()}
+    logits, first, *_ = session.run(None, {k: v for k, v in (inputs | empty).items() if k in names})
     assert np.abs(first[0, :, 0]).max() > 0  # the one token's keys lie at the front
     assert not first[0, :, 1:].any()
     expected = OrtCpuEngine(artifact.path, DECODER, 1).logits(TOKENS[0, :1].numpy())
@@ -92,7 +92,7 @@ def test_columns_of_a_mask_beyond_the_text_count_for_nothing(untied, tmp_path):
 
 
 def test_encoders_keep_their_inputs_in_float_where_int8_leaves_it_open(bert, tmp_path):
-    _, graph = made(bert, "int8,fuse", tmp_path)
+    _, graph = exported(bert, "int8,fuse", tmp_path)
     operators = {node.op_type for node in graph.graph.node}
     assert "MatMulNBits" in operators
     assert not operators & {"DynamicQuantizeMatMul", "DynamicQuantizeLinear"}

@@ -31,9 +31,9 @@ INT4 = "int4:solver=rtn:head=float:embed=float"
 INT8 = "int8:group=channel:act=none:head=float:embed=float"
 
 
-def export(checkpoint, out, told=None):
+def export(checkpoint, out, progress=None):
     out.mkdir()
-    artifact = TensorRt().export(checkpoint, (), out, told or Silent())
+    artifact = TensorRt().export(checkpoint, (), out, progress or Silent())
     graph = onnx.load(artifact.path / "model.onnx")
     onnx.checker.check_model(str(artifact.path / "model.onnx"), full_check=True)
     return artifact, graph
@@ -94,53 +94,55 @@ def test_attention_of_a_familys_own_makes_a_valid_graph(random_model, tmp_path, 
 
 @pytest.mark.parametrize(("pipeline", "bits"), [(INT4, 4), (f"{INT4}:group=channel", 4), (INT8, 8)])
 def test_integers_lie_in_the_graph_as_they_are(untied, tmp_path, pipeline, bits):
-    made = make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS)
-    artifact, graph = export(made, tmp_path / "a")
+    variant = make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS)
+    artifact, graph = export(variant, tmp_path / "a")
     stored = {each.name: each for each in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type == "DequantizeLinear"]
-    seen = 0
+    count = 0
     for node in nodes:
         assert len(node.input) == 2  # no zero point
         name = node.input[0].removesuffix(".codes")
         parts = name.split(".")
         names = [".".join([*parts[:-2], each, "weight"]) for each in parts[-2].split("+")]
-        codes = torch.cat([made.weight(each).codes for each in names]).T
-        scale = torch.cat([made.weight(each).scale for each in names]).T
+        codes = torch.cat([variant.weight(each).codes for each in names]).T
+        scale = torch.cat([variant.weight(each).scale for each in names]).T
         assert stored[node.input[0]].data_type == {4: onnx.TensorProto.INT4, 8: onnx.TensorProto.INT8}[bits]
         assert np.array_equal(numpy_helper.to_array(stored[node.input[0]]).astype(np.int8), codes.numpy())
         scales = numpy_helper.to_array(stored[node.input[1]])
         assert np.array_equal(scales, scale.numpy() if bits == 4 else scale.flatten().numpy())
-        given = {each.name: each.i for each in node.attribute}
-        group = made.weight(names[0]).group
-        assert given == ({"axis": 0, "block_size": group} if bits == 4 else {"axis": 1})
-        seen += len(names)
-    assert seen == 14
+        attributes = {each.name: each.i for each in node.attribute}
+        group = variant.weight(names[0]).group
+        assert attributes == ({"axis": 0, "block_size": group} if bits == 4 else {"axis": 1})
+        count += len(names)
+    assert count == 14
     with torch.inference_mode():
-        expected = made.torch_module()(TOKENS)[0].numpy()
+        expected = variant.torch_module()(TOKENS)[0].numpy()
     assert np.abs(run(artifact.path, TOKENS) - expected).max() < 1e-3
 
 
-@pytest.mark.parametrize(("pipeline", "kind"), [(f"fp16,{INT4}", "FLOAT16"), ("bf16", "BFLOAT16")])
-def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, kind):
-    told = Silent()
-    _, graph = export(make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS), tmp_path / "a", told)
-    wanted, exact = getattr(onnx.TensorProto, kind), onnx.TensorProto.FLOAT
+@pytest.mark.parametrize(("pipeline", "dtype"), [(f"fp16,{INT4}", "FLOAT16"), ("bf16", "BFLOAT16")])
+def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, dtype):
+    progress = Silent()
+    _, graph = export(
+        make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS), tmp_path / "a", progress
+    )
+    element_type, exact = getattr(onnx.TensorProto, dtype), onnx.TensorProto.FLOAT
     integers = (onnx.TensorProto.INT64, onnx.TensorProto.INT4)
     for value in (*graph.graph.input, *graph.graph.output):
-        assert value.type.tensor_type.elem_type in (wanted, onnx.TensorProto.INT64)
+        assert value.type.tensor_type.elem_type in (element_type, onnx.TensorProto.INT64)
     for each in graph.graph.initializer:
-        assert each.data_type in integers or each.data_type == (exact if each.name.endswith(".exact") else wanted)
+        assert each.data_type in integers or each.data_type == (exact if each.name.endswith(".exact") else element_type)
     casts = Counter(
         n.name.endswith(".exact") for n in graph.graph.node for a in n.attribute if a.name == "to" and a.i == exact
     )
     assert casts == {True: 5}  # the norms' squares
     note = "ort-cpu can't run bfloat16: a float32 twin of the graph was verified in its place"
-    assert told.notices == ([note] if kind == "BFLOAT16" else [])
+    assert progress.notices == ([note] if dtype == "BFLOAT16" else [])
 
 
 def test_products_stay_products(untied, tmp_path):
-    made = make_variant(untied, "lowrank:rank=0.4:whiten=off", TensorRt.capability, tmp_path / "v", TOKENS)
-    artifact, graph = export(made, tmp_path / "a")
+    variant = make_variant(untied, "lowrank:rank=0.4:whiten=off", TensorRt.capability, tmp_path / "v", TOKENS)
+    artifact, graph = export(variant, tmp_path / "a")
     assert artifact.products
     plain = export(Model.open(str(untied)), tmp_path / "b")[1]
     counts = [Counter(node.op_type for node in each.graph.node)["MatMul"] for each in (graph, plain)]

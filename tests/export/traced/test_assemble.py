@@ -49,8 +49,8 @@ def test_layers_have_weights_of_their_own_and_share_constants():
     for i in range(2):
         weight = graph.initializers[f"model.layers.{i}.mlp.weight"]
         weight.const_value = ir.tensor(np.array([2, 3], np.float32) + i, name=weight.name)
-    (found,) = run(graph, x=np.array([1, 1], np.float32))
-    assert found.tolist() == [(1 * 2 + 1) * 3 + 1, (1 * 3 + 1) * 4 + 1]
+    (actual,) = run(graph, x=np.array([1, 1], np.float32))
+    assert actual.tolist() == [(1 * 2 + 1) * 3 + 1, (1 * 3 + 1) * 4 + 1]
 
 
 def test_caches_become_inputs_and_outputs_of_the_graph():
@@ -76,8 +76,8 @@ def test_a_weight_that_is_stored_the_other_way_gets_a_transpose():
     assert operators(graph) == ["Transpose", "MatMul"]
     assert tuple(weight.shape) == (3, 2)
     weight.const_value = ir.tensor(np.arange(6, dtype=np.float32).reshape(3, 2), name="w")
-    (found,) = run(graph, x=np.eye(2, dtype=np.float32))
-    assert found.tolist() == [[0, 2, 4], [1, 3, 5]]
+    (actual,) = run(graph, x=np.eye(2, dtype=np.float32))
+    assert actual.tolist() == [[0, 2, 4], [1, 3, 5]]
 
 
 def test_only_weights_are_renamed():

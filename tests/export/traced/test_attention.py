@@ -35,9 +35,9 @@ def mask(attention_mask, **options):
 
 
 def test_a_mask_is_a_tensor_also_where_nothing_is_padded():
-    found = mask(torch.ones(2, 4, dtype=torch.bool))
-    assert (found.shape, found.dtype) == ((2, 1, 4, 4), torch.bool)
-    assert torch.equal(found[0, 0], torch.ones(4, 4).tril().bool())
+    actual = mask(torch.ones(2, 4, dtype=torch.bool))
+    assert (actual.shape, actual.dtype) == ((2, 1, 4, 4), torch.bool)
+    assert torch.equal(actual[0, 0], torch.ones(4, 4).tril().bool())
 
 
 def test_only_where_nothing_can_be_padded_there_is_none():

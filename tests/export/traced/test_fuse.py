@@ -69,10 +69,10 @@ def test_attention_with_a_cache_is_grouped_to_the_same_numbers(rotated):
     expected = dict(zip(names, run(graph, **inputs_of(graph)), strict=True))
     model = ir.Model(graph, ir_version=11)
     fuse_operators(model)
-    found = operators(graph)
-    assert (found.count("GroupQueryAttention"), found.count("Attention")) == (2, 0)
-    assert "RotaryEmbedding" not in found
-    assert found.count("Where") == 1  # one bias for all layers
+    op_types = operators(graph)
+    assert (op_types.count("GroupQueryAttention"), op_types.count("Attention")) == (2, 0)
+    assert "RotaryEmbedding" not in op_types
+    assert op_types.count("Where") == 1  # one bias for all layers
     assert model.opset_imports["com.microsoft"] == 1
     assert [value.name for value in graph.outputs] == names
     actual = dict(zip(names, run(graph, **inputs_of(graph)), strict=True))

@@ -22,8 +22,8 @@ def matched(graph, **inputs):
     """The operators that a graph has afterwards; its output stays as it was."""
     (expected,) = run(graph, **inputs)
     match_patterns(ir.Model(graph, ir_version=11))
-    (found,) = run(graph, **inputs)
-    assert np.abs(found - expected).max() < 1e-5
+    (actual,) = run(graph, **inputs)
+    assert np.abs(actual - expected).max() < 1e-5
     return operators(graph)
 
 
@@ -37,7 +37,7 @@ def norm(builder, x, weight, power=2.0, axes=(-1,), weight_first=False):
 
 
 @pytest.mark.parametrize(
-    ("options", "found"),
+    ("options", "matches"),
     [
         ({}, True),
         ({"weight_first": True}, True),
@@ -45,15 +45,15 @@ def norm(builder, x, weight, power=2.0, axes=(-1,), weight_first=False):
         ({"axes": (-1, -2)}, False),
     ],
 )
-def test_a_norm_of_root_mean_squares_is_one_operator(options, found):
+def test_a_norm_of_root_mean_squares_is_one_operator(options, matches):
     graph = empty_graph(x=FLOAT)
     builder = GraphBuilder(graph)
     weight = builder.constant(floats(8), "weight")
     output(graph, norm(builder, graph.inputs[0], weight, **options))
     builder.append()
     after = matched(graph, x=floats(2, 3, 8))
-    assert (after == ["RMSNormalization"]) is found
-    if found:
+    assert (after == ["RMSNormalization"]) is matches
+    if matches:
         assert next(iter(graph)).attributes["epsilon"].as_float() == pytest.approx(1e-5)
 
 
@@ -67,8 +67,8 @@ def rotation(builder, x, cos, sin, half):
     return builder.op("Add", builder.op("Mul", x, cos), builder.op("Mul", swapped, sin))
 
 
-@pytest.mark.parametrize(("size", "found"), [(8, True), (6, False)])
-def test_a_rotation_of_halves_is_one_operator(size, found):
+@pytest.mark.parametrize(("size", "matches"), [(8, True), (6, False)])
+def test_a_rotation_of_halves_is_one_operator(size, matches):
     """And one that splits heads elsewhere isn't taken for it."""
     graph = empty_graph(x=FLOAT, cos=FLOAT, sin=FLOAT)
     builder = GraphBuilder(graph)
@@ -77,11 +77,11 @@ def test_a_rotation_of_halves_is_one_operator(size, found):
     output(graph, rotation(builder, x, cos, sin, size // 2))
     builder.append()
     angles = np.tile(floats(2, 3, 4), 2)
-    after = matched(graph, x=floats(2, 4, 3, 8), cos=np.cos(angles), sin=np.sin(angles)) if found else None
-    if not found:
+    after = matched(graph, x=floats(2, 4, 3, 8), cos=np.cos(angles), sin=np.sin(angles)) if matches else None
+    if not matches:
         match_patterns(ir.Model(graph, ir_version=11))
         after = operators(graph)
-    assert ("RotaryEmbedding" in after) is found
+    assert ("RotaryEmbedding" in after) is matches
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -115,10 +115,10 @@ def test_attention_takes_heads_that_were_never_turned(rotated):
     for _ in range(3):
         by_head = builder.op("Reshape", builder.op("Add", x, x), builder.constant([0, 0, heads, size]))
         by_head.shape = ir.Shape([2, 3, heads, size])
-        turned = builder.op("Transpose", by_head, perm=[0, 2, 1, 3])
+        by_token = builder.op("Transpose", by_head, perm=[0, 2, 1, 3])
         if rotated:
-            turned = builder.op("RotaryEmbedding", turned, cos, sin)
-        back = builder.op("Transpose", turned, perm=[0, 2, 1, 3])
+            by_token = builder.op("RotaryEmbedding", by_token, cos, sin)
+        back = builder.op("Transpose", by_token, perm=[0, 2, 1, 3])
         flat.append(builder.op("Reshape", back, builder.constant([0, 0, width])))
         flat[-1].shape, flat[-1].type = ir.Shape([2, 3, width]), ir.TensorType(FLOAT)
     out = builder.op("Attention", *flat, q_num_heads=heads, kv_num_heads=heads, scale=1.0)

@@ -35,8 +35,8 @@ def test_cosines_become_rows_of_a_table():
     inputs = {"input_ids": ids, "position_ids": positions, "x": np.ones((2, 4, 3), np.float32)}
     replace_by_tables(graph, LONGEST)
     expected = 1 + np.cos(positions[..., None] * FREQUENCIES)
-    found, batch = run(graph, **inputs)
-    assert np.abs(found - expected).max() < 1e-6
+    actual, batch = run(graph, **inputs)
+    assert np.abs(actual - expected).max() < 1e-6
     assert batch == [2]
     (table,) = (value for name, value in graph.initializers.items() if name.endswith(".table"))
     assert tuple(table.shape) == (LONGEST, 3)

@@ -52,8 +52,8 @@ def test_weights_come_without_numbers_and_constants_folded():
     assert not any(node.metadata_props for node in graph)
     graph.initializers["inner.weight"].const_value = ir.tensor(module.inner.weight.detach().numpy())
     x = gaussian(3, 7, 4)  # other sizes than the example's
-    (found,) = run(graph, x=x.numpy())
-    assert np.abs(found - module([x]).detach().numpy()).max() < 1e-6
+    (actual,) = run(graph, x=x.numpy())
+    assert np.abs(actual - module([x]).detach().numpy()).max() < 1e-6
     assert graph.outputs[0].name == "y"
 
 

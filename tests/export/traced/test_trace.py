@@ -29,11 +29,11 @@ def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypa
     assert parts == ["a LlamaForCausalLM", "a layer of a LlamaForCausalLM"]
     weights = [name for name, value in model.graph.initializers.items() if value.const_value is None]
     assert sorted(weights) == sorted(deep.names)
-    found = operators(model)
-    assert found["Attention"] == LAYERS
-    assert found["RMSNormalization"] == 2 * LAYERS + 1
-    assert found["RotaryEmbedding"] == 2 * LAYERS
-    assert found["MatMul"] == 7 * LAYERS + 1
+    actual = operators(model)
+    assert actual["Attention"] == LAYERS
+    assert actual["RMSNormalization"] == 2 * LAYERS + 1
+    assert actual["RotaryEmbedding"] == 2 * LAYERS
+    assert actual["MatMul"] == 7 * LAYERS + 1
     assert [value.name for value in model.graph.outputs][:3] == ["logits", "present.0.key", "present.0.value"]
     assert str(model.graph.inputs[3].shape) == "[batch,2,past_sequence_len,16]"
     traced.trace_graph(deep.architecture, deep.names, fused=True)
@@ -43,9 +43,9 @@ def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypa
 def test_fused_it_has_the_operators_of_a_built_one(deep):
     model = traced.trace_graph(deep.architecture, deep.names, fused=True).model
     Fuse().rewrite(model)
-    found = operators(model)
-    assert found["GroupQueryAttention"] == LAYERS
-    assert found["MatMul"] == 4 * LAYERS + 1  # q/k/v, o, gate/up, down; and the head
-    assert not found["RotaryEmbedding"]
-    assert found["SkipSimplifiedLayerNormalization"] == 2 * LAYERS
-    assert found["QuickGelu"] == LAYERS
+    actual = operators(model)
+    assert actual["GroupQueryAttention"] == LAYERS
+    assert actual["MatMul"] == 4 * LAYERS + 1  # q/k/v, o, gate/up, down; and the head
+    assert not actual["RotaryEmbedding"]
+    assert actual["SkipSimplifiedLayerNormalization"] == 2 * LAYERS
+    assert actual["QuickGelu"] == LAYERS

@@ -21,11 +21,11 @@ def call(*args, **kwargs):
 
 def test_calls_are_one_group_where_settings_and_shapes_agree():
     x, y = gaussian(1, 3, 4), gaussian(1, 3, 4, seed=1)
-    one = call(x, mask=None, window=8)
-    assert one.group == call(y, mask=None, window=8).group
-    assert one.group != call(x, mask=None, window=9).group
-    assert one.group != call(x, mask=x, window=8).group
-    assert one.group != call(gaussian(1, 3, 5), mask=None, window=8).group
+    first = call(x, mask=None, window=8)
+    assert first.group == call(y, mask=None, window=8).group
+    assert first.group != call(x, mask=None, window=9).group
+    assert first.group != call(x, mask=x, window=8).group
+    assert first.group != call(gaussian(1, 3, 5), mask=None, window=8).group
     assert call(TracedCache(1)).group == call(TracedCache(2)).group
 
 
@@ -42,17 +42,17 @@ class Layer(nn.Module):
 def test_a_layer_gets_its_tensors_in_order_and_its_settings_as_they_were():
     hidden, bias = gaussian(1, 1, 3, 4), gaussian(4, seed=1)
     layer = LayerWrapper(Layer(), call(torch.zeros(1, 1, 3, 4), torch.zeros(4), twice=True), None)
-    (found,) = layer([hidden, bias])
-    assert torch.equal(found, 2 * (hidden + bias))
+    (actual,) = layer([hidden, bias])
+    assert torch.equal(actual, 2 * (hidden + bias))
 
 
 def test_a_layer_with_a_cache_takes_and_leaves_its_keys():
     hidden, bias, keys = gaussian(1, 1, 3, 4), gaussian(4, seed=1), gaussian(1, 1, 5, 4, seed=2)
     past = TracedCache(5)
     layer = LayerWrapper(Layer(), call(hidden, bias, past=TracedCache(5)), past)
-    found, new_keys, new_values = layer([hidden, bias, keys, keys])
+    actual, new_keys, new_values = layer([hidden, bias, keys, keys])
     assert torch.equal(new_keys, torch.cat([keys, hidden + bias], 2))
-    assert torch.equal(new_values, found)
+    assert torch.equal(new_values, actual)
 
 
 @pytest.mark.parametrize(("family", "output"), [("llama", "logits"), ("bert", "last_hidden_state")])

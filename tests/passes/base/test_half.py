@@ -9,11 +9,11 @@ from compress.passes.fp16 import Fp16
 from compress.weights.forms import Dense, Masked
 
 
-@pytest.mark.parametrize(("item", "dtype"), [(Fp16(), torch.float16), (Bf16(), torch.bfloat16)])
-def test_every_float_tensor_is_rounded_once(item, dtype):
+@pytest.mark.parametrize(("pass_", "dtype"), [(Fp16(), torch.float16), (Bf16(), torch.bfloat16)])
+def test_every_float_tensor_is_rounded_once(pass_, dtype):
     matrix, vector, mask = torch.randn(4, 8), torch.randn(8), torch.rand(4, 8) > 0.5
     block = Block("b", "layer", {"w": Masked(matrix, mask)}, {"v": vector, "ids": torch.arange(3)})
-    item.run(block, BlockInputs())
+    pass_.run(block, BlockInputs())
     assert torch.equal(block.weights["w"].tensor, matrix.to(dtype))
     assert block.weights["w"].mask is mask
     assert torch.equal(block.vectors["v"], vector.to(dtype))

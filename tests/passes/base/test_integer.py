@@ -32,9 +32,9 @@ def test_every_matrix_is_stored_as_asked_and_reported(request, run, family, bits
     source = request.getfixturevalue(family)
     act = ":act=none" if bits == 8 else ""
     variant = run(source, f"int{bits}:group=32:symmetry={symmetry}:solver={solver}{act}")
-    model, said = Model.open(str(source)), reports(variant)
+    model, by_name = Model.open(str(source)), reports(variant)
     matrices = [name for name, form in variant.manifest.weights.items() if form.form == "quantized"]
-    assert set(said) == set(matrices)
+    assert set(by_name) == set(matrices)
     assert len(matrices) == {"llama": 15, "untied": 16, "bert": 13}[family]
     for name in matrices:
         stored, exact, layer = variant.weight(name), model.tensor(name), ".layer" in name
@@ -42,13 +42,13 @@ def test_every_matrix_is_stored_as_asked_and_reported(request, run, family, bits
         assert stored.group == 32
         assert (stored.zero_point is None) == (symmetry == "sym" or (not layer and bits != 8))
         lost = float((stored.dequantize() - exact).square().sum() / exact.square().sum())
-        assert said[name].weight_error == pytest.approx(lost, rel=1e-3)
+        assert by_name[name].weight_error == pytest.approx(lost, rel=1e-3)
         assert 0 < lost < ERRORS[stored.bits] * (5 if layer and solver == "gptq" else 1)
-        assert said[name].solver.startswith(solver if layer else "rtn")
-        assert not said[name].fell_back
-        assert (said[name].error is not None) == (layer and solver == "gptq")
-        if said[name].error is not None:
-            assert said[name].error < lost  # that is what it solves for
+        assert by_name[name].solver.startswith(solver if layer else "rtn")
+        assert not by_name[name].fell_back
+        assert (by_name[name].error is not None) == (layer and solver == "gptq")
+        if by_name[name].error is not None:
+            assert by_name[name].error < lost  # that is what it solves for
     assert variant.manifest.calibration == ("none" if solver == "rtn" else "test, 10 windows of 32 tokens")
 
 
@@ -88,29 +88,29 @@ def test_schemes_and_words(tiny, run, text, bits, group, symmetric):
 @pytest.mark.parametrize("embed", ["float", "int8", "int4"])
 def test_head_and_embedding_are_stored_as_asked(untied, run, head, embed):
     variant = run(untied, f"int3:solver=rtn:asym:head={head}:embed={embed}")
-    for name, kind in (("lm_head.weight", head), ("model.embed_tokens.weight", embed)):
+    for name, stored_as in (("lm_head.weight", head), ("model.embed_tokens.weight", embed)):
         form = variant.manifest.weights[name]
         assert (form.form, form.bits, form.group, form.symmetric) == {
             "float": ("dense", None, None, True),
             "int8": ("quantized", 8, 32, True),
             "int4": ("quantized", 4, 32, False),
-        }[kind]
+        }[stored_as]
 
 
-@pytest.mark.parametrize("kind", ["float", "int8", "int4"])
-def test_a_tied_head_is_stored_once(llama, run, kind):
-    variant = run(llama, f"int4:solver=rtn:head={kind}:embed={kind}")
+@pytest.mark.parametrize("stored_as", ["float", "int8", "int4"])
+def test_a_tied_head_is_stored_once(llama, run, stored_as):
+    variant = run(llama, f"int4:solver=rtn:head={stored_as}:embed={stored_as}")
     form = variant.manifest.weights["model.embed_tokens.weight"]
-    assert form.bits == {"float": None, "int8": 8, "int4": 4}[kind]
+    assert form.bits == {"float": None, "int8": 8, "int4": 4}[stored_as]
     assert "lm_head.weight" not in variant.manifest.weights
 
 
 def test_large_embeddings_are_rounded_in_parts(untied, run, monkeypatch):
-    whole = run(untied, "int4:solver=rtn:embed=int4:asym").weight("model.embed_tokens.weight")
+    stored = run(untied, "int4:solver=rtn:embed=int4:asym").weight("model.embed_tokens.weight")
     monkeypatch.setattr("compress.passes.solvers.solver._ROWS", 100)
     parts = run(untied, "int4:solver=rtn:embed=int4:asym").weight("model.embed_tokens.weight")
-    for what in ("codes", "scale", "zero_point"):
-        assert torch.equal(getattr(whole, what), getattr(parts, what))
+    for part in ("codes", "scale", "zero_point"):
+        assert torch.equal(getattr(stored, part), getattr(parts, part))
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_a_layer_of_zeros_stays_one_and_is_reported_as_exact(untied, run, tmp_pa
     module.model.layers[0].self_attn.v_proj.weight.data.zero_()
     module.save_pretrained(tmp_path)
     variant = run(tmp_path, "int4")
-    said = reports(variant)
+    by_name = reports(variant)
     v, o = (f"model.layers.0.self_attn.{part}.weight" for part in ("v_proj", "o_proj"))
     assert not variant.weight(v).dequantize().any()
-    assert (said[v].solver, said[v].error, said[v].weight_error) == ("exact (all zeros)", 0, 0)
-    assert said[o].solver == "rtn (fallback: its inputs are zero on all of the calibration text)"
-    assert said[o].fell_back
-    assert said[o].weight_error < 0.02
-    assert sum(report.fell_back for report in said.values()) == 1
+    assert (by_name[v].solver, by_name[v].error, by_name[v].weight_error) == ("exact (all zeros)", 0, 0)
+    assert by_name[o].solver == "rtn (fallback: its inputs are zero on all of the calibration text)"
+    assert by_name[o].fell_back
+    assert by_name[o].weight_error < 0.02
+    assert sum(report.fell_back for report in by_name.values()) == 1
 
 
 class Prune(WeightPass):

@@ -16,17 +16,17 @@ def reading(x, y=None, level=Statistic.MISMATCH):
     return {"w": inputs.finish()}
 
 
-@pytest.mark.parametrize("item", [Sparse(), Sparse24()])
+@pytest.mark.parametrize("pass_", [Sparse(), Sparse24()])
 @pytest.mark.parametrize("solver", ["magnitude", "wanda", "sparsegpt"])
-def test_refining_helps_every_solver(item, solver):
+def test_refining_helps_every_solver(pass_, solver):
     x, weight = correlated(128), Dense(gaussian(32, 128))
     gram, losses = x.T @ x / len(x), {}
     for refine in ("on", "off"):
-        found = type(item)(solver=solver, refine=refine).apply("w", weight, reading(x))
-        assert isinstance(found, Masked)
-        assert torch.equal(found.tensor != 0, found.mask)
-        assert (found.mask.sum(1) == 64).all()
-        losses[refine] = output_loss(found.tensor - weight.tensor, gram)
+        actual = type(pass_)(solver=solver, refine=refine).apply("w", weight, reading(x))
+        assert isinstance(actual, Masked)
+        assert torch.equal(actual.tensor != 0, actual.mask)
+        assert (actual.mask.sum(1) == 64).all()
+        losses[refine] = output_loss(actual.tensor - weight.tensor, gram)
     assert losses["on"] < (0.97 if solver == "sparsegpt" else 0.6) * losses["off"]
 
 
@@ -44,5 +44,5 @@ def test_what_stays_aims_at_the_original_models_outputs():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_dtype_stays(dtype):
-    found = Sparse24().apply("w", Dense(gaussian(8, 64).to(dtype)), reading(correlated(64)))
-    assert found.tensor.dtype == dtype
+    actual = Sparse24().apply("w", Dense(gaussian(8, 64).to(dtype)), reading(correlated(64)))
+    assert actual.tensor.dtype == dtype

@@ -56,9 +56,9 @@ def test_no_fold_makes_its_consumers_error_larger(llama, tmp_path):
         for fold in block.folds:
 
             def error(fold=fold, inputs=inputs, block=block):
-                seen = inputs.statistics(Statistic.GRAM, fold.consumers)
+                statistics = inputs.statistics(Statistic.GRAM, fold.consumers)
                 matrices = {name: block.weights[name].dequantize() for name in fold.consumers}
-                return sum(SEARCH.error(w, seen[name], torch.ones(w.shape[1])) for name, w in matrices.items())
+                return sum(SEARCH.error(w, statistics[name], torch.ones(w.shape[1])) for name, w in matrices.items())
 
             before, all_folds = error(), block.folds
             block.folds = (fold,)
@@ -73,16 +73,16 @@ def test_the_error_is_that_of_the_outputs_with_scaled_columns_rounded():
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(500, 64, generator=generator), torch.randn(8, 64, generator=generator)
     scale = torch.rand(64, generator=generator) + 0.5
-    seen = LinearInput(Statistic.GRAM, 500, x.abs().amax(0), x.square().mean(0), x.T @ x / 500, sample=x[:128])
+    statistics = LinearInput(Statistic.GRAM, 500, x.abs().amax(0), x.square().mean(0), x.T @ x / 500, sample=x[:128])
     rounded = round_to_nearest(weight * scale, Grid(4, 32)).quantized(torch.float32).dequantize()
     exact = x @ weight.T
     expected = ((x / scale) @ rounded.T - exact).square().sum() / exact.square().sum()
-    assert SEARCH.error(weight, seen, scale) == pytest.approx(float(expected), rel=1e-3)
+    assert SEARCH.error(weight, statistics, scale) == pytest.approx(float(expected), rel=1e-3)
 
 
 def test_candidates_are_powers_of_the_inputs_activity():
-    seen = LinearInput(Statistic.GRAM, 1, square=torch.tensor([4.0, 0.0]))
-    candidates = SEARCH.candidates(seen, [])
+    statistics = LinearInput(Statistic.GRAM, 1, square=torch.tensor([4.0, 0.0]))
+    candidates = SEARCH.candidates(statistics, [])
     assert len(candidates) == len(ALPHAS) == 10
     assert torch.allclose(candidates[4], torch.tensor([2.0, 1e-5]) ** 0.5)
     assert torch.allclose(candidates[-1], torch.tensor([2.0, 1e-5]))
@@ -95,11 +95,11 @@ def test_the_pass_gains_by_it_where_channels_differ(llama, tmp_path):
         exact = module(TOKENS).logits
 
     def error(smoothing):
-        item = Int4(solver="rtn", smooth=smoothing)
+        pass_ = Int4(solver="rtn", smooth=smoothing)
         changed = Model.open(str(tmp_path)).torch_module()
         for block, inputs in walk_blocks(Model.open(str(tmp_path)), TOKENS, Silent()):
             if block.role == "layer":
-                item.run(block, inputs)
+                pass_.run(block, inputs)
                 state = {n: w.dequantize() for n, w in block.weights.items()} | block.vectors
                 changed.load_state_dict(state, strict=False)
         with torch.no_grad():

@@ -123,28 +123,28 @@ def test_a_survey_finds_that_more_bits_lose_less(tiny, name, exact_products):
 def test_a_surveys_loss_is_that_of_the_layers_output(llama, exact_products):
     """All matrices at once, compared with the layer itself with its weights replaced."""
     model = Model.open(str(llama))
-    found = survey(walk_blocks(model, TOKENS, Silent()), (3,), lambda bits, _: Grid(bits, 32), lambda _: False)
+    actual = survey(walk_blocks(model, TOKENS, Silent()), (3,), lambda bits, _: Grid(bits, 32), lambda _: False)
     block, inputs = next((b, i) for b, i in walk_blocks(model, TOKENS, Silent()) if b.role == "layer")
     inputs.refresh()
     exact = [inputs.forward(i, {}) for i in range(inputs.batches)]
-    stage = found[0].names
+    stage = actual[0].names
     for name in stage:
         rounded = round_to_nearest(block.weights[name].tensor, Grid(3, 32), True).quantized(torch.float32)
         block.weights[name] = Dense(rounded.dequantize())
     inputs.refresh()
-    off = [inputs.forward(i, {}) - one for i, one in enumerate(exact)]
+    off = [inputs.forward(i, {}) - target_output for i, target_output in enumerate(exact)]
     relative = [(o.square().sum(-1) / e.square().sum(-1)).mean() for o, e in zip(off, exact, strict=True)]
-    assert found[0].losses[3] == pytest.approx(float(torch.stack(relative).mean()), rel=1e-4)
+    assert actual[0].losses[3] == pytest.approx(float(torch.stack(relative).mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize("solver", ["rtn", "gptq"])
-@pytest.mark.parametrize(("mixed", "held"), [(4.5, {2, 4, 8}), (2.5, {2, 3, 4, 8}), (6.0, {4, 8}), (4, {4})])
-def test_the_pass_keeps_its_budget_and_the_targets_widths(llama, run, solver, mixed, held):
-    target = TargetCapability("test", (Dense, Quantized), frozenset(held))
+@pytest.mark.parametrize(("mixed", "widths"), [(4.5, {2, 4, 8}), (2.5, {2, 3, 4, 8}), (6.0, {4, 8}), (4, {4})])
+def test_the_pass_keeps_its_budget_and_the_targets_widths(llama, run, solver, mixed, widths):
+    target = TargetCapability("test", (Dense, Quantized), frozenset(widths))
     variant = run(llama, f"int4:mixed={mixed}:head=float:embed=float:solver={solver}", target)
     layers = {name: form for name, form in variant.manifest.weights.items() if ".layers." in name}
     assert len(layers) == 14
-    assert {form.bits for form in layers.values()} <= held
+    assert {form.bits for form in layers.values()} <= widths
     sizes = {name: form.shape[0] * form.shape[1] for name, form in layers.items()}
     average = sum(form.bits * sizes[name] for name, form in layers.items()) / sum(sizes.values())
     assert mixed - 0.5 < average <= mixed

@@ -17,28 +17,28 @@ from tests.support.tensors import gaussian, token_ids
 TOKENS = token_ids(16, 32)
 
 
-def seen(x, y, level=Statistic.MISMATCH):
-    found = RunningStatistics(level, x.shape[-1])
-    found.update(x, 64, y)
-    return found.finish()
+def statistics(x, y, level=Statistic.MISMATCH):
+    actual = RunningStatistics(level, x.shape[-1])
+    actual.update(x, 64, y)
+    return actual.finish()
 
 
 @pytest.mark.usefixtures("exact_products")
 def test_statistics_behind_a_factor_are_those_of_its_outputs():
     x, right, stored = gaussian(64, 12), gaussian(5, 12, seed=1), gaussian(5, 12, seed=2)
     y = x + 0.1 * gaussian(64, 12, seed=3)
-    found, expected = seen(x, y).propagated(right, stored), seen(x @ stored.T, y @ right.T)
+    actual, expected = statistics(x, y).propagated(right, stored), statistics(x @ stored.T, y @ right.T)
     for key in ("amax", "square", "gram", "mismatch", "sample"):
-        assert torch.allclose(getattr(found, key), getattr(expected, key), atol=1e-4), key
-    assert (found.level, found.tokens) == (expected.level, expected.tokens)
+        assert torch.allclose(getattr(actual, key), getattr(expected, key), atol=1e-4), key
+    assert (actual.level, actual.tokens) == (expected.level, expected.tokens)
 
 
 @pytest.mark.parametrize("level", [Statistic.AMAX, Statistic.GRAM])
 def test_no_more_is_known_behind_a_factor_than_before_it(level):
-    found = seen(gaussian(64, 12), None, level).propagated(gaussian(5, 12), gaussian(5, 12))
-    assert found.amax.shape == found.square.shape == (5,)
-    assert len(found.gram) == (5 if level is Statistic.GRAM else 0)
-    assert len(found.mismatch) == 0
+    actual = statistics(gaussian(64, 12), None, level).propagated(gaussian(5, 12), gaussian(5, 12))
+    assert actual.amax.shape == actual.square.shape == (5,)
+    assert len(actual.gram) == (5 if level is Statistic.GRAM else 0)
+    assert len(actual.mismatch) == 0
 
 
 def test_the_right_factor_is_solved_first_and_the_left_on_what_that_leaves():
@@ -56,15 +56,15 @@ def test_the_right_factor_is_solved_first_and_the_left_on_what_that_leaves():
         calls.append((list(leaves), inputs))
         return {name: Half(leaf) for name, leaf in leaves.items()}
 
-    inputs = seen(gaussian(64, 12), gaussian(64, 12))
-    found = by_factor("half", weights, inputs, solve)
+    inputs = statistics(gaussian(64, 12), gaussian(64, 12))
+    actual = by_factor("half", weights, inputs, solve)
     assert [names for names, _ in calls] == [["a.q.right.weight", "a.k.weight"], ["a.q.left.weight"]]
     assert calls[0][1] is inputs
     right = weights["a.q.weight"].right.tensor
     assert torch.equal(calls[1][1].gram, inputs.propagated(right, right / 2).gram)
-    product = rejoined("a.q.weight", weights["a.q.weight"], found)
+    product = rejoined("a.q.weight", weights["a.q.weight"], actual)
     assert torch.allclose(product.dequantize(), weights["a.q.weight"].dequantize() / 4)
-    assert torch.equal(rejoined("a.k.weight", weights["a.k.weight"], found).tensor, weights["a.k.weight"].tensor / 2)
+    assert torch.equal(rejoined("a.k.weight", weights["a.k.weight"], actual).tensor, weights["a.k.weight"].tensor / 2)
     assert leaf_names("a.q.weight", weights["a.q.weight"]) == ["a.q.left.weight", "a.q.right.weight"]
 
 

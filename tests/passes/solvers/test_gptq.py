@@ -71,7 +71,7 @@ def naive(weight, gram, grid, order, search=False):
         scales[columns[0] // grid.group], zeros[columns[0] // grid.group] = scale, zero
         x, inverse = rest, candidates[0][4]
     close |= ((values - values.floor() - 0.5).abs() < 1e-4).any(1)
-    grouped = [torch.stack([found[i] for i in range(len(found))], 1) for found in (scales, zeros)]
+    grouped = [torch.stack([actual[i] for i in range(len(actual))], 1) for actual in (scales, zeros)]
     return values, *grouped, close
 
 
@@ -80,15 +80,15 @@ def assert_equals_naive(weight, gram, grid, order, search):
     expected, scale, zero, close = naive(
         weight, gram, grid, natural if order == "natural" else group_aware(gram.diagonal(), grid.group), search
     )
-    found = gptq(weight, Hessian(gram, None, grid.group, order), grid, search, F32)
+    actual = gptq(weight, Hessian(gram, None, grid.group, order), grid, search, F32)
     clear = ~close
     assert clear.float().mean() >= 0.75  # rows in which nothing hangs on the last digits
-    stored = found.quantized(F32)
+    stored = actual.quantized(F32)
     assert torch.equal(stored.codes[clear].double(), expected[clear].round().clamp(grid.qmin, grid.qmax))
     assert torch.allclose(stored.scale[clear].double(), scale[clear], rtol=1e-4)
     if stored.zero_point is not None:
         assert torch.equal(stored.zero_point[clear].double(), zero[clear])
-    assert found.values.shape == weight.shape
+    assert actual.values.shape == weight.shape
     plain = round_to_nearest(weight, grid).quantized(F32).codes
     assert not torch.equal(stored.codes, plain)
 

@@ -123,8 +123,8 @@ def test_a_search_never_loses(bits, gain, symmetric):
 def test_a_proposal_splits_into_its_matrices():
     x = weight(10, 64)
     for grid in (Grid(4, 32), Grid(4, 32, symmetric=False)):
-        whole = round_to_nearest(x, grid)
-        parts = [part.quantized(F32) for part in whole.split([4, 6])]
+        proposal = round_to_nearest(x, grid)
+        parts = [part.quantized(F32) for part in proposal.split([4, 6])]
         for part, rows in zip(parts, x.split([4, 6]), strict=True):
             alone = round_to_nearest(rows, grid).quantized(F32)
             assert torch.equal(part.codes, alone.codes)

@@ -31,8 +31,8 @@ def start(path, grid, masks=None, tokens=TOKENS):
     solver, solved = Solver("gptq", True, "gar", mismatch=True), {}
     for stage in inputs.stages():
         here = {name: block.weights[name] for name in stage}
-        seen = inputs.statistics(Statistic.MISMATCH, stage)[stage[0]]
-        solved |= solver.solve(here, dict.fromkeys(here, grid), seen)
+        statistics = inputs.statistics(Statistic.MISMATCH, stage)[stage[0]]
+        solved |= solver.solve(here, dict.fromkeys(here, grid), statistics)
         block.weights |= {name: solved[name].weight for name in here}
     return block, inputs, solved, walk
 
@@ -55,17 +55,17 @@ def test_training_lowers_the_held_out_error(llama, grid):
     vectors, before = dict(block.vectors), loss(inputs, HELD)
     learnt = learn(block, inputs, solved, 60)
     assert set(learnt) == set(solved)
-    block.weights |= {name: one.weight for name, one in learnt.items()}
+    block.weights |= {name: matrix.weight for name, matrix in learnt.items()}
     assert loss(inputs, HELD) < 0.999 * before  # a random layer's errors hardly generalise
     assert any(not torch.equal(block.vectors[name], old) for name, old in vectors.items())
-    for name, one in learnt.items():
-        assert one.solver.startswith("learned, from gptq")
-        assert grid.qmin <= one.weight.codes.min() <= one.weight.codes.max() <= grid.qmax
-        assert one.weight.scale.shape == solved[name].weight.scale.shape
-        assert (one.weight.zero_point is None) == grid.symmetric
+    for name, matrix in learnt.items():
+        assert matrix.solver.startswith("learned, from gptq")
+        assert grid.qmin <= matrix.weight.codes.min() <= matrix.weight.codes.max() <= grid.qmax
+        assert matrix.weight.scale.shape == solved[name].weight.scale.shape
+        assert (matrix.weight.zero_point is None) == grid.symmetric
         if not grid.symmetric:
-            assert torch.equal(one.weight.zero_point, solved[name].weight.zero_point)
-    assert any(not torch.equal(one.weight.codes, solved[n].weight.codes) for n, one in learnt.items())
+            assert torch.equal(matrix.weight.zero_point, solved[name].weight.zero_point)
+    assert any(not torch.equal(matrix.weight.codes, solved[n].weight.codes) for n, matrix in learnt.items())
 
 
 def test_training_that_did_not_help_changes_nothing(llama, monkeypatch):
@@ -93,15 +93,15 @@ def test_frozen_zeros_stay(llama, symmetric):
 def test_one_batch_is_trained_on_and_judged_by(llama, symmetric):
     block, inputs, solved, _ = start(llama, Grid(2, 32, symmetric), tokens=TOKENS[:2])
     before = loss(inputs, [0])
-    block.weights |= {name: one.weight for name, one in learn(block, inputs, solved, 40).items()}
+    block.weights |= {name: matrix.weight for name, matrix in learn(block, inputs, solved, 40).items()}
     assert loss(inputs, [0]) < 0.98 * before
 
 
 def test_the_inputs_rounding_is_kept(llama):
     block, inputs, solved, _ = start(llama, Grid(3, 32), tokens=TOKENS[:2])
-    dynamic = {name: replace(one, act="dynamic") for name, one in solved.items()}
+    dynamic = {name: replace(matrix, act="dynamic") for name, matrix in solved.items()}
     learnt = learn(block, inputs, dynamic, 30)
-    assert {one.weight.act for one in learnt.values()} == {"dynamic"}
+    assert {matrix.weight.act for matrix in learnt.values()} == {"dynamic"}
 
 
 def test_the_pass_says_which_layers_learnt(llama, run):

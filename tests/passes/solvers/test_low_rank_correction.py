@@ -16,7 +16,7 @@ from compress.weights.forms import Dense, Factored, Masked, Residual, mask_of
 from tests.support.tensors import F64, gaussian
 
 
-def seen(features, level=Statistic.MISMATCH):
+def statistics(features, level=Statistic.MISMATCH):
     x = gaussian(500, features, seed=1) * torch.linspace(0.05, 3, features)
     inputs = RunningStatistics(level, features)
     inputs.update(x + x.roll(1, 1), 16, x + x.roll(1, 1) + 0.2 * gaussian(500, features, seed=2))
@@ -29,27 +29,29 @@ def rounded(weight):
 
 @pytest.mark.parametrize("rank", [1, 8, 16])
 def test_what_is_left_is_what_no_product_of_that_rank_repairs(rank):
-    inputs, weight = seen(64, Statistic.GRAM), gaussian(96, 64)
+    inputs, weight = statistics(64, Statistic.GRAM), gaussian(96, 64)
     base = rounded(weight)
-    found = low_rank_correction({"w": Dense(weight)}, {"w": base}, rank, inputs, toward_original=False)["w"]
-    assert isinstance(found, Residual)
-    assert found.base is base
+    actual = low_rank_correction({"w": Dense(weight)}, {"w": base}, rank, inputs, toward_original=False)["w"]
+    assert isinstance(actual, Residual)
+    assert actual.base is base
     error, gram = (weight - base.dequantize()).to(F64), inputs.gram.to(F64)
     values = torch.linalg.eigvalsh(error @ gram @ error.T).flip(0)  # of the errors of the outputs
-    left = (weight - found.dequantize()).to(F64)
+    left = (weight - actual.dequantize()).to(F64)
     assert float(((left @ gram) * left).sum()) == pytest.approx(float(values[rank:].sum()), rel=1e-3)
 
 
 def test_it_aims_where_the_codes_aimed():
-    inputs, weight = seen(64), gaussian(96, 64)
-    found = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 60, inputs, toward_original=True)
+    inputs, weight = statistics(64), gaussian(96, 64)
+    actual = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 60, inputs, toward_original=True)
     gram, mismatch = inputs.gram.to(F64), inputs.mismatch.to(F64)
     damped = gram + 0.01 * gram.diagonal().mean() * torch.eye(64, dtype=F64)
     target = weight + (weight.to(F64) @ mismatch @ torch.linalg.inv(damped)).float()
-    assert found == {}  # a product of rank 60 is larger than the matrix
-    found = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 30, inputs, toward_original=True)["w"]
+    assert actual == {}  # a product of rank 60 is larger than the matrix
+    actual = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 30, inputs, toward_original=True)["w"]
     plain = low_rank_correction({"w": Dense(weight)}, {"w": rounded(weight)}, 30, inputs, toward_original=False)["w"]
-    assert output_error(target, found.dequantize(), inputs.gram) < output_error(target, plain.dequantize(), inputs.gram)
+    assert output_error(target, actual.dequantize(), inputs.gram) < output_error(
+        target, plain.dequantize(), inputs.gram
+    )
 
 
 def test_factors_are_left_as_they_are():
@@ -64,15 +66,15 @@ def test_every_integer_pass_can_be_repaired(untied, run, pipeline):
     plain, better = run(untied, pipeline), run(untied, f"{pipeline}:compensate=8")
     assert better.manifest.recipe[-1].count("compensate=8") == 1
     errors = {}
-    for found in (plain, better):
-        reports = {name: each for layer in found.manifest.layers.values() for name, each in layer.weights.items()}
-        errors[found.path] = sum(each.weight_error for name, each in reports.items() if ".layers." in name)
-        for name, form in found.manifest.weights.items():
-            assert form.form == ("residual" if found is better and ".layers." in name else "quantized")
+    for actual in (plain, better):
+        reports = {name: each for layer in actual.manifest.layers.values() for name, each in layer.weights.items()}
+        errors[actual.path] = sum(each.weight_error for name, each in reports.items() if ".layers." in name)
+        for name, form in actual.manifest.weights.items():
+            assert form.form == ("residual" if actual is better and ".layers." in name else "quantized")
             if form.form == "residual":
                 assert "repaired with rank 8" in reports[name].solver
                 assert form.parts["left"].shape[1] == form.parts["right"].shape[0] == 8
-                weight = found.weight(name)
+                weight = actual.weight(name)
                 assert (mask_of(weight) is not None) == ("sparse24" in pipeline)
                 assert form.parts["base"].masked == ("sparse24" in pipeline)
     assert errors[better.path] < 0.9 * errors[plain.path]

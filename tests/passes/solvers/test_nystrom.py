@@ -14,12 +14,12 @@ def moments(outputs=5, inputs=8, tokens=40, seed=0):
     return torch.randn(outputs, inputs, generator=generator), x
 
 
-def least_squares(weight, x, kept, shift):
+def least_squares(weight, x, remaining, shift):
     """V that minimizes E‖W x - V x_S‖² + λ‖V - W_S‖², by stacking the ridge under the tokens."""
     w, scale = weight.double(), len(x) ** -0.5
-    rows = torch.cat([x[:, kept] * scale, shift**0.5 * torch.eye(len(kept), dtype=torch.float64)])
-    wanted = torch.cat([x @ w.T * scale, shift**0.5 * w[:, kept].T])
-    return torch.linalg.lstsq(rows, wanted).solution.T
+    rows = torch.cat([x[:, remaining] * scale, shift**0.5 * torch.eye(len(remaining), dtype=torch.float64)])
+    targets = torch.cat([x @ w.T * scale, shift**0.5 * w[:, remaining].T])
+    return torch.linalg.lstsq(rows, targets).solution.T
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -28,9 +28,9 @@ def test_the_kept_weights_solve_the_least_squares_problem(size, shift):
     weight, x = moments()
     gram = x.T @ x / len(x)
     units = 8 // size
-    kept, fitted = eliminate(weight, gram.float(), shift, units, units // 2)
-    assert int(kept.sum()) == units - units // 2
-    index = kept.repeat_interleave(size).nonzero().flatten()
+    remaining, fitted = eliminate(weight, gram.float(), shift, units, units // 2)
+    assert int(remaining.sum()) == units - units // 2
+    index = remaining.repeat_interleave(size).nonzero().flatten()
     assert torch.allclose(fitted.double(), least_squares(weight, x, index, shift), atol=1e-4)
 
 
@@ -44,23 +44,23 @@ def test_the_first_to_go_is_the_one_that_a_trial_of_all_finds(size, seed):
         index = torch.tensor([i for i in range(8) if i // size != unit])
         off = x @ weight.double().T - x[:, index] @ least_squares(weight, x, index, shift).T
         losses.append(float(off.square().sum(1).mean()))
-    kept, _ = eliminate(weight, gram.float(), shift, units, 1)
-    assert kept.tolist() == [unit != losses.index(min(losses)) for unit in range(units)]
+    remaining, _ = eliminate(weight, gram.float(), shift, units, 1)
+    assert remaining.tolist() == [unit != losses.index(min(losses)) for unit in range(units)]
 
 
 def test_a_copy_goes_and_its_twin_takes_its_weight():
     gram = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    kept, fitted = eliminate(torch.tensor([[1.0, 2.0, 3.0]]), gram, 1e-6, 3, 1)
-    assert kept[2] and int(kept.sum()) == 2
+    remaining, fitted = eliminate(torch.tensor([[1.0, 2.0, 3.0]]), gram, 1e-6, 3, 1)
+    assert remaining[2] and int(remaining.sum()) == 2
     assert torch.allclose(fitted, torch.tensor([[3.0, 3.0]]), atol=1e-4)
 
 
 def test_inputs_that_are_always_zero_go_first_and_change_nothing():
     weight, x = moments()
     x[:, [2, 5]] = 0
-    kept, fitted = eliminate(weight, (x.T @ x / len(x)).float(), 0.1, 8, 2)
-    assert kept.tolist() == [True, True, False, True, True, False, True, True]
-    assert torch.allclose(fitted, weight[:, kept], atol=1e-5)
+    remaining, fitted = eliminate(weight, (x.T @ x / len(x)).float(), 0.1, 8, 2)
+    assert remaining.tolist() == [True, True, False, True, True, False, True, True]
+    assert torch.allclose(fitted, weight[:, remaining], atol=1e-5)
 
 
 def test_energy_is_what_each_run_of_inputs_adds_to_the_outputs():

@@ -19,10 +19,10 @@ class Slope:
     batches = 1
 
     def refresh(self):
-        self.seen = []
+        self.positions = []
 
     def forward(self, batch, parameters):
-        self.seen.append(float(parameters["x"].detach()))
+        self.positions.append(float(parameters["x"].detach()))
         return parameters["x"]
 
     def target(self, batch):
@@ -32,15 +32,15 @@ class Slope:
         return -(output - exact).sum()
 
     def training_steps(self, steps):
-        self.seen = []
+        self.positions = []
         return range(steps)
 
 
-@pytest.mark.parametrize(("whole", "moved"), [(False, [1, 0.75, 0.5, 0.25]), (True, [1 / 3, 0.5, 0.5, 0.25])])
-def test_rates_fall_over_all_steps_and_rise_first_in_a_whole_model(whole, moved):
+@pytest.mark.parametrize(("whole_model", "moved"), [(False, [1, 0.75, 0.5, 0.25]), (True, [1 / 3, 0.5, 0.5, 0.25])])
+def test_rates_fall_over_all_steps_and_rise_first_in_a_whole_model(whole_model, moved):
     inputs, block = Slope(), Block("x", "model", {}, {})
-    reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 4)
-    assert [b - a for a, b in pairwise(inputs.seen)] == pytest.approx(moved, rel=1e-4)
+    reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole_model), 4)
+    assert [b - a for a, b in pairwise(inputs.positions)] == pytest.approx(moved, rel=1e-4)
 
 
 class Steep(Slope):
@@ -58,12 +58,12 @@ class Steep(Slope):
         return -(output * exact).sum()
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_every_batch_counts_alike_in_a_whole_model(whole):
+@pytest.mark.parametrize("whole_model", [False, True])
+def test_every_batch_counts_alike_in_a_whole_model(whole_model):
     ends = []
     for steepness in (1.0, 1000.0):
         torch.manual_seed(0)
         inputs, block = Steep(steepness), Block("x", "model", {}, {})
-        reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole), 30)
-        ends.append(inputs.seen[-1])
-    assert (ends[0] == ends[1]) == whole
+        reconstruct(block, inputs, {"x": trainable(Dense(torch.ones(1, 1)))}, Rates(0, 0, 1.0, whole_model), 30)
+        ends.append(inputs.positions[-1])
+    assert (ends[0] == ends[1]) == whole_model

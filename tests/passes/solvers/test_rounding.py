@@ -70,6 +70,6 @@ def test_a_search_by_a_gram_takes_the_candidate_of_least_output_error():
     scales, _ = grid.candidate_scales(weight, True, torch.float32)
     outputs = [x @ (grid.round_to_codes(weight / scale) * scale - weight) for scale in scales]
     losses = torch.stack([output.square().sum(0) for output in outputs])
-    found, zero = best_scales(weight, grid, True, torch.float32, gram)
+    actual, zero = best_scales(weight, grid, True, torch.float32, gram)
     assert zero is None
-    assert torch.equal(found, scales[losses.argmin(0), torch.arange(9)])
+    assert torch.equal(actual, scales[losses.argmin(0), torch.arange(9)])

@@ -64,10 +64,10 @@ def test_smoothing_never_makes_the_searched_error_larger(llama, tmp_path):
         if block.role != "layer":
             continue
 
-        def error(weights, seen):
-            outputs = {n: seen[n].sample @ w.dequantize().T for n, w in weights.items()}
+        def error(weights, stats):
+            outputs = {n: stats[n].sample @ w.dequantize().T for n, w in weights.items()}
             stored = {n: with_dynamic_inputs(w.dequantize()) for n, w in weights.items()}
-            return sum(output_error(outputs[n], stored[n], seen[n].sample) for n in weights)
+            return sum(output_error(outputs[n], stored[n], stats[n].sample) for n in weights)
 
         before = error(block.weights, inputs.statistics(Statistic.AMAX))
         smooth(block, inputs, SmoothQuant(with_dynamic_inputs))

@@ -21,16 +21,16 @@ def reading(gram, tokens=1 << 20):
     )
 
 
-def solver(kind="gptq"):
-    return Solver(kind, True, "gar", mismatch=False)
+def solver(method="gptq"):
+    return Solver(method, True, "gar", mismatch=False)
 
 
-def solved(weight, inputs, kind="gptq", grid=None):
-    return solver(kind).solve({"w": Dense(weight)}, {"w": grid or Grid(4, 32)}, inputs)["w"]
+def solved(weight, inputs, method="gptq", grid=None):
+    return solver(method).solve({"w": Dense(weight)}, {"w": grid or Grid(4, 32)}, inputs)["w"]
 
 
 @pytest.mark.parametrize(
-    ("gram", "tokens", "said"),
+    ("gram", "tokens", "solver_text"),
     [
         (torch.eye(64), 1024, "gptq"),
         (torch.eye(64), 1023, "gptq (1023 calibration tokens, 1024 advised)"),
@@ -41,13 +41,13 @@ def solved(weight, inputs, kind="gptq", grid=None):
         (None, 0, "rtn (fallback: no calibration text reaches it)"),
     ],
 )
-def test_the_report_says_what_was_done(gram, tokens, said):
+def test_the_report_says_what_was_done(gram, tokens, solver_text):
     weight = gaussian(8, 64)
-    found = solved(weight, None if gram is None else reading(gram, tokens))
-    assert found.report().solver == said
-    assert found.report().fell_back == said.startswith("rtn")
-    if found.report().fell_back:
-        assert torch.equal(found.weight.codes, round_to_nearest(weight, Grid(4, 32), True).quantized(F32).codes)
+    actual = solved(weight, None if gram is None else reading(gram, tokens))
+    assert actual.report().solver == solver_text
+    assert actual.report().fell_back == solver_text.startswith("rtn")
+    if actual.report().fell_back:
+        assert torch.equal(actual.weight.codes, round_to_nearest(weight, Grid(4, 32), True).quantized(F32).codes)
 
 
 def test_plain_rounding_and_zeros_are_reported_as_such():
@@ -59,25 +59,25 @@ def test_plain_rounding_and_zeros_are_reported_as_such():
 
 def test_the_reported_errors_are_relative_to_the_outputs_and_to_the_matrix():
     x, weight = correlated(64), gaussian(8, 64)
-    found = solved(weight, reading(gram_of(x)))
-    off = found.weight.dequantize() - weight
-    report = found.report()
+    actual = solved(weight, reading(gram_of(x)))
+    off = actual.weight.dequantize() - weight
+    report = actual.report()
     assert report.error == pytest.approx(float((x @ off.T).square().sum() / (x @ weight.T).square().sum()), rel=1e-3)
     assert report.weight_error == pytest.approx(float(off.square().sum() / weight.square().sum()), rel=1e-3)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize("kind", ["rtn", "gptq"])
-def test_matrices_solved_together_equal_each_alone(kind, symmetric):
+@pytest.mark.parametrize("method", ["rtn", "gptq"])
+def test_matrices_solved_together_equal_each_alone(method, symmetric):
     """Of several heights, one of them with frozen zeros, one on a grid of its own."""
     inputs = reading(gram_of(correlated(192)))
     weights = {name: Dense(gaussian(rows, 192, seed=rows)) for name, rows in (("q", 16), ("k", 8), ("v", 12))}
     weights["k"] = Masked(weights["k"].tensor, gaussian(8, 192, seed=4) > 0)
     grids = {name: Grid(3 if name == "v" else 4, 64, symmetric) for name in weights}
-    together = solver(kind).solve(weights, grids, inputs)
+    together = solver(method).solve(weights, grids, inputs)
     assert set(together) == set(weights)
     for name, weight in weights.items():
-        alone = solver(kind).solve({name: weight}, {name: grids[name]}, inputs)[name]
+        alone = solver(method).solve({name: weight}, {name: grids[name]}, inputs)[name]
         assert torch.equal(together[name].weight.codes, alone.weight.codes)
         assert torch.allclose(together[name].weight.scale, alone.weight.scale, rtol=1e-5)  # other sizes, other sums
         assert together[name].weight.bits == grids[name].bits
@@ -91,9 +91,9 @@ def test_zeros_that_were_aimed_at_the_original_are_not_corrected_again():
     inputs = replace(reading(gram_of(x)), mismatch=0.1 * gaussian(64, 64, seed=2))
     mask = gaussian(16, 64, seed=3) > 0
 
-    def dequantized(given, mismatch):
-        found = Solver("gptq", True, "gar", mismatch).solve({"w": given}, {"w": Grid(4, 32)}, inputs)["w"]
-        return found.proposal.quantized(torch.float32).dequantize()
+    def dequantized(matrix, mismatch):
+        actual = Solver("gptq", True, "gar", mismatch).solve({"w": matrix}, {"w": Grid(4, 32)}, inputs)["w"]
+        return actual.proposal.quantized(torch.float32).dequantize()
 
     zeros = Masked(weight * mask, mask)
     assert torch.equal(dequantized(zeros, True), dequantized(zeros, False))

@@ -35,20 +35,20 @@ def naive_sparsegpt(weight, damped, choose, width):
 @pytest.mark.parametrize("features", [48, 160])
 def test_sparsegpt_is_the_plain_column_loop(choose, width, features):
     hessian, weight = hessian_of(features), gaussian(8, features)
-    found, mask = sparsegpt(weight, hessian, choose, width)
+    actual, mask = sparsegpt(weight, hessian, choose, width)
     expected, where = naive_sparsegpt(weight, hessian.sorted.to(F64), choose, width)
     assert torch.equal(mask, where)
-    assert torch.allclose(found.to(F64), expected, atol=1e-4)
-    assert not found[~mask].any()
+    assert torch.allclose(actual.to(F64), expected, atol=1e-4)
+    assert not actual[~mask].any()
 
 
 def test_sparsegpt_loses_less_than_wanda_than_magnitude():
     hessian, weight = hessian_of(128), gaussian(32, 128)
     gram = hessian.sorted
-    found, _ = sparsegpt(weight, hessian, two_of_four, 4)
+    actual, _ = sparsegpt(weight, hessian, two_of_four, 4)
     wanda = weight * score_mask(weight, gram.diagonal().sqrt(), two_of_four)
     magnitude = weight * score_mask(weight, None, two_of_four)
-    assert output_loss(found - weight, gram) < 0.75 * output_loss(wanda - weight, gram)
+    assert output_loss(actual - weight, gram) < 0.75 * output_loss(wanda - weight, gram)
     assert output_loss(wanda - weight, gram) < 0.75 * output_loss(magnitude - weight, gram)
 
 
@@ -73,8 +73,8 @@ def test_the_smallest_go_with_regard_to_their_inputs():
 @pytest.mark.parametrize("steps", [1, 12])
 def test_zeros_that_are_there_already_count_among_those_that_go(steps):
     weight = torch.tensor([[5.0, -2.0, 3.0, -4.0]])
-    kept = torch.tensor([[False, True, True, True]])
-    assert score_mask(weight, None, two_of_four, kept).tolist() == [[False, False, True, True]]
+    nonzero = torch.tensor([[False, True, True, True]])
+    assert score_mask(weight, None, two_of_four, nonzero).tolist() == [[False, False, True, True]]
     hessian = hessian_of(64)
     old = gaussian(8, 64) > -0.3
     _, mask = sparsegpt(gaussian(8, 64) * old, hessian, unstructured(0.6), nonzero=old)
@@ -85,12 +85,12 @@ def test_zeros_that_are_there_already_count_among_those_that_go(steps):
 def test_the_refinement_reaches_the_least_squares_solution():
     gram, target = hessian_of(24).sorted, gaussian(6, 24)
     mask = score_mask(target, None, two_of_four)
-    found = refine_fixed_mask(target, mask, target, gram, steps=60)
-    for row, kept, aim in zip(found.to(F64), mask, target.to(F64), strict=True):
-        inner = gram.to(F64)[kept][:, kept]
-        best = torch.linalg.solve(inner, gram.to(F64)[kept] @ aim)
-        assert torch.allclose(row[kept], best, atol=1e-4)
-        assert not row[~kept].any()
+    actual = refine_fixed_mask(target, mask, target, gram, steps=60)
+    for row, nonzero, aim in zip(actual.to(F64), mask, target.to(F64), strict=True):
+        inner = gram.to(F64)[nonzero][:, nonzero]
+        best = torch.linalg.solve(inner, gram.to(F64)[nonzero] @ aim)
+        assert torch.allclose(row[nonzero], best, atol=1e-4)
+        assert not row[~nonzero].any()
 
 
 def test_every_step_of_the_refinement_lowers_the_loss():

@@ -32,9 +32,9 @@ def test_no_product_of_that_rank_loses_less():
     _, vectors = torch.linalg.eigh(exact @ gram @ exact.T)
     leading = vectors[:, -6:]
     best = squared(leading @ leading.T @ exact - exact, gram)
-    found = OutputMetric(inputs).spectrum(weight).product(6, torch.float32).dequantize()
+    actual = OutputMetric(inputs).spectrum(weight).product(6, torch.float32).dequantize()
     plain = OutputMetric(inputs, whiten=False).spectrum(weight).product(6, torch.float32).dequantize()
-    assert squared(found - exact, gram) == pytest.approx(best, rel=1e-3)
+    assert squared(actual - exact, gram) == pytest.approx(best, rel=1e-3)
     assert squared(plain - exact, gram) > 1.3 * best
 
 
