@@ -1,4 +1,4 @@
-"""What a report says by length and batch: tables in every format, pictures, what fusion brings, and what is slower."""
+"""Figures by length and batch: pictures, and tables in every format of a report."""
 
 import csv
 import io
@@ -6,12 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from compress.benchmarks.plots.length import PICTURES
 from compress.benchmarks.report.base import write
+from compress.benchmarks.report.markdown import Markdown
 from compress.benchmarks.results.report_file import read_card
 
 
 def words(picture):
-    return "".join(ElementTree.parse(picture).getroot().itertext())
+    return "".join(ElementTree.fromstring(picture).itertext())
 
 
 def test_every_format_has_it(lengths_card, tmp_path):
@@ -21,7 +23,8 @@ def test_every_format_has_it(lengths_card, tmp_path):
     assert pictures | {"report.lengths.csv"} <= written
     assert read_card(tmp_path) == lengths_card
     shown = {
-        name: words(tmp_path / f"report.{name}.svg") for name in ("latency-length", "fusion-length", "error-layer")
+        name: words((tmp_path / f"report.{name}.svg").read_bytes())
+        for name in ("latency-length", "fusion-length", "error-layer")
     }
     assert all(word in shown["latency-length"] for word in ("torch", "int8", "batch 4", "tokens", "256", "512"))
     assert all(word in shown["fusion-length"] for word in ("fuse / onnx", "prefill, × without the pass", "decoding"))
@@ -48,12 +51,12 @@ def test_runs_without_lengths_have_none_of_it(card, tmp_path):
     assert "length" not in (tmp_path / "report.tex").read_text()
 
 
-def test_several_runs_are_told_apart(lengths_card, card, tmp_path):
+def test_several_runs_are_told_apart(lengths_card, card):
     short = {(64, 1): {"latency_p50": [0.01] * 2, "sentences_ps": [100.0] * 2}}
     long = {(128, 1): {"latency_p50": [0.02] * 2, "sentences_ps": [50.0] * 2}}
-    write([lengths_card, card("encoder", model="bert", torch=short | long, onnx=short | long)], tmp_path)
-    text = (tmp_path / "report.md").read_text()
+    runs = [lengths_card, card("encoder", model="bert", torch=short | long, onnx=short | long)]
+    (text,) = Markdown().files(runs).values()
     assert "## tiny, 2026-01-01T00:00:00+00:00: By length and batch" in text
     assert "## bert, 2026-01-01T00:00:00+00:00: By length and batch" in text
-    drawn = words(tmp_path / "report.latency-length.svg")
+    drawn = words(PICTURES["latency-length"](runs, "svg"))
     assert all(each in drawn for each in ("bert: torch", "tiny: fuse", "latency p50, ms", "time to first token, ms"))

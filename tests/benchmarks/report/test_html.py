@@ -1,4 +1,4 @@
-"""``report.html`` in a real browser: a click on a header sorts, and the page can be seen."""
+"""``report.html``: one file that escapes; in a real browser, a click on a header sorts, and the page can be seen."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import pytest
 from compress.benchmarks.report.base import write
 from tests.support.browser import browse, needs_browser
 from tests.support.cards import ONNX, QUANTIZED, TORCH
-
-pytestmark = needs_browser
 
 SIZES = {"torch": 100e6, "onnx": 101e6, "int8": 27e6, "int4": 9e6, "fp16": 50e6}
 # What a reader does: clicks, and looks at the names from top to bottom.
@@ -36,6 +34,7 @@ def page(card, tmp_path):
     return tmp_path / "report.html"
 
 
+@needs_browser
 def test_a_click_on_a_header_sorts(page, tmp_path):
     clicks = ["on disk, MB", "on disk, MB", "variant", "KL to original, nats"]
     looked = page.with_name("looked.html")
@@ -50,6 +49,7 @@ def test_a_click_on_a_header_sorts(page, tmp_path):
     assert kl.startswith("int8 fp16 ")  # those without the figure stay below
 
 
+@needs_browser
 def test_the_page_can_be_seen(page, tmp_path):
     """The picture stays in pytest's temporary directory."""
     picture = tmp_path / "report.png"
