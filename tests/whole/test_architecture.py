@@ -136,8 +136,8 @@ def test_files_are_named_after_the_words_that_a_user_types() -> None:
     assert stems("benchmarks/engines/seq2seq") == {spec.module for spec in ENGINES.values() if spec.seq2seq}
 
 
-@pytest.mark.parametrize("room", ["benchmarks"])
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_module_has_a_test_file_of_its_name(room: str) -> None:
-    files = {file.relative_to(ROOT) for file in (ROOT / room).rglob("*.py") if file.stem != "__init__"}
+    files = {file.relative_to(ROOT) for file in (ROOT / room).rglob("*.py") if not file.stem.startswith("__")}
     expected = {Path("tests") / file.with_name(f"test_{file.name}") for file in files}
     assert {str(file) for file in expected if not (ROOT / file).is_file()} == set()
