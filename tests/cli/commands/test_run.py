@@ -175,6 +175,7 @@ def test_what_a_family_cannot_do_is_refused_before_the_work(random_model, inside
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_does_not_wait_for_what_takes_seconds_to_import():
     slow = {"compressed_tensors", "transformers.modeling_utils", "matplotlib", "lm_eval"}
     code = f"import sys, compress.cli.commands.run; print({slow} & set(sys.modules))"
