@@ -17,7 +17,7 @@ from compress.errors import UsageError
 from compress.passes.base.integer import Integer
 from compress.passes.solvers.grid import Grid, fitting
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
+from compress.passes.solvers.smoothing import SmoothQuant, rounded_inputs_error, smooth
 from compress.passes.solvers.solver import Solved
 from compress.pipeline.contract import TargetCapability
 from compress.weights.forms import Dense, Quantized
@@ -98,7 +98,7 @@ class Int8(Integer):
         costly = {
             name: weights[name]
             for name, candidate in solved.items()
-            if output_error(x @ weights[name].dequantize().T, candidate.weight, x) > self.fallback
+            if rounded_inputs_error(x @ weights[name].dequantize().T, candidate.weight, x) > self.fallback
         }
         return solved | super()._solve(costly, inputs)
 

@@ -17,7 +17,7 @@ from compress.calibration.statistics import InputStatistics, Statistic
 from compress.errors import PassError, UsageError
 from compress.modeling.architecture import head_size
 from compress.modeling.quiet import first_line
-from compress.passes.solvers.channels import HEADS, MLP, Solver, drop_channels, find_channels
+from compress.passes.solvers.channels import HEADS, MLP, PruneSolver, drop_channels, find_channels
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.weights.forms import Dense, Weight
 
@@ -127,7 +127,7 @@ class Prune(WeightPass):
         stats = inputs.statistics(self.required_statistic(), [channels.reader])[channels.reader]
         rows = min(block.weights[name].shape[0] // channels.times for name in channels.makers)
         units = rows // self.head if self.what == "heads" else rows
-        solver: Solver = "nystrom" if self.compensate == "on" else "dropped"
+        solver: PruneSolver = "nystrom" if self.compensate == "on" else "dropped"
         drop_channels(block, channels, stats, units, units - self._remaining(units), solver)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:

@@ -11,18 +11,18 @@ from compress.graph.builder import GraphBuilder
 from compress.modeling.classifier import classifier_class, is_token_classifier, label_names
 from compress.modeling.families import FAMILIES
 
-Layers = tuple[tuple[str, str | None], ...]
+HeadLayers = tuple[tuple[str, str | None], ...]
 """Linears in order by their names in the checkpoint, each with the operator that follows on it."""
 
-_DENSE: Layers = (("classifier.dense", "Tanh"), ("classifier.out_proj", None))
-_SEQUENCE: Mapping[str, Layers] = {
+_DENSE: HeadLayers = (("classifier.dense", "Tanh"), ("classifier.out_proj", None))
+_SEQUENCE: Mapping[str, HeadLayers] = {
     "bert": (("bert.pooler.dense", "Tanh"), ("classifier", None)),
     "roberta": _DENSE,
     "mpnet": _DENSE,
     "distilbert": (("pre_classifier", "Relu"), ("classifier", None)),
 }
 """By model type, what reads the first token's hidden state."""
-_TOKEN: Layers = (("classifier", None),)
+_TOKEN: HeadLayers = (("classifier", None),)
 """What reads every token's."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 from transformers import PretrainedConfig
 
-from compress.export.seq2seq.model_builder import Cache, ModelBuilder
+from compress.export.seq2seq.model_builder import KeysValues, ModelBuilder
 from compress.graph.builder import GraphBuilder
 from compress.graph.masks import attention_mask
 from compress.onnx_names import past_name, present_name
@@ -32,7 +32,7 @@ class DecoderCaches:
         states = builder.input("encoder_hidden_states", [*text, config.hidden_size])
         self.visible = attention_mask(builder, mask, ids)
         self.past = [{side: self._input(i, side) for side in _SIDES} for i in range(decoder_layers(config))]
-        self.present: list[dict[str, Cache]] = [{} for _ in self.past]
+        self.present: list[dict[str, KeysValues]] = [{} for _ in self.past]
         self.length = builder.dim(self.past[0]["decoder"][0], 2)
         is_first = builder.op("Equal", builder.dim(self.past[0]["encoder"][0], 2), builder.constant([0]))
         count = builder.op("Mul", builder.dim(states, 1), builder.op("Cast", is_first, to=int(ir.DataType.INT64)))
@@ -71,7 +71,7 @@ class DecoderCaches:
         by_head = self.builder.op("Reshape", x, self.builder.constant([0, 0, self.heads, self.size]))
         return self.builder.op("Transpose", by_head, perm=[0, 2, 1, 3])
 
-    def _input(self, layer: int, side: str) -> Cache:
+    def _input(self, layer: int, side: str) -> KeysValues:
         shape = self._shape("past", side)
         keys, values = (self.builder.input(past_name(layer, part, side), shape) for part in _PARTS)
         return keys, values

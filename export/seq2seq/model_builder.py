@@ -18,7 +18,7 @@ from compress.onnx_names import CONTRIB_DOMAIN
 
 OPSET, IR_VERSION = 23, 11
 Shape = Sequence[int | str]
-Cache = tuple[ir.Value, ir.Value]
+KeysValues = tuple[ir.Value, ir.Value]
 """Keys and values ``[b, heads, t, size]``."""
 
 
@@ -93,8 +93,8 @@ class ModelBuilder(GraphBuilder):
         heads: int,
         scale: float,
         mask: ir.Value | None = None,
-        past: Cache | None = None,
-    ) -> tuple[ir.Value, Cache]:
+        past: KeysValues | None = None,
+    ) -> tuple[ir.Value, KeysValues]:
         """Attention of queries, keys and values ``[b, s, heads * size]``, and its cache afterwards.
 
         Behind a ``past`` tokens see those before them alone.

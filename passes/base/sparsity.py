@@ -17,7 +17,7 @@ from compress.calibration.statistics import InputStatistics, LinearInput, Statis
 from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.by_factor import by_factor, leaf_names, rejoined
 from compress.passes.solvers.gptq import Hessian
-from compress.passes.solvers.solver import factored, stack
+from compress.passes.solvers.solver import factor_hessian, stack
 from compress.passes.solvers.sparsity import (
     BLOCK,
     MaskRule,
@@ -104,7 +104,7 @@ class Sparsity(WeightPass):
         stacked = stack(list(weights.values()))
         hessian, note = None, ""
         if self.required_statistic() >= Statistic.GRAM:
-            hessian, note = factored(inputs, self.mismatch == "on", 1, "natural")
+            hessian, note = factor_hessian(inputs, self.mismatch == "on", 1, "natural")
             note = note if hessian is not None else f"fallback: {note}"
         elif self.required_statistic() > Statistic.NONE and inputs is None:
             note = "fallback: no calibration text reaches it"

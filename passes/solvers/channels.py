@@ -15,7 +15,7 @@ from compress.passes.solvers.nystrom import eliminate, energy, ridge
 from compress.weights.forms import Dense, Weight
 from compress.weights.stored import WeightReport
 
-Solver = Literal["nystrom", "dropped"]
+PruneSolver = Literal["nystrom", "dropped"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def find_channels(layouts: Iterable[Channels], layer: str, names: Iterable[str])
 
 
 def drop_channels(
-    block: Block, channels: Channels, inputs: LinearInput, units: int, count: int, solver: Solver
+    block: Block, channels: Channels, inputs: LinearInput, units: int, count: int, solver: PruneSolver
 ) -> None:
     """Drop ``count`` of the ``units`` equal runs of channels of a layer, whose reader's inputs those are.
 

@@ -56,7 +56,7 @@ class SmoothQuant:
     def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
         """Relative squared output error on the sampled rows."""
         exact = inputs.sample @ matrix.T  # a scale doesn't change the product
-        return output_error(exact, self.quantize(matrix * scale), inputs.sample / scale)
+        return rounded_inputs_error(exact, self.quantize(matrix * scale), inputs.sample / scale)
 
 
 def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
@@ -73,7 +73,7 @@ def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
         stats.update(dict.fromkeys(fold.consumers, _scaled(fold_inputs, _per_consumer_channel(scale, fold))))
 
 
-def output_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
+def rounded_inputs_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
     """Relative squared error ‖Y - Q(X) Ŵᵀ‖² / ‖Y‖² of outputs ``[tokens, out]``, the inputs rounded."""
     return float((exact - per_token(x) @ stored.dequantize().T).square().sum() / exact.square().sum().clamp(min=1e-30))
 

@@ -103,13 +103,13 @@ class Solver:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
         if self.method == "rtn":
             return None, "rtn"
-        hessian, note = factored(inputs, self.mismatch, group, self.order)
+        hessian, note = factor_hessian(inputs, self.mismatch, group, self.order)
         if hessian is None:
             return None, f"rtn (fallback: {note})"
         return hessian, f"gptq ({note})" if note else "gptq"
 
 
-def factored(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
+def factor_hessian(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
     """Factor the inputs' Hessian; with a note for the report, or None with the reason why there is none.
 
     ``mismatch`` takes in how the original model's inputs differ.

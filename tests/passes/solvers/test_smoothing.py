@@ -6,7 +6,7 @@ from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.passes.int8 import with_dynamic_inputs
-from compress.passes.solvers.smoothing import SmoothQuant, output_error, smooth
+from compress.passes.solvers.smoothing import SmoothQuant, rounded_inputs_error, smooth
 from compress.progress import Silent
 from tests.support.tensors import token_ids
 
@@ -67,7 +67,7 @@ def test_smoothing_never_makes_the_searched_error_larger(llama, tmp_path):
         def error(weights, stats):
             outputs = {n: stats[n].sample @ w.dequantize().T for n, w in weights.items()}
             stored = {n: with_dynamic_inputs(w.dequantize()) for n, w in weights.items()}
-            return sum(output_error(outputs[n], stored[n], stats[n].sample) for n in weights)
+            return sum(rounded_inputs_error(outputs[n], stored[n], stats[n].sample) for n in weights)
 
         before = error(block.weights, inputs.statistics(Statistic.AMAX))
         smooth(block, inputs, SmoothQuant(with_dynamic_inputs))
