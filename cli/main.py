@@ -24,7 +24,7 @@ _FOLDER = Path(__file__).parent / "commands"
 
 
 def commands() -> list[str]:
-    """Every subcommand: the files of ``commands/``."""
+    """The names of all subcommands: the files of ``commands/``."""
     return sorted(file.stem for file in _FOLDER.glob("[!_]*.py"))
 
 
@@ -41,7 +41,7 @@ class Commands(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every subcommand."""
+        """The names of all subcommands."""
         return commands()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

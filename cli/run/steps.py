@@ -115,7 +115,7 @@ def _make(
 
 
 def complete(plan: RunPlan, variants: Sequence[VariantToScore]) -> None:
-    """Do what the artifacts need besides, such as building engines, once every variant is written."""
+    """Finish the artifacts, such as by building engines, once every variant is written."""
     for variant in variants:
         plan.target.complete(Variant.open(variant.path, verify=False), variant.path / plan.target.folder)
 

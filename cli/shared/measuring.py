@@ -21,7 +21,7 @@ _FLOAT32_BYTES = 4
 
 @dataclass(frozen=True)
 class ExtraMeasurements:
-    """What to measure beyond the usual setting: input lengths, batch sizes, beam search and sampling."""
+    """Measurements beyond the default setting: input lengths, batch sizes, beam search and sampling."""
 
     lengths: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
@@ -58,7 +58,7 @@ class ExtraMeasurements:
 
 
 def extra_measurement_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options; they reach it as one argument ``extra``."""
+    """Decorate a command with the options, which it gets as one argument ``extra``."""
 
     @wraps(command)
     def wrapped(

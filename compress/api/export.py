@@ -97,7 +97,7 @@ class ExportPlan:
         return replace(artifact, path=self.path)
 
     def complete(self) -> None:
-        """Do what the artifact needs besides, such as building an engine; a MissingComponentError where it can't."""
+        """Finish the artifact, such as by building an engine; a MissingComponentError where that can't be done."""
         self.target.complete(self.variant, self.path)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Calibration:
-    """What statistics are taken on, and where it is from.
+    """Calibration data and its origin.
 
     ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``.
     """

@@ -55,12 +55,12 @@ class Flow:
         module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
 
     def arguments(self, stack: int, layer: int) -> LayerArguments:
-        """What the next layer is called with."""
+        """The arguments of a layer's calls, batch by batch."""
         encoder_states = self._encoder_states if stack > 0 else ()
         return LayerArguments(self._states[stack], self._others[stack][layer], encoder_states)
 
     def after_first_layer(self, stack: int, layer: nn.Module, block: Block) -> None:
-        """Give a stack's other layers the position bias that its first one computes with a block's weights.
+        """Hand the position bias that a stack's first layer computes with a block's weights to its other layers.
 
         Nothing is to be done in most families.
         """
@@ -91,7 +91,7 @@ class Flow:
         self._module.to("meta")  # type: ignore[arg-type]  # as above
 
     def _record(self, stack: int, recorders: list[_Recorder], encoder_states: Tensor | None) -> None:
-        """Take over what a stack's recorders were called with for one batch."""
+        """Store the recorded arguments of a stack's layers for one batch."""
         for i, (recorder, others) in enumerate(zip(recorders, self._others[stack], strict=True)):
             [(hidden, args, kwargs)] = recorder.calls
             recorder.calls = []
@@ -136,7 +136,7 @@ def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
 
 
 def _materialize(module: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
-    """Bring a module's tensors off the meta device, under all of their names, and what it computes for itself."""
+    """Load a module's tensors under all of their names, and compute its own buffers."""
     tied = {name: tensors[source] for name, source in module.all_tied_weights_keys.items() if source in tensors}
     materialize(module, {**tensors, **tied})
     for path, _ in stacks(module):

@@ -129,7 +129,7 @@ def _processor(model: Path) -> Any:
 
 
 def _scales(model: Path, channels: int) -> tuple[Tensor, Tensor]:
-    """What a channel's pixels from 0 to 1 are normalized by, ``[c, 1, 1]``: half and half where nobody says."""
+    """Mean and standard deviation of a channel's pixels from 0 to 1, ``[c, 1, 1]``; both 0.5 by default."""
     processor = _processor(model) if (model / PROCESSOR).is_file() else None
     statistics = []
     for name in ("image_mean", "image_std"):

@@ -69,7 +69,7 @@ class TextInputs(Inputs):
         return Calibration(windows(self.model.tokenizer(), text, self._fit(length), count), origin)
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
-        """What a decoder writes itself; random words of the vocabulary for other models."""
+        """Text that a decoder samples itself; random words of the vocabulary for other models."""
         tokenizer, length = self.model.tokenizer(), self._fit(length)
         if not self.model.kind.is_decoder_only:
             tokens = vocabulary_text(tokenizer, count, length, seed)

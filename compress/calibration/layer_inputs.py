@@ -98,7 +98,7 @@ class LayerInputs(BlockInputs):
 
     @property
     def original_states(self) -> list[Tensor]:
-        """The same of the original model, where they ride along."""
+        """The original model's hidden states, batch by batch; none where they don't ride along."""
         return [] if self._reference is None else self._reference.arguments.states
 
     @property
@@ -150,7 +150,7 @@ class LayerInputs(BlockInputs):
         return hidden(functional_call(self.layer, local, *self.arguments.call(batch)))
 
     def refresh(self) -> None:
-        """Bring `forward` and `target` up to what their blocks hold now."""
+        """Load the blocks' current weights for `forward` and `target`."""
         self._run.refresh()
         if self._reference is not None:
             self._reference.refresh()

@@ -162,7 +162,7 @@ class LayerRun:
         return saved is not None and len(saved) == len(now) and all(a is b for a, b in zip(saved, now, strict=True))
 
     def _upstream(self, name: str) -> list[object]:
-        """All that could change what a linear reads: the matrices that run before it, and every vector."""
+        """The weights that a linear's input depends on: the matrices that run before it, and every vector."""
         before = self._stages[: self._stages.index((name,))]
         return [*(self.block.weights[earlier] for stage in before for earlier in stage), *self.block.vectors.values()]
 
@@ -218,7 +218,7 @@ class LayerRun:
 
 
 class _SeenEnough(Exception):  # noqa: N818 -- it ends a forward pass early and is no error
-    """Every input that was asked for has come by."""
+    """Every requested input has been recorded."""
 
 
 def hidden(output: Any) -> Tensor:

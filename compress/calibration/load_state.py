@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_block(layer: nn.Module, block: Block) -> None:
-    """Give a layer the weights that its block holds now, in float32, whatever their shapes."""
+    """Load a block's current weights into a layer, in float32, whatever their shapes."""
     state = {name: weight.dequantize() for name, weight in block.weights.items()}
     state |= {name: vector.float() for name, vector in block.vectors.items()}
     local, other = to_layer_names(layer, block, state), transposed_weights(layer, block.name)
@@ -42,13 +42,13 @@ def to_layer_names(layer: nn.Module, block: Block, tensors: Mapping[str, Tensor]
 
 
 def materialize(module: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
-    """Bring a module off the meta device, as far as the ``state`` goes and what it computes for itself."""
+    """Load a ``state`` into a module on the meta device, and compute its buffers."""
     init_buffers(module, module)  # first: what computes a buffer may also draw weights anew
     module.load_state_dict(state, strict=False, assign=True)
 
 
 def init_buffers(module: PreTrainedModel, part: nn.Module) -> None:
-    """Bring what a part of a module computes for itself off the meta device."""
+    """Compute the buffers of a part of a module that are on the meta device."""
     for child in part.modules():
         computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
         for name, buffer in computed.items():

@@ -35,7 +35,7 @@ class LinearInput:
     tokens carry the largest activations."""
 
     def propagated(self, exact: Tensor, stored: Tensor) -> LinearInput:
-        """The same of what a linear ``stored`` ``[out, features]`` makes of the inputs, ``exact`` being the original's.
+        """The statistics of a linear's outputs: ``stored`` ``[out, features]``, ``exact`` being the original's.
 
         With R' stored and R exact: E[R'x xᵀR'ᵀ] = R' H R'ᵀ, and E[(Ry - R'x)(R'x)ᵀ] = R (D + H) R'ᵀ - R' H R'ᵀ.
         Ranges are those of the sampled rows.
@@ -63,7 +63,7 @@ class RunningStatistics:
         self._sample = torch.zeros(0, features)
 
     def update(self, x: Tensor, share: int, original: Tensor | None = None, importance: Tensor | None = None) -> None:
-        """Take in one batch ``[..., features]``, keeping ``share`` of its rows as they are.
+        """Add one batch ``[..., features]``, keeping ``share`` of its rows as they are.
 
         ``original`` are the original model's inputs for the same tokens; ``importance`` ``[tokens]`` is what each token
         counts in the second moments.
@@ -104,7 +104,7 @@ InputStatistics = Mapping[str, LinearInput]
 
 
 class Statistic(IntEnum):
-    """What a pass reads of a linear's inputs; each level holds what the ones before it hold."""
+    """Levels of statistics of a linear's inputs; each includes the ones before it."""
 
     NONE = 0
     AMAX = 1

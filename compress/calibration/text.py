@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
 
 
 def read_file(path: Path) -> str:
-    """What a file says; a UsageError for one that is missing or no UTF-8 text."""
+    """The text of a file; a UsageError for one that is missing or no UTF-8 text."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -50,7 +50,7 @@ def is_json_lines(path: Path) -> bool:
 
 
 def json_lines(raw: str, path: Path) -> Iterator[tuple[int, object]]:
-    """Every line's number and what it holds, blank ones left out; a UsageError names the line that is no JSON."""
+    """Each line's number and value, without blank lines; a UsageError names the line that is no JSON."""
     for number, line in enumerate(raw.split("\n"), start=1):
         if not line.strip():
             continue
@@ -101,7 +101,7 @@ def self_written(
     seed: int,
     progress: Progress | None = None,
 ) -> Tensor:
-    """What a decoder writes when left to itself: int64 ``[count, length]``, sampled from its own distribution.
+    """Text sampled from a decoder's own distribution: int64 ``[count, length]``.
 
     Every row begins with the tokenizer's beginning-of-text token, if it has one, and a random word token, so that rows
     differ from the start (LLM-QAT, arXiv 2305.17888); the rest is sampled at temperature 1 with a KV cache.

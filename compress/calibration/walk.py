@@ -96,7 +96,7 @@ def _walk_layers(
 
 
 def _last_blocks(model: Model, module: PreTrainedModel, names: Sequence[str]) -> Iterator[tuple[Block, BlockInputs]]:
-    """What is left of a model behind its layers: the head, if it has one of its own, and the rest."""
+    """The blocks behind a model's layers: the head, if it isn't tied, and the rest."""
     head = _outer_block(model, module, "head", names)
     if head.weights:
         yield head, BlockInputs()

@@ -46,7 +46,7 @@ class ModelOutline(ABC):
 
     @property
     def kind(self) -> TaskKind:
-        """What the model is for."""
+        """The kind of task that the model is for."""
         return self.architecture.kind
 
     @property

@@ -54,7 +54,7 @@ def find_license(path: Path) -> License:
 
 
 def _front_matter(file: Path) -> dict[str, object]:
-    """What a README says of its license; nothing where it can't be read, since a card is no reason to fail."""
+    """The license fields of a README; none where it can't be read, since a card is no reason to fail."""
     from huggingface_hub.repocard import metadata_load  # here: it is slow to import
     from yaml import YAMLError
 

@@ -39,7 +39,7 @@ class Source(BaseModel):
 
 
 class LayerReport(BaseModel):
-    """What the passes did to one block."""
+    """Report of the passes on one block: time, and errors by matrix."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

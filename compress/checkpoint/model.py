@@ -152,7 +152,7 @@ def _with_own_head(architecture: Architecture, name: str) -> Architecture:
 
 
 def _match(path: Path, architecture: Architecture, shards: Shards, progress: Progress) -> dict[str, str]:
-    """Every tensor of the module with its name in the checkpoint; a ModelError for one that is missing or misshapen."""
+    """The checkpoint's name of each of the module's tensors; a ModelError for one that is missing or misshapen."""
     outline = architecture.outline
     stored = _stored(architecture, outline.shapes, shards)
     for name in outline.names:

@@ -81,5 +81,5 @@ class ShardWriter:
 
 
 def _unnamed(index: int) -> str:
-    """What a shard is called until it is known how many there are."""
+    """The temporary name of a shard, until their count is known."""
     return f"model-{index:05d}.safetensors"

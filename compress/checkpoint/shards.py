@@ -184,7 +184,7 @@ def _check_hashes(path: Path, shards: Shards, progress: Progress) -> None:
 
 
 def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
-    """Every weight file whose hash was written down."""
+    """The weight files with a recorded hash."""
     sums = path / SUMS
     lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]

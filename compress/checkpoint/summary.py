@@ -86,7 +86,7 @@ class LayerSummary:
 
 
 def layers_of(manifest: Manifest) -> list[LayerSummary]:
-    """Every layer with its matrices, in the model's order; what is outside the layers stands by itself.
+    """Summaries of all layers, in the model's order; a matrix outside the layers has one of its own.
 
     A matrix outside the layers goes by its block's name (``embedding``, ``head``) where that was reported, else by its
     own.
@@ -117,7 +117,7 @@ def total(layers: Sequence[LayerSummary]) -> LayerSummary:
 
 
 def notices(manifest: Manifest) -> list[str]:
-    """What a user should know of how the matrices were found, in single lines."""
+    """Notices for the user on how matrices were solved, in single lines."""
     return [notice for notice in (fallback_notice(manifest), _left_dense(manifest)) if notice]
 
 

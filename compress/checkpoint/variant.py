@@ -52,7 +52,7 @@ class Variant(Checkpoint):
 
     @cached_property
     def format(self) -> CheckpointFormat:
-        """How its checkpoint holds its matrices."""
+        """The format of its checkpoint."""
         return find_format(self.manifest.format)
 
     @property

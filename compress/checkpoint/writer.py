@@ -32,7 +32,7 @@ _NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quant
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How a checkpoint is written.
+    """Options for writing a checkpoint.
 
     ``shard_bytes`` is the maximum size of one file, but for a tensor that is larger by itself; with ``merge``, products
     are multiplied out, each stored as one dense matrix.

@@ -23,7 +23,7 @@ _registry: dict[str, type[CheckpointFormat]] = {}
 
 
 class CheckpointFormat(ABC):
-    """How a variant's checkpoint holds its matrices."""
+    """Base class of checkpoint formats: weight forms as tensors, and back."""
 
     name: ClassVar[str]
     restricted: ClassVar[bool] = False
@@ -37,7 +37,7 @@ class CheckpointFormat(ABC):
             _registry[cls.name] = cls
 
     def unsupported_reason(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
-        """What of an architecture or its matrices this format can't hold, and the fix; by default it holds all.
+        """Why this format can't hold an architecture or its matrices, with the fix; None, the default, where it can.
 
         ``weights`` are all matrices by name, as a prediction or a manifest tells of them.
         """

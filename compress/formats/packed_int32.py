@@ -52,7 +52,7 @@ class PackedInt32Format(CheckpointFormat):
         return f"format {self.name} has one scheme for all, but {first} and {second}; give group=32 and head=float"
 
     def _unsupported_form(self, form: StoredForm, place: Place) -> tuple[str, str] | None:
-        """What this format can't hold of a matrix, and the fix; None where it can hold it."""
+        """Why this format can't hold a matrix, and the fix; None where it can."""
         if form.form == "dense":
             plain = place != "layer" or self.allows_float_linears
             return None if plain else ("linears in float", "use an integer pass, without skip")
@@ -129,7 +129,7 @@ class PackedInt32Format(CheckpointFormat):
 
 
 def _place(name: str, outline: Outline) -> Place:
-    """Where a matrix is in its model."""
+    """The place of a matrix in its model."""
     if name == outline.head:
         return "head"
     return "layer" if name in outline.linears else "embedding"

@@ -82,7 +82,7 @@ class Architecture:
         return module
 
     def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
-        """The same with a config that ``resize`` has changed; itself where that changes nothing."""
+        """The architecture after ``resize`` has changed its config; itself where that changes nothing."""
         config = copy.deepcopy(self.config)
         resize(config)
         return self if config.to_dict() == self.config.to_dict() else replace(self, config=config)

@@ -39,7 +39,7 @@ class Expert(nn.Module):
 
 
 class Experts(nn.ModuleList):
-    """All experts of a layer, called as transformers calls its own."""
+    """The experts of a layer, with the signature that transformers' own have."""
 
     def forward(self, hidden: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
         """The sum of what the ``chosen`` experts ``[tokens, k]`` make of each token ``[tokens, hidden]``, by shares."""
@@ -81,7 +81,7 @@ def _stacked(module: nn.Module) -> dict[str, tuple[Any, int, int, int]]:
 
 
 def _sizes(names: Names, hidden: int, width: int) -> list[tuple[str, tuple[int, int]]]:
-    """What an expert's matrices are called, with their shapes ``[out, in]``."""
+    """The names of an expert's matrices, with their shapes ``[out, in]``."""
     return list(zip(names, ((width, hidden), (width, hidden), (hidden, width)), strict=True))
 
 

@@ -119,7 +119,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def supported() -> str:
-    """Every class that is supported, in words."""
+    """The supported classes, as a message lists them."""
     writers = [family.cls for family in FAMILIES.values() if family.kind.has_head]
     encoders = [f"{family.cls} (with any head)" for family in FAMILIES.values() if not family.kind.has_head]
     return ", ".join([*writers, *encoders])

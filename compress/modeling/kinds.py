@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskKind:
-    """What a model is for. JSON (a manifest, ``artifact.json``, a scorecard) holds the ``name`` alone.
+    """A kind of model by its task. JSON (a manifest, ``artifact.json``, a scorecard) holds the ``name`` alone.
 
     ``auto_class``: the transformers class that loads it. ``generates_text``: token by token. ``is_seq2seq``: an encoder
     reads and a decoder writes. ``is_vision``: it reads images, and no text. ``has_classes``: its logits are of classes.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outline:
-    """What an architecture's module tells of its tensors, by the names of its ``state_dict``, in its order."""
+    """Names, shapes and roles of an architecture's tensors, as in the module's ``state_dict`` and in its order."""
 
     shapes: Mapping[str, tuple[int, ...]]
     """of all tensors; a linear's is ``[out, in]`` however it is stored"""
@@ -105,5 +105,5 @@ def read_outline(module: PreTrainedModel, experts: Names | None) -> Outline:
 
 
 def _name_of(part: nn.Module | None, module: PreTrainedModel) -> str | None:
-    """What the weight of one module is called in another; None where there is none."""
+    """The name of one module's weight in another; None where there is none."""
     return next((f"{name}.weight" for name, child in module.named_modules() if child is part), None)

@@ -43,7 +43,7 @@ def lm_head_name(module: PreTrainedModel) -> str:
 
 
 def untie_head(module: PreTrainedModel) -> None:
-    """Give a module a head of its own, as large as the embedding that it was."""
+    """Untie a module's head: a matrix of its own, as large as the embedding."""
     name, head = lm_head_name(module), module.get_output_embeddings()
     head.weight = nn.Parameter(torch.empty_like(head.weight))
     module.all_tied_weights_keys.pop(name, None)

@@ -35,7 +35,7 @@ _registry: dict[str, type[Pass]] = {}
 
 @dataclass(frozen=True)
 class TargetCapability:
-    """What the target ``name`` can hold; every target publishes it, so that solving never ends in a refusal."""
+    """Weight forms and models that the target ``name`` can hold, published so that solving never ends in a refusal."""
 
     name: str
     forms: tuple[type, ...]

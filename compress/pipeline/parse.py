@@ -49,12 +49,12 @@ class Pipeline:
 
     @property
     def weight_passes(self) -> tuple[WeightPass, ...]:
-        """Those that change how weights are stored."""
+        """The weight passes, in order."""
         return tuple(p for p in self.passes if isinstance(p, WeightPass))
 
     @property
     def graph_passes(self) -> tuple[GraphPass, ...]:
-        """Those that change which operators run."""
+        """The graph passes, in order."""
         return tuple(p for p in self.passes if isinstance(p, GraphPass))
 
     def required_statistic(self) -> Statistic:

@@ -60,7 +60,7 @@ class ConfigOnlyModel(ModelOutline):
 
 @dataclass(frozen=True)
 class Prediction:
-    """How every matrix will be stored, and the bytes of what is no matrix."""
+    """Prediction of a variant: the form of every matrix, and the bytes of everything else."""
 
     weights: dict[str, StoredForm]
     vector_nbytes: int

@@ -10,7 +10,7 @@ _heard = False
 
 
 def listen() -> None:
-    """From now on SIGTERM raises KeyboardInterrupt, as SIGINT does where it isn't ignored, and both are remembered."""
+    """Make SIGTERM raise KeyboardInterrupt, as SIGINT does where it isn't ignored, and remember both."""
     global _heard
     _heard = False
     signal.signal(signal.SIGTERM, _interrupt)

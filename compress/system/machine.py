@@ -52,7 +52,7 @@ def _gpu() -> str | None:
 
 
 def conditions() -> dict[str, str]:
-    """What may differ from run to run on one machine: how fast the processor is clocked, and where this may run."""
+    """Conditions that vary between runs on one machine: the processor's clock, and the cores that this may use."""
     facts, clock = {}, psutil.cpu_freq()
     if clock is not None:
         bounds = f", from {clock.min:.0f} to {clock.max:.0f}" if clock.max else ""

@@ -40,7 +40,7 @@ def held_memory() -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Hand freed memory back to the system where the C library keeps it (glibc); elsewhere nothing is needed."""
+    """Return freed memory to the system where the C library keeps it (glibc); elsewhere nothing is needed."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)

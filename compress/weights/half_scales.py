@@ -24,6 +24,6 @@ def with_half_scales(weight: Quantized, holder: str) -> Quantized:
 
 
 def scale_rounding_error(exact: Quantized, rounded: Quantized) -> float:
-    """How far a matrix's scales were moved: ‖rounded − exact‖ / ‖exact‖."""
+    """The relative rounding error of a matrix's scales: ‖rounded − exact‖ / ‖exact‖."""
     before, after = exact.scale.float(), rounded.scale.float()
     return float((after - before).norm() / before.norm().clamp_min(torch.finfo(torch.float32).tiny))

@@ -100,7 +100,7 @@ class StoredForm(BaseModel):
 
 
 class WeightReport(BaseModel):
-    """What storing one matrix W as Ŵ cost."""
+    """Report of one matrix W stored as Ŵ: solver and errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
