@@ -50,22 +50,22 @@ def export_with_fallback(
     Where nobody chose the ``source``, a graph that can't be built, or that ``write`` finds to differ, is traced
     instead, and the user told. ``fused`` as in `build`. Raises ExportError for a model that has neither.
     """
-    refused = untraceable_reason(checkpoint.config)
-    if source == "built" or (source == "auto" and refused):
+    reason = untraceable_reason(checkpoint.config)
+    if source == "built" or (source == "auto" and reason):
         return write(build(checkpoint.config, checkpoint.names, fused))
-    if refused:
-        raise ExportError(f"no {checkpoint.config.model_type} model can be traced: {refused}; leave --graph out")
+    if reason:
+        raise ExportError(f"no {checkpoint.config.model_type} model can be traced: {reason}; leave --graph out")
     if source == "auto" and not checkpoint.kind.is_vision:
         try:
             built = build(checkpoint.config, checkpoint.names, fused)
         except ExportError as error:
-            why = str(error).partition(";")[0]
+            reason = str(error).partition(";")[0]
         else:
             try:
                 return write(built)
             except DiffersError as error:
-                why = str(error).partition(";")[0]
-        progress.notice(f"{why}: the model is traced instead")
+                reason = str(error).partition(";")[0]
+        progress.notice(f"{reason}: the model is traced instead")
     from compress.export.traced.trace import trace_graph  # here: torch's exporter takes a second to load
 
     return write(trace_graph(checkpoint.architecture, checkpoint.names, fused))

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.calibration.block import Block, Role
+from compress.calibration.block import Block, BlockRole
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, Statistic
 from compress.errors import PassError, UsageError
@@ -93,7 +93,7 @@ class Lowrank(WeightPass):
                         losses[name] = RankLosses(shape, metric.spectrum(matrix).losses)
         return replace(self, ranks=choose_ranks(losses, self.keep))
 
-    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+    def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
         """Predict a product of the rank that the shape alone gives; a UsageError where it hangs on the weights."""
         if self.rank is None:
             raise UsageError("lowrank: ranks by keep and energy hang on the weights; give rank to predict sizes")
@@ -124,7 +124,7 @@ class Lowrank(WeightPass):
         return self._factor(name, weight, OutputMetric(stats.get(name), self.whiten == "on"))
 
     @property
-    def _roles(self) -> tuple[Role, ...]:
+    def _roles(self) -> tuple[BlockRole, ...]:
         """Blocks whose matrices are factored; a head's loss can't be held against a layer's, so it takes no share."""
         return ("layer", "head") if self.head == "lowrank" and self.keep is None else ("layer",)
 

@@ -58,7 +58,7 @@ class RunPlan:
     requested: Sequence[Pipeline]
     pipelines: Sequence[Pipeline]
     target: Target
-    storage: WriteOptions
+    write_options: WriteOptions
 
 
 def check(request: RunRequest) -> RunPlan:
@@ -73,8 +73,8 @@ def check(request: RunRequest) -> RunPlan:
     for pipeline in pipelines:
         target.check(pipeline.passes, request.merge)
     _check_free(request, pipelines)
-    storage = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)
-    return RunPlan(request, requirements, profile, requested, pipelines, target, storage)
+    write_options = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)
+    return RunPlan(request, requirements, profile, requested, pipelines, target, write_options)
 
 
 def _check_nothing_scored(request: RunRequest) -> None:

@@ -92,7 +92,7 @@ def _make(
     path = plan.request.out / written.slug
     with staged(path, plan.request.overwrite) as stage:
         if solved is not None:
-            variant = rewrite(Variant.open(solved, verify=False), stage, plan.storage, console, written)
+            variant = rewrite(Variant.open(solved, verify=False), stage, plan.write_options, console, written)
         else:
             variant = run_pipeline(
                 inputs.model,
@@ -102,7 +102,7 @@ def _make(
                 lambda: inputs.calibration.data,
                 plan.request.seed,
                 console,
-                plan.storage,
+                plan.write_options,
             )
         artifact = stage / target.folder
         artifact.mkdir(exist_ok=True)

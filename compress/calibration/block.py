@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Role = Literal["layer", "embedding", "head", "tied", "rest", "model"]
+BlockRole = Literal["layer", "embedding", "head", "tied", "rest", "model"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Block:
     """
 
     name: str
-    role: Role
+    role: BlockRole
     weights: dict[str, Weight]
     vectors: dict[str, Tensor]
     folds: Sequence[Fold] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from compress.calibration.block import Block, Role, folds_of
+from compress.calibration.block import Block, BlockRole, folds_of
 from compress.calibration.flow import Flow
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.load_state import init_buffers
@@ -117,7 +117,7 @@ def _layer_block(model: Model, prefix: str) -> Block:
     )
 
 
-def _outer_block(model: Model, module: PreTrainedModel, role: Role, names: Sequence[str]) -> Block:
+def _outer_block(model: Model, module: PreTrainedModel, role: BlockRole, names: Sequence[str]) -> Block:
     """The token embedding, or the head: empty where it is tied to the embedding, or absent."""
     owner = module.get_output_embeddings() if role == "head" else module.get_input_embeddings()
     names_of_table = table_names(module, owner)

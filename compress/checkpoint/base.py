@@ -93,7 +93,7 @@ class Checkpoint(ModelOutline):
     @property
     @abstractmethod
     def parameters(self) -> int:
-        """How many weights the model has that this is, or was made from; tied ones count once."""
+        """Number of weights of the model, or of the original where this is a variant of one; tied ones count once."""
 
     @property
     def recipe(self) -> Sequence[str]:

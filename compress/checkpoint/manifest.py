@@ -57,9 +57,9 @@ class Manifest(BaseModel):
     schema_version: Literal[1] = 1
     source: Source
     format: str = DEFAULT_FORMAT
-    """of its checkpoint"""
+    """name of the format that its checkpoint is stored in"""
     pipeline: str
-    """as written"""
+    """as its user wrote it"""
     recipe: list[str]
     """the passes with every option decided"""
     seed: int

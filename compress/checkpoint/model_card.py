@@ -26,8 +26,12 @@ def write_card(directory: Path, manifest: Manifest, license: License) -> None:
     source = manifest.source
     environment = Environment(
         loader=PackageLoader("compress.checkpoint"),
-        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     card = environment.get_template("card.md.jinja").render(
         manifest=manifest,
         source=source,

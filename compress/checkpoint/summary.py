@@ -141,10 +141,10 @@ def fallback_notice(manifest: Manifest) -> str | None:
     return "; ".join(_fell_back(solver, names) for solver, names in fallen.items()) or None
 
 
-def _fell_back(solver: str, names: list[str]) -> str:
-    instead, _, fallback = solver.partition(" (fallback")
+def _fell_back(report: str, names: list[str]) -> str:
+    solver, _, fallback = report.partition(" (fallback")
     reason = fallback.removesuffix(")").removeprefix(": ")
-    why = f" ({reason})" if reason else ""
+    reason = f" ({reason})" if reason else ""
     shown, more = names[:_NAMED_IN_NOTICE], len(names) - _NAMED_IN_NOTICE
     listed = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    return f"{len(names)} {'matrix' if len(names) == 1 else 'matrices'} fell back to {instead}{why}: {listed}"
+    return f"{len(names)} {'matrix' if len(names) == 1 else 'matrices'} fell back to {solver}{reason}: {listed}"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compress.modeling.quiet import quiet_transformers
 
@@ -67,3 +67,17 @@ def attention_backend(
         model.config._attn_implementation = before
         for interface in (AttentionInterface, AttentionMaskInterface):
             interface._global_mapping.pop(name, None)
+
+
+def t5_position_buckets(distances: Tensor, count: int, longest: int, both_sides: bool) -> Tensor:
+    """Bucket of T5's position bias for each distance in tokens of a key from its query: int64, shaped as ``distances``.
+
+    There are ``count`` buckets; distances from ``longest`` on share the last. Keys ahead of their queries have half of
+    the buckets where ``both_sides`` are told apart (an encoder's), and are all in the first otherwise (a decoder's).
+    """
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    buckets: Tensor = T5Attention._relative_position_bucket(
+        distances, bidirectional=both_sides, num_buckets=count, max_distance=longest
+    )
+    return buckets

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from transformers import PretrainedConfig
 
-    from compress.calibration.block import Block, Role
+    from compress.calibration.block import Block, BlockRole
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import ModelOutline
@@ -118,7 +118,7 @@ class WeightPass(Pass):
         """Whether it works on the model as a whole: it then comes last, and `run` gets one block with all weights."""
         return False
 
-    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+    def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
         """How the matrix ``name`` of a block in that role will be stored, from how it is so far, without its numbers.
 
         By default as it is. Raises UsageError where only the numbers tell. What `run` leaves takes as many bytes, but

@@ -6,20 +6,16 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from compress.calibration.block import Role
+from compress.calibration.block import BlockRole
 from compress.checkpoint.base import ModelOutline
 from compress.modeling.architecture import any_architecture
 from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.resolve import resolve
 from compress.weights.stored import StoredForm
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class ConfigOnlyModel(ModelOutline):
     def _matrices(self) -> frozenset[str]:
         return frozenset(self.matrices)
 
-    def role(self, name: str) -> Role:
+    def role(self, name: str) -> BlockRole:
         """The role of the block that a tensor is in; ``rest`` has no matrices that passes work on."""
         outline = self.architecture.outline
         if name not in self._matrices:

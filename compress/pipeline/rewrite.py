@@ -11,7 +11,7 @@ from pathlib import Path
 
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writer import VariantWriter, WriteOptions
-from compress.pipeline.contract import WeightPass, find
+from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress
 from compress.weights.forms import Weight, merged
@@ -32,14 +32,14 @@ class MergedVariant(Variant):
 
 
 def rewrite(
-    variant: Variant, out: Path, storage: WriteOptions, progress: Progress, pipeline: Pipeline | None = None
+    variant: Variant, out: Path, options: WriteOptions, progress: Progress, pipeline: Pipeline | None = None
 ) -> Variant:
-    """Write a variant's integers into the directory ``out`` as ``storage`` says; its manifest goes along.
+    """Write a variant's integers into the directory ``out`` as ``options`` say; its manifest goes along.
 
     It will be the variant of another ``pipeline``, if that is given, which must have the same weight passes. One matrix
     at a time is in memory beside the file that is being filled.
     """
-    writer = VariantWriter(variant, variant.architecture, out, storage)
+    writer = VariantWriter(variant, variant.architecture, out, options)
     for name in progress.track(variant.names, "writing the checkpoint", unit="tensor"):
         if name in variant.manifest.weights:
             writer.add({name: variant.weight(name)}, {}, {})
@@ -47,11 +47,13 @@ def rewrite(
             writer.add({}, {name: variant.tensor(name)}, {})
     manifest = variant.manifest.model_copy()
     if pipeline is not None:
-        manifest.pipeline, manifest.recipe = str(pipeline), _recipe(manifest.recipe, pipeline)
+        manifest.recipe = _recipe(Pipeline.parse(manifest.pipeline), manifest.recipe, pipeline)
+        manifest.pipeline = str(pipeline)
     return writer.finish(manifest, progress)
 
 
-def _recipe(resolved: Sequence[str], pipeline: Pipeline) -> list[str]:
-    """A pipeline's passes, its weight passes as the recipe of a variant that has the same ones gives them."""
-    weight_passes = (text for text in resolved if issubclass(find(text.partition(":")[0])[0], WeightPass))
+def _recipe(written: Pipeline, recipe: Sequence[str], pipeline: Pipeline) -> list[str]:
+    """Recipe of another ``pipeline``; the weight passes, which are the ``written`` ones, as ``recipe`` has them."""
+    pairs = zip(written.passes, recipe, strict=True)
+    weight_passes = (text for pass_, text in pairs if isinstance(pass_, WeightPass))
     return [next(weight_passes) if isinstance(pass_, WeightPass) else str(pass_) for pass_ in pipeline.passes]

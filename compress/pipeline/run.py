@@ -58,12 +58,12 @@ def run_pipeline(
     calibration: Callable[[], Calibration],
     seed: int,
     progress: Progress,
-    storage: WriteOptions | None = None,
+    options: WriteOptions | None = None,
 ) -> Variant:
     """Run a pipeline's weight passes over a model, block by block, and write the variant into the directory ``out``.
 
     The pipeline is resolved for the model and the ``target`` unless it is already. ``calibration`` is called only if a
-    pass reads statistics. ``storage`` says how the checkpoint is written. Raises UsageError as `resolve` does, and
+    pass reads statistics. ``options`` say how the checkpoint is written. Raises UsageError as `resolve` does, and
     PassError where a pass breaks its contract.
     """
     resolved = resolve(model, pipeline, target)
@@ -72,7 +72,7 @@ def run_pipeline(
     torch.manual_seed(seed)
     planned = _plan(resolved, model, inputs, progress)
     steps, architecture = plan_steps(model.architecture, planned.weight_passes)
-    writer = VariantWriter(model, architecture, out, storage or WriteOptions())
+    writer = VariantWriter(model, architecture, out, options or WriteOptions())
     walk = walk_blocks(model, inputs, progress, originals=planned.required_statistic() >= Statistic.MISMATCH)
     blocks = _run_by_block([step for step in steps if not step.weight_pass.on_whole_model()], walk, architecture)
     if whole_steps := [step for step in steps if step.weight_pass.on_whole_model()]:

@@ -21,9 +21,9 @@ _SEQUENCE: Mapping[str, HeadLayers] = {
     "mpnet": _DENSE,
     "distilbert": (("pre_classifier", "Relu"), ("classifier", None)),
 }
-"""By model type, what reads the first token's hidden state."""
+"""Head layers of sequence classifiers, which read the first token's hidden state, by model type."""
 _TOKEN: HeadLayers = (("classifier", None),)
-"""What reads every token's."""
+"""Head layers of token classifiers, which read every token's hidden state."""
 
 
 def append_head(model: ir.Model, config: PretrainedConfig) -> None:

@@ -33,19 +33,19 @@ class GgufFamily:
     interleaved_rope: bool
 
 
-FAMILIES = {
+GGUF_FAMILIES = {
     "llama": GgufFamily("llama", True),
     "mistral": GgufFamily("llama", True),
     "qwen2": GgufFamily("qwen2", False),
     "qwen3": GgufFamily("qwen3", False),
 }
-"""By transformers' model type."""
+"""Families that llama.cpp reads here, by transformers' model type."""
 
 
 def unsupported_reason(config: PretrainedConfig) -> str | None:
     """Say why a model can't be written as GGUF here; None where it can."""
-    if config.model_type not in FAMILIES:
-        return f"{config.model_type} models; llama.cpp's {', '.join(FAMILIES)} are written here"
+    if config.model_type not in GGUF_FAMILIES:
+        return f"{config.model_type} models; llama.cpp's {', '.join(GGUF_FAMILIES)} are written here"
     if (rope_type := config.rope_parameters["rope_type"]) != "default":
         return f"rotary embeddings of the type {rope_type}; plain ones are written here"
     return None
@@ -63,7 +63,7 @@ def write_gguf(checkpoint: Checkpoint, file: Path, tokenizer: bool = True) -> st
     if reason := unsupported_reason(config):
         raise ExportError(f"{checkpoint.path}: gguf can't hold {reason}")
     # what was added so far waits in a file, not in memory
-    writer = gguf.GGUFWriter(file, FAMILIES[config.model_type].architecture, use_temp_file=True)
+    writer = gguf.GGUFWriter(file, GGUF_FAMILIES[config.model_type].architecture, use_temp_file=True)
     try:
         _add_sizes(writer, checkpoint)
         missing = add_tokenizer(writer, checkpoint.path, config.vocab_size) if tokenizer else None
@@ -88,7 +88,7 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Blocks]]:
     import gguf
 
     config = checkpoint.config
-    family = FAMILIES[config.model_type]
+    family = GGUF_FAMILIES[config.model_type]
     architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family.architecture)
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     heads = (

@@ -38,7 +38,7 @@ class _Decomposer(GraphBuilder):
     """Numbers its nodes, so that their names can say which of them stay in float32."""
 
     def __init__(self, graph: ir.Graph) -> None:
-        super().__init__(graph, "spelled")
+        super().__init__(graph, "spelled")  # names in artifacts stay as they are from version to version
         self.nodes = 0
         self.causal_masks: dict[ir.Value, ir.Value] = {}
 
@@ -89,7 +89,7 @@ class _Decomposer(GraphBuilder):
         """Attention, and where there is a cache the keys and values that it holds now, ``[b, heads, t, size]``."""
         q, k, v, mask, *past = _required_inputs(node, len([value for value in node.inputs if value is not None]))
         _require_attribute(node, "softcap", 0.0)
-        heads, shared = (node.attributes[f"{of}_num_heads"].as_int() for of in ("q", "kv"))
+        heads, shared = (node.attributes[f"{side}_num_heads"].as_int() for side in ("q", "kv"))
         scaled = self.op("Mul", self.by_head(q, heads), self.constant(node.attributes["scale"].as_float()))
         cache = [self.by_head(k, shared), self.by_head(v, shared)]
         if past:

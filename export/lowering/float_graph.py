@@ -13,7 +13,7 @@ from compress.export.lowering.weights import Rows
 
 Source = TypeVar("Source")
 _NOT_IN_GRAPH = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
-"""Settings of a config that change nothing in a graph; the class is named apart from it."""
+"""Settings of a config that no graph depends on; the class is a part of the key by itself."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FloatGraph:
 
 @dataclass(frozen=True)
 class GraphKey(Generic[Source]):
-    """What a float graph depends on, by which it is kept for the next export: equal where class, config and names are.
+    """Cache key of a float graph that is kept for the next export: equal where class, config and names are.
 
     ``settings``: the class and its config, see `graph_settings`. ``names`` are the checkpoint's tensors. ``fused``:
     whether operators are fused, where that changes what is kept. ``source`` is what the graph is made of.
@@ -45,7 +45,7 @@ def graph_settings(class_name: str, config: PretrainedConfig) -> str:
 
 
 WeightRows = Mapping[str, Rows]
-"""What each weight of a graph holds, by the graph's name of it."""
+"""Rows of the checkpoint's tensors that each weight of a graph holds, by the weight's name in the graph."""
 
 
 GraphSource = Literal["auto", "built", "traced"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compress.calibration.model_inputs import model_inputs
 from compress.calibration.precision import per_token
-from compress.modeling.kinds import TaskKind
+from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
 from compress.onnx_names import present_name
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) ->
             batches = {"one image": inputs[:1], f"{len(inputs)} images": inputs}
             return [_image_trace(module, name, images) for name, images in batches.items()]
         texts = parity_inputs(inputs, pad_left=kind.is_decoder_only)
-        return [_TRACES[kind.name](module, *text) for text in texts]
+        return [_TRACES[kind](module, *text) for text in texts]
 
 
 def parity_inputs(ids: Tensor, pad_left: bool) -> list[tuple[str, Tensor, Tensor]]:
@@ -149,8 +149,8 @@ def cache_arrays(cache: Any, side: str = "") -> Arrays:
     return outputs
 
 
-_TRACES: Mapping[str, Callable[[PreTrainedModel, str, Tensor, Tensor], Trace]] = {
-    "decoder": _decoder_trace,
-    "encoder": _encoder_trace,
-    "classifier": _classifier_trace,
+_TRACES: Mapping[TaskKind, Callable[[PreTrainedModel, str, Tensor, Tensor], Trace]] = {
+    DECODER: _decoder_trace,
+    ENCODER: _encoder_trace,
+    CLASSIFIER: _classifier_trace,
 }

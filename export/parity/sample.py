@@ -23,7 +23,7 @@ _TEXT = (
 def sample_input(checkpoint: Checkpoint) -> Tensor:
     """Token ids ``[length]`` of a few plain sentences; seeded random ones for a checkpoint without a tokenizer.
 
-    Longer than a sliding window where that is short, so that what slides out of it shows. For a model that sees,
+    Longer than a sliding window where that is short, so that what slides out of it shows. For a vision model,
     images ``[n, c, h, w]``.
     """
     config = checkpoint.config

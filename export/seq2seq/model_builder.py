@@ -140,4 +140,4 @@ ACTIVATIONS: Mapping[str, Callable[[GraphBuilder, ir.Value], ir.Value]] = {
     "silu": _silu,
     "swish": _silu,
 }
-"""By their names in transformers."""
+"""Activation functions as nodes, by their names in transformers."""

@@ -9,6 +9,7 @@ from transformers import PretrainedConfig
 from compress.export.seq2seq.caches import DecoderCaches, decoder_layers, position_range, token_positions
 from compress.export.seq2seq.model_builder import ModelBuilder
 from compress.graph.masks import MASKED, bucketed_bias
+from compress.modeling.transformers_private import t5_position_buckets
 
 _TABLE = "{}.block.0.layer.0.SelfAttention.relative_attention_bias"
 ACTIVATION = "dense_act_fn"
@@ -78,15 +79,9 @@ def _bias(builder: ModelBuilder, config: PretrainedConfig, stack: str, queries: 
 
     The range that a distance falls in is transformers' own; from the largest on all are the same.
     """
-    from transformers.models.t5.modeling_t5 import T5Attention
-
     far = config.relative_attention_max_distance
-    buckets = T5Attention._relative_position_bucket(
-        torch.arange(-far, far + 1),
-        bidirectional=stack == "encoder",
-        num_buckets=config.relative_attention_num_buckets,
-        max_distance=far,
-    )
+    count, both_sides = config.relative_attention_num_buckets, stack == "encoder"
+    buckets = t5_position_buckets(torch.arange(-far, far + 1), count, far, both_sides)
     distances = builder.op("Sub", keys, builder.op("Unsqueeze", queries, builder.constant([1])))
     lowest, highest = builder.constant(-far), builder.constant(far)
     index = builder.op("Add", builder.op("Clip", distances, lowest, highest), highest)

@@ -36,7 +36,7 @@ from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 from compress.weights.stored import StoredForm
 
 EVERY_FORM: tuple[type, ...] = (Dense, Masked, Quantized, Factored, Residual)
-"""What a target with an ONNX graph holds."""
+"""Weight forms that a target with an ONNX graph holds."""
 _registry: dict[str, type[Target]] = {}
 
 
@@ -50,7 +50,7 @@ class Target(ABC):
     fix: ClassVar[str] = "choose another target"
     """what to do where a pass leaves a form that it can't hold"""
     format: CheckpointFormat = CompressedTensorsFormat()
-    """of the variants that are made for it"""
+    """checkpoint format of the variants that are made for it"""
     default_dtype: ClassVar[str] = "float32"
     """in which type its graphs compute where no pass says otherwise"""
     graph: GraphSource | None = None
@@ -89,8 +89,8 @@ class Target(ABC):
                 raise UsageError(f"{self.name} can't hold inputs that are rounded as they come ({name}); give act=none")
             if unsupported := {leaf.bits for leaf in form.leaves} - {None, *self.capability.bits}:
                 raise UsageError(f"{self.name} can't hold {unsupported.pop()} bits ({name}); --target hf can")
-        if refused := self.format.unsupported_reason(architecture, weights):
-            raise UsageError(refused)
+        if reason := self.format.unsupported_reason(architecture, weights):
+            raise UsageError(reason)
 
     def with_format(self, name: str) -> Self:
         """Choose the checkpoint format of variants; a UsageError where the target has one of its own."""

@@ -15,7 +15,7 @@ from compress.export.traced.attention import TracedCache
 from compress.export.traced.torch_export import ExampleInput
 
 DOMAIN = "compress"
-"""Of the nodes that stand for layers."""
+"""ONNX domain of the placeholder nodes that stand for layers."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from compress.calibration.block import Block, Role
+from compress.calibration.block import Block, BlockRole
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics
 from compress.errors import PassError
@@ -39,7 +39,7 @@ class Half(WeightPass):
 
         return each_factor(type(self).__name__, name, weight, halved)
 
-    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+    def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
         """Predict two bytes a number."""
 
         def halved(leaf: StoredForm) -> StoredForm:

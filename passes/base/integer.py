@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.calibration.block import Block, Role
+from compress.calibration.block import Block, BlockRole
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
 from compress.errors import UsageError
@@ -93,7 +93,7 @@ class Integer(WeightPass):
         return self.produces if self.compensate else (Quantized,)
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
-        """Refuse what can't work on this model or target; leave a table float that two halves share, if need be."""
+        """Refuse what can't work on this model or target; keep an encoder-decoder's shared table float, if need be."""
         if model.kind.is_seq2seq and not target.any_table:
             return replace(self, head="float", embed="float")._resolve(model, target)
         return self._resolve(model, target)
@@ -148,7 +148,7 @@ class Integer(WeightPass):
         """Whether the solver is ``learned``."""
         return self.solver == "learned"
 
-    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+    def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
         """Predict integers on the options' grid; a UsageError with ``mixed``, whose widths hang on the weights."""
         if self.mixed is not None:
             raise UsageError(

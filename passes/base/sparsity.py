@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.calibration.block import Block, Role
+from compress.calibration.block import Block, BlockRole
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
 from compress.passes.base.skip import IGNORE, SKIP, Skipped
@@ -54,9 +54,10 @@ class Sparsity(WeightPass):
         "on", description="then move what stays to where the outputs' error is least (conjugate gradients)"
     )
     mismatch: Literal["on", "off"] = Field(
-        "on", description="sparsegpt and refine: aim at the original model's outputs, given what the compressed layers "
-        "deliver"
-    )  # fmt: skip
+        "on",
+        description="sparsegpt and refine: aim at the original model's outputs, given what the compressed layers "
+        "deliver",
+    )
     skip: str = Field("", description=SKIP.replace("float", "as they are"))
 
     @property
@@ -75,7 +76,7 @@ class Sparsity(WeightPass):
             return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
         return Statistic.SQUARE if self.solver == "wanda" else Statistic.NONE
 
-    def predict(self, name: str, role: Role, stored: StoredForm) -> StoredForm:
+    def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
         """Predict the same size, with zeros."""
         if role != "layer" or name in Skipped(self.skip):
             return stored

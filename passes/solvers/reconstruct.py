@@ -55,12 +55,12 @@ def reconstruct(
     vectors = {name: v.float().clone().requires_grad_() for name, v in block.vectors.items() if v.is_floating_point()}
 
     def parameters() -> dict[str, Tensor]:
-        return {name: matrix_in_training.matrix() for name, matrix_in_training in trained.items()} | vectors
+        return {name: matrix.matrix() for name, matrix in trained.items()} | vectors
 
     held_out, used = _split(range(inputs.batches))
     with fast_products():
         before = _mean_loss(inputs, held_out, parameters())
-        groups = [group for matrix_in_training in trained.values() for group in matrix_in_training.groups(rates)]
+        groups = [group for matrix in trained.values() for group in matrix.groups(rates)]
         groups += [{"params": [v], "lr": rates.scales * float(v.detach().abs().mean())} for v in vectors.values()]
         _train(inputs, used, parameters, groups, steps, rates.whole_model)
         after = _mean_loss(inputs, held_out, parameters())

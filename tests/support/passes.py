@@ -13,6 +13,7 @@ from compress.calibration.statistics import InputStatistics
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writer import WriteOptions
+from compress.export.targets.hf import Hf
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.run import run_pipeline
@@ -49,7 +50,7 @@ def make_variant(
     tokens: torch.Tensor | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    storage: WriteOptions | None = None,
+    options: WriteOptions | None = None,
 ) -> Variant:
     """Compress the model at ``source`` into ``out``, which is made; ``tokens`` are the calibration's windows."""
     out.mkdir(exist_ok=True)
@@ -63,4 +64,20 @@ def make_variant(
         return Calibration(tokens, "test")
 
     model = Model.open(str(source))
-    return run_pipeline(model, pipeline, capability, out, calibration, seed, progress or Silent(), storage)
+    return run_pipeline(model, pipeline, capability, out, calibration, seed, progress or Silent(), options)
+
+
+def layers_variant(
+    source: Path,
+    out: Path,
+    form: Callable[[torch.Tensor], Weight],
+    options: WriteOptions,
+    head: bool = False,
+    progress: Progress | None = None,
+) -> Variant:
+    """Write every matrix of a decoder's layers, and its ``head`` where asked, as ``form(tensor)`` has it."""
+
+    def form_of(name: str, tensor: torch.Tensor) -> Weight | None:
+        return form(tensor) if "_proj" in name or (head and "lm_head" in name) else None
+
+    return make_variant(source, form_of, Hf.capability, out, progress=progress, options=options)

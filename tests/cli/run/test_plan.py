@@ -30,10 +30,10 @@ def test_a_plan_has_what_the_request_leaves_open(request_of):
     assert [str(p) for p in plan.requested] == list(plan.profile.pipelines)
     assert plan.pipelines == plan.requested
     assert [requirement.text for requirement in plan.requirements] == ["kl<=1", "bytes<=0.5x"]
-    assert (plan.storage.format.name, plan.storage.shard_bytes) == ("compressed-tensors", SHARD_BYTES)
+    assert (plan.write_options.format.name, plan.write_options.shard_bytes) == ("compressed-tensors", SHARD_BYTES)
     plan = check(request_of(target="hf", checkpoint_format="gptq", shard_bytes=1000, merge=True, pipelines=("int4",)))
-    assert (plan.target.name, plan.storage.format.name, plan.storage.shard_bytes) == ("hf", "gptq", 1000)
-    assert plan.storage.merge
+    assert (plan.target.name, plan.write_options.format.name, plan.write_options.shard_bytes) == ("hf", "gptq", 1000)
+    assert plan.write_options.merge
 
 
 def test_ablations_come_after_what_was_requested_each_once(request_of):

@@ -1,4 +1,4 @@
-"""A run of a model that sees, step by step: what is made and measured, and what is refused in one line."""
+"""A run of a vision model, step by step: what is made and measured, and what is refused in one line."""
 
 import json
 

@@ -15,8 +15,8 @@ from tests.support.tensors import token_ids
 TOKENS = token_ids(4, 24)
 
 
-def make(source, pipeline, out, seed=0, storage=None):
-    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed, storage=storage)
+def make(source, pipeline, out, seed=0):
+    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed)
 
 
 def test_the_variant_reads_back_what_the_passes_made(llama, tmp_path):

@@ -16,8 +16,8 @@ from tests.support.tensors import token_ids
 TOKENS = token_ids(4, 24)
 
 
-def make(source, pipeline, out, seed=0, storage=None):
-    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed, storage=storage)
+def make(source, pipeline, out, seed=0, options=None):
+    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed, options=options)
 
 
 def test_dynamic_inputs_are_written_so_that_transformers_rounds_them(untied, tmp_path):
@@ -46,7 +46,7 @@ def test_a_tied_head_left_float_stays_tied(llama, tmp_path):
 
 
 def test_large_checkpoints_are_sharded(untied, tmp_path):
-    variant = make(untied, "int8", tmp_path / "v", storage=WriteOptions(shard_bytes=40_000))
+    variant = make(untied, "int8", tmp_path / "v", options=WriteOptions(shard_bytes=40_000))
     assert len(list(variant.path.glob("model-*-of-*.safetensors"))) > 1
     with torch.no_grad():
         theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)(TOKENS).logits

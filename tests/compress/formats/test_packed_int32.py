@@ -21,20 +21,11 @@ from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.progress import Silent
 from compress.weights.forms import Masked, Quantized, mask_of
 from compress.weights.stored import StoredForm
-from tests.support.passes import make_variant
+from tests.support.passes import layers_variant
 from tests.support.tensors import token_ids
 
 TOKENS = token_ids(2, 12)
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-
-
-def variant(path, out, form, storage, head=False, progress=None):
-    """Every matrix of a layer, and the head where asked, as ``form(tensor)`` has it."""
-
-    def form_of(name, tensor):
-        return form(tensor) if "_proj" in name or (head and "lm_head" in name) else None
-
-    return make_variant(path, form_of, Hf.capability, out, progress=progress, storage=storage)
 
 
 def words(packed, bits):
@@ -103,7 +94,7 @@ CASES = [("gptq", 4, False), ("gptq", 8, False), ("awq", 4, True), ("awq", 4, Fa
 @pytest.mark.parametrize("group", [32, None])
 @pytest.mark.parametrize(("name", "bits", "zero"), CASES)
 def test_the_words_are_those_of_the_formats_definition(llama, tmp_path, rounded, name, bits, zero, group):
-    made = variant(
+    made = layers_variant(
         llama, tmp_path / "v", lambda t: rounded(t, group, bits, zero), WriteOptions(format=find_format(name))
     )
     tensors, reader = load_file(made.path / "model.safetensors"), {"gptq": read_gptq, "awq": read_awq}[name]
@@ -124,7 +115,9 @@ def test_the_words_are_those_of_the_formats_definition(llama, tmp_path, rounded,
 
 @pytest.mark.parametrize(("name", "bits", "zero"), CASES)
 def test_onnxruntime_genai_reads_the_same_numbers(untied, tmp_path, rounded, name, bits, zero):
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name)))
+    made = layers_variant(
+        untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name))
+    )
     found = read_by_genai(name, made)
     assert len(found) == 10
     for each, theirs in found.items():
@@ -136,7 +129,9 @@ def test_transformers_reads_the_same_numbers(untied, tmp_path, rounded, name, bi
     """By gptqmodel's own kernels for CPUs, some of which compute in 16 bits."""
     pytest.importorskip("gptqmodel", reason="transformers reads GPTQ and AWQ with gptqmodel: extra gptq")
     pytest.importorskip("optimum")
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name)))
+    made = layers_variant(
+        untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name))
+    )
     theirs = AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32)
     with torch.inference_mode():
         said, expected = theirs(TOKENS).logits, made.torch_module()(TOKENS).logits
@@ -147,7 +142,7 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
     def form(tensor):
         return rounded(tensor, 32, 4)
 
-    made = variant(untied, tmp_path / "gptq", form, WriteOptions(format=find_format("gptq")), head=True)
+    made = layers_variant(untied, tmp_path / "gptq", form, WriteOptions(format=find_format("gptq")), head=True)
     config = json.loads((made.path / "config.json").read_text())
     expected = {
         "quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True, "lm_head": True,
@@ -157,7 +152,7 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
     assert json.loads((made.path / "quantize_config.json").read_text()) == expected
     assert config["dtype"] == "float16"
     assert made.manifest.format == "gptq"
-    made = variant(llama, tmp_path / "awq", form, WriteOptions(format=find_format("awq")))
+    made = layers_variant(llama, tmp_path / "awq", form, WriteOptions(format=find_format("awq")))
     config = json.loads((made.path / "config.json").read_text())
     assert config["quantization_config"] == {
         "quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm",
@@ -166,7 +161,9 @@ def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
     card = (made.path / "README.md").read_text()
     assert "The checkpoint is in format awq, for which transformers needs gptqmodel and optimum." in card
     assert not (made.path / "quantize_config.json").exists()
-    made = variant(llama, tmp_path / "channel", lambda t: rounded(t, None, 4), WriteOptions(format=find_format("gptq")))
+    made = layers_variant(
+        llama, tmp_path / "channel", lambda t: rounded(t, None, 4), WriteOptions(format=find_format("gptq"))
+    )
     config = json.loads((made.path / "config.json").read_text())["quantization_config"]
     assert (config["group_size"], config["lm_head"]) == (-1, False)
 
@@ -204,28 +201,28 @@ def test_what_a_format_cannot_hold_is_refused_with_the_fix(tiny, name, pipeline,
     model = Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=False, vocab_size=336)))
     passes = Pipeline.parse(pipeline)
     weights = predict(ConfigOnlyModel(model.architecture), passes, Hf.capability).weights
-    refused = find_format(name).unsupported_reason(model.architecture, weights)
+    reason = find_format(name).unsupported_reason(model.architecture, weights)
     if message is None:
-        assert refused is None
+        assert reason is None
     else:
-        assert re.match(f"format {name} {message}", refused)
+        assert re.match(f"format {name} {message}", reason)
 
 
 def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
     model = Model.open(str(bert))
-    refused = find_format("gptq").unsupported_reason(model.architecture, {})
-    assert refused == "format gptq is for decoders; leave out --format"
+    reason = find_format("gptq").unsupported_reason(model.architecture, {})
+    assert reason == "format gptq is for decoders; leave out --format"
     odd = Model.open(str(tiny("LlamaForCausalLM", intermediate_size=100)))
     weights = predict(
         ConfigOnlyModel(odd.architecture), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.capability
     ).weights
-    refused = find_format("awq").unsupported_reason(odd.architecture, weights)
-    assert re.search("100 × 64 codes, 8 a word .*; leave out --format", refused)
+    reason = find_format("awq").unsupported_reason(odd.architecture, weights)
+    assert re.search("100 × 64 codes, 8 a word .*; leave out --format", reason)
     odd = Model.open(str(untied))
     passes = Pipeline.parse("int4:embed=float:head=int4")
     weights = predict(ConfigOnlyModel(odd.architecture), passes, Hf.capability).weights
-    refused = find_format("gptq").unsupported_reason(odd.architecture, weights)
-    assert refused == "format gptq can't hold 322 × 64 codes, 8 a word (lm_head.weight); give head=float"
+    reason = find_format("gptq").unsupported_reason(odd.architecture, weights)
+    assert reason == "format gptq can't hold 322 × 64 codes, 8 a word (lm_head.weight); give head=float"
     with pytest.raises(UsageError, match="unknown format 'gpqt'; did you mean 'gptq'?"):
         find_format("gpqt")
     assert list(formats()) == ["awq", "compressed-tensors", "gptq"]
@@ -234,7 +231,7 @@ def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
 def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
     told = Silent()
     gptq = WriteOptions(format=find_format("gptq"))
-    made = variant(untied, tmp_path / "a", lambda t: rounded(t, 32, 4), gptq, progress=told)
+    made = layers_variant(untied, tmp_path / "a", lambda t: rounded(t, 32, 4), gptq, progress=told)
     (notice,) = told.notices
     assert notice.startswith("format gptq rounds scales, here by up to 0.0")
     exact = Model.open(str(untied)).tensor("model.layers.0.mlp.up_proj.weight")
@@ -245,14 +242,14 @@ def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
         return Quantized(weight.codes, weight.scale.half(), 4, 32)
 
     told = Silent()
-    variant(untied, tmp_path / "b", half, gptq, progress=told)
+    layers_variant(untied, tmp_path / "b", half, gptq, progress=told)
     assert told.notices == []
 
     def huge(tensor):
         return Quantized(rounded(tensor, 32, 4).codes, torch.full((len(tensor), tensor.shape[1] // 32), 7e4), 4, 32)
 
     with pytest.raises(ExportError, match=r"format gptq has float16 scales, and one of 7e\+04 is too large for that"):
-        variant(untied, tmp_path / "c", huge, gptq)
+        layers_variant(untied, tmp_path / "c", huge, gptq)
 
 
 def test_masks_are_kept(untied, tmp_path, rounded):
@@ -261,7 +258,7 @@ def test_masks_are_kept(untied, tmp_path, rounded):
         weight = rounded(tensor * mask, 32, 4)
         return Quantized(weight.codes * mask, weight.scale, 4, 32, mask=mask & (weight.codes != 0))
 
-    made = variant(untied, tmp_path / "v", form, WriteOptions(find_format("gptq")))
+    made = layers_variant(untied, tmp_path / "v", form, WriteOptions(find_format("gptq")))
     weight = made.weight("model.layers.0.mlp.up_proj.weight")
     assert torch.equal(mask_of(weight), weight.codes != 0)
     dense = Masked(torch.eye(4), torch.eye(4) > 0)
@@ -271,7 +268,7 @@ def test_masks_are_kept(untied, tmp_path, rounded):
 
 def test_the_hf_target_says_that_readers_are_missing(untied, tmp_path, rounded, monkeypatch):
     monkeypatch.setattr("compress.export.targets.hf.find_spec", lambda name: None)
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions(find_format("gptq")))
+    made = layers_variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions(find_format("gptq")))
     told = Silent()
     artifact = Hf(find_format("gptq")).export(made, (), Path(made.path), told)
     assert artifact.stored_bytes == sum(made.shards.raw(name).nbytes for name in made.shards.where)

@@ -10,6 +10,7 @@ from compress.modeling.transformers_private import (
     not_saved,
     on_meta,
     supports_attention_backend,
+    t5_position_buckets,
 )
 from tests.support.checkpoints import build
 
@@ -54,3 +55,12 @@ def test_attention_is_ours_inside_alone():
         assert torch.allclose(inside, expected, atol=1e-5)
         assert torch.equal(module(ids, use_cache=False).logits, expected)
     assert len(calls) == 2
+
+
+def test_t5_tells_sides_apart_in_encoders_and_distances_up_to_the_longest():
+    distances = torch.tensor([-40, -20, -1, 0, 1, 20, 40])
+    encoder = t5_position_buckets(distances, 32, 20, both_sides=True).tolist()
+    assert encoder[0] == encoder[1] == 15 and encoder[-2] == encoder[-1] == 31
+    assert encoder[2:5] == [1, 0, 17]
+    decoder = t5_position_buckets(distances, 32, 20, both_sides=False).tolist()
+    assert decoder[:2] == [31, 31] and decoder[2:] == [1, 0, 0, 0, 0]

@@ -9,24 +9,14 @@ from safetensors.torch import load_file
 
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writer import WriteOptions
-from compress.export.targets.hf import Hf
 from compress.formats.base import find_format
 from compress.pipeline.rewrite import rewrite
 from compress.progress import Silent
-from tests.support.passes import make_variant
-
-
-def variant(path, out, form, storage, head=False, progress=None):
-    """Every matrix of a layer, and the head where asked, as ``form(tensor)`` has it."""
-
-    def form_of(name, tensor):
-        return form(tensor) if "_proj" in name or (head and "lm_head" in name) else None
-
-    return make_variant(path, form_of, Hf.capability, out, progress=progress, storage=storage)
+from tests.support.passes import layers_variant
 
 
 def test_a_variant_is_written_again_without_solving(untied, tmp_path, rounded):
-    made = variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions())
+    made = layers_variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions())
     for name in ("gptq", "awq"):
         out = tmp_path / name
         out.mkdir()

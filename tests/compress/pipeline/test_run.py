@@ -19,8 +19,8 @@ from tests.support.tensors import token_ids
 TOKENS = token_ids(4, 24)
 
 
-def make(source, pipeline, out, seed=0, storage=None):
-    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed, storage=storage)
+def make(source, pipeline, out, seed=0):
+    return make_variant(source, pipeline, OrtCpu.capability, out, TOKENS, seed)
 
 
 @pytest.mark.parametrize("pipeline", ["int8", "int8:group=32", "int8:group=channel", "fp16", "fp16,int8", "bf16"])

@@ -23,7 +23,7 @@ from tests.support.tensors import token_ids
 TOKENS = token_ids(2, 16)
 
 
-class Stored:
+class StoredModel:
     """A model whose matrices are stored as ``form(name, tensor)``."""
 
     def __init__(self, path, form):
@@ -47,7 +47,7 @@ class Stored:
 
 def export(path, form, out):
     out.mkdir()
-    return find_target("ort-cpu").export(Stored(path, form), [Fuse()], out, Silent())
+    return find_target("ort-cpu").export(StoredModel(path, form), [Fuse()], out, Silent())
 
 
 def operators(artifact):
@@ -82,7 +82,7 @@ def test_parts_of_a_packed_product_that_are_stored_differently_stay_apart(tiny, 
     assert actual["Split"] == 0
     assert actual["Concat"] == operators(together)["Concat"]
     assert actual["Add"] == operators(together)["Add"] - (2 if name == "Qwen2ForCausalLM" else 0)  # biases went inside
-    expected = Stored(tiny(name), form).torch_module()(TOKENS).logits.detach().numpy()
+    expected = StoredModel(tiny(name), form).torch_module()(TOKENS).logits.detach().numpy()
     assert np.abs(logits(artifact) - expected).max() < 1e-3
 
 
@@ -99,7 +99,7 @@ def test_integers_of_every_width_and_group_are_multiplied_and_looked_up(tiny, tm
     actual = operators(artifact)
     assert (actual["MatMulNBits"], actual["GatherBlockQuantized"]) == (2 * 4 + 1, 1)
     assert actual["MatMul"] == 0
-    expected = Stored(path, form).torch_module()(TOKENS).logits.detach().numpy()
+    expected = StoredModel(path, form).torch_module()(TOKENS).logits.detach().numpy()
     assert np.abs(logits(artifact) - expected).max() < 1e-3
 
 
@@ -167,11 +167,11 @@ def test_products_and_repaired_matrices_are_multiplied_part_by_part(tiny, tmp_pa
 
     path, out = tiny(name), tmp_path / "a"
     out.mkdir()
-    artifact = find_target("ort-cpu").export(Stored(path, form), [Fuse()] if fused else [], out, Silent())
+    artifact = find_target("ort-cpu").export(StoredModel(path, form), [Fuse()] if fused else [], out, Silent())
     actual = operators(artifact)
     assert (artifact.zeros, artifact.products) == ("Bert" not in name, True)
     assert actual["MatMulNBits"] == 2 * (4 if "Bert" not in name else 5)
-    assert artifact.parameters == Stored(path, form).model.parameters
+    assert artifact.parameters == StoredModel(path, form).model.parameters
 
 
 """A pooler's weights, which no graph has."""

@@ -1,4 +1,4 @@
-"""References of an encoder-decoder: its halves' outputs as the graphs will be asked for them."""
+"""References of an encoder-decoder: the outputs of both its graphs, step by step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = {
 }  # fmt: skip
 
 
-def test_both_halves_steps_and_outputs(random_model):
+def test_steps_and_outputs_of_encoder_and_decoder(random_model):
     module = Model.open(str(random_model("MarianMTModel", **SIZES))).torch_module()
     traces = reference_traces(module, IDS)
     assert set(traces) == {ENCODER, DECODER}

@@ -129,7 +129,7 @@ def test_tensorrt_has_no_graph_of_it(marian):
         resolve_for(Pipeline.parse("fp16").passes[0], Model.open(str(marian)), find_target("tensorrt").capability)
 
 
-def test_halves_with_tables_of_their_own_are_refused(random_model):
+def test_an_encoder_and_a_decoder_with_tables_of_their_own_are_refused(random_model):
     path = random_model("MarianMTModel", **SIZES, share_encoder_decoder_embeddings=False)
     with pytest.raises(ModelError, match="encoder and decoder don't share their embedding"):
         Model.open(str(path))

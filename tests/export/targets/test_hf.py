@@ -170,7 +170,7 @@ def test_merged_products_load_as_plain_matrices(tiny, tmp_path, name, pipeline):
     path = tiny(name)
     for merge in (True, False):
         out = tmp_path / str(merge)
-        variant = make_variant(path, pipeline, Hf.capability, out, storage=WriteOptions(merge=merge))
+        variant = make_variant(path, pipeline, Hf.capability, out, options=WriteOptions(merge=merge))
         forms = {form.form for form in variant.manifest.weights.values()}
         assert ("factored" in forms) != merge
     with torch.no_grad():
