@@ -8,10 +8,26 @@ from pathlib import Path
 from typing import ClassVar
 
 import compress.benchmarks.report
+from compress.benchmarks.plots.base import Draw, Suffix
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.registry import import_all
 
 _registry: dict[str, type[ReportFormat]] = {}
+
+
+class Report:
+    """Scorecards to report on, and their pictures, each drawn once however many formats show it."""
+
+    def __init__(self, cards: Sequence[Scorecard]) -> None:
+        self.cards = cards
+        self._pictures: dict[tuple[Draw, Suffix], bytes | None] = {}
+
+    def picture(self, draw: Draw, suffix: Suffix) -> bytes | None:
+        """A picture of the cards; None where nothing was measured for it."""
+        key = (draw, suffix)
+        if key not in self._pictures:
+            self._pictures[key] = draw(self.cards, suffix)
+        return self._pictures[key]
 
 
 class ReportFormat(ABC):
@@ -24,7 +40,7 @@ class ReportFormat(ABC):
         _registry[cls.name] = cls
 
     @abstractmethod
-    def files(self, cards: Sequence[Scorecard]) -> Mapping[str, str | bytes]:
+    def files(self, report: Report) -> Mapping[str, str | bytes]:
         """Contents by the file's name, which begins with ``report.``; none where there is nothing to show."""
 
 
@@ -36,9 +52,9 @@ def formats() -> dict[str, type[ReportFormat]]:
 
 def write(cards: Sequence[Scorecard], folder: Path) -> list[Path]:
     """Write the scorecards into a directory, in every format."""
-    written = []
-    for kind in formats().values():
-        for name, content in kind().files(cards).items():
+    report, written = Report(cards), []
+    for report_format in formats().values():
+        for name, content in report_format().files(report).items():
             file = folder / name
             file.write_bytes(content.encode() if isinstance(content, str) else content)
             written.append(file)

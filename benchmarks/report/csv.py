@@ -7,10 +7,9 @@ import io
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.report.base import ReportFormat
+from compress.benchmarks.report.base import Report, ReportFormat
 from compress.benchmarks.results.metrics import Metric
 from compress.benchmarks.results.overview import ReportRow, measured, report_rows
-from compress.benchmarks.results.scorecard import Scorecard
 
 _FACTS = ("model", "machine", "created", "variant", "role", "engine", "recipe", "parameters")
 
@@ -20,11 +19,12 @@ class Csv(ReportFormat):
 
     name: ClassVar[str] = "csv"
 
-    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+    def files(self, report: Report) -> dict[str, str]:
         """One table of all runs, and one by length and batch where that was measured.
 
         Units are those of ``docs/metrics.md``, and what wasn't measured is empty.
         """
+        cards = report.cards
         files = {"report.csv": _table(measured(cards), [([], line) for line in report_rows(cards)], [])}
         cells = [(card.at(*cell), cell) for card in cards for cell in card.settings.cells]
         if cells:

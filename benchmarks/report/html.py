@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from compress.benchmarks.report.base import ReportFormat
+from compress.benchmarks.report.base import Report, ReportFormat
 from compress.benchmarks.report.markdown import EFFECTS, GAINS
 from compress.benchmarks.report.plots import PICTURES
 from compress.benchmarks.results.effects import effect_table
@@ -27,7 +26,7 @@ class Html(ReportFormat):
 
     name: ClassVar[str] = "html"
 
-    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+    def files(self, report: Report) -> dict[str, str]:
         """One page with the figures, plots and findings of all runs."""
         environment = Environment(
             loader=PackageLoader("compress.benchmarks.report", "."),
@@ -36,12 +35,13 @@ class Html(ReportFormat):
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        cards = report.cards
         chosen = measured(cards)
         page = environment.get_template("html.jinja").render(
             title=cards[0].model if len(cards) == 1 else f"{len(cards)} runs",
             metrics=chosen,
             lines=[(line, [_cell(line, metric) for metric in chosen]) for line in report_rows(cards)],
-            plots=[Markup(drawn) for name in PICTURES if (drawn := _svg(cards, name))],  # our own, not the cards'
+            plots=[Markup(drawn) for name in PICTURES if (drawn := _svg(report, name))],  # our own, not the cards'
             runs=[(card, _tables(card), findings(card), [*method_facts(card), *machine_facts(card)]) for card in cards],
         )
         return {"report.html": page}
@@ -56,7 +56,7 @@ def _cell(line: ReportRow, metric: Metric) -> tuple[str, str, str]:
 
 
 def _tables(card: Scorecard) -> list[tuple[str, list[str], list[list[str]], str]]:
-    """What a run has beside its figures: title, headers, rows, and what to say below."""
+    """Further tables of a run, those with rows: title, headers, rows, and the note below."""
     lengths = [
         (heads[0], heads, [row.texts(_with_ratios) for row in rows], f"Ratios: {legend(card)}.")
         for heads, rows in length_tables(card)
@@ -70,9 +70,9 @@ def _with_ratios(cell: TableCell) -> str:
     return "\n".join(cell.lines)
 
 
-def _svg(cards: Sequence[Scorecard], name: str) -> str:
+def _svg(report: Report, name: str) -> str:
     """A picture as an SVG element: without the XML prolog, and with unique identifiers."""
-    drawn = PICTURES[name](cards, "svg")
+    drawn = report.picture(PICTURES[name], "svg")
     if drawn is None:
         return ""
     element = drawn.decode()[drawn.decode().index("<svg") :]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from compress.benchmarks.report.base import ReportFormat
+from compress.benchmarks.report.base import Report, ReportFormat
 from compress.benchmarks.results.report_file import NAME, report_text
-from compress.benchmarks.results.scorecard import Scorecard
 
 
 class Json(ReportFormat):
@@ -15,6 +13,6 @@ class Json(ReportFormat):
 
     name: ClassVar[str] = "json"
 
-    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+    def files(self, report: Report) -> dict[str, str]:
         """The scorecard, or several merged."""
-        return {NAME: report_text(cards)}
+        return {NAME: report_text(report.cards)}

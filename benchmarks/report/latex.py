@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from compress.benchmarks.report.base import ReportFormat
+from compress.benchmarks.report.base import Report, ReportFormat
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import TableCell, TableRow, comparison_table, groups, legend, length_tables
 
@@ -23,7 +23,7 @@ class Latex(ReportFormat):
 
     name: ClassVar[str] = "latex"
 
-    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+    def files(self, report: Report) -> dict[str, str]:
         """Tables of every run, a few variants at a time, and by length and batch."""
         environment = Environment(
             loader=PackageLoader("compress.benchmarks.report", "."),
@@ -41,7 +41,7 @@ class Latex(ReportFormat):
         environment.filters["tex"] = escape
         tables = [
             (card, title, *_lines(headers, rows))
-            for card in cards
+            for card in report.cards
             for names in groups(card)
             for title, headers, rows in [("", *comparison_table(card, names)), *_by_length(card, names)]
         ]

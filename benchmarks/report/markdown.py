@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from compress.benchmarks.report.base import ReportFormat
+from compress.benchmarks.report.base import Report, ReportFormat
 from compress.benchmarks.results.effects import effect_table
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
@@ -23,8 +23,9 @@ class Markdown(ReportFormat):
 
     name: ClassVar[str] = "markdown"
 
-    def files(self, cards: Sequence[Scorecard]) -> dict[str, str]:
+    def files(self, report: Report) -> dict[str, str]:
         """One page: a run in full, or an overview of several."""
+        cards = report.cards
         return {"report.md": markdown(cards[0]) if len(cards) == 1 else _merged(cards)}
 
 
@@ -76,14 +77,14 @@ def markdown(card: Scorecard) -> str:
     return "\n".join(lines)
 
 
-def _by_length(card: Scorecard, of: str = "") -> list[str]:
-    """Sections by length and batch, with ``of`` before their titles; none where nothing was measured."""
+def _by_length(card: Scorecard, title: str = "") -> list[str]:
+    """Sections by length and batch, with ``title`` before their headings; none where nothing was measured."""
     lines = []
     headers, gained = gain_table(card)
     if gained:
-        lines += [f"## {of}Operators and length", "", *_markdown_table(headers, gained, "---"), "", GAINS, ""]
+        lines += [f"## {title}Operators and length", "", *_markdown_table(headers, gained, "---"), "", GAINS, ""]
     if card.settings.cells:
-        lines += [f"## {of}By length and batch", "", f"Ratios: {legend(card)}.", ""]
+        lines += [f"## {title}By length and batch", "", f"Ratios: {legend(card)}.", ""]
     for names in groups(card):
         for heads, rows in length_tables(card, names):
             lines += [*_comparison(heads, rows), ""]

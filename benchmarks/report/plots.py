@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from compress.benchmarks.plots import accuracy, error_layer, length
 from compress.benchmarks.plots.base import Draw, Suffix
-from compress.benchmarks.report.base import ReportFormat
-from compress.benchmarks.results.scorecard import Scorecard
+from compress.benchmarks.report.base import Report, ReportFormat
 
 PICTURES: dict[str, Draw] = {**accuracy.PICTURES, **length.PICTURES, **error_layer.PICTURES}
 """Every picture of a report by its name, in the order of the page."""
@@ -20,9 +18,11 @@ class Plots(ReportFormat):
 
     name: ClassVar[str] = "plots"
 
-    def files(self, cards: Sequence[Scorecard]) -> dict[str, bytes]:
+    def files(self, report: Report) -> dict[str, bytes]:
         """The pictures for which something was measured."""
         drawn = {
-            f"report.{name}.{suffix}": draw(cards, suffix) for name, draw in PICTURES.items() for suffix in _SUFFIXES
+            f"report.{name}.{suffix}": report.picture(draw, suffix)
+            for name, draw in PICTURES.items()
+            for suffix in _SUFFIXES
         }
         return {name: picture for name, picture in drawn.items() if picture is not None}

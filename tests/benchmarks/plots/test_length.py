@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from compress.benchmarks.plots.length import PICTURES
-from compress.benchmarks.report.base import write
+from compress.benchmarks.report.base import Report, write
 from compress.benchmarks.report.markdown import Markdown
 from compress.benchmarks.results.report_file import read_card
 
@@ -55,7 +55,7 @@ def test_several_runs_are_told_apart(lengths_card, card):
     short = {(64, 1): {"latency_p50": [0.01] * 2, "sentences_ps": [100.0] * 2}}
     long = {(128, 1): {"latency_p50": [0.02] * 2, "sentences_ps": [50.0] * 2}}
     runs = [lengths_card, card("encoder", model="bert", torch=short | long, onnx=short | long)]
-    (text,) = Markdown().files(runs).values()
+    (text,) = Markdown().files(Report(runs)).values()
     assert "## tiny, 2026-01-01T00:00:00+00:00: By length and batch" in text
     assert "## bert, 2026-01-01T00:00:00+00:00: By length and batch" in text
     drawn = words(PICTURES["latency-length"](runs, "svg"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from compress.benchmarks.report.base import formats
+from compress.benchmarks.report.base import Report, formats
 from compress.benchmarks.results.scorecard import Scorecard
 
 
@@ -15,7 +15,7 @@ def render() -> Callable[..., str | bytes]:
     """The only file of a format, ``render(name, *cards)``."""
 
     def make(name: str, *cards: Scorecard) -> str | bytes:
-        (content,) = formats()[name]().files(cards).values()
+        (content,) = formats()[name]().files(Report(cards)).values()
         return content
 
     return make

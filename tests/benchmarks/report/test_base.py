@@ -2,7 +2,7 @@
 
 import time
 
-from compress.benchmarks.report.base import write
+from compress.benchmarks.report.base import Report, write
 from compress.benchmarks.results.report_file import read_card, read_cards
 from tests.support.cards import ONNX, QUANTIZED, TORCH
 
@@ -36,6 +36,18 @@ def test_the_same_figures_give_the_same_files(card, tmp_path):
     made = card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)
     first = {file.name: file.read_bytes() for file in write([made], tmp_path)}
     assert {file.name: file.read_bytes() for file in write([made], tmp_path)} == first
+
+
+def test_a_picture_is_drawn_once_for_all_formats(card):
+    drawings = []
+    report = Report([card(torch=TORCH)])
+
+    def draw(cards, suffix):
+        drawings.append((cards, suffix))
+        return None if suffix == "svg" else b"png"
+
+    assert [report.picture(draw, suffix) for suffix in ("svg", "png", "svg", "png")] == [None, b"png"] * 2
+    assert drawings == [(report.cards, "svg"), (report.cards, "png")]
 
 
 def test_two_hundred_variants_are_cheap_to_report(card, tmp_path):

@@ -2,13 +2,13 @@
 
 from xml.etree import ElementTree
 
-from compress.benchmarks.report.base import write
+from compress.benchmarks.report.base import Report, write
 from compress.benchmarks.report.plots import Plots
 from tests.support.cards import ONNX, QUANTIZED, TORCH
 
 
 def test_plots_name_what_they_show(card):
-    files = Plots().files([card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)])
+    files = Plots().files(Report([card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)]))
     names = ("report.accuracy-size", "report.accuracy-speed")
     assert files.keys() == {f"{name}.{suffix}" for name in names for suffix in ("png", "svg")}
     for name in names:

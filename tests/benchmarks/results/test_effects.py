@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.benchmarks.report.base import formats
+from compress.benchmarks.report.base import Report, formats
 from compress.benchmarks.results.effects import effect_table, effects, stars
 from compress.benchmarks.results.findings import findings
 from compress.modeling.kinds import DECODER, ENCODER
@@ -41,12 +41,12 @@ def test_a_variant_is_held_against_those_that_lack_one_pass(ablated):
 
 def test_without_counterparts_nothing_is_said(card):
     assert effects(card(torch=BASE, onnx=BASE, **{"int8,fuse": BOTH})) == []
-    assert "What helped" not in formats()["markdown"]().files([card(torch=BASE, onnx=BASE)])["report.md"]
+    assert "What helped" not in formats()["markdown"]().files(Report([card(torch=BASE, onnx=BASE)]))["report.md"]
 
 
 def test_reports_say_what_helped(ablated):
     for name in ("markdown", "html"):
-        (text,) = formats()[name]().files([ablated]).values()
+        (text,) = formats()[name]().files(Report([ablated])).values()
         assert "What helped" in text
         assert "0.9917× (noise)" in text
 
