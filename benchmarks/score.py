@@ -16,10 +16,10 @@ from compress.benchmarks.measure.bandwidth import read_bandwidth
 from compress.benchmarks.measure.cores import available_cores
 from compress.benchmarks.measure.speed import SpeedResults, measure_speed
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.measure.turns import READ_RATE, Measures
+from compress.benchmarks.measure.turns import READ_RATE
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.scorecard import Cell, Direction, Row, Scorecard, Settings
-from compress.benchmarks.statistics.measure import Measure, summarize
+from compress.benchmarks.statistics.measure import Measure, Measures, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.errors import UsageError

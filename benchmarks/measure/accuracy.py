@@ -8,9 +8,10 @@ from pathlib import Path
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.classification import ClassComparison
-from compress.benchmarks.measure.comparison import EmbeddingComparison, LogitsComparison, Measures
+from compress.benchmarks.measure.comparison import EmbeddingComparison, LogitsComparison
 from compress.benchmarks.measure.labels import measure_labeled
 from compress.benchmarks.measure.stopwatch import Stopwatch
+from compress.benchmarks.statistics.measure import Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.progress import Progress

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compress.benchmarks.data.evaluation import Evaluation
-from compress.benchmarks.measure.comparison import Comparison, Measures
+from compress.benchmarks.measure.comparison import Comparison
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.estimators import exponential, mean, proportion
-from compress.benchmarks.statistics.logits import log_softmax
+from compress.benchmarks.statistics.logits import Doubles, log_softmax
+from compress.benchmarks.statistics.measure import Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.benchmarks.worker.protocol import Encode
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class ClassComparison(Comparison[ClassScores]):
         pairs = [compare_classes(outputs[0], logits, mask, multi_label) for logits in outputs]
         return [ClassScores(kls.tolist(), agreed.tolist()) for kls, agreed in pairs]
 
-    def _logits(self, worker: Worker, rows: slice) -> Floats:
+    def _logits(self, worker: Worker, rows: slice) -> Doubles:
         ids = self._evaluation.windows[rows]
         if self._images is not None:
             return self._images.classify(worker, ids).outputs
@@ -60,7 +58,7 @@ class ClassComparison(Comparison[ClassScores]):
         }
 
 
-def compare_classes(reference: Floats, logits: Floats, mask: Ids, multi_label: bool) -> tuple[Floats, Floats]:
+def compare_classes(reference: Doubles, logits: Doubles, mask: Ids, multi_label: bool) -> tuple[Doubles, Doubles]:
     """KL(original ‖ variant) of every text's classes in nats, and whether both predict the same one.
 
     ``reference`` and ``logits`` are ``[b, labels]``; or ``[b, s, labels]``, of which the mean over the tokens that the

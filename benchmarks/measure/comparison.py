@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.statistics.estimators import exponential, mean, quantile_over_windows
 from compress.benchmarks.statistics.logits import WindowScore
-from compress.benchmarks.statistics.measure import Measure
+from compress.benchmarks.statistics.measure import Measure, Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.protocol import (
     CompareEmbeddings,
@@ -21,7 +21,6 @@ from compress.benchmarks.worker.protocol import (
 )
 from compress.progress import Progress
 
-Measures = dict[str, Measure]
 S = TypeVar("S")
 
 

@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compress.benchmarks.data.labels import SPEARMAN, UNLABELED, Labeled
 from compress.benchmarks.statistics.correlation import rank_correlation
 from compress.benchmarks.statistics.estimators import mean, paired_ratio, proportion
-from compress.benchmarks.statistics.logits import cosine
-from compress.benchmarks.statistics.measure import Measure
+from compress.benchmarks.statistics.logits import Doubles, cosine
+from compress.benchmarks.statistics.measure import Measure, Measures
 from compress.benchmarks.worker.client import Worker
 from compress.progress import Progress
 
 _BATCH = 8
 
-Floats = NDArray[np.float64]
 
-
-def measure_labeled(
-    workers: Sequence[Worker], labeled: Labeled, seed: int, progress: Progress
-) -> list[dict[str, Measure]]:
+def measure_labeled(workers: Sequence[Worker], labeled: Labeled, seed: int, progress: Progress) -> list[Measures]:
     """Measure the labeled metrics of every worker's contender, in their order; the first is the original."""
     parts = [slice(start, start + _BATCH) for start in range(0, len(labeled), _BATCH)]
-    outputs: list[list[Floats]] = [[] for _ in workers]
+    outputs: list[list[Doubles]] = [[] for _ in workers]
     for part in progress.track(parts, "measuring on labels", len(parts), "batches"):
         for worker, batches in zip(workers, outputs, strict=True):
             batches.append(_predict(worker, labeled, part))
@@ -41,13 +36,13 @@ def measure_labeled(
     ]
 
 
-def _predict(worker: Worker, labeled: Labeled, part: slice) -> Floats:
+def _predict(worker: Worker, labeled: Labeled, part: slice) -> Doubles:
     """Logits or scores of some lines; cosine similarities where embeddings are compared."""
     outputs = [worker.send(labeled.batch(part, column)).outputs for column in range(labeled.columns)]
     return outputs[0] if len(outputs) == 1 else cosine(*outputs)
 
 
-def _accuracy(logits: Sequence[Floats], labeled: Labeled) -> Measure:
+def _accuracy(logits: Sequence[Doubles], labeled: Labeled) -> Measure:
     """Share of correct labels: of texts with Wilson's interval, of words text by text."""
     hits, counts = [], []
     for row, classes in zip(logits, labeled.labels, strict=True):

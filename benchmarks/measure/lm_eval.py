@@ -16,7 +16,7 @@ from transformers import GenerationConfig
 
 from compress.benchmarks.data.tasks import WRITTEN, Tasks, figure, silence_lm_eval
 from compress.benchmarks.statistics.estimators import proportion
-from compress.benchmarks.statistics.measure import Measure
+from compress.benchmarks.statistics.measure import Measure, Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.protocol import AppendToken, LogLikelihoods, ReadPrompt
 from compress.checkpoint.model import Model
@@ -24,7 +24,6 @@ from compress.errors import RunError
 from compress.modeling.architecture import longest_input
 from compress.progress import Progress
 
-Measures = dict[str, Measure]
 T = TypeVar("T")
 
 _RESAMPLED = 1000

@@ -12,11 +12,11 @@ import numpy as np
 from compress.benchmarks.measure.contention import Contention
 from compress.benchmarks.measure.speed_grid import measure_grid
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.measure.turns import DecoderTurns, EncoderTurns, Measures, Turns
+from compress.benchmarks.measure.turns import DecoderTurns, EncoderTurns, Turns
 from compress.benchmarks.results.scorecard import Cell, Settings
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.interval import median_interval
-from compress.benchmarks.statistics.measure import Measure
+from compress.benchmarks.statistics.measure import Measure, Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.benchmarks.worker.protocol import Memory

@@ -8,12 +8,10 @@ import numpy as np
 
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.measure import Measure, percentile_over_rounds, summarize
+from compress.benchmarks.statistics.measure import Measures, percentile_over_rounds, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.benchmarks.worker.protocol import Generate, TimeEncoding
-
-Measures = dict[str, Measure]
 
 _TURN, _READINGS = 1.0, 8
 """Seconds that a turn decodes at least, and how often the prompt is read for that at most."""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _NAMED = 12
 """contenders beyond which only those on a front are named, and runs beyond which they aren't either"""
 _NEAR = (0.12, 0.03)
-"""shares of the picture's width and height"""
+"""distance within which labels would overlap, as shares of the points' range in cost and in accuracy"""
 _COLORS = 10
-"""that matplotlib has in turn"""
+"""length of matplotlib's color cycle: the next run begins it anew"""
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,11 @@ def _draw(axes: Axes, lines: dict[str, list[_Point]]) -> None:
     """
     every = [point for points in lines.values() for point in points]
     widths = sorted({point.bits for point in every})
-    for i, (kind, points) in enumerate(lines.items()):
+    for i, (local_name, points) in enumerate(lines.items()):
         for bits in widths:
             joined = [point for point in points if point.bits == bits]
             _plot(axes, joined, f"C{i}", marker=_marker(bits), markersize=4.5, linewidth=1.2)
-        _plot(axes, [], f"C{i}", label=kind)
+        _plot(axes, [], f"C{i}", label=local_name)
     for bits in widths:
         _plot(axes, [], "grey", marker=_marker(bits), linestyle="", label=f"{bits} bits")
     if fallen := [point for point in every if point.fell_back]:

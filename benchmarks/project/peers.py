@@ -71,13 +71,13 @@ def build_genai(model: Model, out: Path) -> list[Contender]:
     command += ["-p", "int4", "-e", "cpu", "-c", str(out / "cache")]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     run_process(command, f"the builder of {GENAI}", environment=environment)
-    read = _settle_graph(out / MODEL_FILE, head_size(model.config))
+    read = _fix_head_size(out / MODEL_FILE, head_size(model.config))
     recipe = "onnxruntime_genai.models.builder -p int4 -e cpu"
     facts = recipe, model, model.parameters, read
     return [Contender.of_peer(GENAI, out, "genai", *facts), Contender.of_peer(GENAI_ORT, out, "ort-cpu", *facts)]
 
 
-def _settle_graph(file: Path, size: int) -> int:
+def _fix_head_size(file: Path, size: int) -> int:
     """Set the cache's head size, which the builder leaves open; return the bytes that decoding reads."""
     model = ir.load(file)
     read = sum(

@@ -77,4 +77,4 @@ PLANS: Mapping[TaskKind, ScoringPlan] = {
         batches_of="images/s",
     ),
 }
-"""Of every kind."""
+"""Scoring plan of every kind of model."""

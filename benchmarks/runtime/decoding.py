@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compress.benchmarks.runtime.engine import BatchedEngine, Floats, Ids
-from compress.benchmarks.statistics.logits import log_softmax
+from compress.benchmarks.statistics.logits import Doubles, log_softmax
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Decoding(Protocol):
 
     written: Ids
 
-    def start(self, prompts: Ids, room: int) -> None:
-        """Read prompts ``[b, s]``, with room for so many steps, and choose the first token."""
+    def start(self, prompts: Ids, max_new_tokens: int) -> None:
+        """Read prompts ``[b, s]`` into a cache with capacity for so many more tokens, and choose the first."""
 
     def step(self) -> None:
         """Choose the next token."""
@@ -47,9 +46,9 @@ class Greedy:
         self._engine = engine
         self.written: Ids = np.empty((0, 0), np.int64)
 
-    def start(self, prompts: Ids, room: int) -> None:
+    def start(self, prompts: Ids, max_new_tokens: int) -> None:
         """Read the prompts."""
-        self.written = self._engine.begin(prompts, room).argmax(-1)[:, None]
+        self.written = self._engine.begin(prompts, max_new_tokens).argmax(-1)[:, None]
 
     def step(self) -> None:
         """Append one token to every row."""
@@ -67,10 +66,10 @@ class BeamSearch:
         self._scores: Floats = np.zeros(1, np.float32)
         self.written: Ids = np.empty((1, 0), np.int64)
 
-    def start(self, prompts: Ids, room: int) -> None:
+    def start(self, prompts: Ids, max_new_tokens: int) -> None:
         """Read the prompt ``[1, s]`` once; the beams part after it."""
         self._scores, self.written = np.zeros(1, np.float32), np.empty((1, 0), np.int64)
-        self._keep(self._engine.begin(prompts, room))
+        self._keep(self._engine.begin(prompts, max_new_tokens))
 
     def step(self) -> None:
         """Keep the best continuations of all beams."""
@@ -92,9 +91,9 @@ class Sampled:
         self._draws = np.random.default_rng(seed)
         self.written: Ids = np.empty((0, 0), np.int64)
 
-    def start(self, prompts: Ids, room: int) -> None:
+    def start(self, prompts: Ids, max_new_tokens: int) -> None:
         """Read the prompts."""
-        self.written = self._drawn(self._engine.begin(prompts, room))[:, None]
+        self.written = self._drawn(self._engine.begin(prompts, max_new_tokens))[:, None]
 
     def step(self) -> None:
         """Append one token to every row."""
@@ -104,7 +103,7 @@ class Sampled:
         return np.array([pick_token(*candidates(row, self._sampling), self._draws.random()) for row in logits])
 
 
-def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.float64]]:
+def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, Doubles]:
     """Tokens that sampling may draw after ``logits`` ``[vocabulary]``, by rising probability, and their probabilities.
 
     As transformers' warpers have it: those as likely as the last of ``top_k`` stay too, and the likeliest always does.
@@ -121,7 +120,7 @@ def candidates(logits: Floats, sampling: Sampling) -> tuple[Ids, NDArray[np.floa
     return tokens[~left_out], nucleus / nucleus.sum()
 
 
-def pick_token(tokens: Ids, probabilities: NDArray[np.float64], uniform: float) -> int:
+def pick_token(tokens: Ids, probabilities: Doubles, uniform: float) -> int:
     """Draw the token at a place between 0 and 1 of the cumulative probabilities."""
     place = int(np.searchsorted(np.cumsum(probabilities), uniform, side="right"))
     return int(tokens[min(place, len(tokens) - 1)])
@@ -133,9 +132,9 @@ def largest(values: Floats, count: int) -> Ids:
     return places[np.argsort(-values[places])]
 
 
-def _softmax(logits: Floats) -> NDArray[np.float64]:
+def _softmax(logits: Floats) -> Doubles:
     raised = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities: NDArray[np.float64] = raised / raised.sum()
+    probabilities: Doubles = raised / raised.sum()
     return probabilities
 
 

@@ -67,7 +67,7 @@ ENGINES: Mapping[str, EngineSpec] = {
         ),
     )
 }  # fmt: skip
-"""By name."""
+"""Every engine by its name."""
 
 
 def spec_of_target(target: str) -> EngineSpec | None:

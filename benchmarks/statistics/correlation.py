@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compress.benchmarks.statistics.logits import Doubles
 from compress.benchmarks.statistics.measure import Measure
 
-Floats = NDArray[np.float64]
 _RESAMPLED = 1000
 """Times that pairs are drawn anew."""
 
 
-def rank_correlation(scores: Floats, gold: Floats, seed: int) -> Measure:
+def rank_correlation(scores: Doubles, gold: Doubles, seed: int) -> Measure:
     """Spearman's rank correlation with a 95 % percentile bootstrap interval over the pairs (Efron 1979)."""
     draw = np.random.default_rng(seed)
     picks = (draw.integers(0, len(gold), len(gold)) for _ in range(_RESAMPLED))
@@ -21,7 +20,7 @@ def rank_correlation(scores: Floats, gold: Floats, seed: int) -> Measure:
     return Measure(value=spearman(scores, gold), spread=float(np.std(drawn, ddof=1)), bounds=(float(low), float(high)))
 
 
-def spearman(first: Floats, second: Floats) -> float:
+def spearman(first: Doubles, second: Doubles) -> float:
     """Spearman's rank correlation of two rows, ties at their mean rank; 0 where all of one row are equal."""
     a, b = (_ranks(values) for values in (first, second))
     a, b = a - a.mean(), b - b.mean()
@@ -29,8 +28,8 @@ def spearman(first: Floats, second: Floats) -> float:
     return float(a @ b) / size if size else 0.0
 
 
-def _ranks(values: Floats) -> Floats:
+def _ranks(values: Doubles) -> Doubles:
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last: Floats = np.cumsum(counts).astype(np.float64)
-    ranks: Floats = (last - (counts - 1) / 2)[where]
+    last: Doubles = np.cumsum(counts).astype(np.float64)
+    ranks: Doubles = (last - (counts - 1) / 2)[where]
     return ranks

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+Doubles = NDArray[np.float64]
 F = TypeVar("F", bound=np.floating)
 _CHUNK = 64
 """Positions that are held in float64 at a time."""
@@ -77,9 +78,9 @@ def window_nll(logits: NDArray[np.floating], ids: NDArray[np.int64]) -> float:
     return total / predicted
 
 
-def cosine(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+def cosine(first: NDArray[np.floating], second: NDArray[np.floating]) -> Doubles:
     """Cosine similarity of two sets of vectors ``[n, d]``, pair by pair, in float64; 0 where one is the zero vector."""
     a, b = first.astype(np.float64), second.astype(np.float64)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    similarity: NDArray[np.float64] = (a * b).sum(-1) / np.where(lengths > 0, lengths, 1.0)
+    similarity: Doubles = (a * b).sum(-1) / np.where(lengths > 0, lengths, 1.0)
     return similarity

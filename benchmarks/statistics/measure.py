@@ -23,6 +23,10 @@ class Measure(BaseModel, frozen=True):
     bounds: tuple[float, float] | None = None
 
 
+Measures = dict[str, Measure]
+"""Figures of one contender by the metric's key."""
+
+
 def summarize(rounds: Sequence[float], value: float | None = None) -> Measure:
     """The median of the rounds (or a pooled ``value``) with half their interquartile range."""
     low, middle, high = np.percentile(np.asarray(rounds, dtype=np.float64), (25, 50, 75))

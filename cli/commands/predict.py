@@ -33,9 +33,9 @@ def command(path: Path, pipelines: tuple[str, ...], target: str) -> None:
     parsed = [Pipeline.parse(text) for text in pipelines]
     for pipeline in parsed:
         runtime.check(pipeline.passes)
-    sketch = ConfigOnlyModel.read(path)
-    original = predict(sketch, None, runtime.capability)
-    variants = {str(pipeline): predict(sketch, pipeline, runtime.capability) for pipeline in parsed}
+    model = ConfigOnlyModel.read(path)
+    original = predict(model, None, runtime.capability)
+    variants = {str(pipeline): predict(model, pipeline, runtime.capability) for pipeline in parsed}
     rows = []
     for name, size in {"original": original, **variants}.items():
         percent = 100 * size.nbytes / original.nbytes

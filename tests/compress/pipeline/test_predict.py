@@ -42,11 +42,11 @@ def gpt_j(path):
 
 
 def test_low_rank_takes_a_seventh_off_a_6b_gpt(tmp_path):
-    sketch = gpt_j(tmp_path)
-    original = predict(sketch, None, OrtCpu.capability)
+    model = gpt_j(tmp_path)
+    original = predict(model, None, OrtCpu.capability)
     assert original.parameters == 6_050_882_784
     assert original.nbytes == 2 * original.parameters
-    less = predict(sketch, Pipeline.parse("lowrank:rank=0.625"), OrtCpu.capability)
+    less = predict(model, Pipeline.parse("lowrank:rank=0.625"), OrtCpu.capability)
     mlp, head = 28 * 2 * (4096 * 16384 - 2560 * 20480), 4096 * 50400 - 2560 * 54496
     assert original.nbytes - less.nbytes == 2 * (mlp + head)
     assert 0.14 < 1 - less.nbytes / original.nbytes < 0.16
