@@ -45,9 +45,9 @@ class StoredModel:
         return module
 
 
-def export(path, form, out):
+def export(path, form, out, graph="auto"):
     out.mkdir()
-    return find_target("ort-cpu").export(StoredModel(path, form), [Fuse()], out, Silent())
+    return find_target("ort-cpu").with_graph(graph).export(StoredModel(path, form), [Fuse()], out, Silent())
 
 
 def operators(artifact):
@@ -132,7 +132,7 @@ def test_a_wrong_layout_does_not_pass_the_gate(untied, tmp_path, rounded, monkey
 
     monkeypatch.setattr(packing, "_packed", highest_bits_first)
     with pytest.raises(ExportError, match="differs from torch in logits"):
-        export(untied, form, tmp_path / "wrong")
+        export(untied, form, tmp_path / "wrong", "built")
 
 
 def test_inputs_are_rounded_token_by_token(llama, tmp_path, rounded):

@@ -28,10 +28,10 @@ PIPELINES = ["int8:act=none", "int8:act=dynamic", "int8:act=none:group=channel",
 ENCODERS = ["BertModel", "RobertaModel", "DistilBertModel"]
 
 
-def export(checkpoint, out, fused=True, passes=None):
+def export(checkpoint, out, fused=True, passes=None, graph="auto"):
     out.mkdir(parents=True)
     chosen = passes if passes is not None else ([Fuse()] if fused else [])
-    return find_target("ort-cpu").export(checkpoint, chosen, out, Silent())
+    return find_target("ort-cpu").with_graph(graph).export(checkpoint, chosen, out, Silent())
 
 
 def operators(artifact):
@@ -200,4 +200,4 @@ def test_the_gate_names_the_first_differing_output(llama, tmp_path):
     with pytest.raises(
         ExportError, match=r"differs from torch in logits \(one text, without a cache\): by .*; nothing"
     ):
-        export(Model.open(str(llama)), tmp_path / "a", passes=[Wrong()])
+        export(Model.open(str(llama)), tmp_path / "a", passes=[Wrong()], graph="built")
