@@ -37,23 +37,27 @@ def make(out, name, *pipelines, options=("--no-score",)):
 
 
 @pytest.fixture(scope="module")
-def smollm2(tmp_path_factory):
+def on_text(tmp_path_factory):
+    """Options: a few windows of text to calibrate on, nothing scored."""
+    text = tmp_path_factory.mktemp("text") / "calibration.txt"
+    text.write_text(calibration_text())
+    return ["--calibration", text, "--samples", SAMPLES, "--no-score"]
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory, on_text):
     """The docs' first command, scored, and two variants beside its own."""
     folder = tmp_path_factory.mktemp("smollm2")
     with few_rounds(windows=2), contextlib.chdir(folder):
         done = run_cli(*shlex.split(DEMO_COMMAND)[1:])
     assert done.returncode == 0, done.stderr
     (report,) = folder.rglob("report.json")
-    return make(report.parent, "smollm2", "fuse", "int8:act=dynamic,fuse")
+    return make(report.parent, "smollm2", "fuse", "int8:act=dynamic,fuse", options=on_text)
 
 
 @pytest.fixture(scope="module")
-def offgrid(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("smollm2-offgrid")
-    text = folder / "calibration.txt"
-    text.write_text(calibration_text())
-    options = ["--calibration", text, "--samples", SAMPLES, "--no-score"]
-    return make(folder / "out", "smollm2-offgrid", "int4,fuse", "int4:rtn,fuse", options=options)
+def offgrid(tmp_path_factory, on_text):
+    return make(tmp_path_factory.mktemp("offgrid"), "smollm2-offgrid", "int4,fuse", "int4:rtn,fuse", options=on_text)
 
 
 @pytest.fixture(scope="module")

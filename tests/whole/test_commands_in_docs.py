@@ -19,6 +19,7 @@ from typing import Any
 import click
 import pytest
 
+from compress.calibration.inputs import TextInputs
 from compress.cli.main import cli, commands
 from compress.pipeline.parse import Pipeline
 from tests.support.cli import few_rounds, run_cli
@@ -84,11 +85,12 @@ def test_what_a_block_needs_is_a_known_word(page: Path) -> None:
 
 @pytest.fixture
 def reader(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a model and its texts, in which a reader works; little is measured there."""
+    """A folder with a model and its texts, in which a reader works; little is solved on and measured there."""
     sizes = {"hidden_size": 128, "intermediate_size": 256, "max_position_embeddings": 512}
     shutil.copytree(tiny("LlamaForCausalLM", tie_word_embeddings=True, **sizes), tmp_path / "my-model")
     (tmp_path / "text.txt").write_text(TEXT)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(TextInputs, "calibration_size", lambda *_: (16, 64))
     with few_rounds(windows=2):
         yield tmp_path
 
