@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import onnx_ir as ir
@@ -25,7 +24,7 @@ from compress.export.built.classifier_head import append_head
 from compress.export.built.config_fixes import fix_config, mobius_name, unsupported_reason
 from compress.export.built.graph_fixes import fix_graph
 from compress.export.built.weight_rows import trace_rows
-from compress.export.lowering.float_graph import FloatGraph, GraphKey, WeightRows, graph_settings
+from compress.export.lowering.float_graph import FloatGraph, WeightRows
 from compress.modeling.architecture import Architecture
 from compress.modeling.families import FAMILIES
 
@@ -43,17 +42,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> FloatG
     ``fused`` takes the operators that onnxruntime fused for its CPU (GroupQueryAttention with rotary and packed q/k/v,
     skip connections inside normalizations); otherwise every operator is a standard one, but for Gemma 2's attention. A
     model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
-
-    It is kept for the next export of the same model.
     """
-    settings = graph_settings((config.architectures or ["?"])[0], config)
-    graph = _build(GraphKey(settings, tuple(names), fused, config))
-    return FloatGraph(graph.model.clone(), graph.rows)
-
-
-@lru_cache(maxsize=8)
-def _build(key: GraphKey[PretrainedConfig]) -> FloatGraph:
-    config, names, fused = key.source, key.names, key.fused
     declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
     unsupported = unsupported_reason(config) if declared else f"{config.model_type} models"
     if unsupported is not None:

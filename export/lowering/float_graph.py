@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 import onnx_ir as ir
-from transformers import PretrainedConfig
 
 from compress.export.lowering.weights import Rows
+from compress.modeling.architecture import Architecture
 
-Source = TypeVar("Source")
 _NOT_IN_GRAPH = ("dtype", "torch_dtype", "_name_or_path", "transformers_version", "architectures")
 """Settings of a config that no graph depends on; the class is a part of the key by itself."""
 
@@ -25,23 +24,26 @@ class FloatGraph:
 
 
 @dataclass(frozen=True)
-class GraphKey(Generic[Source]):
+class GraphKey:
     """Cache key of a float graph that is kept for the next export: equal where class, config and names are.
 
-    ``settings``: the class and its config, see `graph_settings`. ``names`` are the checkpoint's tensors. ``fused``:
-    whether operators are fused, where that changes what is kept. ``source`` is what the graph is made of.
+    ``settings``: the class and its config, see `graph_settings`. ``names`` are the checkpoint's tensors.
     """
 
     settings: str
     names: tuple[str, ...]
-    fused: bool
-    source: Source = field(compare=False)
+    architecture: Architecture = field(compare=False)
+
+    @classmethod
+    def of(cls, architecture: Architecture, names: Sequence[str]) -> GraphKey:
+        """The key of a model's graph."""
+        return cls(graph_settings(architecture), tuple(names), architecture)
 
 
-def graph_settings(class_name: str, config: PretrainedConfig) -> str:
+def graph_settings(architecture: Architecture) -> str:
     """A class and the settings of its config that a graph depends on."""
-    settings = {key: value for key, value in config.to_dict().items() if key not in _NOT_IN_GRAPH}
-    return f"{class_name} {settings}"
+    config = architecture.config.to_dict()
+    return f"{architecture.class_name} { {key: value for key, value in config.items() if key not in _NOT_IN_GRAPH} }"
 
 
 WeightRows = Mapping[str, Rows]

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from compress.calibration.images import image_shape
 from compress.calibration.load_state import init_buffers
 from compress.errors import ExportError
-from compress.export.lowering.float_graph import FloatGraph, GraphKey, graph_settings
+from compress.export.lowering.float_graph import FloatGraph, GraphKey
 from compress.export.traced.assemble import inline_layer, name_dynamic_dims, rename_weights, transpose_weight
 from compress.export.traced.attention import ProbeCache, ProbeDone, TracedCache, traced_attention
 from compress.export.traced.fuse import fuse_operators
@@ -46,17 +46,16 @@ def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -
     It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
     layers don't keep keys and values in transformers' cache.
     """
-    settings = graph_settings(architecture.class_name, architecture.config)
-    model = _trace(GraphKey(settings, tuple(names), False, architecture)).clone()
+    model = _trace(GraphKey.of(architecture, names)).clone()
     if fused:
         fuse_operators(model)
     return FloatGraph(model, {})
 
 
 @lru_cache(maxsize=8)
-def _trace(key: GraphKey[Architecture]) -> ir.Model:
+def _trace(key: GraphKey) -> ir.Model:
     with quiet_transformers():
-        return _Tracer(key.source, key.names).model()
+        return _Tracer(key.architecture, key.names).model()
 
 
 class _Tracer:

@@ -90,7 +90,7 @@ def reader(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copytree(tiny("LlamaForCausalLM", tie_word_embeddings=True, **sizes), tmp_path / "my-model")
     (tmp_path / "text.txt").write_text(TEXT)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(TextInputs, "calibration_size", lambda *_: (16, 64))
+    monkeypatch.setattr(TextInputs, "calibration_size", lambda *_, **__: (16, 64))
     with few_rounds(windows=2):
         yield tmp_path
 
