@@ -22,6 +22,7 @@ def operators(model):
 
 @pytest.mark.slow
 def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypatch):
+    traced._trace.cache_clear()
     parts = []
     trace = traced.trace_module
     monkeypatch.setattr(traced, "trace_module", lambda *call: parts.append(call[-1]) or trace(*call))
