@@ -25,6 +25,7 @@ from compress.export.built.config_fixes import fix_config, mobius_name, unsuppor
 from compress.export.built.graph_fixes import fix_graph
 from compress.export.built.weight_rows import trace_rows
 from compress.export.lowering.float_graph import FloatGraph, WeightRows
+from compress.graph.builder import GraphBuilder
 from compress.modeling.architecture import Architecture
 from compress.modeling.families import FAMILIES
 
@@ -113,9 +114,7 @@ def _leave_out(graph: ir.Graph, name: str, value: ir.Value) -> None:
     """Zeros for a bias or a kind of token that the checkpoint doesn't have; an ExportError for any other weight."""
     if not name.endswith(_ABSENT) or value.shape is None or not value.shape.is_static():
         raise ExportError(f"the graph's weight {name!r} can't be traced to rows of one tensor of the checkpoint")
-    zeros = np.zeros(value.shape.numpy(), np.float32)
-    value.const_value = ir.tensor(zeros, name=name)
-    graph.initializers.add(value)
+    value.replace_all_uses_with(GraphBuilder(graph).constant(np.zeros(value.shape.numpy(), np.float32), name))
 
 
 def _meta_tensors(config: PretrainedConfig, names: Sequence[str]) -> tuple[dict[str, Tensor], frozenset[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 from torch import Tensor
 
-from compress.graph.builder import required
+from compress.graph.builder import GraphBuilder, required
 from compress.onnx_names import PAST_PREFIX, PRESENT_PREFIX, past_name, present_name
 
 _PARTS = ("key", "value")
@@ -71,12 +71,13 @@ def transpose_weight(graph: ir.Graph, value: ir.Value) -> None:
     shape = required(value.shape)
     uses = list(value.uses())
     first = min((node for node, _ in uses), key=list(graph).index)
-    transpose = ir.node("Transpose", [value], {"perm": [1, 0]})
-    transpose.outputs[0].shape, transpose.outputs[0].type = shape, value.type
+    builder = GraphBuilder(graph)
+    transposed = builder.op("Transpose", value, perm=[1, 0])
+    transposed.shape, transposed.type = shape, value.type
     value.shape = ir.Shape(list(shape)[::-1])
-    graph.insert_before(first, transpose)
+    builder.insert_before(first)
     for node, index in uses:
-        node.replace_input_with(index, transpose.outputs[0])
+        node.replace_input_with(index, transposed)
 
 
 def rename_weights(graph: ir.Graph, old: str, new: str, weights: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from compress.export.traced.torch_export import OPSET
-from compress.graph.builder import required
+from compress.graph.builder import GraphBuilder, required
 
 _POINTWISE = frozenset(
     {"Add", "Cast", "Concat", "Cos", "Div", "Identity", "Mul", "Neg", "Sin", "Slice", "Sub", "Unsqueeze"}
@@ -67,14 +67,11 @@ def _is_table(value: ir.Value, inside: set[ir.Value]) -> bool:
 
 def _look_up(graph: ir.Graph, value: ir.Value, table: NDArray[np.float32], positions: ir.Value) -> None:
     """Put rows of a ``table`` ``[longest, size]`` in the place of a value."""
-    name = f"traced.{value.name}.table"
-    tensor = ir.tensor(table, name=name)
-    rows = ir.Value(name=name, type=value.type, shape=ir.Shape(table.shape), const_value=tensor)
-    graph.initializers.add(rows)
-    gather = ir.node("Gather", [rows, positions], {"axis": 0})
-    gather.outputs[0].shape, gather.outputs[0].type = value.shape, value.type
-    graph.insert_before(required(value.producer()), gather)
-    value.replace_all_uses_with(gather.outputs[0])
+    builder = GraphBuilder(graph)
+    rows = builder.op("Gather", builder.constant(table, f"traced.{value.name}.table"), positions, axis=0)
+    rows.shape, rows.type = value.shape, value.type
+    builder.insert_before(required(value.producer()))
+    value.replace_all_uses_with(rows)
 
 
 def _evaluate(nodes: Sequence[ir.Node], ends: Sequence[ir.Value], longest: int) -> list[NDArray[np.float32]]:
