@@ -216,7 +216,7 @@ def _number(block: Block) -> int:
 
 
 def _widths(config: PretrainedConfig) -> tuple[str, ...]:
-    """Settings of a config that hold the width of its MLPs, by half; empty where it hangs on the hidden size."""
+    """Settings of a config that hold the widths of its MLPs, one a stack; empty where they hang on the hidden size."""
     if config.is_encoder_decoder and all(hasattr(config, name) for name in _SEQ2SEQ_WIDTHS):
         return _SEQ2SEQ_WIDTHS
     return next(((name,) for name in _WIDTHS if hasattr(config, name)), ())

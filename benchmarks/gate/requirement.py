@@ -17,7 +17,7 @@ from compress.modeling.kinds import TaskKind
 
 Operator = Literal[">=", "<=", ">", "<"]
 
-ALIASES: dict[str, tuple[str, bool]] = {
+METRIC_ALIASES: dict[str, tuple[str, bool]] = {
     "bytes": ("disk_bytes", False),
     "decode_speedup": ("decode_tps", True),
     "prefill_speedup": ("prefill_tps", True),
@@ -58,7 +58,7 @@ class Figure:
         """The figure of that name; a UsageError with the nearest one where there is none."""
         if _OF_TASK in name:
             return cls(name, task_metric(name), relative=False)
-        names = {metric.key: (metric.key, False) for metric in METRICS} | ALIASES
+        names = {metric.key: (metric.key, False) for metric in METRICS} | METRIC_ALIASES
         if name not in names:
             raise unknown("metric", name, names)
         key, relative = names[name]

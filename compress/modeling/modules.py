@@ -24,9 +24,9 @@ def stacks(module: PreTrainedModel) -> tuple[Layers, ...]:
         return (layer_list(module),)
     names = {id(child): name for name, child in module.named_modules()}
     lists = [
-        (f"{names[id(half)]}.{name}", child)
-        for half in (module.get_encoder(), module.get_decoder())
-        for name, child in half.named_children()
+        (f"{names[id(stack)]}.{name}", child)
+        for stack in (module.get_encoder(), module.get_decoder())
+        for name, child in stack.named_children()
         if isinstance(child, nn.ModuleList)
     ]
     return tuple(lists) if len(lists) == 2 else (layer_list(module),)

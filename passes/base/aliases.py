@@ -17,7 +17,7 @@ def _same_bits(pass_type: type, value: str) -> str:
     raise ValueError(f"{name} has {bits} bits; there are int2, int3, int4 and int8")
 
 
-ALIASES = {
+INTEGER_ALIASES = {
     "bits": Alias(None, _same_bits),
     "num_bits": Alias(None, _same_bits),
     "group_size": Alias("group", lambda _, value: "channel" if value == "-1" else value),

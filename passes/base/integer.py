@@ -15,7 +15,7 @@ from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
-from compress.passes.base.aliases import ALIASES
+from compress.passes.base.aliases import INTEGER_ALIASES
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.awq import AwqSearch
 from compress.passes.solvers.bit_budget import check_bits, check_budget, choose_widths, survey
@@ -48,7 +48,7 @@ class Integer(WeightPass):
     bits: ClassVar[int]
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = (Quantized, Residual)
-    aliases: ClassVar[Mapping[str, Alias]] = ALIASES
+    aliases: ClassVar[Mapping[str, Alias]] = INTEGER_ALIASES
 
     group: Literal["auto", "32", "64", "128", "channel"]
     symmetry: Literal["sym", "asym"] = Field("sym", description="asym: a zero point for every group as well")

@@ -241,7 +241,7 @@ FOLDS = {
     "DeBERTa-v2, sequences": 1, "BERT, tokens": 1, "DistilBERT, tokens": 1,
     "T5": (3, 5), OWN_HEAD: (4, 6), "BART": (1, 2), "Marian": (1, 2), "ViT": 3, "DeiT": 3,
 }  # fmt: skip
-"""How many places a layer offers where activation ranges can be folded into what makes them; or one of each half."""
+"""Places of a layer where activation ranges can be folded into what makes them; or an encoder's and a decoder's."""
 
 
 @pytest.mark.parametrize("family", ONE_EACH)
@@ -253,8 +253,8 @@ def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, fa
     for block, inputs in walk_blocks(model, read_by(model.kind), Silent()):
         if block.role == "layer":
             offered = FOLDS.get(family, 0)
-            half = "decoder." in block.name
-            assert len(block.folds) == (offered[half] if isinstance(offered, tuple) else offered)
+            in_decoder = "decoder." in block.name
+            assert len(block.folds) == (offered[in_decoder] if isinstance(offered, tuple) else offered)
             block.vectors |= {name: vector + 0.1 for name, vector in block.vectors.items()}  # biases start as zeros
             inputs.refresh()
             before, weights = inputs.forward(0, {}), dict(block.weights)

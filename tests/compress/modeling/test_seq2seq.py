@@ -56,7 +56,7 @@ def test_an_untied_head_is_another_tensor_of_the_same_shape(t5):
 
 
 def test_a_token_reads_the_decoder_but_not_what_fills_the_cross_cache(t5):
-    names = [f"{half}.block.0.layer.{i}.{part}.weight" for half, i, part in (
+    names = [f"{stack}.block.0.layer.{i}.{part}.weight" for stack, i, part in (
         ("decoder", 0, "SelfAttention.k"), ("decoder", 1, "EncDecAttention.q"), ("decoder", 1, "EncDecAttention.k"),
         ("encoder", 0, "SelfAttention.k"),
     )]  # fmt: skip

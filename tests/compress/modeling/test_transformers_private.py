@@ -28,7 +28,7 @@ def test_modules_on_meta_have_no_numbers_until_they_are_filled():
 
 
 def test_tensors_that_checkpoints_may_lack_are_those_of_the_class():
-    tables = {f"model.{half}.embed_positions.weight" for half in ("encoder", "decoder")}
+    tables = {f"model.{stack}.embed_positions.weight" for stack in ("encoder", "decoder")}
     assert set(computed_on_load(MarianMTModel)) == {"final_logits_bias", *tables}
     assert set(not_saved(MarianMTModel)) == tables
     assert (computed_on_load(LlamaForCausalLM), not_saved(LlamaForCausalLM)) == ((), ())

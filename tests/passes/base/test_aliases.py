@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compress.errors import UsageError
-from compress.passes.base.aliases import ALIASES
+from compress.passes.base.aliases import INTEGER_ALIASES
 from compress.pipeline.contract import passes
 from compress.pipeline.parse import parse_pass
 
@@ -15,9 +15,9 @@ INTEGERS = ["int2", "int3", "int4", "int8"]
 @pytest.mark.parametrize("name", INTEGERS)
 def test_every_name_stands_for_an_option_that_the_pass_has(name):
     cls = passes()[name]
-    assert cls.aliases == ALIASES
-    assert {alias.option for alias in ALIASES.values()} - {None} <= set(cls.options())
-    assert not set(ALIASES) & set(cls.options())
+    assert cls.aliases == INTEGER_ALIASES
+    assert {alias.option for alias in INTEGER_ALIASES.values()} - {None} <= set(cls.options())
+    assert not set(INTEGER_ALIASES) & set(cls.options())
 
 
 @pytest.mark.parametrize("name", INTEGERS)
