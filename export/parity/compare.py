@@ -127,6 +127,7 @@ def _session(graph: Path, rounding: bool) -> ort.InferenceSession:
     """A session. Without ``rounding`` MatMulNBits computes in float: it rounds inputs only on prepacked weights."""
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception
+    options.intra_op_num_threads = torch.get_num_threads()  # as the module that it is compared with
     options.add_session_config_entry("session.disable_prepacking", "0" if rounding else "1")
     try:
         return ort.InferenceSession(graph, options, providers=[CPU_PROVIDER])

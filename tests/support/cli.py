@@ -37,12 +37,12 @@ def run_cli(*args: object) -> subprocess.CompletedProcess[str]:
 def few_rounds(windows: int | None = None) -> Iterator[None]:
     """Two short rounds of speed where a user gets up to thirty, for tests that assert no speed.
 
-    ``windows``: also, no more than so many are read for accuracy, for tests that assert none.
+    ``windows``: also, no more than so many are read for accuracy, and short ones, for tests that assert none.
     """
     with pytest.MonkeyPatch.context() as patch:
         for kind, plan in PLANS.items():
             count, length = plan.evaluation_windows
-            evaluation = (min(count, windows or count), length)
+            evaluation = (count, length) if windows is None else (min(count, windows), min(length, 128))
             patch.setitem(PLANS, kind, replace(plan, rounds=2, extra_rounds=0, evaluation_windows=evaluation))
         patch.setattr(turns, "_TURN", 0.0)
         patch.setattr(bandwidth, "_LEAST", 1 << 22)
