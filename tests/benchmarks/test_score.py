@@ -96,8 +96,8 @@ def test_it_is_told_where_the_time_went(scored):
     assert min(scored.seconds.values()) > 0
     besides = sum(scored.seconds.values()) - scored.seconds["speed"] - scored.seconds["accuracy"]
     assert overhead(scored.seconds) == pytest.approx(besides)
-    told = next(line for line in method_facts(scored) if line.startswith("Scoring took"))
-    assert f"s besides (bandwidth {scored.seconds['bandwidth']:.1f}, load " in told
+    fact = next(line for line in method_facts(scored) if line.startswith("Scoring took"))
+    assert f"s besides (bandwidth {scored.seconds['bandwidth']:.1f}, load " in fact
     assert not any("Scoring took" in line for line in method_facts(scored.model_copy(update={"seconds": {}})))
 
 

@@ -77,7 +77,7 @@ def test_a_model_is_factored_layer_by_layer(untied, run, pipeline):
     dense_bytes = sum(4 * math.prod(form.shape) for form in inside.values())
     if "keep" in pipeline:
         assert 0.57 * dense_bytes < stored <= 0.6 * dense_bytes
-    reports = {name: each for layer in actual.manifest.layers.values() for name, each in layer.weights.items()}
+    reports = {name: report for layer in actual.manifest.layers.values() for name, report in layer.weights.items()}
     for name, form in inside.items():
         if form.form == "factored":
             assert reports[name].solver == f"whitened svd, rank {form.parts['right'].shape[0]}"
@@ -89,8 +89,8 @@ def test_a_model_is_factored_layer_by_layer(untied, run, pipeline):
 def test_whitening_loses_less_of_the_outputs(untied, run):
     error = {
         whiten: sum(
-            each.error or 0.0 for layer in run(untied, Pipeline((parse_pass(f"lowrank:rank=0.25:whiten={whiten}"),)))
-            .manifest.layers.values() for each in layer.weights.values()
+            report.error or 0.0 for layer in run(untied, Pipeline((parse_pass(f"lowrank:rank=0.25:whiten={whiten}"),)))
+            .manifest.layers.values() for report in layer.weights.values()
         )
         for whiten in ("on", "off")
     }  # fmt: skip

@@ -19,8 +19,8 @@ def test_every_row_loses_its_smallest(ratio):
     zeros = int(ratio * 64)
     assert (actual.mask.logical_not().sum(1) == zeros).all()
     dropped = weight.abs().masked_fill(actual.mask, 0).amax(1)
-    left = weight.abs().masked_fill(~actual.mask, float("inf")).amin(1)
-    assert (dropped <= left).all()
+    magnitudes = weight.abs().masked_fill(~actual.mask, float("inf")).amin(1)
+    assert (dropped <= magnitudes).all()
     assert torch.equal(actual.tensor, weight * actual.mask)
 
 

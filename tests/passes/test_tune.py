@@ -118,7 +118,9 @@ MANY = token_ids(66, 32)
 def divergence(source, variant, tokens):
     """The KL divergence of a variant's predictions from the model's, in nats a token."""
     with torch.no_grad():
-        exact, off = (each.torch_module()(tokens).logits.log_softmax(-1) for each in (Model.open(str(source)), variant))
+        exact, off = (
+            loaded.torch_module()(tokens).logits.log_softmax(-1) for loaded in (Model.open(str(source)), variant)
+        )
     return float((exact.exp() * (exact - off)).sum(-1).mean())
 
 
@@ -145,8 +147,8 @@ def test_as_a_whole_the_predictions_come_closer_to_the_originals(tiny, run, name
         if isinstance(old, Quantized):
             assert (new.codes - old.codes).abs().max() <= 1
             assert not new.codes[old.codes == 0].any() or not damage.startswith("sparse24")
-        reports = [each for layer in tuned.manifest.layers.values() for each in layer.weights.values()]
-        assert all("tune (loss " in each.solver for each in reports)
+        reports = [report for layer in tuned.manifest.layers.values() for report in layer.weights.values()]
+        assert all("tune (loss " in report.solver for report in reports)
 
 
 def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert, run):
@@ -196,9 +198,9 @@ def naive_divergence(output, exact):
 def test_what_does_not_help_the_whole_model_changes_nothing(llama, run):
     first, second = run(llama, "fp16", tokens=MANY), run(llama, "fp16,tune:scope=model:steps=1", tokens=MANY)
     reports = [
-        each.solver.removeprefix("fp16, then ")
+        report.solver.removeprefix("fp16, then ")
         for layer in second.manifest.layers.values()
-        for each in layer.weights.values()
+        for report in layer.weights.values()
     ]
     assert set(reports) == {"tune (kept nothing)"}
     assert all(torch.equal(first.weight(n).tensor, second.weight(n).tensor) for n in first.manifest.weights)

@@ -16,13 +16,13 @@ RESIDUAL = ("o_proj.weight", "down_proj.weight", "output.dense.weight", "out_lin
 
 def direct(module, tokens=TOKENS):
     """Every linear's inputs and every layer's outputs over all tokens, ``[tokens, features]``."""
-    seen = {}
+    inputs = {}
 
     def read(name):
-        return lambda _, x: seen.update({f"{name}.weight": x[0].flatten(0, -2)})
+        return lambda _, x: inputs.update({f"{name}.weight": x[0].flatten(0, -2)})
 
     def written(name):
-        return lambda _, x, y: seen.update({name: (y[0] if isinstance(y, tuple) else y).flatten(0, -2)})
+        return lambda _, x, y: inputs.update({name: (y[0] if isinstance(y, tuple) else y).flatten(0, -2)})
 
     path, layers = layer_list(module)
     hooks = [layer.register_forward_hook(written(f"{path}.{i}")) for i, layer in enumerate(layers)]
@@ -35,7 +35,7 @@ def direct(module, tokens=TOKENS):
         module(input_ids=tokens, attention_mask=torch.ones_like(tokens))
     for hook in hooks:
         hook.remove()
-    return seen
+    return inputs
 
 
 def importance(outputs):

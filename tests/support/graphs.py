@@ -64,5 +64,5 @@ def run_lowered(folder: Path, build: Callable[..., ir.Value], *inputs: torch.Ten
     options = ort.SessionOptions()
     options.add_session_config_entry("session.disable_prepacking", "1")
     session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {f"x{i}": tensor.numpy() for i, tensor in enumerate(inputs)})
-    return torch.from_numpy(np.asarray(found)), graph
+    (actual,) = session.run(None, {f"x{i}": tensor.numpy() for i, tensor in enumerate(inputs)})
+    return torch.from_numpy(np.asarray(actual)), graph

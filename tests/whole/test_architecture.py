@@ -67,13 +67,13 @@ def imports() -> dict[str, set[str]]:
 
 def circles(graph: Mapping[Node, Iterable[Node]]) -> list[set[Node]]:
     """Sets of nodes that reach each other: what is left once leaves are taken off, again and again, from both ends."""
-    left = {node: {other for other in others if other != node} for node, others in graph.items()}
+    remaining = {node: {other for other in others if other != node} for node, others in graph.items()}
     while True:
-        reached = set().union(*left.values()) if left else set()
-        ends = {node for node, others in left.items() if not others & left.keys() or node not in reached}
+        reached = set().union(*remaining.values()) if remaining else set()
+        ends = {node for node, others in remaining.items() if not others & remaining.keys() or node not in reached}
         if not ends:
-            return [set(left)] if left else []
-        left = {node: others & left.keys() for node, others in left.items() if node not in ends}
+            return [set(remaining)] if remaining else []
+        remaining = {node: others & remaining.keys() for node, others in remaining.items() if node not in ends}
 
 
 def sub_room(name: str) -> Path:

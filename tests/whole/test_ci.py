@@ -44,7 +44,7 @@ def test_the_example_calls_the_workflow_as_it_is() -> None:
     call = yaml.safe_load(example)["jobs"]["compress"]
     assert call["uses"].endswith(FILES["github-workflows"])
     assert call["with"].keys() <= INPUTS.keys()
-    assert {name for name, given in INPUTS.items() if given.get("required")} <= call["with"].keys()
+    assert {name for name, facts in INPUTS.items() if facts.get("required")} <= call["with"].keys()
 
 
 def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +61,7 @@ def job(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     folder = tmp_path_factory.mktemp("job")
     (folder / "bin").mkdir()
     install_quick_command(folder / "bin")
-    variables = {name: given.get("default", "") for name, given in INPUTS.items()}
+    variables = {name: facts.get("default", "") for name, facts in INPUTS.items()}
     named = {key: variables[re.fullmatch(r"\$\{\{ inputs\.(\w+) \}\}", value)[1]] for key, value in JOB["env"].items()}
     named |= {"MODEL": str(llama), "PIPELINES": "int8,fuse\nfuse\n"}
     done = shell(STEPS["Compress and score"]["run"], folder, **named)
@@ -78,8 +78,8 @@ def test_the_steps_of_github(job: tuple[Path, dict[str, str]]) -> None:
     assert (first.returncode, first.stdout) == (0, "nothing to gate on yet: no requirement, and no earlier report\n")
 
     summary = folder / "summary.md"
-    wanted = variables | {"REQUIRE": "kl<=9, bytes<=0.0001x", "GITHUB_STEP_SUMMARY": str(summary)}
-    shut = shell(gate, folder, **wanted, GITHUB_ACTIONS="true")
+    environment = variables | {"REQUIRE": "kl<=9, bytes<=0.0001x", "GITHUB_STEP_SUMMARY": str(summary)}
+    shut = shell(gate, folder, **environment, GITHUB_ACTIONS="true")
     assert shut.returncode == 1
     assert shut.stdout.count("::error title=compress gate::") == 2
     assert summary.read_text().count("✅") == summary.read_text().count("❌") == 2
@@ -98,9 +98,9 @@ def test_the_steps_of_gitlab(job: tuple[Path, dict[str, str]]) -> None:
     folder, variables = job
     compress, *steps = GITLAB["compress-gate"]["script"]
     assert compress == 'compress "$MODEL" -p "$PIPELINE" -o out'
-    wanted = variables | GITLAB["compress-gate"]["variables"] | {"REQUIRE": "kl<=9"}
+    environment = variables | GITLAB["compress-gate"]["variables"] | {"REQUIRE": "kl<=9"}
     for step in [*steps, steps[1]]:
-        done = shell(step, folder, **wanted)
+        done = shell(step, folder, **environment)
         assert done.returncode == 0, done.stderr
     assert (folder / "gate-last.xml").exists()
-    assert shell(steps[0], folder, **wanted | {"REQUIRE": "kl<=0"}).returncode == 1
+    assert shell(steps[0], folder, **environment | {"REQUIRE": "kl<=0"}).returncode == 1

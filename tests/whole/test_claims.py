@@ -140,9 +140,9 @@ def test_the_variant_writes_on_its_runtime(smollm2):
 
 
 def test_calibration_and_evaluation_text_share_nothing():
-    seen, held_out = calibration_text(), evaluation_text()
+    calibration, held_out = calibration_text(), evaluation_text()
     assert len(held_out) > 1_000_000
-    assert seen + held_out == demo_text()
+    assert calibration + held_out == demo_text()
 
 
 def test_sentence_embeddings_stay_near_the_originals(minilm):

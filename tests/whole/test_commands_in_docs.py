@@ -54,7 +54,7 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    return [Block(page, *found) for found in FENCE.findall(page.read_text())]
+    return [Block(page, *groups) for groups in FENCE.findall(page.read_text())]
 
 
 def our_commands(page: Path) -> Iterator[str]:

@@ -71,8 +71,8 @@ def met(words):
     """The first word that meets forms that it doesn't take, who left the first of these, and which; or None."""
     forms = {"Dense": "the model"}
     for word in (word for word in words if WORDS[word].leaves):
-        if odd := [form for form in forms if form not in WORDS[word].takes.split(", ")]:
-            return word, forms[odd[0]], ", ".join(odd)
+        if unsupported := [form for form in forms if form not in WORDS[word].takes.split(", ")]:
+            return word, forms[unsupported[0]], ", ".join(unsupported)
         forms.setdefault(WORDS[word].leaves, word)
     return None
 
@@ -86,9 +86,9 @@ def order_of(words):
 
 def refusal(words):
     """What is said of an order that can't work, or None."""
-    if (found := met(words)) is None:
+    if (refusal := met(words)) is None:
         return None
-    word, maker, form = found
+    word, maker, form = refusal
     order = order_of(words)
     instead = f"; this order works: {text(order)}" if order else ", and no other order works; leave one of them out"
     return f"pipeline {text(words)}: {word} works on {WORDS[word].takes} weights, but {maker} may leave {form}{instead}"
@@ -123,20 +123,20 @@ def test_a_graph_pass_may_stand_anywhere(word):
 def test_what_works_is_stored_predicted_loaded_and_exported(tiny, tmp_path, family, words):
     path, pipeline, target = tiny(FAMILIES[family]), Pipeline.parse(text(words)), find_target("ort-cpu")
     target.check(pipeline.passes)
-    made = make_variant(path, pipeline, target.capability, tmp_path, TOKENS)
+    variant = make_variant(path, pipeline, target.capability, tmp_path, TOKENS)
     predicted = predict(ConfigOnlyModel.read(path), pipeline, target.capability)
-    assert made.manifest.weights == predicted.weights
-    assert made.manifest.nbytes == predicted.nbytes
-    check_weights(made, words)
-    check_loading(made, pipeline, words)
+    assert variant.manifest.weights == predicted.weights
+    assert variant.manifest.nbytes == predicted.nbytes
+    check_weights(variant, words)
+    check_loading(variant, pipeline, words)
     artifact = tmp_path / target.folder
     artifact.mkdir()
-    target.export(made, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
+    target.export(variant, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
 
 
-def check_weights(made, words):
+def check_weights(variant, words):
     """Forms, widths and zeros of the layers' matrices."""
-    forms = {name: made.weight(name) for name, form in made.manifest.weights.items() if ".layer" in name}
+    forms = {name: variant.weight(name) for name, form in variant.manifest.weights.items() if ".layer" in name}
     assert any(isinstance(weight, Factored) for weight in forms.values()) == ("lowrank" in words)
     bits = next((int(word[3:]) for word in words if word.startswith("int")), None)
     for leaf in (leaf for weight in forms.values() for leaf in leaves(weight)):
@@ -153,17 +153,19 @@ def check_weights(made, words):
             assert (zero.sum(1) >= int(0.4 * leaf.shape[1])).all()
 
 
-def check_loading(made, pipeline, words):
+def check_loading(variant, pipeline, words):
     """Read back the same; loaded by transformers, or refused for the one reason that there is."""
-    again, hf = Variant.open(made.path), find_target("hf")
-    assert all(torch.equal(again.weight(n).dequantize(), made.weight(n).dequantize()) for n in made.manifest.weights)
+    again, hf = Variant.open(variant.path), find_target("hf")
+    assert all(
+        torch.equal(again.weight(n).dequantize(), variant.weight(n).dequantize()) for n in variant.manifest.weights
+    )
     passes = pipeline.weight_passes
     if "lowrank" in words:
         with pytest.raises(UsageError, match=r"hf can't hold what lowrank produces \(Factored\); --merge stores"):
             hf.check(passes)
     else:
         hf.check(passes)
-        hf.export(made, (), made.path, Silent())
+        hf.export(variant, (), variant.path, Silent())
 
 
 def page():
@@ -201,11 +203,11 @@ def page():
 
 def cell(words):
     """✓, or the form that stands in the way and the order that works."""
-    found = met(words)
-    if found is None:
+    refusal = met(words)
+    if refusal is None:
         return "✓"
     order = order_of(words)
-    return f"{found[2]}; `{','.join(order)}` works" if order and len(words) > 2 else found[2]
+    return f"{refusal[2]}; `{','.join(order)}` works" if order and len(words) > 2 else refusal[2]
 
 
 def test_the_docs_say_so():

@@ -63,9 +63,9 @@ def passes_page() -> str:
         "| pass | does | takes → may leave |",
         "| --- | --- | --- |",
     ]
-    lines += [f"| [`{name}`](#{name}) | {summary(each)} | {forms(each)} |" for name, each in passes().items()]
-    for name, each in passes().items():
-        lines += ["", f"## {name}", "", summary(each), "", forms(each), *option_table(each), *presets(name, each)]
+    lines += [f"| [`{name}`](#{name}) | {summary(step)} | {forms(step)} |" for name, step in passes().items()]
+    for name, step in passes().items():
+        lines += ["", f"## {name}", "", summary(step), "", forms(step), *option_table(step), *presets(name, step)]
     return "\n".join([*lines, ""])
 
 

@@ -206,7 +206,7 @@ def read_by(kind):
     return IMAGES if kind.is_vision else TOKENS
 
 
-def given(module):
+def example_inputs(module):
     """What a module is called with: an encoder-decoder reads and writes the same text."""
     written = {"decoder_input_ids": decoder_inputs(module.config, TOKENS)} if module.config.is_encoder_decoder else {}
     return model_inputs(IMAGES if module.main_input_name == "pixel_values" else TOKENS) | written
@@ -217,17 +217,17 @@ def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family)
     """Read as transformers reads it, and walked layer by layer to the same hidden states."""
     monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: False)
     model = Model.open(str(path_of(family)))
-    module, seen, walked = loaded(path_of(family), model), [], {}
+    module, outputs, walked = loaded(path_of(family), model), [], {}
     for _, layers in stacks(module):
-        layers[-1].register_forward_hook(lambda *call: seen.append(call[2]))
+        layers[-1].register_forward_hook(lambda *call: outputs.append(call[2]))
     for block, inputs in walk_blocks(model, read_by(model.kind), Silent(), originals=True):
         if isinstance(inputs, LayerInputs):
             walked[block.name.rpartition(".")[0]] = inputs.states, inputs.original_states
     with torch.inference_mode():
-        module(**given(module))
-    assert len(walked) == len(seen)
-    for (states, originals), said in zip(walked.values(), seen, strict=True):
-        expected = said[0] if isinstance(said, tuple) else said
+        module(**example_inputs(module))
+    assert len(walked) == len(outputs)
+    for (states, originals), output in zip(walked.values(), outputs, strict=True):
+        expected = output[0] if isinstance(output, tuple) else output
         assert torch.allclose(torch.cat(states), expected, atol=1e-5)
         assert torch.allclose(torch.cat(originals), expected, atol=1e-5)
 
@@ -268,7 +268,7 @@ def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, fa
 def test_every_cell(path_of, tmp_path, family, word):
     """Refused before the work; or made, read back by transformers as it is meant, and exported to the same numbers."""
     model, pipeline = Model.open(str(path_of(family))), Pipeline.parse(PASSES[word])
-    made = None
+    variant = None
     for target in map(find_target, TARGETS):
         if reason := refusal(family, word, target.name):
             with pytest.raises(UsageError, match=reason) as error:
@@ -278,17 +278,19 @@ def test_every_cell(path_of, tmp_path, family, word):
             continue
         target.check(pipeline.passes)
         assert resolve(model, pipeline, target.capability)
-        if made is None:  # one variant serves every target that holds it
-            made = run_pipeline(model, pipeline, target.capability, tmp_path, lambda: calibration(model), 0, Silent())
+        if variant is None:  # one variant serves every target that holds it
+            variant = run_pipeline(
+                model, pipeline, target.capability, tmp_path, lambda: calibration(model), 0, Silent()
+            )
             predicted = predict(ConfigOnlyModel.read(path_of(family)), pipeline, target.capability)
-            assert (predicted.weights, predicted.nbytes) == (made.manifest.weights, made.manifest.nbytes)
+            assert (predicted.weights, predicted.nbytes) == (variant.manifest.weights, variant.manifest.nbytes)
         if target.name == "hf":
-            check_reading(made, word)
+            check_reading(variant, word)
         artifact = tmp_path / target.folder
         artifact.mkdir(exist_ok=True)
-        target.export(made, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
-        if word == "fuse" and made.kind.is_decoder_only:
-            check_generating(made, artifact)
+        target.export(variant, pipeline.graph_passes, artifact, Silent())  # the parity gate is in it
+        if word == "fuse" and variant.kind.is_decoder_only:
+            check_generating(variant, artifact)
 
 
 @pytest.mark.parametrize(
@@ -301,19 +303,19 @@ def test_a_cache_of_int8_passes_the_gate(path_of, tmp_path, family):
     target.export(model, Pipeline.parse("fuse:kv=int8").graph_passes, tmp_path, Silent())
 
 
-def check_reading(made, word):
+def check_reading(variant, word):
     """transformers reads a variant to the very numbers that it holds, and to others than before."""
-    module = made.torch_module()
+    module = variant.torch_module()
     with torch.inference_mode():
-        ours = (module if made.kind.has_head else module.base_model)(**given(module))[0]
-        theirs = loaded(made.path, made)(**given(module))[0]
-    rounds_inputs = word == "int8" and not made.kind.generates_text
+        ours = (module if variant.kind.has_head else module.base_model)(**example_inputs(module))[0]
+        theirs = loaded(variant.path, variant)(**example_inputs(module))[0]
+    rounds_inputs = word == "int8" and not variant.kind.generates_text
     bound = 0.25 if rounds_inputs else 1e-4
     assert (ours - theirs).norm() <= bound * ours.norm()
-    assert made.manifest.weights
+    assert variant.manifest.weights
 
 
-def check_generating(made, artifact):
+def check_generating(variant, artifact):
     """onnxruntime-genai generates from an artifact as it is what torch generates."""
     model = genai.Model(str(artifact))
     parameters = genai.GeneratorParams(model)
@@ -322,7 +324,9 @@ def check_generating(made, artifact):
     generator.append_tokens(TOKENS[:1, :8].int().numpy())
     while not generator.is_done():
         generator.generate_next_token()
-    expected = made.torch_module().generate(TOKENS[:1, :8], max_length=24, do_sample=False, pad_token_id=2)[0].tolist()
+    expected = (
+        variant.torch_module().generate(TOKENS[:1, :8], max_length=24, do_sample=False, pad_token_id=2)[0].tolist()
+    )
     assert list(generator.get_sequence(0)) == expected[: expected.index(1) if 1 in expected else None]  # 1 ends a text
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("benchmarks", "cli", "compress", "export", "passes", "profiles")
 VAGUE = {
@@ -22,9 +24,9 @@ ANY_AT_MOST = 4.0
 
 
 @cache
-def trees() -> dict[Path, tuple[ast.Module, int]]:
-    """Every file of every room: its syntax tree and its number of lines."""
-    files = {file: file.read_text() for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))}
+def trees(*folders: str) -> dict[Path, tuple[ast.Module, int]]:
+    """Every file of some folders, or of every room: its syntax tree and its number of lines."""
+    files = {file: file.read_text() for room in folders or ROOMS for file in sorted((ROOT / room).rglob("*.py"))}
     return {file.relative_to(ROOT): (ast.parse(text), len(text.splitlines())) for file, text in files.items()}
 
 
@@ -56,8 +58,10 @@ class Each:
     assert not is_vague("found_scale")
 
 
-def test_names_say_what_a_thing_is() -> None:
-    names = [(name, f"{file}:{line}") for file, (tree, _) in trees().items() for name, line in identifiers(tree)]
+@pytest.mark.parametrize("folders", [ROOMS, ("tests",)], ids=["rooms", "tests"])
+def test_names_say_what_a_thing_is(folders: tuple[str, ...]) -> None:
+    files = trees(*folders).items()
+    names = [(name, f"{file}:{line}") for file, (tree, _) in files for name, line in identifiers(tree)]
     vague = [f"{place}: {name}" for name, place in names if is_vague(name)]
     assert 1000 * len(vague) / len(names) < VAGUE_AT_MOST, vague
 

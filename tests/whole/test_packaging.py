@@ -59,16 +59,16 @@ def release(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("package", "folder"), ROOMS.items())
 def test_every_module_of_every_room_is_inside(wheel: zipfile.ZipFile, package: str, folder: str) -> None:
-    wanted = {f"{package}/{path.relative_to(ROOT / folder).as_posix()}" for path in (ROOT / folder).rglob("*.py")}
-    assert wanted
-    assert wanted - set(wheel.namelist()) == set()
+    expected = {f"{package}/{path.relative_to(ROOT / folder).as_posix()}" for path in (ROOT / folder).rglob("*.py")}
+    assert expected
+    assert expected - set(wheel.namelist()) == set()
 
 
 @pytest.mark.parametrize(("package", "folder"), ROOMS.items())
 def test_every_data_file_of_every_room_is_inside(wheel: zipfile.ZipFile, package: str, folder: str) -> None:
     data = [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in NO_DATA]
-    wanted = {f"{package}/{path.relative_to(ROOT / folder).as_posix()}" for path in data}
-    assert wanted - set(wheel.namelist()) == set()
+    expected = {f"{package}/{path.relative_to(ROOT / folder).as_posix()}" for path in data}
+    assert expected - set(wheel.namelist()) == set()
 
 
 def test_compress_is_the_only_top_level_name(wheel: zipfile.ZipFile) -> None:

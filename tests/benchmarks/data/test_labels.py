@@ -40,36 +40,36 @@ CLASSIFIER = "BertForSequenceClassification"
 
 def test_a_table_for_a_classifier(opened, written):
     model = opened(CLASSIFIER)
-    found = read_labeled(written('\ufefflabel\ttext\r\nbad\tthe lazy dog "and\r\n2\ta fox\r\n1\ta\n'), model)
-    assert found.metrics == ACCURACY
-    assert found.labels == ((2,), (2,), (0,))  # a name goes before a number, and the shortest text first
-    words = [model.tokenizer().decode(text.ids).strip() for (text,) in found.texts]
+    labeled = read_labeled(written('\ufefflabel\ttext\r\nbad\tthe lazy dog "and\r\n2\ta fox\r\n1\ta\n'), model)
+    assert labeled.metrics == ACCURACY
+    assert labeled.labels == ((2,), (2,), (0,))  # a name goes before a number, and the shortest text first
+    words = [model.tokenizer().decode(text.ids).strip() for (text,) in labeled.texts]
     assert words == ["a", "a fox", 'the lazy dog "and']
-    assert str(found) == "labels.tsv, 3 texts, accuracy"
+    assert str(labeled) == "labels.tsv, 3 texts, accuracy"
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "told"),
+    ("name", "input_names", "paired"),
     [
         (CLASSIFIER, ["token_type_ids"], True),
         (CLASSIFIER, [], False),
         ("DistilBertForSequenceClassification", ["token_type_ids"], False),
     ],
 )
-def test_a_pairs_texts_are_told_apart_where_model_and_tokenizer_do(tiny, written, name, given, told):
+def test_a_pairs_texts_are_told_apart_where_model_and_tokenizer_do(tiny, written, name, input_names, paired):
     model = Model.open(str(tiny(name, id2label=NAMES)))
-    model.tokenizer().model_input_names = ["input_ids", "attention_mask", *given]
+    model.tokenizer().model_input_names = ["input_ids", "attention_mask", *input_names]
     ((text,),) = read_labeled(written("text\ttext_pair\tlabel\nthe fox\ta dog\tbad\n"), model).texts
     first = len(model.tokenizer()("the fox")["input_ids"])
-    assert text.token_types == [0] * first + [int(told)] * (len(text.ids) - first)
+    assert text.token_types == [0] * first + [int(paired)] * (len(text.ids) - first)
     assert 0 < first < len(text.ids)
 
 
 def test_words_have_their_class_on_their_first_token(opened, written):
     model = opened("BertForTokenClassification")
     lines = [{"tokens": ["quixotic", "fox", "qqq"], "labels": ["bad", 1, "so so"]}]
-    found = read_labeled(written("\n".join(map(json.dumps, lines)), "words.jsonl"), model)
-    ((text,),), (labels,) = found.texts, found.labels
+    labeled = read_labeled(written("\n".join(map(json.dumps, lines)), "words.jsonl"), model)
+    ((text,),), (labels,) = labeled.texts, labeled.labels
     first = {0: 0, len(model.tokenizer()("quixotic")["input_ids"]): 2}
     first[len(model.tokenizer()("quixotic fox")["input_ids"])] = 1
     assert len(text.ids) > 3
@@ -78,12 +78,12 @@ def test_words_have_their_class_on_their_first_token(opened, written):
 
 def test_scores_for_embeddings_and_for_a_single_logit(opened, written):
     path = written("text\ttext2\tscore\na\tthe lazy fox\t1\nthe dog\tb\t2.5\na fox jumps\ta\t-1e1\n")
-    found = read_labeled(path, opened("BertModel"))
-    assert (found.metrics, found.labels) == (SPEARMAN, ((2.5,), (1.0,), (-10.0,)))
-    assert [len(texts) for texts in found.texts] == [2, 2, 2]
-    padded = found.batch(slice(0, 3), 1)
+    labeled = read_labeled(path, opened("BertModel"))
+    assert (labeled.metrics, labeled.labels) == (SPEARMAN, ((2.5,), (1.0,), (-10.0,)))
+    assert [len(texts) for texts in labeled.texts] == [2, 2, 2]
+    padded = labeled.batch(slice(0, 3), 1)
     assert np.shape(padded.ids) == np.shape(padded.mask) == np.shape(padded.token_types)
-    assert [sum(row) for row in padded.mask] == [len(texts[1].ids) for texts in found.texts]
+    assert [sum(row) for row in padded.mask] == [len(texts[1].ids) for texts in labeled.texts]
     assert padded.ids[0][-1] == 2  # the padding token
     alone = read_labeled(path, opened(CLASSIFIER, labels=1))
     assert (alone.metrics, [len(texts) for texts in alone.texts]) == (SPEARMAN, [1, 1, 1])
@@ -97,8 +97,8 @@ def test_long_texts_are_cut(opened, written):
 
 def test_a_digest_knows_the_labels(opened, written):
     model = opened(CLASSIFIER)
-    one, other = (read_labeled(written(f"text\tlabel\na fox\t{label}\n"), model) for label in ("bad", "so so"))
-    assert one.tokens().tobytes() != other.tokens().tobytes()
+    first, other = (read_labeled(written(f"text\tlabel\na fox\t{label}\n"), model) for label in ("bad", "so so"))
+    assert first.tokens().tobytes() != other.tokens().tobytes()
 
 
 MISTAKES = {
@@ -128,8 +128,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told_with_their_line(opened, written, mistake):
-    name, text, said = MISTAKES[mistake]
-    with pytest.raises(UsageError, match=said) as error:
+    name, text, message = MISTAKES[mistake]
+    with pytest.raises(UsageError, match=message) as error:
         read_labeled(written(text), opened(name))
     assert error.value.exit_code == 2
 
@@ -146,8 +146,8 @@ LINES = {
 
 @pytest.mark.parametrize("mistake", LINES)
 def test_mistakes_in_json_lines(opened, written, mistake):
-    text, said = LINES[mistake]
-    with pytest.raises(UsageError, match=said):
+    text, message = LINES[mistake]
+    with pytest.raises(UsageError, match=message):
         read_labeled(written(text, "words.jsonl"), opened("BertForTokenClassification"))
 
 

@@ -38,8 +38,8 @@ def test_decoding_with_a_cache_equals_one_forward(decoder, llama, tokens):
     chosen = [decoder.start(prompt, 6)]
     for _ in range(6):
         chosen.append(decoder.step(chosen[-1]))
-    whole = np.concatenate([prompt, chosen[:-1]])
-    assert chosen == direct_logits(llama, whole)[19:].argmax(-1).tolist()
+    ids = np.concatenate([prompt, chosen[:-1]])
+    assert chosen == direct_logits(llama, ids)[19:].argmax(-1).tolist()
     assert decoder.token_bytes() == LAYERS * 2 * KV_HEADS * HEAD_SIZE * 4
 
 
@@ -61,11 +61,11 @@ def test_an_int8_cache_takes_a_quarter_of_the_bytes_and_decodes_the_same(llama, 
     chosen = [engine.start(prompt, 6)]
     for _ in range(6):
         chosen.append(engine.step(chosen[-1]))
-    whole = np.concatenate([prompt, chosen[:-1]])
+    ids = np.concatenate([prompt, chosen[:-1]])
     assert engine.token_bytes() == LAYERS * 2 * KV_HEADS * HEAD_SIZE
-    assert chosen == engine.logits(whole)[19:].argmax(-1).tolist()
-    expected = direct_logits(llama, whole)
-    assert 0 < np.linalg.norm(engine.logits(whole) - expected) / np.linalg.norm(expected) < 0.05
+    assert chosen == engine.logits(ids)[19:].argmax(-1).tolist()
+    expected = direct_logits(llama, ids)
+    assert 0 < np.linalg.norm(engine.logits(ids) - expected) / np.linalg.norm(expected) < 0.05
 
 
 def test_a_step_needs_a_prompt(llama_fused):
@@ -92,6 +92,6 @@ def test_classes_of_a_pair_agree_with_transformers(tiny, tokens, tmp_path):
     module = AutoModelForSequenceClassification.from_pretrained(path).eval()
     with torch.inference_mode():
         read = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": kinds}
-        expected = module(**{name: torch.from_numpy(each) for name, each in read.items()}).logits.numpy()
+        expected = module(**{name: torch.from_numpy(array) for name, array in read.items()}).logits.numpy()
     for engine in (TorchEngine(path, CLASSIFIER, 1), OrtCpuEngine(tmp_path, CLASSIFIER, 1)):
         assert engine.classify(tokens, mask, kinds) == pytest.approx(expected, abs=1e-4)

@@ -11,9 +11,10 @@ from tests.support.cards import BASE, INT8
 
 
 def verdicts(card, text, **rows):
-    made = card(torch=BASE, onnx=BASE, **(rows or {"int8": INT8}))
+    scored = card(torch=BASE, onnx=BASE, **(rows or {"int8": INT8}))
     return [
-        (each.variant, each.requirement, each.outcome, each.why) for each in judge(made, parse_requirements([text]))
+        (verdict.variant, verdict.requirement, verdict.outcome, verdict.why)
+        for verdict in judge(scored, parse_requirements([text]))
     ]
 
 
@@ -42,11 +43,11 @@ def test_a_requirement(card, text, outcome, why):
 def test_ratios_are_taken_round_by_round(card):
     """Both halve in the third round: the speedup is 2 to the bit."""
     slow, fast = {"decode_tps": [10.0, 10.0, 5.0]}, {"decode_tps": [20.0, 20.0, 10.0]}
-    made = card(torch=slow, onnx=slow, int8=fast)
-    (found,) = judge(made, parse_requirements(["decode_speedup>=2"]))
-    assert (found.outcome, found.measured) == ("passed", "2×")
-    (found,) = judge(made, parse_requirements(["decode_tps>=20"]))
-    assert (found.outcome, found.measured) == ("inconclusive", "20.0 ± 2.5 tokens/s")
+    scored = card(torch=slow, onnx=slow, int8=fast)
+    (verdict,) = judge(scored, parse_requirements(["decode_speedup>=2"]))
+    assert (verdict.outcome, verdict.measured) == ("passed", "2×")
+    (verdict,) = judge(scored, parse_requirements(["decode_tps>=20"]))
+    assert (verdict.outcome, verdict.measured) == ("inconclusive", "20.0 ± 2.5 tokens/s")
 
 
 def test_only_variants_are_judged(card):
@@ -54,13 +55,13 @@ def test_only_variants_are_judged(card):
 
 
 def test_some_variants_can_be_picked(card):
-    made = card(torch=BASE, onnx=BASE, int8=INT8, fuse=BASE)
-    (found,) = judge(made, parse_requirements(["bytes<=0.3x"]), ["int8"])
-    assert (found.variant, found.outcome) == ("int8", "passed")
-    (found,) = compare_with_baseline(made, made, parse_tolerances(["bytes=0%"]), ["fuse"])
-    assert (found.variant, found.outcome) == ("fuse", "passed")
+    scored = card(torch=BASE, onnx=BASE, int8=INT8, fuse=BASE)
+    (verdict,) = judge(scored, parse_requirements(["bytes<=0.3x"]), ["int8"])
+    assert (verdict.variant, verdict.outcome) == ("int8", "passed")
+    (verdict,) = compare_with_baseline(scored, scored, parse_tolerances(["bytes=0%"]), ["fuse"])
+    assert (verdict.variant, verdict.outcome) == ("fuse", "passed")
     with pytest.raises(UsageError, match="unknown variant 'int9'; did you mean 'int8'"):
-        judge(made, parse_requirements(["bytes<=0.3x"]), ["int9"])
+        judge(scored, parse_requirements(["bytes<=0.3x"]), ["int9"])
 
 
 def test_what_no_variant_has_is_refused(card):
@@ -72,7 +73,7 @@ def test_what_no_variant_has_is_refused(card):
 
 def compared(card, now, then, tolerances, **options):
     cards = [card(torch=BASE, onnx=BASE, int8=row, **options) for row in (now, then)]
-    return [(each.outcome, each.why) for each in compare_with_baseline(*cards, parse_tolerances([tolerances]))]
+    return [(verdict.outcome, verdict.why) for verdict in compare_with_baseline(*cards, parse_tolerances([tolerances]))]
 
 
 def test_an_unchanged_variant_passes_any_tolerance_on_the_same_text(card):
@@ -82,7 +83,7 @@ def test_an_unchanged_variant_passes_any_tolerance_on_the_same_text(card):
 def test_the_same_text_is_compared_window_by_window(card):
     """Windows differ by more than the change: only pairing them shows it."""
     windows = (0.03, 0.04, 0.05, 0.06, 0.07)
-    then, now = {"kl": windows}, {"kl": tuple(each + 0.001 for each in windows)}
+    then, now = {"kl": windows}, {"kl": tuple(value + 0.001 for value in windows)}
     assert compared(card, now, then, "kl=1%", text="abc") == [("failed", "+2.00%")]
     assert compared(card, now, then, "kl=5%", text="abc") == [("passed", "")]
     assert compared(card, now, then, "kl=1%") == [("inconclusive", "+2.00%, which is inside the noise")]
@@ -158,15 +159,15 @@ def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
     worse = {"a.acc": (0.4, 0.4, 0.4), "a.bits.strict-match": (3.0, 3.0, 3.0)}
     then = card(torch=figures, onnx=figures, int8=figures).model_copy(update={"tasks": tasks})
     now = card(torch=figures, onnx=figures, int8=worse).model_copy(update={"tasks": tasks})
-    asked = parse_tolerances(["a.acc=10%, a.bits.strict-match=10%"])
-    assert [each.outcome for each in compare_with_baseline(now, then, asked)] == ["failed", "failed"]
-    assert [each.outcome for each in compare_with_baseline(then, now, asked)] == ["passed", "passed"]
+    tolerances = parse_tolerances(["a.acc=10%, a.bits.strict-match=10%"])
+    assert [verdict.outcome for verdict in compare_with_baseline(now, then, tolerances)] == ["failed", "failed"]
+    assert [verdict.outcome for verdict in compare_with_baseline(then, now, tolerances)] == ["passed", "passed"]
     required = parse_requirements(["a.acc>=0.45, a.bits.strict-match<=2.5"])
-    assert [each.outcome for each in judge(then, required)] == ["passed", "passed"]
-    assert [each.outcome for each in judge(now, required)] == ["failed", "failed"]
+    assert [verdict.outcome for verdict in judge(then, required)] == ["passed", "passed"]
+    assert [verdict.outcome for verdict in judge(now, required)] == ["failed", "failed"]
     relative = parse_requirements(["a.acc>=0.9x"])
     assert (relative[0].figure.relative, relative[0].bound) == (True, 0.9)
-    assert [each.outcome for each in judge(then, relative) + judge(now, relative)] == ["passed", "failed"]
+    assert [verdict.outcome for verdict in judge(then, relative) + judge(now, relative)] == ["passed", "failed"]
     assert judge(now, relative)[0].measured == "0.8×"
     half = {"a.acc": (1.0, 0.0, 1.0, 0.0)}
     noisy = card(torch=half, onnx=half, int8={"a.acc": (1.0, 0.0, 0.0, 1.0)}).model_copy(update={"tasks": tasks})

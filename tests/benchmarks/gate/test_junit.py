@@ -12,11 +12,11 @@ from tests.support.cards import BASE, INT8
 
 
 def test_junit(card, tmp_path):
-    found = judge(
+    verdicts = judge(
         card(torch=BASE, onnx=BASE, int8=INT8, **{'a"<b': INT8}),
         parse_requirements(["bytes<=0.3x, retention>=0.96, decode_tps>=21"]),
     )
-    write_junit(found, tmp_path / "gate.xml")
+    write_junit(verdicts, tmp_path / "gate.xml")
     root = ElementTree.parse(tmp_path / "gate.xml").getroot()
     assert root.attrib == {"name": "compress gate", "tests": "6", "failures": "2", "errors": "0", "skipped": "2"}
     assert [suite.get("name") for suite in root] == ["tiny int8", 'tiny a"<b']
@@ -27,4 +27,4 @@ def test_junit(card, tmp_path):
     assert [[child.tag for child in case] for case in cases] == [[], ["skipped"], ["failure"]]
     assert cases[2][0].get("message") == "20.0 ± 0.3 tokens/s: missed by 4.76%"
     with pytest.raises(UsageError, match="can't write"):
-        write_junit(found, tmp_path / "no" / "gate.xml")
+        write_junit(verdicts, tmp_path / "no" / "gate.xml")

@@ -19,8 +19,8 @@ PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 
 
 def test_a_list_of_requirements():
-    found = parse_requirements(["retention>=0.98, decode_speedup >= 1.5,bytes<=0.3x", "peak_rss<2GB"])
-    assert [(r.figure.metric.key, r.figure.relative, r.operator, r.bound, r.text) for r in found] == [
+    requirements = parse_requirements(["retention>=0.98, decode_speedup >= 1.5,bytes<=0.3x", "peak_rss<2GB"])
+    assert [(r.figure.metric.key, r.figure.relative, r.operator, r.bound, r.text) for r in requirements] == [
         ("retention", False, ">=", 0.98, "retention>=0.98"),
         ("decode_tps", True, ">=", 1.5, "decode_speedup>=1.5"),
         ("disk_bytes", True, "<=", 0.3, "bytes<=0.3x"),
@@ -43,14 +43,18 @@ def test_a_list_of_requirements():
     ],
 )
 def test_units(text, bound, relative):
-    (found,) = parse_requirements([text])
-    assert (found.bound, found.figure.relative) == (pytest.approx(bound, rel=1e-15), relative)
+    (requirement,) = parse_requirements([text])
+    assert (requirement.bound, requirement.figure.relative) == (pytest.approx(bound, rel=1e-15), relative)
 
 
 def test_perplexity_against_the_originals_is_the_metric_that_pairs_windows():
     for text in ("perplexity<=1.05x", "perplexity_ratio<=1.05x", "perplexity_ratio<=1.05"):
-        (found,) = parse_requirements([text])
-        assert (found.figure.metric.key, found.figure.relative, found.bound) == ("perplexity_ratio", False, 1.05)
+        (requirement,) = parse_requirements([text])
+        assert (requirement.figure.metric.key, requirement.figure.relative, requirement.bound) == (
+            "perplexity_ratio",
+            False,
+            1.05,
+        )
 
 
 @pytest.mark.parametrize(
@@ -84,8 +88,8 @@ def test_bounds_from_both_sides_are_no_contradiction():
 
 
 def test_tolerances():
-    found = parse_tolerances(["perplexity = 1%, decode_tps=5%", "bytes=0%"])
-    assert [(t.figure.name, t.share, t.text) for t in found] == [
+    tolerances = parse_tolerances(["perplexity = 1%, decode_tps=5%", "bytes=0%"])
+    assert [(t.figure.name, t.share, t.text) for t in tolerances] == [
         ("perplexity", 0.01, "perplexity=1%"), ("decode_tps", 0.05, "decode_tps=5%"), ("bytes", 0.0, "bytes=0%")
     ]  # fmt: skip
 

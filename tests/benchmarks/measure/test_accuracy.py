@@ -40,20 +40,20 @@ def test_a_kind_has_its_metrics(kind):
 
 def test_labels_are_measured_besides(monkeypatch):
     clock, labels = Stopwatch(), object()
-    seen = []
+    requests = []
 
     def measure(workers, labeled, seed, progress):
-        seen.append((labeled, seed))
+        requests.append((labeled, seed))
         return [{"accuracy": Measure(value=0.5)} for _ in workers]
 
     monkeypatch.setattr(accuracy, "measure_labeled", measure)
-    (found,) = measure_accuracy(
+    (measures,) = measure_accuracy(
         [FakeWorker(ANSWERS[CLASSIFIER], CLASSIFIER)],
         Evaluation.of_text(TEXT, labeled=labels),
         Silent(),
         seed=3,
         clock=clock,
     )
-    assert found.keys() == METRICS[CLASSIFIER] | {"accuracy"}
-    assert seen == [(labels, 3)]
+    assert measures.keys() == METRICS[CLASSIFIER] | {"accuracy"}
+    assert requests == [(labels, 3)]
     assert list(clock.seconds) == ["accuracy", "labels"]

@@ -27,7 +27,7 @@ def logits():
 def test_texts_by_their_classes(logits):
     reference, mine = logits[0, :, 0], logits[1, :, 0]
     kl, same = compare_classes(reference, mine, np.ones((4, 6), np.int64), multi_label=False)
-    p, q = (torch.from_numpy(each).log_softmax(-1) for each in (reference, mine))
+    p, q = (torch.from_numpy(rows).log_softmax(-1) for rows in (reference, mine))
     assert kl == pytest.approx(functional.kl_div(q, p, log_target=True, reduction="none").sum(-1).numpy(), rel=1e-12)
     assert same.tolist() == (p.argmax(-1) == q.argmax(-1)).double().tolist()
 
@@ -36,8 +36,8 @@ def test_tokens_count_where_the_mask_marks_them(logits):
     mask = np.ones((4, 6), np.int64)
     mask[1, 2:] = 0
     kl, same = compare_classes(*logits, mask, multi_label=False)
-    each, _ = compare_classes(logits[0, 1, :2], logits[1, 1, :2], mask[:2], multi_label=False)
-    assert kl[1] == pytest.approx(each.mean(), rel=1e-12)
+    kls, _ = compare_classes(logits[0, 1, :2], logits[1, 1, :2], mask[:2], multi_label=False)
+    assert kl[1] == pytest.approx(kls.mean(), rel=1e-12)
     assert same[1] in (0, 0.5, 1)
     assert kl.shape == same.shape == (4,)
 
@@ -45,12 +45,12 @@ def test_tokens_count_where_the_mask_marks_them(logits):
 def test_labels_of_their_own_are_each_a_yes_or_no(logits):
     reference, mine = logits[0, :, 0], logits[1, :, 0]
     kl, same = compare_classes(reference, mine, np.ones((4, 6), np.int64), multi_label=True)
-    p, q = (1 / (1 + np.exp(-each)) for each in (reference, mine))
+    p, q = (1 / (1 + np.exp(-rows)) for rows in (reference, mine))
     expected = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
     assert kl == pytest.approx(expected.mean(-1), rel=1e-9)
     assert same == pytest.approx(((reference > 0) == (mine > 0)).mean(-1))
-    one, agreed = compare_classes(reference[:, :1], mine[:, :1], np.ones((4, 6), np.int64), multi_label=True)
-    assert one == pytest.approx(expected[:, 0], rel=1e-9)
+    kls, agreed = compare_classes(reference[:, :1], mine[:, :1], np.ones((4, 6), np.int64), multi_label=True)
+    assert kls == pytest.approx(expected[:, 0], rel=1e-9)
     assert agreed.tolist() == ((reference > 0) == (mine > 0))[:, 0].astype(float).tolist()
 
 
@@ -65,7 +65,7 @@ def test_a_classifier_is_scored_on_its_runtime(pair_of, tmp_path, tokens):
     module = model.torch_module()
     with torch.inference_mode():
         read = [model.tokenizer()(row["text"], row["text2"], return_tensors="pt") for row in rows]
-        right = [int(module(**each).logits.argmax()) == row["label"] for each, row in zip(read, rows, strict=True)]
+        right = [int(module(**batch).logits.argmax()) == row["label"] for batch, row in zip(read, rows, strict=True)]
     digest = hashlib.sha256(tokens.tobytes() + np.ones_like(tokens).tobytes() + labeled.tokens().tobytes())
     for row in card.rows:
         keys = {metric.key for metric in metrics(CLASSIFIER) if not metric.device} - {"spearman", "cost"}

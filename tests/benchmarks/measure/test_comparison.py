@@ -57,5 +57,5 @@ def test_embeddings_are_compared_in_batches_of_eight(tmp_path):
 
 def test_opposite_embeddings_retain_nothing(tmp_path):
     workers = [FakeWorker(lambda request: Cosines([-0.5] * len(request.ids)), ENCODER)]
-    (found,) = EmbeddingComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure(workers, Silent())
-    assert (found["retention"].value, found["cosine"].value) == (0.0, -0.5)
+    (measures,) = EmbeddingComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure(workers, Silent())
+    assert (measures["retention"].value, measures["cosine"].value) == (0.0, -0.5)

@@ -23,15 +23,15 @@ def test_words_are_scored_where_they_begin(pair_of, tmp_path, tokens):
     labeled = read_labeled(path, model)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
-        found = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent())
+        results = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent())
     with torch.inference_mode():
         hits = total = 0
         for (text,), labels in zip(labeled.texts, labeled.labels, strict=True):
-            said = model.torch_module()(input_ids=torch.tensor([text.ids])).logits[0].argmax(-1).tolist()
-            hits += sum(a == b for a, b in zip(said, labels, strict=True))
+            predicted = model.torch_module()(input_ids=torch.tensor([text.ids])).logits[0].argmax(-1).tolist()
+            hits += sum(a == b for a, b in zip(predicted, labels, strict=True))
             total += sum(label >= 0 for label in labels)
     assert total == 15
-    for measures in found:
+    for measures in results:
         assert measures["accuracy"].value == pytest.approx(hits / total)
         assert measures["top1"].value == pytest.approx(1.0)
 

@@ -101,36 +101,36 @@ def workers(model, tmp_path_factory):
         Contender.of_checkpoint(model, model.parameters),
         Contender.of_artifact(exported, "onnx float", "", "float"),
     )
-    with Worker(original, 1) as one, Worker(plain, 1) as other:
-        yield one, other
+    with Worker(original, 1) as worker, Worker(plain, 1) as other:
+        yield worker, other
 
 
 def test_figures_are_those_of_lm_evals_own_model(workers, tasks, reference):
     """Of the original and of its float export alike."""
-    for found in measure_tasks(workers, tasks, Silent()):
-        assert list(found) == list(tasks.better) == FIGURES
+    for measures in measure_tasks(workers, tasks, Silent()):
+        assert list(measures) == list(tasks.better) == FIGURES
         for key in FIGURES[:-1]:
             task, metric = key.split(".")
             result, samples = reference["results"][task], reference["samples"][task]
-            assert found[key].value == result[f"{metric},none"]
-            assert found[key].spread == result[f"{metric}_stderr,none"]
-            assert found[key].windows == tuple(one[metric] for one in samples)
+            assert measures[key].value == result[f"{metric},none"]
+            assert measures[key].spread == result[f"{metric}_stderr,none"]
+            assert measures[key].windows == tuple(sample[metric] for sample in samples)
         bits = reference["results"]["rolling"]["bits_per_byte,none"]
-        assert found["rolling.bits_per_byte"].value == pytest.approx(bits, rel=1e-6)
-    assert 0 < found["choice.acc"].value < 1
-    assert found["choice.acc"].value != found["choice.acc_norm"].value
+        assert measures["rolling.bits_per_byte"].value == pytest.approx(bits, rel=1e-6)
+    assert 0 < measures["choice.acc"].value < 1
+    assert measures["choice.acc"].value != measures["choice.acc_norm"].value
     assert tasks.better["rolling.bits_per_byte"] == "lower"
 
 
 def test_answers_are_those_of_lm_evals_own_model(workers, model, tasks, theirs, reference):
     """The very texts that are written, and every choice's likelihood."""
-    asked = {name: task.instances for name, task in tasks.loaded["tasks"].items()}
+    requests = {name: task.instances for name, task in tasks.loaded["tasks"].items()}
     with silence_lm_eval():
-        texts, likely = theirs.generate_until(asked["writing"]), theirs.loglikelihood(asked["choice"])
+        texts, likely = theirs.generate_until(requests["writing"]), theirs.loglikelihood(requests["choice"])
     assert len({len(text) for text in texts}) > 2  # some end early
     for worker in workers:
         mine = TaskModel(worker, model, Silent())
-        assert mine.generate_until(asked["writing"]) == texts
-        values, greedy = zip(*mine.loglikelihood(asked["choice"]), strict=True)
+        assert mine.generate_until(requests["writing"]) == texts
+        values, greedy = zip(*mine.loglikelihood(requests["choice"]), strict=True)
         assert values == pytest.approx([value for value, _ in likely], rel=1e-4)
-        assert list(greedy) == [each for _, each in likely]
+        assert list(greedy) == [is_greedy for _, is_greedy in likely]

@@ -30,9 +30,9 @@ def test_a_decoders_turn_is_a_prompt_with_steps_and_a_long_prompt():
     turns = DecoderTurns(worker, TOKENS, SETTINGS)
     turns.warm_up()
     turns.turn()
-    asked = [(request.ids.tolist(), request.steps) for request in worker.requests]
+    requests = [(request.ids.tolist(), request.steps) for request in worker.requests]
     assert all(isinstance(request, Generate) for request in worker.requests)
-    assert asked == [([0, 1, 2, 3], 1), (list(range(8)), 0), ([0, 1, 2, 3], 2), (list(range(8)), 0)]
+    assert requests == [([0, 1, 2, 3], 1), (list(range(8)), 0), ([0, 1, 2, 3], 2), (list(range(8)), 0)]
 
 
 def test_a_decoders_figures_are_of_its_rounds():

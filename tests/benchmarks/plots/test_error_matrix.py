@@ -15,19 +15,19 @@ def drawn(monkeypatch):
     """The axes that a plot ends up with."""
     from matplotlib.figure import Figure
 
-    kept = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, path: kept.append(self))
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
 
-    def draw(what):
-        notice = plot_errors(what, Path("plot.svg"))
-        return kept[-1].axes[0], notice
+    def draw(quantity):
+        notice = plot_errors(quantity, Path("plot.svg"))
+        return figures[-1].axes[0], notice
 
     return draw
 
 
 def points(axes, **look):
-    found = [line for line in axes.lines if all(getattr(line, f"get_{key}")() == value for key, value in look.items())]
-    return [(x, round(y, 9)) for line in found for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+    lines = [line for line in axes.lines if all(getattr(line, f"get_{key}")() == value for key, value in look.items())]
+    return [(x, round(y, 9)) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
 
 
 def test_the_plot_shows_errors_in_percent_with_their_bits(drawn):
@@ -46,7 +46,7 @@ def test_the_plot_shows_errors_in_percent_with_their_bits(drawn):
 def test_without_output_errors_the_plot_shows_the_weights_own(drawn):
     rounded = manifest().model_copy(deep=True)
     for name, layer in rounded.layers.items():
-        weights = {key: did("rtn", None, each.weight_error) for key, each in layer.weights.items()}
+        weights = {key: did("rtn", None, report.weight_error) for key, report in layer.weights.items()}
         rounded.layers[name] = LayerReport(seconds=0, weights=weights)
     axes, notice = drawn(rounded)
     assert axes.get_ylabel() == "relative squared weight error, %"

@@ -59,4 +59,4 @@ def test_several_runs_are_told_apart(lengths_card, card):
     assert "## tiny, 2026-01-01T00:00:00+00:00: By length and batch" in text
     assert "## bert, 2026-01-01T00:00:00+00:00: By length and batch" in text
     drawn = words(PICTURES["latency-length"](runs, "svg"))
-    assert all(each in drawn for each in ("bert: torch", "tiny: fuse", "latency p50, ms", "time to first token, ms"))
+    assert all(label in drawn for label in ("bert: torch", "tiny: fuse", "latency p50, ms", "time to first token, ms"))

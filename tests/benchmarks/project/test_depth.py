@@ -39,8 +39,8 @@ def test_a_curve_shows_in_growth_though_hardly_in_r2():
 
 
 def test_what_is_shown():
-    found = costs(lambda depth: 5 + 2.0 * depth)
-    assert cost_figures(found) == pytest.approx({"wall_s": 65, "peak_gib": 30 / 1024, "r2": 1, "growth": 1})
-    lines = cost_lines(found)
+    fits = costs(lambda depth: 5 + 2.0 * depth)
+    assert cost_figures(fits) == pytest.approx({"wall_s": 65, "peak_gib": 30 / 1024, "r2": 1, "growth": 1})
+    lines = cost_lines(fits)
     assert lines[1].split() == ["4", "13.0", "0.00"]
     assert lines[-1].startswith("seconds = 5.0 + 2.00 × layers, R² 1.0000; ")

@@ -29,14 +29,14 @@ from compress.modeling.kinds import KINDS
 
 def test_goals_name_metrics_that_exist():
     kinds = {"smollm2": "decoder", OFFGRID: "decoder", STRUCTURE: "decoder", RECOVERY: "decoder", "minilm": "encoder"}
-    known = {
+    figures = {
         name: {metric.key for metric in metrics(KINDS[kind])} | {"nodes", "export_s"} for name, kind in kinds.items()
     }
-    known[REPEAT] = {"near", "same", "overhead_s"}
-    known[DEPTH] = set(cost_figures({depth: Cost(depth, 1) for depth in DEPTHS}))
+    figures[REPEAT] = {"near", "same", "overhead_s"}
+    figures[DEPTH] = set(cost_figures({depth: Cost(depth, 1) for depth in DEPTHS}))
     assert set(bench.SECTIONS) == set(kinds)
     for goal in GOALS:
-        assert goal.key in known[goal.model]
+        assert goal.key in figures[goal.model]
         assert (goal.at_least is None) != (goal.at_most is None)
 
 
@@ -64,8 +64,8 @@ def test_a_goal_without_a_base_takes_the_figure_itself(minilm):
 
 def test_logarithms_compare_what_was_lost(card):
     goal = Goal("tuned", "perplexity_ratio", at_most=0.5, base="pruned", logs=True)
-    made = card(**{"torch": {}, FLOAT: {}, "pruned": {"perplexity_ratio": 1.44}, "tuned": {"perplexity_ratio": 1.2}})
-    assert goal.measured(made) == pytest.approx(0.5)
+    scored = card(**{"torch": {}, FLOAT: {}, "pruned": {"perplexity_ratio": 1.44}, "tuned": {"perplexity_ratio": 1.2}})
+    assert goal.measured(scored) == pytest.approx(0.5)
     assert str(goal) == "smollm2: tuned: log perplexity_ratio / pruned"
 
 
@@ -75,8 +75,8 @@ def test_a_peer_that_is_absent_meets_no_goal(card):
     verdict = GoalResult(goal, goal.measured(alone))
     assert (verdict.value, verdict.met, verdict.missed) == (None, False, False)
     assert result_lines([verdict])[0].endswith("–       ≥ 1  not measured")
-    beside = card(**{"torch": {}, FLOAT: {}, INT4: {"decode_tps": [100.0]}, LLAMA: {"decode_tps": [80.0]}})
-    assert goal.measured(beside) == 1.25
+    peers_card = card(**{"torch": {}, FLOAT: {}, INT4: {"decode_tps": [100.0]}, LLAMA: {"decode_tps": [80.0]}})
+    assert goal.measured(peers_card) == 1.25
 
 
 def test_a_variant_that_was_left_out_meets_no_goal(card):

@@ -36,7 +36,7 @@ def untied_model(tiny):
 @pytest.fixture(scope="module")
 def genai(model, tmp_path_factory):
     pytest.importorskip("onnxruntime_genai")
-    return {each.name: each for each in peers.build_genai(model, tmp_path_factory.mktemp("genai"))}
+    return {contender.name: contender for contender in peers.build_genai(model, tmp_path_factory.mktemp("genai"))}
 
 
 def greedy(engine, steps):
@@ -48,21 +48,27 @@ def greedy(engine, steps):
 
 def test_q4_0_comes_from_its_own_quantizer(model, untied_model, tmp_path):
     pytest.importorskip("llama_cpp")
-    for each in (model, untied_model):
-        out = tmp_path / str(each.tied)
+    for source in (model, untied_model):
+        out = tmp_path / str(source.tied)
         out.mkdir()
-        (made,) = peers.build_llama(each, out)
+        (contender,) = peers.build_llama(source, out)
         assert [file.name for file in out.iterdir()] == ["model.gguf"]
         tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(out / "model.gguf").tensors}
         assert tensors["blk.0.ffn_down.weight"].tensor_type == gguf.GGMLQuantizationType.Q4_0
-        table = 0 if each.tied else int(tensors["token_embd.weight"].n_bytes)
-        assert made.read_bytes == sum(int(tensor.n_bytes) for tensor in tensors.values()) - table
-        assert (made.name, made.role, made.disk_bytes) == (LLAMA, "peer", (out / "model.gguf").stat().st_size)
+        table = 0 if source.tied else int(tensors["token_embd.weight"].n_bytes)
+        assert contender.read_bytes == sum(int(tensor.n_bytes) for tensor in tensors.values()) - table
+        assert (contender.name, contender.role, contender.disk_bytes) == (
+            LLAMA,
+            "peer",
+            (out / "model.gguf").stat().st_size,
+        )
 
 
 @pytest.mark.slow
 def test_genai_runs_in_its_own_loop_and_in_plain_onnx_runtime(genai):
-    own, plain = (load_engine(each.engine, each.path, DECODER, 1) for each in (genai[GENAI], genai[GENAI_ORT]))
+    own, plain = (
+        load_engine(contender.engine, contender.path, DECODER, 1) for contender in (genai[GENAI], genai[GENAI_ORT])
+    )
     assert np.abs(own.logits(WINDOW) - plain.logits(WINDOW)).max() < 1e-4
     assert greedy(own, 8) == greedy(plain, 8)
     assert own.token_bytes() == plain.token_bytes() == 2 * 2 * 2 * 16 * 4
@@ -115,7 +121,7 @@ def test_every_engine_of_a_peer_exists():
 
 
 def test_a_peer_is_not_ours_to_complain_of(card):
-    made = card(torch={"decode_tps": [100.0]}, onnx={"decode_tps": [100.0]}, other={"decode_tps": [50.0]})
-    peer = made.rows[2].model_copy(update={"role": "peer"})
-    assert findings(made) == ["other is SLOWER than onnx at decoding: 0.50× its speed"]
-    assert findings(made.model_copy(update={"rows": (*made.rows[:2], peer)})) == []
+    scored = card(torch={"decode_tps": [100.0]}, onnx={"decode_tps": [100.0]}, other={"decode_tps": [50.0]})
+    peer = scored.rows[2].model_copy(update={"role": "peer"})
+    assert findings(scored) == ["other is SLOWER than onnx at decoding: 0.50× its speed"]
+    assert findings(scored.model_copy(update={"rows": (*scored.rows[:2], peer)})) == []

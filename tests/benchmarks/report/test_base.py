@@ -12,9 +12,9 @@ FILES = {"report.md", "report.json", "report.csv", "report.tex", "report.html"} 
 
 
 def test_every_format_is_written(card, tmp_path):
-    made = card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)
-    assert {file.name for file in write([made], tmp_path)} == FILES == {file.name for file in tmp_path.iterdir()}
-    assert read_card(tmp_path) == made
+    scored = card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)
+    assert {file.name for file in write([scored], tmp_path)} == FILES == {file.name for file in tmp_path.iterdir()}
+    assert read_card(tmp_path) == scored
 
 
 def test_several_runs_make_one_report(card, tmp_path):
@@ -33,9 +33,9 @@ def test_several_runs_make_one_report(card, tmp_path):
 
 
 def test_the_same_figures_give_the_same_files(card, tmp_path):
-    made = card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)
-    first = {file.name: file.read_bytes() for file in write([made], tmp_path)}
-    assert {file.name: file.read_bytes() for file in write([made], tmp_path)} == first
+    scored = card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)
+    first = {file.name: file.read_bytes() for file in write([scored], tmp_path)}
+    assert {file.name: file.read_bytes() for file in write([scored], tmp_path)} == first
 
 
 def test_a_picture_is_drawn_once_for_all_formats(card):

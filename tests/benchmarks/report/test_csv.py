@@ -7,8 +7,8 @@ from tests.support.cards import ONNX, QUANTIZED, TORCH
 
 
 def test_csv_is_what_was_stored(card, render):
-    odd = card(model='a,"b"', torch=TORCH, onnx=ONNX, int8=QUANTIZED)
-    rows = list(csv.DictReader(io.StringIO(render("csv", odd))))
+    quoted = card(model='a,"b"', torch=TORCH, onnx=ONNX, int8=QUANTIZED)
+    rows = list(csv.DictReader(io.StringIO(render("csv", quoted))))
     assert [(row["model"], row["variant"], row["role"]) for row in rows] == [
         ('a,"b"', "torch", "original"), ('a,"b"', "onnx", "float"), ('a,"b"', "int8", "variant")
     ]  # fmt: skip

@@ -21,8 +21,8 @@ def ablated(card):
 
 
 def test_a_variant_is_held_against_those_that_lack_one_pass(ablated):
-    found = [(each.applied.text, each.row.name, each.without.name) for each in effects(ablated)]
-    assert found == [
+    pairs = [(effect.applied.text, effect.row.name, effect.without.name) for effect in effects(ablated)]
+    assert pairs == [
         ("int8", "int8,fuse", "fuse"),
         ("fuse", "int8,fuse", "int8"),
         ("fuse", "fuse", "onnx"),
@@ -52,8 +52,8 @@ def test_reports_say_what_helped(ablated):
 
 
 def test_a_pass_that_helps_nothing_is_named(card):
-    made = card(torch=BASE, onnx=BASE, **{"int8": INT8, "int8,tune": INT8})
-    assert findings(made) == ["tune has no measurable benefit in int8,tune (compared with int8)"]
+    scored = card(torch=BASE, onnx=BASE, **{"int8": INT8, "int8,tune": INT8})
+    assert findings(scored) == ["tune has no measurable benefit in int8,tune (compared with int8)"]
     better = INT8 | {"retention": (0.99, 0.995, 1.005)}
     assert findings(card(torch=BASE, onnx=BASE, **{"int8": INT8, "int8,tune": better})) == []
 
@@ -63,21 +63,21 @@ def test_a_pass_that_helps_nothing_is_named(card):
 )
 def test_stars_for_gains(card, gain, count):
     row = {"decode_tps": [10 * gain] * 5, "disk_bytes": 100e6 / gain, "retention": (1.0, 1.0, 1.0)}
-    (found,) = effects(card(torch=BASE, onnx=BASE, x=row))
-    assert stars(found, DECODER) == ["★" * count, "★" * count, "★★★★★", "★★"]
+    (effect,) = effects(card(torch=BASE, onnx=BASE, x=row))
+    assert stars(effect, DECODER) == ["★" * count, "★" * count, "★★★★★", "★★"]
 
 
-@pytest.mark.parametrize(("kept", "count"), [(0.5, 1), (0.9, 2), (0.97, 3), (0.99, 4), (0.999, 5), (1.0, 5)])
-def test_stars_for_accuracy(card, kept, count):
-    (found,) = effects(card(torch=BASE, onnx=BASE, x=BASE | {"retention": (kept, kept)}))
-    assert stars(found, DECODER)[2] == "★" * count
+@pytest.mark.parametrize(("retention", "count"), [(0.5, 1), (0.9, 2), (0.97, 3), (0.99, 4), (0.999, 5), (1.0, 5)])
+def test_stars_for_accuracy(card, retention, count):
+    (effect,) = effects(card(torch=BASE, onnx=BASE, x=BASE | {"retention": (retention, retention)}))
+    assert stars(effect, DECODER)[2] == "★" * count
 
 
 def test_latency_counts_downwards_for_encoders(card):
-    slow, fast = ({"latency_p50": [each] * 5} for each in (0.02, 0.01))
-    (found,) = effects(card("encoder", torch=slow, onnx=slow, x=fast))
-    assert found.gain("latency_p50") == 2.0
-    assert stars(found, ENCODER) == ["★★★", "–", "–", "★★"]
+    slow, fast = ({"latency_p50": [seconds] * 5} for seconds in (0.02, 0.01))
+    (effect,) = effects(card("encoder", torch=slow, onnx=slow, x=fast))
+    assert effect.gain("latency_p50") == 2.0
+    assert stars(effect, ENCODER) == ["★★★", "–", "–", "★★"]
 
 
 def test_the_rule_in_the_docs_is_the_one_used():

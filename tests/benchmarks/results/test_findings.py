@@ -77,8 +77,8 @@ def test_zeros_gain_nothing_where_the_runtime_computes_with_them(card):
 def test_products_are_named_where_they_are_slower_or_larger(card):
     slow = GOOD | {"prefill_tps": [66.0, 66.5, 65.0]}
     why = "low multiplies part by part: two thin products, where the original has one matrix"
-    said = findings(card(products="low", torch=GOOD, onnx=GOOD, low=slow))
-    assert said == ["low is SLOWER than onnx at prefill: 0.66× its speed", why]
+    lines = findings(card(products="low", torch=GOOD, onnx=GOOD, low=slow))
+    assert lines == ["low is SLOWER than onnx at prefill: 0.66× its speed", why]
     assert findings(card(products="low", torch=GOOD, onnx=GOOD, low=GOOD)) == []
 
 

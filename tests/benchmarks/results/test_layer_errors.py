@@ -20,7 +20,12 @@ def test_each_layers_worst_matrix_counts():
     def report(error, weight_error):
         return WeightReport(solver="gptq", error=error, weight_error=weight_error)
 
-    known = [(0, "q", report(0.1, 0.5)), (0, "k", report(0.3, 0.2)), (1, "q", report(0.2, 0.9)), (2, "q", report(0, 0))]
-    assert layer_errors(manifest(*known)) == LayerErrors("outputs", (0, 1), (0.3, 0.2))
+    losses = [
+        (0, "q", report(0.1, 0.5)),
+        (0, "k", report(0.3, 0.2)),
+        (1, "q", report(0.2, 0.9)),
+        (2, "q", report(0, 0)),
+    ]
+    assert layer_errors(manifest(*losses)) == LayerErrors("outputs", (0, 1), (0.3, 0.2))
     assert layer_errors(manifest((4, "q", report(None, 0.2)))) == LayerErrors("weights", (4,), (0.2,))
     assert layer_errors(manifest()) is None

@@ -14,13 +14,13 @@ ROWS = {"torch": {"kl": (0.0, 0.0)}, "onnx": {"kl": (0.0, 0.0)}, "int8": {"kl": 
 
 
 def test_cards_come_back_from_their_files(card, tmp_path):
-    one, other = card(**ROWS), card(model="other", **ROWS)
-    (tmp_path / "report.json").write_text(report_text([one]))
-    assert read_cards(tmp_path) == read_cards(tmp_path / "report.json") == [one]
+    first, other = card(**ROWS), card(model="other", **ROWS)
+    (tmp_path / "report.json").write_text(report_text([first]))
+    assert read_cards(tmp_path) == read_cards(tmp_path / "report.json") == [first]
     both = tmp_path / "both.json"
-    both.write_text(report_text([one, other]))
-    assert read_cards(both) == [one, other]
-    assert read_card(tmp_path) == one
+    both.write_text(report_text([first, other]))
+    assert read_cards(both) == [first, other]
+    assert read_card(tmp_path) == first
     with pytest.raises(UsageError, match="both.json holds the scorecards of 2 runs"):
         read_card(both)
 
@@ -40,9 +40,9 @@ def test_cards_come_back_from_their_files(card, tmp_path):
 def test_other_files_are_told_in_one_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "report.json").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UsageError, match=message) as told:
+    with pytest.raises(UsageError, match=message) as refused:
         read_cards(tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_the_published_schema_is_current():

@@ -30,6 +30,6 @@ def test_prompts_fit_the_windows():
 
 def test_ratios_are_taken_round_by_round(card):
     drifting = card(torch={"decode_tps": [10.0, 20.0, 40.0]}, onnx={"decode_tps": [20.0, 40.0, 80.0]})
-    found = ratio(drifting.rows[1], drifting.rows[0], "decode_tps")
-    assert (found.value, found.spread, found.rounds) == (2.0, 0.0, (2.0, 2.0, 2.0))
+    speedup = ratio(drifting.rows[1], drifting.rows[0], "decode_tps")
+    assert (speedup.value, speedup.spread, speedup.rounds) == (2.0, 0.0, (2.0, 2.0, 2.0))
     assert ratio(drifting.rows[1], drifting.rows[0], "ttft") is None

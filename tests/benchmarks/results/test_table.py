@@ -35,8 +35,8 @@ def test_a_ratio_to_a_figure_that_is_missing_is_a_dash(card):
 
 
 def test_encoders_have_other_columns(card):
-    made = card("encoder", torch={"latency_p50": [0.01]}, onnx={"latency_p50": [0.004], "cosine": 0.99998})
-    _, rows = comparison_table(made)
+    scored = card("encoder", torch={"latency_p50": [0.01]}, onnx={"latency_p50": [0.004], "cosine": 0.99998})
+    _, rows = comparison_table(scored)
     assert [row.heading for row in rows] == ["latency p50, ms", "cosine to original"]
     assert rows[0].cells[1] == TableCell("4.00 ± 0.00", ("0.40×",))
 

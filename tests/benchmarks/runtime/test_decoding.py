@@ -68,9 +68,9 @@ def test_greedy_in_batches_is_that_of_transformers(engine, module, tokens):
 def test_beam_search_is_that_of_transformers(engine, module, tokens, beams):
     for row in tokens:
         prompt = row[None, :20]
-        found = written(BeamSearch(engine, beams), prompt)
+        beams_written = written(BeamSearch(engine, beams), prompt)
         expected = generated(module, prompt, num_beams=beams, num_return_sequences=beams)
-        assert found.tolist() == expected.tolist()
+        assert beams_written.tolist() == expected.tolist()
 
 
 def test_beam_search_differs_from_greedy(engine, tokens):
@@ -78,7 +78,7 @@ def test_beam_search_differs_from_greedy(engine, tokens):
     prompts = tokens[:, :20]
     greedy = written(Greedy(engine), prompts)
     beams = [written(BeamSearch(engine, 4), prompt[None])[0] for prompt in prompts]
-    assert any(one.tolist() != other.tolist() for one, other in zip(greedy, beams, strict=True))
+    assert any(first.tolist() != other.tolist() for first, other in zip(greedy, beams, strict=True))
 
 
 def test_an_int8_cache_is_reordered_too(llama_int8_cache, tokens):
@@ -134,6 +134,6 @@ def test_draws_have_the_probabilities():
 
 def test_a_seed_repeats_and_top_1_is_greedy(engine, tokens):
     prompts = tokens[:2, :20]
-    one, same, other = (written(Sampled(engine, Sampling(temperature=1.5), seed), prompts) for seed in (0, 0, 1))
-    assert one.tolist() == same.tolist() != other.tolist()
+    first, same, other = (written(Sampled(engine, Sampling(temperature=1.5), seed), prompts) for seed in (0, 0, 1))
+    assert first.tolist() == same.tolist() != other.tolist()
     assert written(Sampled(engine, Sampling(top_k=1), 0), prompts).tolist() == written(Greedy(engine), prompts).tolist()

@@ -18,10 +18,10 @@ def test_rank_correlation():
 def test_a_correlations_interval_is_as_wide_as_theory_has_it():
     """Bonett & Wright (2000): of Fisher's z, sqrt((1 + ρ²/2) / (n - 3))."""
     noise = np.random.default_rng(0).normal(size=(12, 2, 80))
-    pairs = [(one, 0.6 * one + 0.8 * other) for one, other in noise]
-    found = [rank_correlation(*pair, seed=1) for pair in pairs]
+    pairs = [(first, 0.6 * first + 0.8 * other) for first, other in noise]
+    measures = [rank_correlation(*pair, seed=1) for pair in pairs]
     truth = 6 / np.pi * np.arcsin(0.3)
     expected = (1 - truth**2) * np.sqrt((1 + truth**2 / 2) / 77)
-    assert np.mean([each.spread for each in found]) == pytest.approx(expected, rel=0.15)
-    assert np.mean([low <= truth <= high for low, high in map(interval, found)]) >= 0.75
-    assert rank_correlation(*pairs[0], seed=1) == found[0]
+    assert np.mean([measure.spread for measure in measures]) == pytest.approx(expected, rel=0.15)
+    assert np.mean([low <= truth <= high for low, high in map(interval, measures)]) >= 0.75
+    assert rank_correlation(*pairs[0], seed=1) == measures[0]

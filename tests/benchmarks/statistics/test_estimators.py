@@ -10,15 +10,15 @@ from compress.benchmarks.statistics.interval import interval
 
 
 def test_an_exponential_and_its_error():
-    found = exponential([1.0, 2.0, 3.0])
-    assert found.value == pytest.approx(math.exp(2.0))
-    assert found.spread == pytest.approx(math.exp(2.0) / math.sqrt(3))
-    assert found.windows == pytest.approx([0.0, math.exp(2.0), 2 * math.exp(2.0)])
+    measure = exponential([1.0, 2.0, 3.0])
+    assert measure.value == pytest.approx(math.exp(2.0))
+    assert measure.spread == pytest.approx(math.exp(2.0) / math.sqrt(3))
+    assert measure.windows == pytest.approx([0.0, math.exp(2.0), 2 * math.exp(2.0)])
 
 
 def test_a_cap_leaves_the_windows_alone():
-    found = exponential([0.1, 0.3], at_most=1.0)
-    assert (found.value, np.mean(found.windows)) == (1.0, pytest.approx(math.exp(0.2)))
+    measure = exponential([0.1, 0.3], at_most=1.0)
+    assert (measure.value, np.mean(measure.windows)) == (1.0, pytest.approx(math.exp(0.2)))
 
 
 def test_a_broken_model_has_figures_all_the_same():
@@ -26,44 +26,44 @@ def test_a_broken_model_has_figures_all_the_same():
 
 
 def test_mean_with_error():
-    found = mean([2.0, 4.0, 6.0])
-    assert (found.value, found.spread) == (4.0, pytest.approx(2 / math.sqrt(3)))
+    measure = mean([2.0, 4.0, 6.0])
+    assert (measure.value, measure.spread) == (4.0, pytest.approx(2 / math.sqrt(3)))
     assert (mean([5.0]).value, mean([5.0]).spread) == (5.0, 0.0)
 
 
 def test_a_quantile_over_all_tokens():
     windows = np.random.default_rng(0).gamma(0.3, size=(8, 500))
-    found = quantile_over_windows(windows.tolist(), 0.99)
-    assert found.value == np.quantile(windows, 0.99)
-    assert np.mean(found.windows) == pytest.approx(found.value, rel=1e-12)
+    measure = quantile_over_windows(windows.tolist(), 0.99)
+    assert measure.value == np.quantile(windows, 0.99)
+    assert np.mean(measure.windows) == pytest.approx(measure.value, rel=1e-12)
     assert quantile_over_windows([[1.0, 3.0]], 0.5).value == 2.0
 
 
 def test_the_error_of_a_quantile_is_what_repeating_it_shows():
     """Two hundred texts of eight windows: it is some 20 % too wide, never too narrow."""
     draws = np.random.default_rng(0).gamma(0.3, size=(200, 8, 500))
-    found = [quantile_over_windows(draw.tolist(), 0.99) for draw in draws]
-    spread = np.sqrt(np.mean([each.spread**2 for each in found]))
-    assert 1.0 < spread / np.std([each.value for each in found]) < 1.25
+    measures = [quantile_over_windows(draw.tolist(), 0.99) for draw in draws]
+    spread = np.sqrt(np.mean([measure.spread**2 for measure in measures]))
+    assert 1.0 < spread / np.std([measure.value for measure in measures]) < 1.25
 
 
 def test_a_share_knows_that_all_of_a_few_is_not_all():
     """Wilson's bounds of 10 of 20 and of 20 of 20, as published tables have them."""
-    half, whole = proportion([True] * 10 + [False] * 10), proportion([True] * 20)
+    half, full = proportion([True] * 10 + [False] * 10), proportion([True] * 20)
     assert half.value == 0.5
     assert interval(half) == (pytest.approx(0.2993, abs=1e-4), pytest.approx(0.7007, abs=1e-4))
-    assert interval(whole) == (pytest.approx(0.8389, abs=1e-4), 1.0)
+    assert interval(full) == (pytest.approx(0.8389, abs=1e-4), 1.0)
 
 
 def test_paired_ratios_are_surer_than_their_parts():
     rng = np.random.default_rng(0)
     hard = rng.normal(1, 0.2, 40)
-    one, other = mean((hard * 0.9 + rng.normal(0, 0.001, 40)).tolist()), mean(hard.tolist())
-    found = paired_ratio(one, other)
-    assert found.value == pytest.approx(one.value / other.value, rel=1e-12)
-    assert np.mean(found.windows) == pytest.approx(found.value, rel=1e-12)
-    both = np.array([one.windows, other.windows])
+    first, other = mean((hard * 0.9 + rng.normal(0, 0.001, 40)).tolist()), mean(hard.tolist())
+    quotient = paired_ratio(first, other)
+    assert quotient.value == pytest.approx(first.value / other.value, rel=1e-12)
+    assert np.mean(quotient.windows) == pytest.approx(quotient.value, rel=1e-12)
+    both = np.array([first.windows, other.windows])
     resampled = [np.divide(*both[:, rng.integers(0, 40, 40)].mean(1)) for _ in range(4000)]
-    assert found.spread == pytest.approx(np.std(resampled), rel=0.1)
-    assert found.spread < math.hypot(one.spread, other.spread) / 10
-    assert paired_ratio(one, mean([0.0, 0.0])) is None
+    assert quotient.spread == pytest.approx(np.std(resampled), rel=0.1)
+    assert quotient.spread < math.hypot(first.spread, other.spread) / 10
+    assert paired_ratio(first, mean([0.0, 0.0])) is None

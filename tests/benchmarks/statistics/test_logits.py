@@ -28,8 +28,8 @@ def test_scores_of_a_window(window):
     assert score.kl == pytest.approx(kl.item(), rel=1e-12)
     assert score.top1 == (mine.argmax(-1) == original.argmax(-1)).double().mean().item()
     assert 0.5 < score.top1 < 1
-    each = functional.kl_div(mine, original, log_target=True, reduction="none").sum(-1)
-    assert score.kls == pytest.approx(each.numpy(), rel=1e-12)
+    kls = functional.kl_div(mine, original, log_target=True, reduction="none").sum(-1)
+    assert score.kls == pytest.approx(kls.numpy(), rel=1e-12)
     assert window_nll(logits, ids) == pytest.approx(score.nll, rel=1e-14)
 
 
@@ -55,8 +55,8 @@ def test_other_vocabularies_are_refused(window):
 def test_perplexity_of_a_uniform_model():
     ids = np.arange(10)
     nll = window_nll(np.zeros((10, 64), np.float32), ids)
-    found = exponential([nll, nll])
-    assert (found.value, found.spread) == (pytest.approx(64.0), 0.0)
+    perplexity = exponential([nll, nll])
+    assert (perplexity.value, perplexity.spread) == (pytest.approx(64.0), 0.0)
 
 
 def test_cosine():

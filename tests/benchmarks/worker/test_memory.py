@@ -7,9 +7,9 @@ from compress.benchmarks.worker.memory import Phases
 
 def test_peaks_are_counted_phase_by_phase():
     phases = Phases()
-    held = np.ones(8 << 20)  # 64 MB
+    array = np.ones(8 << 20)  # 64 MB
     phases.end("large")
-    del held
+    del array
     phases.end("freed")  # the peak begins where the memory still was
     phases.end("small")
     assert phases.peaks["large"] - phases.peaks["small"] > 48e6

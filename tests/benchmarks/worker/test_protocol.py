@@ -97,5 +97,9 @@ def test_a_malformed_reply_is_told(line):
 
 
 def test_every_message_says_what_it_is():
-    messages = [each for each in vars(protocol).values() if is_dataclass(each) and each.__module__ == protocol.__name__]
-    assert all(each.__doc__ and not each.__doc__.startswith(f"{each.__name__}(") for each in messages)
+    messages = [
+        message
+        for message in vars(protocol).values()
+        if is_dataclass(message) and message.__module__ == protocol.__name__
+    ]
+    assert all(message.__doc__ and not message.__doc__.startswith(f"{message.__name__}(") for message in messages)

@@ -19,8 +19,8 @@ INT4 = "int4:solver=rtn:head=float:embed=float"
 
 
 @pytest.fixture
-def made(untied, tmp_path, inside):
-    """``made(pipeline, *options)``: a variant in ``tmp_path / "out"``."""
+def make_variant(untied, tmp_path, inside):
+    """``make_variant(pipeline, *options)``: a variant in ``tmp_path / "out"``."""
 
     def make(pipeline, *options):
         done = inside(untied, "-p", pipeline, "-o", tmp_path / "out", "--no-score", *options)
@@ -46,8 +46,8 @@ def test_a_variant_is_exported_again_from_its_integers(variants, tmp_path, insid
     assert inside("export", out / "int8-fuse").returncode == 0
 
 
-def test_a_run_writes_the_format_that_is_asked_for(made):
-    path = made(INT4, "--target", "hf", "--format", "gptq", "--max-shard-size", "30KB")
+def test_a_run_writes_the_format_that_is_asked_for(make_variant):
+    path = make_variant(INT4, "--target", "hf", "--format", "gptq", "--max-shard-size", "30KB")
     config = json.loads((path / "quantize_config.json").read_text())
     assert (config["bits"], config["group_size"], config["checkpoint_format"]) == (4, 32, "gptq")
     index = json.loads((path / "model.safetensors.index.json").read_text())["weight_map"]
@@ -55,8 +55,8 @@ def test_a_run_writes_the_format_that_is_asked_for(made):
     assert json.loads((path / "compress.json").read_text())["format"] == "gptq"
 
 
-def test_where_a_graph_comes_from_is_for_targets_that_have_one(made, inside):
-    path = made(INT4, "--target", "hf")
+def test_where_a_graph_comes_from_is_for_targets_that_have_one(make_variant, inside):
+    path = make_variant(INT4, "--target", "hf")
     done = inside("export", path, "--target", "hf", "--graph", "traced")
     assert done.returncode == 2
     assert done.stderr.strip().endswith("--graph is for targets that have one, such as ort-cpu; hf has none")
@@ -65,14 +65,14 @@ def test_where_a_graph_comes_from_is_for_targets_that_have_one(made, inside):
     assert "'drawn' is not one of 'auto', 'built', 'traced'" in done.stderr
 
 
-def test_another_format_goes_beside_the_variant(made, inside):
-    path = made(f"{INT4},fuse")
+def test_another_format_goes_beside_the_variant(make_variant, inside):
+    path = make_variant(f"{INT4},fuse")
     done = inside("export", path, "--target", "hf", "--format", "awq")
     assert done.returncode == 0, done.stderr
-    beside = path.parent / f"{path.name}-awq"
-    assert f"wrote {beside}" in done.stderr
+    copy = path.parent / f"{path.name}-awq"
+    assert f"wrote {copy}" in done.stderr
     for name, weight in numbers(path).items():
-        again = numbers(beside)[name]
+        again = numbers(copy)[name]
         if name.endswith("_proj.weight"):
             assert torch.equal(again.codes, weight.codes)
             assert torch.equal(again.scale, weight.scale.half())
@@ -82,13 +82,13 @@ def test_another_format_goes_beside_the_variant(made, inside):
     assert again.returncode == 2
     assert "--overwrite" in again.stderr
     assert inside("export", path, "--target", "hf", "--format", "awq", "--overwrite").returncode == 0
-    done = inside("export", beside)
+    done = inside("export", copy)
     assert done.returncode == 0, done.stderr  # its own integers, on another target
-    assert (beside / "onnx" / "model.onnx").is_file()
+    assert (copy / "onnx" / "model.onnx").is_file()
 
 
-def test_products_are_multiplied_out_on_the_way(made, inside, tmp_path):
-    path = made("lowrank:rank=0.4:whiten=off")
+def test_products_are_multiplied_out_on_the_way(make_variant, inside, tmp_path):
+    path = make_variant("lowrank:rank=0.4:whiten=off")
     done = inside("export", path, "--target", "hf")
     assert done.returncode == 2
     assert "hf can't hold a product (model.layers.0" in done.stderr
@@ -103,8 +103,8 @@ def test_products_are_multiplied_out_on_the_way(made, inside, tmp_path):
     assert not json.loads((tmp_path / "onnx" / "artifact.json").read_text())["products"]
 
 
-def test_other_files_of_the_same_checkpoint_need_a_place(made, inside, tmp_path):
-    path = made(INT4, "--target", "hf")
+def test_other_files_of_the_same_checkpoint_need_a_place(make_variant, inside, tmp_path):
+    path = make_variant(INT4, "--target", "hf")
     done = inside("export", path, "--target", "hf", "--max-shard-size", "30KB")
     assert done.returncode == 2
     assert "choose a directory with -o" in done.stderr
@@ -141,15 +141,15 @@ def test_what_cannot_be_written_is_refused_before_the_work(untied, inside, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_bits_that_a_target_lacks_are_refused(made, inside):
-    path = made(INT4.replace("int4", "int3"), "--target", "hf")
+def test_bits_that_a_target_lacks_are_refused(make_variant, inside):
+    path = make_variant(INT4.replace("int4", "int3"), "--target", "hf")
     done = inside("export", path)
     assert done.returncode == 2
     assert "ort-cpu can't hold 3 bits (model.layers.0" in done.stderr
 
 
-def test_a_file_for_llama_cpp(made, inside, untied, tmp_path):
-    path = made("int4:solver=rtn,fuse")
+def test_a_file_for_llama_cpp(make_variant, inside, untied, tmp_path):
+    path = make_variant("int4:solver=rtn,fuse")
     done = inside("export", path, "--target", "gguf")
     assert done.returncode == 0, done.stderr
     kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path / "gguf" / "model.gguf").tensors}
@@ -164,9 +164,11 @@ def test_a_file_for_llama_cpp(made, inside, untied, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_a_graph_for_tensorrt_ends_without_an_engine_where_there_is_no_gpu(made, inside, untied, tmp_path, monkeypatch):
+def test_a_graph_for_tensorrt_ends_without_an_engine_where_there_is_no_gpu(
+    make_variant, inside, untied, tmp_path, monkeypatch
+):
     monkeypatch.setattr("compress.export.trt.build.find_spec", lambda name: None)
-    path = made(f"{INT4},fuse")
+    path = make_variant(f"{INT4},fuse")
     done = inside("export", path, "--target", "tensorrt")
     assert done.returncode == 5
     assert done.stderr.splitlines()[-1].startswith("compress: no engine was built: that takes an NVIDIA GPU")
@@ -207,9 +209,9 @@ def test_what_differs_in_its_graph_alone_is_solved_once(untied, tmp_path, inside
     first, second = (
         out / name for name in ("int4-solver-rtn-head-float-embed-float", "fuse-int4-solver-rtn-head-float-embed-float")
     )
-    one, other = Variant.open(first).manifest, Variant.open(second).manifest
-    assert (other.pipeline, other.recipe) == (f"fuse,{INT4}", ["fuse", *one.recipe])
-    assert other.layers == one.layers
+    first_manifest, other = Variant.open(first).manifest, Variant.open(second).manifest
+    assert (other.pipeline, other.recipe) == (f"fuse,{INT4}", ["fuse", *first_manifest.recipe])
+    assert other.layers == first_manifest.layers
     for name, weight in numbers(first).items():
         assert torch.equal(numbers(second)[name].dequantize(), weight.dequantize())
     assert f", fuse,{INT4}\n" in (second / "README.md").read_text()

@@ -22,7 +22,7 @@ def inspect(inside):
 
 
 @pytest.fixture(scope="module")
-def made(llama, tmp_path_factory):
+def plain(llama, tmp_path_factory):
     """A tiny model in 8 bits."""
     out = tmp_path_factory.mktemp("inspect")
     assert run_cli(llama, "-p", "int8:group=32", "-o", out, "--no-score").returncode == 0
@@ -30,9 +30,9 @@ def made(llama, tmp_path_factory):
 
 
 @pytest.fixture
-def variant(made, tmp_path):
+def variant(plain, tmp_path):
     """The same with a report of what was lost: twice as much in every further matrix, and one that fell back."""
-    manifest = Manifest.read(made)
+    manifest = Manifest.read(plain)
     names = [name for name in manifest.weights if name.startswith("model.layers.")]
     solvers = {names[3]: "rtn (fallback: singular Hessian)"}
     reports = {
@@ -101,9 +101,9 @@ def test_the_same_facts_as_json(variant, inspect):
     assert len(facts["fallbacks"]) == 1
 
 
-def test_every_parameter_is_counted(made):
-    manifest = Manifest.read(made)
-    matrices = sum(rows * columns for rows, columns in (each.shape for each in manifest.weights.values()))
+def test_every_parameter_is_counted(plain):
+    manifest = Manifest.read(plain)
+    matrices = sum(rows * columns for rows, columns in (form.shape for form in manifest.weights.values()))
     assert matrices + manifest.vector_nbytes // 4 == manifest.source.parameters
 
 
@@ -119,8 +119,8 @@ def test_a_picture_is_drawn(variant, inspect, tmp_path, suffix, magic):
     assert inspect(variant, "--plot", file, "--overwrite").returncode == 0
 
 
-def test_a_variant_that_reports_no_errors_says_so(made, tmp_path, inspect):
-    manifest = Manifest.read(made)
+def test_a_variant_that_reports_no_errors_says_so(plain, tmp_path, inspect):
+    manifest = Manifest.read(plain)
     manifest.layers = {}
     manifest.save(tmp_path)
     done = inspect(tmp_path)

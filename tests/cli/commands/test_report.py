@@ -40,12 +40,12 @@ def test_runs_are_merged(runs, inside, tmp_path):
     ],
 )
 def test_a_bad_file_among_good_ones_is_told_in_one_line(runs, inside, tmp_path, content, message):
-    odd = tmp_path / "odd.json"
+    broken = tmp_path / "odd.json"
     if content is not None:
-        odd.write_text(content)
-    done = inside("report", runs[0], odd, "-o", tmp_path / "out")
+        broken.write_text(content)
+    done = inside("report", runs[0], broken, "-o", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
-    assert str(odd) in done.stderr
+    assert str(broken) in done.stderr
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -166,12 +166,12 @@ def test_products_are_merged_for_a_target_without_them(untied, tmp_path, inside)
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_family_cannot_do_is_refused_before_the_work(random_model, inside, tmp_path, name):
-    pipeline, target, said = REFUSED[name]
+    pipeline, target, message = REFUSED[name]
     out = tmp_path / "out"
     path = random_model(name, **HEADS, **OPTIONS.get(name, {}))
     done = inside("run", path, "-p", pipeline, "--target", target, "--no-score", "-o", out)
     assert done.returncode == 2
-    assert done.stderr.replace("\n", " ").strip().endswith(said)
+    assert done.stderr.replace("\n", " ").strip().endswith(message)
     assert not out.exists()
 
 

@@ -82,11 +82,11 @@ REFUSED = {
 @pytest.mark.parametrize("mistake", REFUSED)
 def test_mistakes_cost_no_work(vit, tmp_path, inside, mistake):
     (empty := tmp_path / "empty").mkdir()
-    options, said = REFUSED[mistake]
+    options, message = REFUSED[mistake]
     out = tmp_path / "out"
     done = inside("run", vit, *(option.replace("EMPTY", str(empty)) for option in options), "-o", out)
     assert done.returncode == 2
-    assert said.replace("EMPTY", str(empty)).replace("VIT", str(vit)) in done.stderr.replace("\n", " ")
+    assert message.replace("EMPTY", str(empty)).replace("VIT", str(vit)) in done.stderr.replace("\n", " ")
     assert not out.exists()
 
 

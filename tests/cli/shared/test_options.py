@@ -51,17 +51,17 @@ def test_without_lm_eval_the_extra_is_named(llama, tmp_path, inside, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--tasks", "a,,b"], "'a,,b' has an empty task; write them like arc_easy,my/task.yaml"),
         (["--tasks", "a,a"], "task a is given twice"),
         (["--require", "arc_easy.acc>=0.3"], "arc_easy.acc is a task's; give --tasks arc_easy"),
     ],
 )
-def test_mistakes_in_the_options(llama, tmp_path, inside, args, said):
+def test_mistakes_in_the_options(llama, tmp_path, inside, args, message):
     done = inside("run", llama, "-p", "fuse", "-o", tmp_path / "out", *args)
     assert done.returncode == 2
-    assert " ".join(done.stderr.split()).endswith(said)
+    assert " ".join(done.stderr.split()).endswith(message)
     assert not (tmp_path / "out").exists()
 
 
@@ -83,11 +83,11 @@ REFUSED = {
 @pytest.mark.parametrize("mistake", REFUSED)
 def test_mistakes_cost_no_work(llama, folder, inside, monkeypatch, mistake):
     monkeypatch.chdir(folder)
-    file, args, said = REFUSED[mistake]
+    file, args, message = REFUSED[mistake]
     done = inside("run", llama, "-p", "fuse", "-o", "out", "--tasks", file, *args)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert not (folder / "out").exists()
 
 
@@ -111,8 +111,8 @@ def test_an_unknown_task_is_told_with_the_nearest_names(llama, folder, inside, m
 @pytest.mark.slow
 def test_every_contender_is_measured_and_every_report_tells(llama, folder, inside):
     out = folder / "out"
-    asked = ["--tasks", folder / "letters.yaml", "--require", "letters.acc>=0"]
-    done = inside("run", llama, "-p", "fuse", "-o", out, *asked)
+    options = ["--tasks", folder / "letters.yaml", "--require", "letters.acc>=0"]
+    done = inside("run", llama, "-p", "fuse", "-o", out, *options)
     assert done.returncode == 0, done.stderr
     card = json.loads((out / "report.json").read_text())
     right = [row["measures"]["letters.acc"] for row in card["rows"]]
@@ -171,17 +171,17 @@ LABELS_REFUSED = {
 
 @pytest.mark.parametrize("mistake", LABELS_REFUSED)
 def test_mistakes_in_labels_cost_no_work(classifier, labels, tmp_path, inside, mistake):
-    args, said = LABELS_REFUSED[mistake]
-    odd, empty = tmp_path / "odd.tsv", tmp_path / "empty.jsonl"
-    odd.write_text("text\tlabel\na\tmaybe\n")
+    args, message = LABELS_REFUSED[mistake]
+    malformed, empty = tmp_path / "odd.tsv", tmp_path / "empty.jsonl"
+    malformed.write_text("text\tlabel\na\tmaybe\n")
     empty.write_text("\n")
-    files = {"ODD": odd, "EMPTY": empty, "LABELS": labels}
+    files = {"ODD": malformed, "EMPTY": empty, "LABELS": labels}
     out = tmp_path / "out"
-    done = inside("run", classifier, "-p", "fuse", "-o", out, *(files.get(each, each) for each in args))
+    done = inside("run", classifier, "-p", "fuse", "-o", out, *(files.get(argument, argument) for argument in args))
     assert done.returncode == 2
     for name, path in files.items():
-        said = said.replace(name, str(path)) if name != "LABELS" else said
-    assert "".join(done.stderr.split()).endswith("".join(said.split()))
+        message = message.replace(name, str(path)) if name != "LABELS" else message
+    assert "".join(done.stderr.split()).endswith("".join(message.split()))
     assert not out.exists()
 
 

@@ -42,32 +42,32 @@ def plain(gray):
 
 
 def test_noise_images_have_the_spectrum_of_photographs(tmp_path):
-    made = noise_images(tmp_path, ViTConfig(image_size=128, num_channels=1), 16, seed=3)
-    assert made.dtype == torch.float32
-    assert (made.shape, made.min(), made.max()) == ((16, 1, 128, 128), -1.0, 1.0)
-    amplitude = torch.fft.rfft2(made).abs().mean((0, 1))
+    images = noise_images(tmp_path, ViTConfig(image_size=128, num_channels=1), 16, seed=3)
+    assert images.dtype == torch.float32
+    assert (images.shape, images.min(), images.max()) == ((16, 1, 128, 128), -1.0, 1.0)
+    amplitude = torch.fft.rfft2(images).abs().mean((0, 1))
     falls = (amplitude[0, 4] / amplitude[0, 32]).log2() / 3  # an eighth of the frequency
     assert falls == pytest.approx(1.0, abs=0.15)
 
 
 def test_noise_images_are_seeded_and_normalized(model):
-    made = noise_images(model, CONFIG, 3, seed=3)
-    assert image_shape(CONFIG) == tuple(made.shape[1:]) == (3, 48, 64)
-    assert torch.equal(made, noise_images(model, CONFIG, 3, seed=3))
-    assert not torch.equal(made, noise_images(model, CONFIG, 3, seed=4))
-    pixels = made * STD[:, None, None] + MEAN[:, None, None]
+    images = noise_images(model, CONFIG, 3, seed=3)
+    assert image_shape(CONFIG) == tuple(images.shape[1:]) == (3, 48, 64)
+    assert torch.equal(images, noise_images(model, CONFIG, 3, seed=3))
+    assert not torch.equal(images, noise_images(model, CONFIG, 3, seed=4))
+    pixels = images * STD[:, None, None] + MEAN[:, None, None]
     assert pixels.min() >= -1e-6
     assert pixels.max() <= 1 + 1e-6
     assert pixels.mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_folder_is_read_as_the_model_says(model, photos):
-    seen = read_images(photos, model, CONFIG, count=9)
-    assert (seen.shape, seen.dtype) == ((5, 3, 48, 64), torch.float32)
+    images = read_images(photos, model, CONFIG, count=9)
+    assert (images.shape, images.dtype) == ((5, 3, 48, 64), torch.float32)
     grays = [0, 100, 200, 50, 150]  # those of the folder itself come first by name
-    assert torch.allclose(seen.mean((2, 3)), torch.stack([plain(gray) for gray in grays]), atol=0.02)
+    assert torch.allclose(images.mean((2, 3)), torch.stack([plain(gray) for gray in grays]), atol=0.02)
     fewer = read_images(photos, model, CONFIG, count=2)
-    assert torch.equal(fewer, seen[[0, 2]])
+    assert torch.equal(fewer, images[[0, 2]])
 
 
 def test_an_array_is_taken_as_it_is(tmp_path):
@@ -82,7 +82,7 @@ def test_what_is_no_image_is_said(model, photos, tmp_path):
     np.save(tmp_path / "bytes.npy", np.zeros((2, 3, 48, 64), np.uint8))
     np.save(tmp_path / "endless.npy", np.full((2, 3, 48, 64), np.inf, np.float32))
     (tmp_path / "text.npy").write_text("x")
-    said = {
+    messages = {
         "empty": "holds no images (bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp)",
         "small.npy": "is of 3×32×32 (channels, height, width), but the model takes 3×48×64",
         "bytes.npy": "holds uint8 [2, 3, 48, 64]; give normalized pixels, float32 [n, c, h, w]",
@@ -91,7 +91,7 @@ def test_what_is_no_image_is_said(model, photos, tmp_path):
         "missing.npy": "is neither a folder of images nor an .npy file of them",
         "photos/notes.txt": "is neither a folder of images nor an .npy file of them",
     }
-    for name, why in said.items():
+    for name, why in messages.items():
         with pytest.raises(UsageError) as error:
             read_images(tmp_path / name, model, CONFIG, 4)
         assert why in str(error.value)

@@ -18,32 +18,32 @@ FAMILIES = ["LlamaForCausalLM", "Qwen3ForCausalLM", "BertModel", "DistilBertMode
 @pytest.mark.parametrize("name", FAMILIES)
 def test_statistics_equal_a_direct_computation(tiny, name):
     model = Model.open(str(tiny(name)))
-    seen = direct(model.torch_module())
+    inputs_by_name = direct(model.torch_module())
     count = 0
     for block, inputs in layers_of(model):
         stats = inputs.statistics(Statistic.GRAM)
         assert set(stats) == set(block.weights)
         for weight, entry in stats.items():
-            x = seen[weight]
-            w = importance(seen[block.name])[:, None] if weight.endswith(RESIDUAL) else torch.ones(len(x), 1)
+            x = inputs_by_name[weight]
+            w = importance(inputs_by_name[block.name])[:, None] if weight.endswith(RESIDUAL) else torch.ones(len(x), 1)
             assert entry.tokens == len(x) == 120
             assert torch.allclose(entry.amax, x.abs().amax(0), atol=1e-5)
             assert torch.allclose(entry.square, (w * x * x).mean(0), atol=1e-5, rtol=1e-4)
             assert torch.allclose(entry.gram, (w * x).T @ x / len(x), atol=1e-4)
             count += 1
-    assert count == len([n for n in seen if n.endswith("weight") and (".layers." in n or ".layer." in n)])
+    assert count == len([n for n in inputs_by_name if n.endswith("weight") and (".layers." in n or ".layer." in n)])
 
 
 def test_the_cheaper_levels_hold_nothing_more(llama):
-    seen = direct(Model.open(str(llama)).torch_module())
+    inputs_by_name = direct(Model.open(str(llama)).torch_module())
     for block, inputs in layers_of(Model.open(str(llama))):
         assert inputs.statistics(Statistic.NONE) == {}
         for weight, entry in inputs.statistics(Statistic.AMAX).items():
-            assert torch.allclose(entry.amax, seen[weight].abs().amax(0), atol=1e-5)
+            assert torch.allclose(entry.amax, inputs_by_name[weight].abs().amax(0), atol=1e-5)
             assert entry.square.numel() == entry.gram.numel() == entry.mismatch.numel() == 0
             assert entry.sample.shape == (3 * 40, block.weights[weight].shape[1])
         for weight, entry in inputs.statistics(Statistic.SQUARE).items():
-            assert torch.allclose(entry.square, seen[weight].square().mean(0), atol=1e-5)
+            assert torch.allclose(entry.square, inputs_by_name[weight].square().mean(0), atol=1e-5)
             assert entry.gram.numel() == 0
 
 
@@ -52,15 +52,15 @@ def test_only_what_writes_the_residual_weighs_its_tokens(llama, tmp_path):
     module = Model.open(str(llama)).torch_module()
     module.model.embed_tokens.weight.data[TOKENS[0, 0]] *= 100
     module.save_pretrained(tmp_path)
-    seen = direct(module)
-    sizes = seen["model.layers.0"].square().mean(-1)
-    weights = importance(seen["model.layers.0"])
+    inputs_by_name = direct(module)
+    sizes = inputs_by_name["model.layers.0"].square().mean(-1)
+    weights = importance(inputs_by_name["model.layers.0"])
     assert weights.max() == 1
     assert weights[sizes.argmax()] < 0.05
     assert (weights == 1).float().mean() >= 0.5
     _, inputs = next(layers_of(Model.open(str(tmp_path))))
     for weight, entry in inputs.statistics(Statistic.GRAM).items():
-        x = seen[weight]
+        x = inputs_by_name[weight]
         plain, weighted = x.T @ x / len(x), (weights[:, None] * x).T @ x / len(x)
         expected = weighted if weight.endswith(("o_proj.weight", "down_proj.weight")) else plain
         assert torch.allclose(entry.gram, expected, rtol=1e-3, atol=1e-4)
@@ -105,14 +105,14 @@ def test_mismatch_compares_an_altered_model_with_the_original(llama):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_early_stop_changes_nothing(tiny, name):
     for block, inputs in layers_of(Model.open(str(tiny(name))), originals=True):
-        whole = inputs.statistics(Statistic.MISMATCH)
+        full = inputs.statistics(Statistic.MISMATCH)
         for stage in inputs.stages():
             part = inputs.statistics(Statistic.MISMATCH, stage)
             assert set(part) == set(stage)
             for weight in stage:
-                for what in ("tokens", "amax", "square", "gram", "mismatch", "sample"):
-                    one, other = getattr(part[weight], what), getattr(whole[weight], what)
-                    assert torch.equal(torch.as_tensor(one), torch.as_tensor(other)), (block.name, weight, what)
+                for field in ("tokens", "amax", "square", "gram", "mismatch", "sample"):
+                    first, other = getattr(part[weight], field), getattr(full[weight], field)
+                    assert torch.equal(torch.as_tensor(first), torch.as_tensor(other)), (block.name, weight, field)
 
 
 def test_nothing_is_run_behind_the_last_linear_that_is_asked_for(llama):
@@ -138,9 +138,9 @@ def test_nothing_is_run_behind_the_last_linear_that_is_asked_for(llama):
 )
 def test_stages_follow_the_forward_pass(tiny, name, stages):
     for _, inputs in layers_of(Model.open(str(tiny(name)))):
-        found = inputs.stages()
-        assert [len(stage) for stage in found] == [len(names.split()) for names in stages]
-        for stage, names in zip(found, stages, strict=True):
+        actual = inputs.stages()
+        assert [len(stage) for stage in actual] == [len(names.split()) for names in stages]
+        for stage, names in zip(actual, stages, strict=True):
             for weight, part in zip(sorted(stage), sorted(names.split()), strict=True):
                 assert weight.endswith(f".{part}.weight")
 
@@ -171,11 +171,11 @@ def test_a_layer_runs_as_a_function_of_its_weights(llama):
     for block, inputs in layers_of(Model.open(str(llama))):
         name = f"{block.name}.mlp.down_proj.weight"
         inputs.refresh()
-        whole = inputs.forward(0, {})
+        full = inputs.forward(0, {})
         down = block.weights[name].dequantize().clone().requires_grad_()
         halved = inputs.forward(0, {name: down * 0.5})
         without = inputs.forward(0, {name: down * 0})
-        assert torch.allclose(2 * halved, whole + without, atol=1e-4)  # linear in what writes the residual
+        assert torch.allclose(2 * halved, full + without, atol=1e-4)  # linear in what writes the residual
         halved.sum().backward()
         assert down.grad is not None
-        assert torch.equal(inputs.forward(0, {}), whole)
+        assert torch.equal(inputs.forward(0, {}), full)

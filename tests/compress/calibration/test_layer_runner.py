@@ -31,9 +31,9 @@ def test_a_layer_whose_matrices_change_stage_by_stage_is_as_if_run_from_its_star
     for stage in run.stages():
         run.refresh()
         for batch in range(len(inputs.states)):
-            seen, _ = run.inputs(batch, stage)
+            states, _ = run.inputs(batch, stage)
             exact, _ = fresh(block, inputs).inputs(batch, stage)
-            assert all(torch.equal(seen[weight], exact[weight]) for weight in stage)
+            assert all(torch.equal(states[weight], exact[weight]) for weight in stage)
         for weight in stage:
             block.weights[weight] = Dense(block.weights[weight].dequantize() * 1.1)
     run.refresh()

@@ -38,10 +38,10 @@ def test_matrices_of_gpt2_lie_the_other_way_round():
 
 
 def test_a_module_computes_its_own_buffers_off_meta():
-    whole = build("LlamaForCausalLM")
+    source = build("LlamaForCausalLM")
     with on_meta():
-        module = LlamaForCausalLM(whole.config)
+        module = LlamaForCausalLM(source.config)
     materialize(module, {"model.norm.weight": torch.full((32,), 2.0)})
-    assert torch.equal(module.model.rotary_emb.inv_freq, whole.model.rotary_emb.inv_freq)
+    assert torch.equal(module.model.rotary_emb.inv_freq, source.model.rotary_emb.inv_freq)
     assert module.model.norm.weight[0] == 2
     assert module.model.layers[0].mlp.up_proj.weight.is_meta

@@ -9,11 +9,11 @@ from tests.support.calibration import RESIDUAL, direct, importance, layers_of
 
 
 def test_fast_products_agree_to_about_two_percent(llama):
-    seen = direct(Model.open(str(llama)).torch_module())
+    inputs_by_name = direct(Model.open(str(llama)).torch_module())
     for block, inputs in layers_of(Model.open(str(llama))):
         for weight, entry in inputs.statistics(Statistic.GRAM).items():
-            x = seen[weight]
-            w = importance(seen[block.name])[:, None] if weight.endswith(RESIDUAL) else 1
+            x = inputs_by_name[weight]
+            w = importance(inputs_by_name[block.name])[:, None] if weight.endswith(RESIDUAL) else 1
             exact = (w * x).T @ x / len(x)
             assert (entry.gram - exact).norm() < 0.025 * exact.norm()
 

@@ -123,9 +123,9 @@ def test_what_is_written_follows_the_model(writer: LlamaForCausalLM) -> None:
         writer.lm_head.weight.mul_(1000)
     got = self_written(writer, tokenizer(begins=True), count=3, length=8, seed=1)
     with torch.no_grad():
-        wanted = writer(got).logits.argmax(-1)
+        expected = writer(got).logits.argmax(-1)
         writer.lm_head.weight.div_(1000)
-    assert torch.equal(got[:, 2:], wanted[:, 1:-1])
+    assert torch.equal(got[:, 2:], expected[:, 1:-1])
 
 
 def test_vocabulary_text_is_words_and_seeded() -> None:

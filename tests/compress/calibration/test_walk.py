@@ -38,12 +38,12 @@ def test_a_block_sees_the_compressed_prefix(llama):
         for linear in module.model.layers[0].modules():
             if isinstance(linear, torch.nn.Linear):
                 linear.weight.mul_(0.5)
-    seen = direct(module)
+    inputs_by_name = direct(module)
     for block, inputs in layers_of(model):
         if block.name == "model.layers.0":
             block.weights.update({name: Dense(w.dequantize() * 0.5) for name, w in block.weights.items()})
         for weight, entry in inputs.statistics(Statistic.SQUARE).items():
-            assert torch.allclose(entry.square, seen[weight].square().mean(0), atol=1e-5)
+            assert torch.allclose(entry.square, inputs_by_name[weight].square().mean(0), atol=1e-5)
 
 
 def test_without_text_nothing_is_known(llama):

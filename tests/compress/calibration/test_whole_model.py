@@ -14,7 +14,7 @@ from tests.support.tensors import token_ids
 TOKENS = token_ids(3, 10)
 
 
-def whole(path):
+def whole_inputs(path):
     model = Model.open(path)
     weights = {name: Dense(model.tensor(name)) for name in model.matrices}
     vectors = {name: model.tensor(name) for name in model.names if name not in weights}
@@ -24,7 +24,7 @@ def whole(path):
 
 @pytest.mark.parametrize(("name", "output"), [("untied", "logits"), ("bert", "last_hidden_state")])
 def test_its_outputs_are_the_models(request, name, output):
-    model, inputs = whole(request.getfixturevalue(name))
+    model, inputs = whole_inputs(request.getfixturevalue(name))
     with torch.no_grad():
         expected = getattr(model.torch_module()(TOKENS[:2], attention_mask=torch.ones_like(TOKENS[:2])), output)
     parameters = {weight: model.tensor(weight) for weight in model.matrices}
@@ -35,7 +35,7 @@ def test_its_outputs_are_the_models(request, name, output):
 
 
 def test_the_loss_is_the_divergence_and_so_is_its_gradient(untied):
-    _, inputs = whole(untied)
+    _, inputs = whole_inputs(untied)
     random = torch.Generator().manual_seed(0)
     output = torch.randn(2, 5, 17, generator=random, requires_grad=True)
     exact = torch.randn(2, 5, 17, generator=random)
@@ -50,7 +50,7 @@ def test_the_loss_is_the_divergence_and_so_is_its_gradient(untied):
 
 
 def test_gradients_reach_the_weights(untied):
-    model, inputs = whole(untied)
+    model, inputs = whole_inputs(untied)
     name = "model.layers.0.mlp.up_proj.weight"
     weight = (model.tensor(name) * 1.1).requires_grad_()
     parameters = {matrix: model.tensor(matrix) for matrix in model.matrices} | {name: weight}

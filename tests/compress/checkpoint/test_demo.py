@@ -75,17 +75,17 @@ def test_a_gguf_is_read_to_the_same_weights(llama: Path, tmp_path: Path) -> None
 
 
 def test_a_demo_is_made_once_and_with_its_hashes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+    calls = []
 
     def make(out: Path) -> None:
-        made.append(out)
+        calls.append(out)
         (out / "model.safetensors").write_bytes(b"weights")
 
     monkeypatch.setitem(demo.DEMOS, "minilm", make)
-    told = Silent()
-    path = demo.demo_model("minilm", told)
-    assert demo.demo_model("minilm", told) == path == cache / "minilm"
-    assert len(made) == len(told.notices) == 1
+    progress = Silent()
+    path = demo.demo_model("minilm", progress)
+    assert demo.demo_model("minilm", progress) == path == cache / "minilm"
+    assert len(calls) == len(progress.notices) == 1
     assert (path / "SHA256SUMS").read_text() == f"{hashlib.sha256(b'weights').hexdigest()}  model.safetensors\n"
 
 

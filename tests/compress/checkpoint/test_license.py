@@ -35,21 +35,21 @@ def write(folder, readme=None, config=None, **files):
     ],
 )
 def test_where_a_license_is_found(tmp_path, files, fields, file):
-    found = write(tmp_path, **files)
-    assert (found.fields, found.file) == (fields, file)
+    license = write(tmp_path, **files)
+    assert (license.fields, license.file) == (fields, file)
 
 
 def test_a_named_license_keeps_its_name_and_link(tmp_path):
     matter = {"license": "other", "license_name": "my: own", "license_link": "https://example.org/a#b"}
-    found = write(tmp_path, readme=f"---\n{yaml.safe_dump(matter)}---\n")
-    assert yaml.safe_load("\n".join(found.lines)) == matter
-    assert str(found) == "The base model's license holds for this variant too: my: own, https://example.org/a#b."
+    license = write(tmp_path, readme=f"---\n{yaml.safe_dump(matter)}---\n")
+    assert yaml.safe_load("\n".join(license.lines)) == matter
+    assert str(license) == "The base model's license holds for this variant too: my: own, https://example.org/a#b."
 
 
 def test_no_value_breaks_out_of_the_front_matter(tmp_path):
-    found = write(tmp_path, config=json.dumps({"license": "mit\n---\n# hello"}))
-    assert yaml.safe_load("\n".join(found.lines)) == {"license": "mit\n---\n# hello"}
-    assert len(found.lines[0].splitlines()) == 1
+    license = write(tmp_path, config=json.dumps({"license": "mit\n---\n# hello"}))
+    assert yaml.safe_load("\n".join(license.lines)) == {"license": "mit\n---\n# hello"}
+    assert len(license.lines[0].splitlines()) == 1
 
 
 def test_a_checkpoint_without_a_license_says_so(tmp_path):

@@ -36,9 +36,9 @@ def test_it_reads_back_as_it_was_saved(tmp_path):
 
 def test_sizes_count_matrices_and_vectors():
     stored = {name: StoredForm(form="dense", shape=(2, 8), nbytes=64) for name in ("a.weight", "b.weight")}
-    found = manifest(weights=stored, vector_nbytes=12)
-    assert found.nbytes == 140
-    assert found.bits_per_weight == 1.12
+    actual = manifest(weights=stored, vector_nbytes=12)
+    assert actual.nbytes == 140
+    assert actual.bits_per_weight == 1.12
 
 
 def test_a_title_names_no_path(tmp_path):

@@ -82,28 +82,28 @@ def test_tied_weights_appear_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_stored_head_beside_a_tied_config(tmp_path: Path, same: bool) -> None:
-    real, told = build("LlamaForCausalLM"), Silent()
+    real, progress = build("LlamaForCausalLM"), Silent()
     if same:
         real.lm_head.weight.data.copy_(real.model.embed_tokens.weight)
     real.save_pretrained(tmp_path)
     configure(tmp_path, tie_word_embeddings=True)
-    model = Model.open(str(tmp_path), progress=told)
+    model = Model.open(str(tmp_path), progress=progress)
     assert model.tied is same
     assert ("lm_head.weight" in model.names) is not same
-    assert told.notices == ([] if same else [told.notices[0]])
-    assert same or "they differ: read as untied" in told.notices[0]
+    assert progress.notices == ([] if same else [progress.notices[0]])
+    assert same or "they differ: read as untied" in progress.notices[0]
     assert torch.equal(model.torch_module()(IDS).logits, real(IDS).logits)
 
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "RobertaForMaskedLM", "BertForQuestionAnswering"])
 def test_an_encoder_with_another_head_is_its_base(tmp_path: Path, name: str) -> None:
-    real, told = build(name), Silent()
+    real, progress = build(name), Silent()
     real.save_pretrained(tmp_path)
-    model = Model.open(str(tmp_path), progress=told)
+    model = Model.open(str(tmp_path), progress=progress)
     assert model.kind is ENCODER
     assert model.class_name == model.config.architectures[0] == type(real.base_model).__name__
     assert model.names == tuple(real.base_model.state_dict())
-    assert "were left out" in told.notices[0]
+    assert "were left out" in progress.notices[0]
     assert torch.equal(model.torch_module()(IDS)[0], real.base_model(IDS)[0])
 
 
@@ -111,13 +111,13 @@ def test_an_encoder_with_another_head_is_its_base(tmp_path: Path, name: str) -> 
     "name", ["RobertaForSequenceClassification", "DebertaV2ForSequenceClassification", "MPNetForTokenClassification"]
 )
 def test_a_classifier_keeps_its_head(tmp_path: Path, name: str) -> None:
-    real, told = build(name), Silent()
+    real, progress = build(name), Silent()
     real.save_pretrained(tmp_path)
-    model = Model.open(str(tmp_path), progress=told)
+    model = Model.open(str(tmp_path), progress=progress)
     assert (model.kind, model.class_name, model.config.architectures) == (CLASSIFIER, name, [name])
     assert model.names == tuple(real.state_dict())
     assert not any("classifier" in matrix for matrix in model.matrices)
-    assert told.notices == []
+    assert progress.notices == []
     assert torch.allclose(model.torch_module()(IDS)[0], real(IDS)[0], atol=1e-6)
 
 
@@ -139,10 +139,10 @@ def test_a_directory_that_is_no_checkpoint(tmp_path: Path, llama: Path) -> None:
 
 
 def test_a_tensor_that_is_missing_misshapen_or_unknown(llama: Path) -> None:
-    told = Silent()
+    progress = Silent()
     edit(llama, lambda tensors: tensors.update({"extra.weight": torch.ones(2)}))
-    assert "extra.weight" not in Model.open(str(llama), progress=told).names
-    assert told.notices == ["1 tensors that LlamaForCausalLM doesn't use were left out: extra.weight, …"]
+    assert "extra.weight" not in Model.open(str(llama), progress=progress).names
+    assert progress.notices == ["1 tensors that LlamaForCausalLM doesn't use were left out: extra.weight, …"]
     edit(llama, lambda tensors: tensors.update({"model.norm.weight": torch.ones(16)}))
     with pytest.raises(ModelError, match=r"model\.norm\.weight is \[16\], but by config\.json \[32\] is needed"):
         Model.open(str(llama))

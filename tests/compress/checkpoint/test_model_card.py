@@ -162,9 +162,9 @@ def test_a_card_that_is_gone_stays_away(tmp_path):
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
 def test_the_card_of_a_classifier_says_how_to_load_it(tiny, tmp_path, monkeypatch, capsys, name):
     model, target = Model.open(str(tiny(name, id2label={0: "good", 1: "bad"}))), find_target("ort-cpu")
-    made = make_variant(model.path, "fp16", target.capability, tmp_path)
+    variant = make_variant(model.path, "fp16", target.capability, tmp_path)
     (tmp_path / "onnx").mkdir()
-    target.export(made, (), tmp_path / "onnx", Silent())
+    target.export(variant, (), tmp_path / "onnx", Silent())
     in_torch, in_onnx = re.findall(r"^```python\n(.*?)^```$", (tmp_path / "README.md").read_text(), re.M | re.S)
     monkeypatch.chdir(tmp_path)
     exec(in_torch, {})

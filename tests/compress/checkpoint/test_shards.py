@@ -29,18 +29,18 @@ def sharded(tmp_path: Path) -> Path:
 
 
 def test_shards_are_one_model(sharded: Path, llama: Path) -> None:
-    one, many = Model.open(str(llama)), Model.open(str(sharded))
-    assert one.names == many.names
-    assert one.parameters == many.parameters
-    assert all(torch.equal(one.tensor(name), many.tensor(name)) for name in one.names)
+    single, many = Model.open(str(llama)), Model.open(str(sharded))
+    assert single.names == many.names
+    assert single.parameters == many.parameters
+    assert all(torch.equal(single.tensor(name), many.tensor(name)) for name in single.names)
 
 
 def test_the_digest_is_that_of_the_files(llama: Path) -> None:
     first = hashlib.sha256((llama / "model.safetensors").read_bytes()).hexdigest()
-    wanted = hashlib.sha256(f"{first}  model.safetensors\n".encode()).hexdigest()
-    assert Model.open(str(llama)).digest == wanted
+    expected = hashlib.sha256(f"{first}  model.safetensors\n".encode()).hexdigest()
+    assert Model.open(str(llama)).digest == expected
     edit(llama, lambda tensors: tensors["model.norm.weight"].add_(1))
-    assert Model.open(str(llama)).digest != wanted
+    assert Model.open(str(llama)).digest != expected
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -134,12 +134,12 @@ def test_a_blob_of_the_hub_cache_that_is_not_what_its_name_says(llama: Path, tmp
         Model.open(str(llama))
 
 
-@pytest.mark.parametrize(("value", "what"), [(float("nan"), "NaN"), (float("inf"), "infinite")])
-def test_weights_that_are_not_finite(llama: Path, value: float, what: str) -> None:
+@pytest.mark.parametrize(("value", "word"), [(float("nan"), "NaN"), (float("inf"), "infinite")])
+def test_weights_that_are_not_finite(llama: Path, value: float, word: str) -> None:
     edit(llama, lambda tensors: tensors["model.layers.0.mlp.up_proj.weight"][3, 4].fill_(value))
     model = Model.open(str(llama))
     model.tensor("model.norm.weight")
-    with pytest.raises(ModelError, match=rf"model\.layers\.0\.mlp\.up_proj\.weight in .* holds {what} values"):
+    with pytest.raises(ModelError, match=rf"model\.layers\.0\.mlp\.up_proj\.weight in .* holds {word} values"):
         model.tensor("model.layers.0.mlp.up_proj.weight")
     with pytest.raises(ModelError, match="up_proj"):
         model.torch_module()

@@ -23,9 +23,9 @@ def test_bits_count_scales_and_weights():
     assert [layer.nbytes for layer in layers] == [544, 448, 576, 1024]
     assert [layer.bits_per_weight for layer in layers] == [8.5, 3.5, 4.5, 16.0]
     assert [m.stored_bits for layer in layers for m in layer.matrices] == [8, 4, 2, 4, 4, 16]
-    whole = total(layers)
-    assert (whole.nbytes, whole.parameters, whole.seconds) == (2592, 6 * 512, 7)
-    assert manifest().nbytes == whole.nbytes + 128
+    summary = total(layers)
+    assert (summary.nbytes, summary.parameters, summary.seconds) == (2592, 6 * 512, 7)
+    assert manifest().nbytes == summary.nbytes + 128
 
 
 def test_the_worst_matrix_is_that_with_the_largest_output_error():
@@ -50,9 +50,9 @@ def test_solvers_are_counted_and_fallbacks_apart():
     ],
 )
 def test_a_layer_is_known_by_its_number(name, layer):
-    (found,) = layers_of(manifest(weights={name: stored(4)}, layers={}))
-    assert (found.name, found.index, found.matrices[0].local_name) == layer
-    assert found.matrices[0].report is None
+    (summary,) = layers_of(manifest(weights={name: stored(4)}, layers={}))
+    assert (summary.name, summary.index, summary.matrices[0].local_name) == layer
+    assert summary.matrices[0].report is None
 
 
 def fallen(solvers):

@@ -52,10 +52,10 @@ def read_awq(tensors, stem, bits):
     return (scales.repeat_interleave(repeats, 0) * (codes - zeros.repeat_interleave(repeats, 0))).T
 
 
-def read_by_genai(name, made):
+def read_by_genai(name, packed):
     """What onnxruntime-genai's builder makes of the checkpoint: its loaders unpack and pack again for MatMulNBits."""
     loaders = pytest.importorskip("onnxruntime_genai.models.loaders.quant_model")
-    config = json.loads((made.path / "config.json").read_text())
+    config = json.loads((packed.path / "config.json").read_text())
     settings = config["quantization_config"]
     attributes = {
         "config": settings,
@@ -64,13 +64,13 @@ def read_by_genai(name, made):
         "group_size": settings["group_size"],
     }
     sizes = {"q_size": 64, "kv_size": 32, "intermediate_size": 128, "num_layers": 2}
-    loaded = loaders.QuantModel.from_pretrained(name, input_path=str(made.path), quant_attrs=attributes, **sizes)
-    found = {}
+    loaded = loaders.QuantModel.from_pretrained(name, input_path=str(packed.path), quant_attrs=attributes, **sizes)
+    tensors = {}
     for i, layer in enumerate(loaded.layers):
         for part in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"):
             owner, last = part.split(".")
-            found[f"model.layers.{i}.{part}.weight"] = dequantized(getattr(getattr(layer, owner), last))
-    return found
+            tensors[f"model.layers.{i}.{part}.weight"] = dequantized(getattr(getattr(layer, owner), last))
+    return tensors
 
 
 def dequantized(module):
@@ -79,8 +79,8 @@ def dequantized(module):
     codes = unpacked_bytes(module.qweight.reshape(rows, -1), bits).reshape(rows, -1)
     scales = module.scales.float().reshape(rows, -1)
     zeros = unpacked_bytes(module.qzeros.reshape(rows, -1), bits)[:, : scales.shape[1]]
-    each = codes.shape[1] // scales.shape[1]
-    return (codes - zeros.repeat_interleave(each, 1)) * scales.repeat_interleave(each, 1)
+    size = codes.shape[1] // scales.shape[1]
+    return (codes - zeros.repeat_interleave(size, 1)) * scales.repeat_interleave(size, 1)
 
 
 def unpacked_bytes(packed, bits):
@@ -94,19 +94,19 @@ CASES = [("gptq", 4, False), ("gptq", 8, False), ("awq", 4, True), ("awq", 4, Fa
 @pytest.mark.parametrize("group", [32, None])
 @pytest.mark.parametrize(("name", "bits", "zero"), CASES)
 def test_the_words_are_those_of_the_formats_definition(llama, tmp_path, rounded, name, bits, zero, group):
-    made = layers_variant(
+    packed = layers_variant(
         llama, tmp_path / "v", lambda t: rounded(t, group, bits, zero), WriteOptions(format=find_format(name))
     )
-    tensors, reader = load_file(made.path / "model.safetensors"), {"gptq": read_gptq, "awq": read_awq}[name]
-    quantized = [each for each, form in made.manifest.weights.items() if form.form == "quantized"]
+    tensors, reader = load_file(packed.path / "model.safetensors"), {"gptq": read_gptq, "awq": read_awq}[name]
+    quantized = [key for key, form in packed.manifest.weights.items() if form.form == "quantized"]
     assert len(quantized) == 14
-    for each in quantized:
-        weight = made.weight(each)
-        exact = rounded(Model.open(str(llama)).tensor(each), group, bits, zero)
+    for key in quantized:
+        weight = packed.weight(key)
+        exact = rounded(Model.open(str(llama)).tensor(key), group, bits, zero)
         assert torch.equal(weight.codes, exact.codes)
         assert torch.equal(weight.scale, exact.scale.half())
         assert (weight.zero_point is None) != zero
-        assert torch.equal(reader(tensors, each.removesuffix("weight"), bits), weight.dequantize())
+        assert torch.equal(reader(tensors, key.removesuffix("weight"), bits), weight.dequantize())
     if name == "gptq":
         word = {4: 0x77777777, 8: 0x7F7F7F7F}[bits]
         assert {int(w) for n, t in tensors.items() if n.endswith("qzeros") for w in t.unique()} == {word}
@@ -115,13 +115,13 @@ def test_the_words_are_those_of_the_formats_definition(llama, tmp_path, rounded,
 
 @pytest.mark.parametrize(("name", "bits", "zero"), CASES)
 def test_onnxruntime_genai_reads_the_same_numbers(untied, tmp_path, rounded, name, bits, zero):
-    made = layers_variant(
+    packed = layers_variant(
         untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name))
     )
-    found = read_by_genai(name, made)
-    assert len(found) == 10
-    for each, theirs in found.items():
-        assert torch.equal(theirs, made.weight(each).dequantize())
+    tensors = read_by_genai(name, packed)
+    assert len(tensors) == 10
+    for key, theirs in tensors.items():
+        assert torch.equal(theirs, packed.weight(key).dequantize())
 
 
 @pytest.mark.parametrize(("name", "bits", "zero"), CASES)
@@ -129,42 +129,42 @@ def test_transformers_reads_the_same_numbers(untied, tmp_path, rounded, name, bi
     """By gptqmodel's own kernels for CPUs, some of which compute in 16 bits."""
     pytest.importorskip("gptqmodel", reason="transformers reads GPTQ and AWQ with gptqmodel: extra gptq")
     pytest.importorskip("optimum")
-    made = layers_variant(
+    packed = layers_variant(
         untied, tmp_path / "v", lambda t: rounded(t, 32, bits, zero), WriteOptions(format=find_format(name))
     )
-    theirs = AutoModelForCausalLM.from_pretrained(made.path, dtype=torch.float32)
+    theirs = AutoModelForCausalLM.from_pretrained(packed.path, dtype=torch.float32)
     with torch.inference_mode():
-        said, expected = theirs(TOKENS).logits, made.torch_module()(TOKENS).logits
-    assert float((said - expected).norm() / expected.norm()) < 1e-2
+        actual, expected = theirs(TOKENS).logits, packed.torch_module()(TOKENS).logits
+    assert float((actual - expected).norm() / expected.norm()) < 1e-2
 
 
 def test_configs_say_what_readers_go_by(untied, llama, tmp_path, rounded):
     def form(tensor):
         return rounded(tensor, 32, 4)
 
-    made = layers_variant(untied, tmp_path / "gptq", form, WriteOptions(format=find_format("gptq")), head=True)
-    config = json.loads((made.path / "config.json").read_text())
+    packed = layers_variant(untied, tmp_path / "gptq", form, WriteOptions(format=find_format("gptq")), head=True)
+    config = json.loads((packed.path / "config.json").read_text())
     expected = {
         "quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True, "lm_head": True,
         "checkpoint_format": "gptq",
     }  # fmt: skip
     assert config["quantization_config"] == expected
-    assert json.loads((made.path / "quantize_config.json").read_text()) == expected
+    assert json.loads((packed.path / "quantize_config.json").read_text()) == expected
     assert config["dtype"] == "float16"
-    assert made.manifest.format == "gptq"
-    made = layers_variant(llama, tmp_path / "awq", form, WriteOptions(format=find_format("awq")))
-    config = json.loads((made.path / "config.json").read_text())
+    assert packed.manifest.format == "gptq"
+    packed = layers_variant(llama, tmp_path / "awq", form, WriteOptions(format=find_format("awq")))
+    config = json.loads((packed.path / "config.json").read_text())
     assert config["quantization_config"] == {
         "quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm",
         "modules_to_not_convert": ["lm_head"],
     }  # fmt: skip
-    card = (made.path / "README.md").read_text()
+    card = (packed.path / "README.md").read_text()
     assert "The checkpoint is in format awq, for which transformers needs gptqmodel and optimum." in card
-    assert not (made.path / "quantize_config.json").exists()
-    made = layers_variant(
+    assert not (packed.path / "quantize_config.json").exists()
+    packed = layers_variant(
         llama, tmp_path / "channel", lambda t: rounded(t, None, 4), WriteOptions(format=find_format("gptq"))
     )
-    config = json.loads((made.path / "config.json").read_text())["quantization_config"]
+    config = json.loads((packed.path / "config.json").read_text())["quantization_config"]
     assert (config["group_size"], config["lm_head"]) == (-1, False)
 
 
@@ -212,16 +212,18 @@ def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
     model = Model.open(str(bert))
     reason = find_format("gptq").unsupported_reason(model.architecture, {})
     assert reason == "format gptq is for decoders; leave out --format"
-    odd = Model.open(str(tiny("LlamaForCausalLM", intermediate_size=100)))
+    decoder = Model.open(str(tiny("LlamaForCausalLM", intermediate_size=100)))
     weights = predict(
-        ConfigOnlyModel(odd.architecture), Pipeline.parse("int4:embed=float:head=float:group=channel"), Hf.capability
+        ConfigOnlyModel(decoder.architecture),
+        Pipeline.parse("int4:embed=float:head=float:group=channel"),
+        Hf.capability,
     ).weights
-    reason = find_format("awq").unsupported_reason(odd.architecture, weights)
+    reason = find_format("awq").unsupported_reason(decoder.architecture, weights)
     assert re.search("100 × 64 codes, 8 a word .*; leave out --format", reason)
-    odd = Model.open(str(untied))
+    decoder = Model.open(str(untied))
     passes = Pipeline.parse("int4:embed=float:head=int4")
-    weights = predict(ConfigOnlyModel(odd.architecture), passes, Hf.capability).weights
-    reason = find_format("gptq").unsupported_reason(odd.architecture, weights)
+    weights = predict(ConfigOnlyModel(decoder.architecture), passes, Hf.capability).weights
+    reason = find_format("gptq").unsupported_reason(decoder.architecture, weights)
     assert reason == "format gptq can't hold 322 × 64 codes, 8 a word (lm_head.weight); give head=float"
     with pytest.raises(UsageError, match="unknown format 'gpqt'; did you mean 'gptq'?"):
         find_format("gpqt")
@@ -229,21 +231,21 @@ def test_encoders_and_odd_shapes_are_refused(bert, untied, tiny):
 
 
 def test_scales_are_rounded_to_half_and_that_is_said(untied, tmp_path, rounded):
-    told = Silent()
+    progress = Silent()
     gptq = WriteOptions(format=find_format("gptq"))
-    made = layers_variant(untied, tmp_path / "a", lambda t: rounded(t, 32, 4), gptq, progress=told)
-    (notice,) = told.notices
+    packed = layers_variant(untied, tmp_path / "a", lambda t: rounded(t, 32, 4), gptq, progress=progress)
+    (notice,) = progress.notices
     assert notice.startswith("format gptq rounds scales, here by up to 0.0")
     exact = Model.open(str(untied)).tensor("model.layers.0.mlp.up_proj.weight")
-    assert torch.equal(made.weight("model.layers.0.mlp.up_proj.weight").scale, rounded(exact, 32, 4).scale.half())
+    assert torch.equal(packed.weight("model.layers.0.mlp.up_proj.weight").scale, rounded(exact, 32, 4).scale.half())
 
     def half(tensor):
         weight = rounded(tensor, 32, 4)
         return Quantized(weight.codes, weight.scale.half(), 4, 32)
 
-    told = Silent()
-    layers_variant(untied, tmp_path / "b", half, gptq, progress=told)
-    assert told.notices == []
+    progress = Silent()
+    layers_variant(untied, tmp_path / "b", half, gptq, progress=progress)
+    assert progress.notices == []
 
     def huge(tensor):
         return Quantized(rounded(tensor, 32, 4).codes, torch.full((len(tensor), tensor.shape[1] // 32), 7e4), 4, 32)
@@ -258,8 +260,8 @@ def test_masks_are_kept(untied, tmp_path, rounded):
         weight = rounded(tensor * mask, 32, 4)
         return Quantized(weight.codes * mask, weight.scale, 4, 32, mask=mask & (weight.codes != 0))
 
-    made = layers_variant(untied, tmp_path / "v", form, WriteOptions(find_format("gptq")))
-    weight = made.weight("model.layers.0.mlp.up_proj.weight")
+    packed = layers_variant(untied, tmp_path / "v", form, WriteOptions(find_format("gptq")))
+    weight = packed.weight("model.layers.0.mlp.up_proj.weight")
     assert torch.equal(mask_of(weight), weight.codes != 0)
     dense = Masked(torch.eye(4), torch.eye(4) > 0)
     again = find_format("awq").decode("w.weight", StoredForm.of(dense), {"w.weight": dense.tensor})
@@ -268,10 +270,10 @@ def test_masks_are_kept(untied, tmp_path, rounded):
 
 def test_the_hf_target_says_that_readers_are_missing(untied, tmp_path, rounded, monkeypatch):
     monkeypatch.setattr("compress.export.targets.hf.find_spec", lambda name: None)
-    made = layers_variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions(find_format("gptq")))
-    told = Silent()
-    artifact = Hf(find_format("gptq")).export(made, (), Path(made.path), told)
-    assert artifact.stored_bytes == sum(made.shards.raw(name).nbytes for name in made.shards.where)
-    assert told.notices == [
+    packed = layers_variant(untied, tmp_path / "v", lambda t: rounded(t, 32, 4), WriteOptions(find_format("gptq")))
+    progress = Silent()
+    artifact = Hf(find_format("gptq")).export(packed, (), Path(packed.path), progress)
+    assert artifact.stored_bytes == sum(packed.shards.raw(name).nbytes for name in packed.shards.where)
+    assert progress.notices == [
         "not verified: loading gptq in transformers needs gptqmodel and optimum; pip install 'compress-models[gptq]'"
     ]

@@ -87,9 +87,9 @@ def test_a_linear_and_several_outputs_compute():
     builder.append()
     x = np.array([[1, 0], [0, 1], [2, 1]], np.float32)
     expected = x @ weight.const_value.numpy().T + 1
-    found = run(graph, x=x)
-    assert np.array_equal(np.concatenate(found[:2], 1), expected)
-    assert found[2] == 3
+    outputs = run(graph, x=x)
+    assert np.array_equal(np.concatenate(outputs[:2], 1), expected)
+    assert outputs[2] == 3
 
 
 def test_a_type_that_is_set_leaves_a_clones_as_it_is():

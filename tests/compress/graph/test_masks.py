@@ -35,30 +35,30 @@ def graph_of(make, dtype):
 
 
 def test_padding_is_hidden_from_every_query():
-    (found,) = run(graph_of(attention_mask, ir.DataType.BOOL), mask=MASK, ids=IDS)
-    assert np.array_equal(found, np.broadcast_to(MASK.astype(bool)[:, None, None], (2, 1, 4, 6)))
+    (output,) = run(graph_of(attention_mask, ir.DataType.BOOL), mask=MASK, ids=IDS)
+    assert np.array_equal(output, np.broadcast_to(MASK.astype(bool)[:, None, None], (2, 1, 4, 6)))
 
 
 def test_as_a_bias_padding_is_finite_and_far_below_any_score():
     make = lambda builder, mask, ids: expand_to_queries(builder, padding_bias(builder, mask), ids)  # noqa: E731
-    (found,) = run(graph_of(make, ir.DataType.FLOAT), mask=MASK, ids=IDS)
-    assert found.shape == (2, 1, 4, 6)
-    assert set(found[0, 0, 0, :2]) == {np.float32(MASKED)}
-    assert not found[0, 0, 0, 2:].any()
-    assert not found[1].any()
+    (output,) = run(graph_of(make, ir.DataType.FLOAT), mask=MASK, ids=IDS)
+    assert output.shape == (2, 1, 4, 6)
+    assert set(output[0, 0, 0, :2]) == {np.float32(MASKED)}
+    assert not output[0, 0, 0, 2:].any()
+    assert not output[1].any()
 
 
 @pytest.mark.parametrize("window", [1, 3, 9])
 def test_a_window_keeps_the_keys_less_than_so_many_behind(window):
     make = lambda builder, mask, ids: window_mask(builder, attention_mask(builder, mask, ids), window)  # noqa: E731
-    (found,) = run(graph_of(make, ir.DataType.BOOL), mask=MASK, ids=IDS)
-    assert np.array_equal(found, AHEAD + window > 0)
+    (output,) = run(graph_of(make, ir.DataType.BOOL), mask=MASK, ids=IDS)
+    assert np.array_equal(output, AHEAD + window > 0)
 
 
 def test_a_causal_mask_hides_what_lies_ahead():
     make = lambda builder, mask, ids: causal_mask(builder, attention_mask(builder, mask, ids))  # noqa: E731
-    (found,) = run(graph_of(make, ir.DataType.BOOL), mask=MASK, ids=IDS)
-    assert np.array_equal(found, AHEAD <= 0)
+    (output,) = run(graph_of(make, ir.DataType.BOOL), mask=MASK, ids=IDS)
+    assert np.array_equal(output, AHEAD <= 0)
 
 
 def test_biases_by_distance_are_rows_of_their_buckets():
@@ -68,5 +68,5 @@ def test_biases_by_distance_are_rows_of_their_buckets():
     builder = GraphBuilder(graph)
     output(graph, bucketed_bias(builder, builder.constant(table, "table"), buckets, graph.inputs[0]))
     builder.append()
-    (found,) = run(graph, index=index)
-    assert np.array_equal(found[0], table[buckets[index]].transpose(2, 0, 1))
+    (actual,) = run(graph, index=index)
+    assert np.array_equal(actual[0], table[buckets[index]].transpose(2, 0, 1))

@@ -39,11 +39,11 @@ def mixture(tiny, request):
 
 def routed(path, tokens):
     """The first layer's MLP inputs ``[tokens, hidden]`` and each token's experts, from transformers' own module."""
-    module, seen = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), []
-    module.model.layers[0].mlp.gate.register_forward_hook(lambda _, x, y: seen.append((x[0], y[2])))
+    module, states = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), []
+    module.model.layers[0].mlp.gate.register_forward_hook(lambda _, x, y: states.append((x[0], y[2])))
     with torch.no_grad():
         module(input_ids=tokens)
-    return seen[0]
+    return states[0]
 
 
 def test_an_expert_has_statistics_of_its_own_tokens(mixture):
@@ -68,14 +68,14 @@ def test_starved_experts_are_rounded_and_reported(mixture, tmp_path):
     tokens = TOKENS[:1, :12]  # its 64 inputs want 8 tokens
     _, chosen = routed(path, tokens)
     pipeline = Pipeline.parse("int4:embed=float:head=float:skip=*self_attn*")
-    made = run_pipeline(
+    variant = run_pipeline(
         Model.open(str(path)), pipeline, ANY, tmp_path, lambda: Calibration(tokens, "test"), 0, Silent()
     )
-    told = made.manifest.layers["model.layers.0"].weights
+    reports = variant.manifest.layers["model.layers.0"].weights
     counts = [int((chosen == i).any(-1).sum()) for i in range(8)]
     assert min(counts) < 8
     for i, count in enumerate(counts):
-        solver = told[f"model.layers.0.mlp.experts.{i}.{gate}.weight"].solver
+        solver = reports[f"model.layers.0.mlp.experts.{i}.{gate}.weight"].solver
         if count == 0:
             assert solver == "rtn (fallback: no calibration text reaches it)"
         elif count < 8:
@@ -86,10 +86,10 @@ def test_starved_experts_are_rounded_and_reported(mixture, tmp_path):
 
 def test_stages_of_experts_run_side_by_side():
     stages = [("l.q", "l.k"), ("l.o",), *[(f"l.mlp.experts.{i}.{name}",) for i in range(18) for name in ("up", "down")]]
-    found = batched_stages(stages)
-    assert [len(wave) for wave in found] == [1, 1, 16, 2, 16, 2]
-    assert {stage[0].rpartition(".")[2] for wave in found[2:4] for stage in wave} == {"up"}
-    assert {stage[0].rpartition(".")[2] for wave in found[4:] for stage in wave} == {"down"}
+    batched = batched_stages(stages)
+    assert [len(wave) for wave in batched] == [1, 1, 16, 2, 16, 2]
+    assert {stage[0].rpartition(".")[2] for wave in batched[2:4] for stage in wave} == {"up"}
+    assert {stage[0].rpartition(".")[2] for wave in batched[4:] for stage in wave} == {"down"}
 
 
 @pytest.mark.parametrize(

@@ -62,30 +62,30 @@ def naive(module: transformers.PreTrainedModel) -> Outline:
 
 @pytest.mark.parametrize("name", TINY)
 def test_an_outline_is_that_of_the_whole_module(name: str) -> None:
-    given = architecture(name)
-    outline, expected = given.outline, naive(given.meta_module())
+    arch = architecture(name)
+    outline, expected = arch.outline, naive(arch.meta_module())
     assert outline == expected
     assert list(outline.shapes) == list(expected.shapes)
-    initialized = given.cls(given.config)
+    initialized = arch.cls(arch.config)
     if not outline.expert_weights:
         assert list(initialized.state_dict()) == list(outline.shapes)
     else:
         assert len(outline.expert_weights) == 3 * 2 * 4  # matrices, layers, experts
-    stored = {each: tuple(tensor.shape) for each, tensor in given.meta_module().state_dict().items()}
-    assert stored == {each: outline.stored_shape(each) for each in outline.shapes}
+    stored = {key: tuple(tensor.shape) for key, tensor in arch.meta_module().state_dict().items()}
+    assert stored == {key: outline.stored_shape(key) for key in outline.shapes}
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_matrices_are_the_layers_linears_the_embedding_and_the_head(name: str) -> None:
-    given = architecture(name)
-    module = given.meta_module()
+    arch = architecture(name)
+    module = arch.meta_module()
     inside = {weight for path, stack in stacks(module) for weight in linears(stack, path)}
     tied, tables = module.all_tied_weights_keys, (module.get_input_embeddings(), module.get_output_embeddings())
-    found = [f"{path}.weight" for path, child in module.named_modules() if any(child is table for table in tables)]
-    inside |= {tied.get(each, each) for each in found}
-    expected = [each for each in module.state_dict() if each in inside and each not in tied]
-    assert list(given.outline.matrices) == expected
-    assert list(given.outline.names) == [each for each in module.state_dict() if each not in tied]
+    names = [f"{path}.weight" for path, child in module.named_modules() if any(child is table for table in tables)]
+    inside |= {tied.get(key, key) for key in names}
+    expected = [key for key in module.state_dict() if key in inside and key not in tied]
+    assert list(arch.outline.matrices) == expected
+    assert list(arch.outline.names) == [key for key in module.state_dict() if key not in tied]
 
 
 @pytest.fixture

@@ -35,10 +35,10 @@ def test_old_norm_names_and_the_prefix(tmp_path: Path) -> None:
         tensors["bert.embeddings.position_ids"] = torch.arange(64)
 
     edit(tmp_path, age)
-    told = Silent()
-    model = Model.open(str(tmp_path), progress=told)
+    progress = Silent()
+    model = Model.open(str(tmp_path), progress=progress)
     assert model.names == tuple(real.state_dict())
-    assert told.notices == []
+    assert progress.notices == []
     assert torch.equal(model.torch_module()(IDS)[0], real(IDS)[0])
 
 

@@ -28,11 +28,11 @@ TOKENS = token_ids(4, 24)
 )  # fmt: skip
 def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipeline):
     path, passes = tiny(name), Pipeline.parse(pipeline)
-    found = make_variant(path, passes, OrtCpu.capability, tmp_path, TOKENS)
+    variant = make_variant(path, passes, OrtCpu.capability, tmp_path, TOKENS)
     predicted = predict(ConfigOnlyModel.read(path), passes, OrtCpu.capability)
-    assert predicted.weights == found.manifest.weights
-    assert predicted.nbytes == found.manifest.nbytes
-    assert predicted.bits_per_weight == found.manifest.bits_per_weight
+    assert predicted.weights == variant.manifest.weights
+    assert predicted.nbytes == variant.manifest.nbytes
+    assert predicted.bits_per_weight == variant.manifest.bits_per_weight
 
 
 def gpt_j(path):

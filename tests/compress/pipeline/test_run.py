@@ -108,18 +108,18 @@ def test_a_pass_that_changed_nothing_says_so(llama, tmp_path):
 
 
 def test_what_every_pass_says_of_a_matrix_is_kept(llama, tmp_path):
-    made = make(llama, "sparse24:solver=magnitude:refine=off,int8", tmp_path / "v")
-    reports = made.manifest.layers["model.layers.0"].weights.values()
+    variant = make(llama, "sparse24:solver=magnitude:refine=off,int8", tmp_path / "v")
+    reports = variant.manifest.layers["model.layers.0"].weights.values()
     assert {report.solver for report in reports} == {"magnitude, then rtn"}
 
 
 def test_matrices_left_dense_are_told(llama, tmp_path):
-    made = make(llama, "lowrank:rank=0.6:whiten=off", tmp_path / "v")
-    forms = [form.form for name, form in made.manifest.weights.items() if ".layers." in name]
-    left, factored = forms.count("dense"), forms.count("factored")
-    assert (left, factored) == (4, 10)
-    line = f"{left} of {left + factored} matrices were left dense: as products they would not be smaller"
-    assert line in (made.path / "README.md").read_text()
+    variant = make(llama, "lowrank:rank=0.6:whiten=off", tmp_path / "v")
+    forms = [form.form for name, form in variant.manifest.weights.items() if ".layers." in name]
+    dense, factored = forms.count("dense"), forms.count("factored")
+    assert (dense, factored) == (4, 10)
+    line = f"{dense} of {dense + factored} matrices were left dense: as products they would not be smaller"
+    assert line in (variant.path / "README.md").read_text()
 
 
 class Without(WeightPass):
@@ -151,12 +151,12 @@ def test_layers_behind_a_dropped_one_are_renumbered(tiny, tmp_path, pipeline):
     source = tiny("LlamaForCausalLM", num_hidden_layers=4)
     dropping = Without({"model.layers.0", "model.layers.2"}, 2)
     variant = make(source, Pipeline((dropping, parse_pass(pipeline))), tmp_path / "v")
-    whole = make(source, pipeline, tmp_path / "w")
+    full = make(source, pipeline, tmp_path / "w")
     assert variant.config.num_hidden_layers == 2
     for new, old in (("0", "1"), ("1", "3")):
         for name in [name for name in variant.names if name.startswith(f"model.layers.{new}.")]:
             was = name.replace(f"layers.{new}.", f"layers.{old}.")
-            assert torch.equal(variant.weight(name).dequantize(), whole.weight(was).dequantize()), name
+            assert torch.equal(variant.weight(name).dequantize(), full.weight(was).dequantize()), name
     assert [name for name in variant.manifest.layers if "layers" in name] == ["model.layers.0", "model.layers.1"]
     assert variant.manifest.parameters == sum(t.numel() for t in variant.torch_module().parameters())
     with torch.no_grad():

@@ -83,7 +83,7 @@ def test_zeros_are_kept_only_where_they_stay_promised():
 
 def test_parts_are_named_beside_the_matrix():
     assert part_name("a.q_proj.weight", "left") == "a.q_proj.left.weight"
-    assert [whole_name(f"a.{each}.weight") for each in ("q.left", "q.right", "q", "left.q")] == [
+    assert [whole_name(f"a.{prefix}.weight") for prefix in ("q.left", "q.right", "q", "left.q")] == [
         "a.q.weight",
         "a.q.weight",
         "a.q.weight",

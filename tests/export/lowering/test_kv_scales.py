@@ -101,7 +101,7 @@ def test_a_range_is_the_norm_of_the_two_channels_that_a_rotation_mixes(llama):
     scale = scales["past_key_values.0.key"][0, :, 0]
     assert torch.equal(scale[:, :8], scale[:, 8:])
     assert (127 * scale[:, :8] >= 1.25 * norms - 1e-5).all()
-    assert {tuple(each.shape) for each in scales.values()} == {(1, 2, 1, 16)}
+    assert {tuple(initializer.shape) for initializer in scales.values()} == {(1, 2, 1, 16)}
 
 
 def test_scales_that_cut_values_off_do_not_pass_the_gate(llama, tmp_path, monkeypatch):

@@ -45,7 +45,9 @@ def stored(file):
     """Where each large tensor of a graph lies."""
     graph = onnx.load(file, load_external_data=False).graph
     return {
-        each.name: [(e.key, e.value) for e in each.external_data] for each in graph.initializer if each.external_data
+        value.name: [(e.key, e.value) for e in value.external_data]
+        for value in graph.initializer
+        if value.external_data
     }
 
 
@@ -63,13 +65,13 @@ def test_names_are_those_that_optimum_gives(exported):
         for side in ("decoder", "encoder")
         for part in ("key", "value")
     ]
-    assert [each.name for each in graph.input] == [
+    assert [value.name for value in graph.input] == [
         "input_ids",
         "encoder_attention_mask",
         "encoder_hidden_states",
         *past,
     ]
-    assert [each.name for each in graph.output] == [
+    assert [value.name for value in graph.output] == [
         "logits",
         *(name.replace("past_key_values", "present") for name in past),
     ]

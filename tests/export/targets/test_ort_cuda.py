@@ -39,8 +39,8 @@ def exported(path, pipeline, out):
 
 def floats(graph):
     """Types of all floating-point inputs, outputs and stored tensors."""
-    values = {each.type.tensor_type.elem_type for each in (*graph.graph.input, *graph.graph.output)}
-    return (values | {each.data_type for each in graph.graph.initializer}) & FLOATS
+    values = {value.type.tensor_type.elem_type for value in (*graph.graph.input, *graph.graph.output)}
+    return (values | {value.data_type for value in graph.graph.initializer}) & FLOATS
 
 
 @pytest.mark.parametrize(("pipeline", "dtype"), [
@@ -76,14 +76,14 @@ def test_columns_of_a_mask_beyond_the_text_count_for_nothing(untied, tmp_path):
     artifact, _ = exported(untied, "fuse", tmp_path)
     session = ort.InferenceSession(artifact.path / "model.onnx", providers=["CPUExecutionProvider"])
     empty = {
-        each.name: np.zeros((1, each.shape[1], 40, each.shape[3]), np.float16)
-        for each in session.get_inputs()
-        if each.name.startswith("past_")
+        value.name: np.zeros((1, value.shape[1], 40, value.shape[3]), np.float16)
+        for value in session.get_inputs()
+        if value.name.startswith("past_")
     }
     mask = np.zeros((1, 40), np.int64)
     mask[0, 0] = 1
     inputs = {"input_ids": TOKENS[:1, :1].numpy(), "attention_mask": mask, "position_ids": np.zeros((1, 1), np.int64)}
-    names = {each.name for each in session.get_inputs()}
+    names = {value.name for value in session.get_inputs()}
     logits, first, *_ = session.run(None, {k: v for k, v in (inputs | empty).items() if k in names})
     assert np.abs(first[0, :, 0]).max() > 0  # the one token's keys lie at the front
     assert not first[0, :, 1:].any()

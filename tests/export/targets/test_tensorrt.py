@@ -64,7 +64,7 @@ def test_every_family_is_spelled_out_in_operators_that_it_has(tiny, tmp_path, na
     model = Model.open(str(tiny(name, **({"sliding_window": 8} if name == "MistralForCausalLM" else {}))))
     artifact, graph = export(model, tmp_path / "a")
     assert {(node.domain, node.op_type) for node in graph.graph.node} <= {("", name) for name in OPERATORS}
-    assert [(each.domain, each.version) for each in graph.opset_import] == [("", 21)]
+    assert [(opset.domain, opset.version) for opset in graph.opset_import] == [("", 21)]
     with torch.inference_mode():
         expected = model.torch_module()(TOKENS)[0].numpy()
     assert np.abs(run(artifact.path, TOKENS) - expected).max() < 1e-3
@@ -96,21 +96,21 @@ def test_attention_of_a_familys_own_makes_a_valid_graph(random_model, tmp_path, 
 def test_integers_lie_in_the_graph_as_they_are(untied, tmp_path, pipeline, bits):
     variant = make_variant(untied, pipeline, TensorRt.capability, tmp_path / "v", TOKENS)
     artifact, graph = export(variant, tmp_path / "a")
-    stored = {each.name: each for each in graph.graph.initializer}
+    stored = {initializer.name: initializer for initializer in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type == "DequantizeLinear"]
     count = 0
     for node in nodes:
         assert len(node.input) == 2  # no zero point
         name = node.input[0].removesuffix(".codes")
         parts = name.split(".")
-        names = [".".join([*parts[:-2], each, "weight"]) for each in parts[-2].split("+")]
-        codes = torch.cat([variant.weight(each).codes for each in names]).T
-        scale = torch.cat([variant.weight(each).scale for each in names]).T
+        names = [".".join([*parts[:-2], initializer, "weight"]) for initializer in parts[-2].split("+")]
+        codes = torch.cat([variant.weight(initializer).codes for initializer in names]).T
+        scale = torch.cat([variant.weight(initializer).scale for initializer in names]).T
         assert stored[node.input[0]].data_type == {4: onnx.TensorProto.INT4, 8: onnx.TensorProto.INT8}[bits]
         assert np.array_equal(numpy_helper.to_array(stored[node.input[0]]).astype(np.int8), codes.numpy())
         scales = numpy_helper.to_array(stored[node.input[1]])
         assert np.array_equal(scales, scale.numpy() if bits == 4 else scale.flatten().numpy())
-        attributes = {each.name: each.i for each in node.attribute}
+        attributes = {initializer.name: initializer.i for initializer in node.attribute}
         group = variant.weight(names[0]).group
         assert attributes == ({"axis": 0, "block_size": group} if bits == 4 else {"axis": 1})
         count += len(names)
@@ -130,8 +130,10 @@ def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, dtype):
     integers = (onnx.TensorProto.INT64, onnx.TensorProto.INT4)
     for value in (*graph.graph.input, *graph.graph.output):
         assert value.type.tensor_type.elem_type in (element_type, onnx.TensorProto.INT64)
-    for each in graph.graph.initializer:
-        assert each.data_type in integers or each.data_type == (exact if each.name.endswith(".exact") else element_type)
+    for initializer in graph.graph.initializer:
+        assert initializer.data_type in integers or initializer.data_type == (
+            exact if initializer.name.endswith(".exact") else element_type
+        )
     casts = Counter(
         n.name.endswith(".exact") for n in graph.graph.node for a in n.attribute if a.name == "to" and a.i == exact
     )
@@ -145,7 +147,7 @@ def test_products_stay_products(untied, tmp_path):
     artifact, graph = export(variant, tmp_path / "a")
     assert artifact.products
     plain = export(Model.open(str(untied)), tmp_path / "b")[1]
-    counts = [Counter(node.op_type for node in each.graph.node)["MatMul"] for each in (graph, plain)]
+    counts = [Counter(node.op_type for node in proto.graph.node)["MatMul"] for proto in (graph, plain)]
     assert counts[0] > counts[1]
 
 

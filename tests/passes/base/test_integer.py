@@ -231,8 +231,8 @@ def test_half_precision_checkpoints_keep_their_scales_dtype(untied, run, tmp_pat
 
 
 def test_the_same_text_and_seed_give_the_same_bytes(untied, run):
-    one, other = (run(untied, "int4:asym:mixed=4.5") for _ in range(2))
-    assert (one.path / "model.safetensors").read_bytes() == (other.path / "model.safetensors").read_bytes()
+    first, other = (run(untied, "int4:asym:mixed=4.5") for _ in range(2))
+    assert (first.path / "model.safetensors").read_bytes() == (other.path / "model.safetensors").read_bytes()
 
 
 def test_calibration_is_read_only_where_it_is_needed(untied, tmp_path):

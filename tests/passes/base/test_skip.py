@@ -17,8 +17,8 @@ def test_skipped_matrices_stay_as_they_are(untied, run, skip):
         "*.down_proj.weight": {f"model.layers.{i}.mlp.down_proj.weight" for i in (0, 1)},
         "*.0.*+*embed*": {n for n in variant.manifest.weights if ".0." in n or "embed" in n},
     }.get(skip, {skip})
-    left = {name for name, form in variant.manifest.weights.items() if form.form == "dense"}
-    assert left == expected
-    assert not left & set(reports(variant))
-    for name in left:
+    dense = {name for name, form in variant.manifest.weights.items() if form.form == "dense"}
+    assert dense == expected
+    assert not dense & set(reports(variant))
+    for name in dense:
         assert torch.equal(variant.weight(name).tensor, model.tensor(name))

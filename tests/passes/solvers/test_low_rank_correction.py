@@ -36,8 +36,8 @@ def test_what_is_left_is_what_no_product_of_that_rank_repairs(rank):
     assert actual.base is base
     error, gram = (weight - base.dequantize()).to(F64), inputs.gram.to(F64)
     values = torch.linalg.eigvalsh(error @ gram @ error.T).flip(0)  # of the errors of the outputs
-    left = (weight - actual.dequantize()).to(F64)
-    assert float(((left @ gram) * left).sum()) == pytest.approx(float(values[rank:].sum()), rel=1e-3)
+    residual = (weight - actual.dequantize()).to(F64)
+    assert float(((residual @ gram) * residual).sum()) == pytest.approx(float(values[rank:].sum()), rel=1e-3)
 
 
 def test_it_aims_where_the_codes_aimed():
@@ -67,8 +67,8 @@ def test_every_integer_pass_can_be_repaired(untied, run, pipeline):
     assert better.manifest.recipe[-1].count("compensate=8") == 1
     errors = {}
     for actual in (plain, better):
-        reports = {name: each for layer in actual.manifest.layers.values() for name, each in layer.weights.items()}
-        errors[actual.path] = sum(each.weight_error for name, each in reports.items() if ".layers." in name)
+        reports = {name: report for layer in actual.manifest.layers.values() for name, report in layer.weights.items()}
+        errors[actual.path] = sum(report.weight_error for name, report in reports.items() if ".layers." in name)
         for name, form in actual.manifest.weights.items():
             assert form.form == ("residual" if actual is better and ".layers." in name else "quantized")
             if form.form == "residual":
