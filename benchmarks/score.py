@@ -104,7 +104,7 @@ def _check(contenders: Sequence[Contender]) -> None:
 
 
 def _task_directions(evaluation: Evaluation, accuracies: Sequence[Measures]) -> dict[str, Direction]:
-    """Which way is better for every figure of a task that was measured."""
+    """Direction that is better, for every figure of a task that was measured."""
     if evaluation.tasks is None:
         return {}
     measured = {key for measures in accuracies for key in measures}

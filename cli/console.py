@@ -17,7 +17,7 @@ from rich.text import Text
 T = TypeVar("T")
 
 _SECONDS_WITHOUT_BAR = 2.0
-"""How long work may take before it shows a bar."""
+"""seconds that work may take before it shows a bar"""
 _PIPE_WIDTH = 200
 
 

@@ -9,10 +9,10 @@ ENGINE_FILE = "engine.plan"
 CONTRIB_DOMAIN = "com.microsoft"
 """The domain of onnxruntime's own operators (see its ContribOperators)."""
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
-"""What onnxruntime calls the CPU and a GPU of NVIDIA's."""
+"""onnxruntime's names of the CPU and of a GPU of NVIDIA's."""
 
 PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
-"""How the inputs and outputs begin that a decoder's cache comes in and leaves by."""
+"""Prefixes of the inputs and outputs by which a decoder's cache comes in and leaves."""
 
 PAST, PRESENT, SCALES = (3, 4), (1, 2), (12, 13)
 """GroupQueryAttention: inputs of keys and values, outputs that they leave by, inputs of their scales."""
@@ -21,7 +21,7 @@ LENGTHS = 5
 QUANT_TYPES, BIT_WIDTH = ("k_quant_type", "v_quant_type"), "kv_cache_bit_width"
 """GroupQueryAttention: the attributes that an int8 cache has."""
 SCALE = ".scale"
-"""What the name of a scale adds to that of the input that it scales."""
+"""Suffix of a scale's name, after the input that it scales."""
 
 
 def past_name(layer: int | str, part: str, side: str = "") -> str:

@@ -23,7 +23,7 @@ class MergedReport(BaseModel, frozen=True):
 
 
 Document = Scorecard | MergedReport
-"""What a ``report.json`` holds."""
+"""Contents of a ``report.json``."""
 
 
 def report_text(cards: Sequence[Scorecard]) -> str:

@@ -54,7 +54,7 @@ class Cache(ABC):
 
     @abstractmethod
     def _initial_capacity(self, capacity: int) -> int:
-        """How many tokens there is room for from the start."""
+        """Number of tokens that there is room for from the start."""
 
     @abstractmethod
     def bind(self) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _PEAK = "5"
-"""What makes Linux count the peak anew, written to ``/proc/self/clear_refs`` (proc(5))."""
+"""Text that makes Linux count the peak anew, written to ``/proc/self/clear_refs`` (proc(5))."""
 
 
 class Phases:

@@ -43,7 +43,7 @@ class VariantToScore:
         return cls(path.resolve().name, path, manifest, Pipeline.parse(manifest.pipeline))
 
     def contender(self, target: Target) -> Contender:
-        """Its artifact for a target; a ModelError where it has none."""
+        """Artifact of the variant for a target; a ModelError where it has none."""
         artifact = Artifact.open(self.path / target.folder)
         errors = layer_errors(self.manifest)
         return Contender.of_artifact(

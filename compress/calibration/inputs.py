@@ -33,7 +33,7 @@ class Inputs(ABC):
 
     @abstractmethod
     def calibration_size(self, solving: bool, generated: bool) -> tuple[int, int]:
-        """How many samples of which length to calibrate on where the user doesn't say.
+        """Number and length of the samples to calibrate on where the user doesn't say.
 
         Ranges are known from a few; ``solving`` takes far more samples than a linear has inputs.
         """
@@ -90,7 +90,7 @@ class ImageInputs(Inputs):
             raise UsageError(f"--length counts tokens, and {self.model.source} reads images; remove --length")
 
     def calibration_size(self, solving: bool, generated: bool) -> tuple[int, int]:
-        """As many generated images as read ones."""
+        """Number of images, as many generated as read, and 1."""
         return (256 if solving else 32), 1
 
     def read(self, file: Path, count: int, length: int) -> Calibration:

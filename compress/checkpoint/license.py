@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
-"""What a license may ask to be passed on."""
+"""Files that a license may ask to be passed on."""
 _TITLES = {
     "apache-2.0": r"Apache License\s+Version 2\.0",
     "mit": r"\A\s*(?:The )?MIT License|Permission is hereby granted, free of charge, to any person obtaining a copy",
     "gpl-3.0": r"GNU GENERAL PUBLIC LICENSE\s+Version 3",
 }
-"""How the texts of licenses begin, by the hub's identifiers."""
+"""Beginnings of licenses' texts, by the hub's identifiers."""
 _BEGINNING = 2000
 _PLAIN = re.compile(r"[A-Za-z][\w.-]*")
 

@@ -10,7 +10,7 @@ from compress.errors import ModelError
 from compress.progress import Progress
 
 DEMO = "demo:"
-"""How a demo's name begins."""
+"""Prefix of a demo's name."""
 
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]

@@ -82,7 +82,7 @@ class Manifest(BaseModel):
 
     @property
     def resized(self) -> str | None:
-        """How many weights the passes left of the original's, or None where all of them."""
+        """Number of weights that the passes left of the original's, or None where all of them."""
         before, after = self.source.parameters, self.parameters
         if after in (0, before):
             return None

@@ -70,7 +70,7 @@ class Model(Checkpoint):
 
     @property
     def parameters(self) -> int:
-        """How many weights there are; tied ones count once."""
+        """Number of weights; tied ones count once."""
         return sum(math.prod(self.shards.shapes[name]) for name in self.stored.values())
 
     @property

@@ -28,7 +28,7 @@ class Matrix:
 
     @property
     def parameters(self) -> int:
-        """How many weights it has."""
+        """Number of weights."""
         return self.stored.shape[0] * self.stored.shape[1]
 
     @property
@@ -59,7 +59,7 @@ class LayerSummary:
 
     @property
     def parameters(self) -> int:
-        """How many weights it has."""
+        """Number of weights."""
         return sum(matrix.parameters for matrix in self.matrices)
 
     @property
@@ -80,7 +80,7 @@ class LayerSummary:
 
     @property
     def solvers(self) -> Counter[str]:
-        """How many matrices each solver did; those that fell back are counted apart, whatever the reason."""
+        """Number of matrices by solver; those that fell back are counted apart, whatever the reason."""
         reports = [matrix.report for matrix in self.matrices if matrix.report is not None]
         return Counter(f"{r.solver.partition(' (')[0]} (fallback)" if r.fell_back else r.solver for r in reports)
 

@@ -62,12 +62,12 @@ class Variant(Checkpoint):
 
     @property
     def stored_forms(self) -> Mapping[str, StoredForm]:
-        """How each matrix is stored, as in its manifest."""
+        """Stored form of each matrix, as in the manifest."""
         return self.manifest.weights
 
     @property
     def parameters(self) -> int:
-        """How many weights the source has; tied ones count once."""
+        """Number of weights of the source; tied ones count once."""
         return self.manifest.source.parameters
 
     @cached_property

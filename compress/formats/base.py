@@ -37,7 +37,7 @@ class CheckpointFormat(ABC):
             _registry[cls.name] = cls
 
     def unsupported_reason(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> str | None:
-        """Why this format can't hold an architecture or its matrices, with the fix; None, the default, where it can.
+        """Reason why this format can't hold an architecture or its matrices, and the fix; None, the default, if it can.
 
         ``weights`` are all matrices by name, as a prediction or a manifest tells of them.
         """

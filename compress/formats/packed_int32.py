@@ -52,7 +52,7 @@ class PackedInt32Format(CheckpointFormat):
         return f"format {self.name} has one scheme for all, but {first} and {second}; give group=32 and head=float"
 
     def _unsupported_form(self, form: StoredForm, place: Place) -> tuple[str, str] | None:
-        """Why this format can't hold a matrix, and the fix; None where it can."""
+        """Reason why this format can't hold a matrix, and the fix; None where it can."""
         if form.form == "dense":
             plain = place != "layer" or self.allows_float_linears
             return None if plain else ("linears in float", "use an integer pass, without skip")

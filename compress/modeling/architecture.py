@@ -39,7 +39,7 @@ _NOT_STRUCTURAL = (
     "torch_dtype",
     "transformers_version",
 )
-"""What a config says that makes no other module."""
+"""Settings of a config that make no other module."""
 _UNBOUNDED = 2048
 """Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
 
@@ -153,12 +153,12 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
 
 
 def head_size(config: PretrainedConfig) -> int:
-    """How many channels an attention head has."""
+    """Number of channels of an attention head."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """How many tokens a model takes in at once."""
+    """Number of tokens that a model takes in at once."""
     limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
     positions = int(next(filter(None, limits), _UNBOUNDED))
     return positions - config.pad_token_id - 1 if config.model_type in _FROM_PADDING else positions

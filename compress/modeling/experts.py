@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\d+")
 _TOGETHER = 16
 """Stages side by side whose statistics are in memory together."""
 Names = tuple[str, str, str]
-"""What checkpoints call an expert's gate, up and down projection."""
+"""Names of an expert's gate, up and down projections in checkpoints."""
 
 
 class Expert(nn.Module):

@@ -115,7 +115,7 @@ FAMILIES: Mapping[str, Family] = {
     "bart": Family("BartForConditionalGeneration", SEQ2SEQ),
     "marian": Family("MarianMTModel", SEQ2SEQ),
 }
-"""By the ``model_type`` of their config."""
+"""Families by the ``model_type`` of their config."""
 
 
 def supported() -> str:

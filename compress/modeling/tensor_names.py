@@ -10,7 +10,7 @@ _RENAMED = {"embed_out.": "lm_head.", ".block_sparse_moe.": ".mlp."}
 """Parts of names that checkpoints store, and what transformers 5 calls them."""
 
 _NORM_PARTS = {"gamma": "weight", "beta": "bias"}
-"""What TensorFlow calls a norm's tensors, and what torch does."""
+"""TensorFlow's names of a norm's tensors, and torch's."""
 
 Renamed = Sequence[tuple[str, str]]
 

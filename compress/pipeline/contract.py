@@ -119,7 +119,7 @@ class WeightPass(Pass):
         return False
 
     def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
-        """How the matrix ``name`` of a block in that role will be stored, from how it is so far, without its numbers.
+        """Predict how a matrix ``name`` of a block in that role will be stored, from how it is so far, without numbers.
 
         By default as it is. Raises UsageError where only the numbers tell. What `run` leaves takes as many bytes, but
         for fallbacks that it reports.

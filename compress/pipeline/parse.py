@@ -156,7 +156,7 @@ def _no_value(name: str, key: str) -> UsageError:
 
 
 def _unsupported_reason(order: Sequence[WeightPass]) -> str | None:
-    """Why a pass in this order would meet a weight form that it doesn't accept, or None.
+    """Reason why a pass in this order would meet a weight form that it doesn't accept, or None.
 
     A pass may leave any matrix as it found it, so forms only add up along the way.
     """

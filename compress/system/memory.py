@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import psutil
 
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
-"""What glibc's mallopt calls its limits: of blocks that are mapped each by itself, and of free memory that is kept."""
+"""glibc's numbers of mallopt's limits: of blocks that are mapped each by itself, and of free memory that is kept."""
 
 
 def free_memory() -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StoredForm(BaseModel):
-    """How one matrix ``[out, in]`` is stored. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`.
+    """Stored form of one matrix ``[out, in]``. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`.
 
     A product has the ``parts`` left and right, a repaired matrix base, left and right as well. ``masked``: zeros that
     an earlier pass promised are kept.
@@ -132,7 +132,7 @@ PER_CHANNEL = -1
 
 
 LEFT_DENSE = "left dense"
-"""How a `WeightReport` begins for a matrix that a pass could have factored, but that would not have become smaller."""
+"""Beginning of a `WeightReport` for a matrix that a pass could factor, but that would not have become smaller."""
 
 
 DEFAULT_FORMAT = "compressed-tensors"

@@ -39,7 +39,7 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
 
 
 def _distilbert(config: PretrainedConfig) -> dict[str, object]:
-    """It reads neither the MLP's width nor the norms' epsilon."""
+    """DistilBERT's width of the MLP and epsilon of the norms, which mobius doesn't read."""
     return {"intermediate_size": config.hidden_dim, "rms_norm_eps": _DISTILBERT_EPSILON}
 
 

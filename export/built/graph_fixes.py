@@ -22,10 +22,9 @@ from compress.modeling.architecture import longest_input
 from compress.onnx_names import LENGTHS
 
 _MASK = 3
-"""Which input of Attention is its mask."""
+"""Index of Attention's input that is its mask."""
 _TOTAL, _ANGLES, _BIAS = 6, (7, 8), 10
-"""Which inputs of GroupQueryAttention are the longest text's length, the tables that it rotates by, and what is added
-to its scores."""
+"""Indices of GroupQueryAttention's inputs: the longest text's length, the rotary tables, the bias of its scores."""
 
 
 class _FixBuilder(GraphBuilder):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONFIG = "genai_config.json"
 _NAMED = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text")
 _PLAIN = "decoder"
-"""What onnxruntime-genai calls a decoder of a type that it doesn't name."""
+"""onnxruntime-genai's name for a decoder of a type that it doesn't know."""
 _LONGEST = 2048
 """Tokens of text that room is made for when nobody says how many: a cache that is shared is allocated whole."""
 

@@ -17,7 +17,7 @@ from compress.graph.builder import Attribute, GraphBuilder
 from compress.graph.masks import MASKED_IN_HALVES, causal_mask
 
 FLOAT32_SUFFIX = ".exact"
-"""How values end that are computed in float32 whatever the graph is computed in."""
+"""Suffix of values that are computed in float32 whatever the graph is computed in."""
 
 
 def decompose(model: ir.Model) -> None:
@@ -127,7 +127,7 @@ class _Decomposer(GraphBuilder):
         return scores if visible is None else self.op("Where", visible, scores, self.constant(MASKED_IN_HALVES))
 
     def causal(self, mask: ir.Value, visible: ir.Value | None) -> ir.Value:
-        """Which keys are ``visible`` and don't lie ahead, bool; made once for each ``mask``."""
+        """Mask of keys that are ``visible`` and don't lie ahead, bool; made once for each ``mask``."""
         if mask not in self.causal_masks:
             behind = causal_mask(self, mask)
             self.causal_masks[mask] = behind if visible is None else self.op("And", visible, behind)

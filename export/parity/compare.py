@@ -28,7 +28,7 @@ all tokens. Outputs that have nothing to do with the reference are √2 away if 
 _ONE = torch.ones(())
 _DTYPES = {"tensor(int8)": np.int8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ROUNDING_FACTOR = 1.5
-"""How many times the error that torch itself would make is allowed where that is larger than the above."""
+"""Factor of the error that torch itself would make which is allowed where that is larger than the above."""
 
 
 class DiffersError(ExportError):

@@ -16,7 +16,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from compress.graph.builder import GraphBuilder, required
 
 PREFIX = "traced"
-"""How the constants of traced graphs begin."""
+"""Prefix of the constants of traced graphs."""
 _SWAPPED = (0, 2, 1, 3)
 """``[b, s, heads, size]`` to ``[b, heads, s, size]``, or back."""
 

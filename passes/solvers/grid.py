@@ -12,7 +12,7 @@ from compress.weights.forms import Act, Quantized
 from compress.weights.stored import PER_CHANNEL, StoredForm
 
 _NARROWEST = {2: 0.40, 3: 0.55, 4: 0.70, 8: 0.92}
-"""How far a search shrinks the range, by bits: the fewer codes there are, the more a clipped extreme can gain."""
+"""Ratio to which a search shrinks the range, by bits: the fewer codes, the more a clipped extreme can gain."""
 _WIDEST = 1.05
 _SEARCHED = 15
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import DecoderEngine, Opener
 
 _CROSS_ATTENTION, _SELF_ATTENTION = "encoder", "decoder"
-"""What the names of a cache's tensors have in them."""
+"""Part of every cache tensor's name."""
 
 
 class OrtCpuSeq2SeqEngine:
