@@ -4,7 +4,7 @@ from click.testing import CliRunner
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.cli.commands.passes import command
+from compress.cli.main import cli
 from compress.pipeline import contract
 from compress.pipeline.contract import WeightPass
 from compress.weights.forms import Dense, Quantized
@@ -29,7 +29,7 @@ def test_options_and_schemes_are_listed_under_their_pass(monkeypatch):
         def apply(self, name, weight, stats):
             return weight
 
-    shown = CliRunner().invoke(command).output
+    shown = CliRunner().invoke(cli, ["passes"]).output
     assert shown[shown.index("squeeze") :].splitlines()[:9] == [
         "squeeze  Does nothing.",
         "    weights: Dense → Quantized or Dense",
