@@ -132,6 +132,7 @@ def test_a_card_comes_back_from_its_file(scored, tmp_path):
     assert read_card(tmp_path / "card.json") == scored
 
 
+@pytest.mark.slow
 def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
     with Worker(contenders[0], QUICK.threads) as original, Worker(worse, QUICK.threads) as other:
         again = measure_accuracy([original, other], Evaluation.of_text(tokens), Silent())

@@ -43,6 +43,7 @@ def test_every_example_is_short() -> None:
     assert max(lengths.values()) <= 55
 
 
+@pytest.mark.slow
 def test_compress_and_score(bert: Path, tmp_path: Path) -> None:
     done = run_here("compress_and_score.py", bert, tmp_path)
     assert done.returncode == 0
@@ -63,6 +64,7 @@ def test_custom_pass(bert: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "compress.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("requirements", "code"), [("bytes<=0.99x", 0), ("bytes<=0.01x", 1)])
 def test_gate_in_ci(bert: Path, tmp_path: Path, requirements: str, code: int) -> None:
     done = run_here("gate_in_ci.py", bert, tmp_path, requirements)

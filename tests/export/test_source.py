@@ -16,6 +16,7 @@ WRONG = {
 """A model of the table of families, which mobius builds another graph of."""
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_is_taken_and_passes_the_gate(tiny, tmp_path):
     """Of the model that the tests of tracing trace as well: it is traced once for both."""
     model = Model.open(str(tiny("LlamaForCausalLM", tie_word_embeddings=True, num_hidden_layers=3)))

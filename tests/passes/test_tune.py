@@ -87,6 +87,7 @@ def test_what_did_not_help_is_left_as_it_was(llama, monkeypatch):
     assert {report.weight_error for report in block.reports.values()} == {0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["prune:ratio=0.5", "prune:what=heads:ratio=0.5", "prune:what=blocks:layers=1"])
 def test_recovery_after_damage(tiny, run, damage):
     path = tiny("LlamaForCausalLM", num_hidden_layers=3)
@@ -124,6 +125,7 @@ def divergence(source, variant, tokens):
     return float((exact.exp() * (exact - off)).sum(-1).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage", "gain"),
     [
@@ -151,6 +153,7 @@ def test_as_a_whole_the_predictions_come_closer_to_the_originals(tiny, run, name
         assert all("tune (loss " in report.solver for report in reports)
 
 
+@pytest.mark.slow
 def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert, run):
     exact = Model.open(str(bert)).torch_module()(MANY[:2]).last_hidden_state.detach()
 

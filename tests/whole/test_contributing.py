@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 # In a process of its own, so that the example doesn't join the passes of the other tests.
 JOIN = "import compress.passes\n\ncompress.passes.__path__.append({room!r})\n"
@@ -21,6 +23,7 @@ def test_it_is_known_everywhere():
 """
 
 
+@pytest.mark.slow
 def test_the_guide_is_true_to_the_letter(tmp_path: Path) -> None:
     files = dict(re.findall(r"^`([\w/]+\.py)`:\n\n```python\n(.*?)^```$", GUIDE.read_text(), re.M | re.S))
     assert sorted(files) == ["passes/trim.py", "tests/passes/test_trim.py"]

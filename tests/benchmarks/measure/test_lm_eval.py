@@ -105,6 +105,7 @@ def workers(model, tmp_path_factory):
         yield worker, other
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_lm_evals_own_model(workers, tasks, reference):
     """Of the original and of its float export alike."""
     for measures in measure_tasks(workers, tasks, Silent()):
@@ -122,6 +123,7 @@ def test_figures_are_those_of_lm_evals_own_model(workers, tasks, reference):
     assert tasks.better["rolling.bits_per_byte"] == "lower"
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_lm_evals_own_model(workers, model, tasks, theirs, reference):
     """The very texts that are written, and every choice's likelihood."""
     requests = {name: task.instances for name, task in tasks.loaded["tasks"].items()}

@@ -141,6 +141,7 @@ def labels(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_every_contender_is_measured_on_labels(classifier, labels, tmp_path, inside):
     out = tmp_path / "out"
     done = inside("run", classifier, "-p", "fuse", "-o", out, "--labels", labels, "--require", "accuracy>=0%")

@@ -104,6 +104,7 @@ def test_the_inputs_rounding_is_kept(llama):
     assert {matrix.weight.act for matrix in learnt.values()} == {"dynamic"}
 
 
+@pytest.mark.slow
 def test_the_pass_says_which_layers_learnt(llama, run):
     """And makes the same of the same text and seed."""
     variant = run(llama, "int2:solver=learned:steps=40:head=float:embed=float", tokens=TOKENS)
