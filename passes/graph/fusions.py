@@ -180,6 +180,7 @@ def _split(builder: GraphBuilder, packed: ir.Value, parts: Sequence[Projection |
     projections = [part for part in parts if part is not None]
     sizes = [part.size for part in projections]
     split = builder.constant(sizes, f"split.{'.'.join(map(str, sizes))}")
+    split.type = split.shape = None  # its numbers say both, and artifacts stay as they are from version to version
     pieces = builder.multi_op("Split", packed, split, outputs=len(projections), axis=-1)
     builder.insert_before(before)
     for part, piece in zip(projections, pieces, strict=True):
