@@ -25,6 +25,7 @@ from compress.errors import UsageError
 from compress.modeling.kinds import DECODER, ENCODER
 from compress.progress import Silent
 
+pytestmark = pytest.mark.slow
 QUICK = Settings(
     rounds=2, extra=1, precision=1e-12,
     prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
@@ -132,7 +133,6 @@ def test_a_card_comes_back_from_its_file(scored, tmp_path):
     assert read_card(tmp_path / "card.json") == scored
 
 
-@pytest.mark.slow
 def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
     with Worker(contenders[0], QUICK.threads) as original, Worker(worse, QUICK.threads) as other:
         again = measure_accuracy([original, other], Evaluation.of_text(tokens), Silent())
@@ -140,7 +140,6 @@ def test_accuracy_repeats_to_the_bit(scored, contenders, worse, tokens):
         assert {key: row.measures[key] for key in measures} == measures
 
 
-@pytest.mark.slow
 def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens, monkeypatch):
     monkeypatch.setattr(score, "read_bandwidth", lambda threads: 1e10)  # of which no figure of an encoder is a share
     mask = np.ones_like(tokens)

@@ -56,6 +56,7 @@ def test_compress_and_score(bert: Path, tmp_path: Path) -> None:
     assert "## Measured" in (tmp_path / "int8-fuse" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_custom_pass(bert: Path, tmp_path: Path) -> None:
     done = run("custom_pass.py", bert, tmp_path / "out")
     assert done.returncode == 0, done.stderr

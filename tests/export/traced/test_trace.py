@@ -8,6 +8,7 @@ from compress.checkpoint.model import Model
 from compress.export.traced import trace as traced
 from compress.passes.fuse import Fuse
 
+pytestmark = pytest.mark.slow
 LAYERS = 3
 
 
@@ -20,7 +21,6 @@ def operators(model):
     return Counter(node.op_type for node in model.graph)
 
 
-@pytest.mark.slow
 def test_a_layer_is_traced_once_and_repeated_with_its_own_weights(deep, monkeypatch):
     traced._trace.cache_clear()
     parts = []
