@@ -7,8 +7,7 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.errors import ModelError
 from compress.export.targets.ort_cpu import OrtCpu
-from compress.pipeline.contract import WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Quantized
+from compress.weights.forms import Quantized
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
@@ -55,46 +54,3 @@ def test_a_damaged_manifest_is_named(llama, tmp_path):
     (variant.path / "compress.json").write_text("{}")
     with pytest.raises(ModelError, match=r"compress.json can't be read: source: Field required"):
         Variant.open(variant.path)
-
-
-class Broken(WeightPass):
-    """A pass that breaks its contract."""
-
-    accepts = (Dense, Masked, Quantized, Factored)
-    produces = (Dense, Masked)
-
-    def __init__(self, change):
-        self.change = change
-
-    def __str__(self):
-        return "broken"
-
-    def apply(self, name, weight, stats):
-        return self.change(weight)
-
-
-Broken.name = "broken"
-
-
-class Without(WeightPass):
-    """Drops layers, and says of the config what it is told to."""
-
-    produces = (Dense,)
-
-    def __init__(self, layers, left):
-        self.layers, self.left = layers, left
-
-    def __str__(self):
-        return "without"
-
-    def resize(self, config):
-        config.num_hidden_layers = self.left
-
-    def run(self, block, inputs):
-        block.dropped = block.name in self.layers
-
-    def apply(self, name, weight, stats):
-        return weight
-
-
-Without.name = "without"

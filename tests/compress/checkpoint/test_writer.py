@@ -8,8 +8,6 @@ from transformers import AutoModelForCausalLM
 
 from compress.checkpoint.writer import WriteOptions
 from compress.export.targets.ort_cpu import OrtCpu
-from compress.pipeline.contract import WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Quantized
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
@@ -51,46 +49,3 @@ def test_large_checkpoints_are_sharded(untied, tmp_path):
     with torch.no_grad():
         theirs = AutoModelForCausalLM.from_pretrained(variant.path, dtype=torch.float32)(TOKENS).logits
         assert torch.equal(theirs, variant.torch_module()(TOKENS).logits)
-
-
-class Broken(WeightPass):
-    """A pass that breaks its contract."""
-
-    accepts = (Dense, Masked, Quantized, Factored)
-    produces = (Dense, Masked)
-
-    def __init__(self, change):
-        self.change = change
-
-    def __str__(self):
-        return "broken"
-
-    def apply(self, name, weight, stats):
-        return self.change(weight)
-
-
-Broken.name = "broken"
-
-
-class Without(WeightPass):
-    """Drops layers, and says of the config what it is told to."""
-
-    produces = (Dense,)
-
-    def __init__(self, layers, left):
-        self.layers, self.left = layers, left
-
-    def __str__(self):
-        return "without"
-
-    def resize(self, config):
-        config.num_hidden_layers = self.left
-
-    def run(self, block, inputs):
-        block.dropped = block.name in self.layers
-
-    def apply(self, name, weight, stats):
-        return weight
-
-
-Without.name = "without"

@@ -4,8 +4,6 @@ import pytest
 
 from compress.errors import UsageError
 from compress.export.targets.ort_cpu import OrtCpu
-from compress.pipeline.contract import WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Quantized
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
@@ -28,46 +26,3 @@ def test_what_cannot_work_on_a_model_is_refused_before_the_work(llama, tmp_path,
     with pytest.raises(UsageError, match=message):
         make(llama, pipeline, tmp_path / "v")
     assert not list((tmp_path / "v").iterdir())
-
-
-class Broken(WeightPass):
-    """A pass that breaks its contract."""
-
-    accepts = (Dense, Masked, Quantized, Factored)
-    produces = (Dense, Masked)
-
-    def __init__(self, change):
-        self.change = change
-
-    def __str__(self):
-        return "broken"
-
-    def apply(self, name, weight, stats):
-        return self.change(weight)
-
-
-Broken.name = "broken"
-
-
-class Without(WeightPass):
-    """Drops layers, and says of the config what it is told to."""
-
-    produces = (Dense,)
-
-    def __init__(self, layers, left):
-        self.layers, self.left = layers, left
-
-    def __str__(self):
-        return "without"
-
-    def resize(self, config):
-        config.num_hidden_layers = self.left
-
-    def run(self, block, inputs):
-        block.dropped = block.name in self.layers
-
-    def apply(self, name, weight, stats):
-        return weight
-
-
-Without.name = "without"

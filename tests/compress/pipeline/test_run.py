@@ -12,7 +12,7 @@ from compress.export.targets.ort_cpu import OrtCpu
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.progress import Silent
-from compress.weights.forms import Dense, Factored, Masked, Quantized
+from compress.weights.forms import Dense
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
@@ -75,25 +75,6 @@ def test_the_card_names_the_model_and_the_recipe(llama, tmp_path):
     card = (make(llama, "int8", tmp_path / "v").path / "README.md").read_text()
     assert card.startswith(f"---\nbase_model: {llama.name}\nbase_model_relation: quantized\n")
     assert "recipe: `int8:smooth=off:act=none`, seed 0" in card
-
-
-class Broken(WeightPass):
-    """A pass that breaks its contract."""
-
-    accepts = (Dense, Masked, Quantized, Factored)
-    produces = (Dense, Masked)
-
-    def __init__(self, change):
-        self.change = change
-
-    def __str__(self):
-        return "broken"
-
-    def apply(self, name, weight, stats):
-        return self.change(weight)
-
-
-Broken.name = "broken"
 
 
 def test_a_pass_that_changed_nothing_says_so(llama, tmp_path):

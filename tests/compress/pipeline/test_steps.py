@@ -60,27 +60,3 @@ def test_a_mask_is_a_postcondition(llama, tmp_path):
     make(llama, Pipeline((Broken(masked), parse_pass("int8"))), tmp_path / "v")
     with pytest.raises(PassError, match="filled or forgot zeros"):
         make(llama, Pipeline((Broken(masked), Broken(refill))), tmp_path / "w")
-
-
-class Without(WeightPass):
-    """Drops layers, and says of the config what it is told to."""
-
-    produces = (Dense,)
-
-    def __init__(self, layers, left):
-        self.layers, self.left = layers, left
-
-    def __str__(self):
-        return "without"
-
-    def resize(self, config):
-        config.num_hidden_layers = self.left
-
-    def run(self, block, inputs):
-        block.dropped = block.name in self.layers
-
-    def apply(self, name, weight, stats):
-        return weight
-
-
-Without.name = "without"
