@@ -18,7 +18,6 @@ from tests.support.weights import FORMS
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = token_ids(16, 32)
-NAME = "model.layers.0.mlp.up_proj.weight"
 
 
 def layer(path, damage):

@@ -3,17 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from compress.checkpoint.manifest import Manifest, Source
 from compress.weights.stored import WeightReport
-
-SOURCE = Source(
-    name="llama", sha256="0" * 64, architecture="Llama", kind="decoder", parameters=1000, nbytes=4000, tied=True
-)
-
-
-def manifest(**options):
-    facts = {"pipeline": "p", "recipe": ["p"], "seed": 0, "calibration": "none", "versions": {}, "machine": {}}
-    return Manifest(source=SOURCE, **{**facts, **options})
 
 
 def report(solver="gptq", error=0.01, weight_error=0.02):
