@@ -67,8 +67,8 @@ def score_contenders(
         speeds = measure_speed(workers, evaluation.tokens, settings, progress, clock, images)
         bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
         clock.lap("bandwidth")
-        accuracies = measure_accuracy(workers, evaluation, progress, settings.seed, images, clock)
-    rows = _rows(contenders, speeds, accuracies, settings, bandwidth)
+        accuracy = measure_accuracy(workers, evaluation, progress, settings.seed, images, clock)
+    rows = _rows(contenders, speeds, accuracy.measures, settings, bandwidth)
     clock.lap("summing up")
     info = info or RunInfo()
     return Scorecard(
@@ -87,7 +87,8 @@ def score_contenders(
         windows=(len(evaluation.windows), evaluation.windows.shape[1]),
         text_sha256=evaluation.digest(),
         notes=info.notes,
-        tasks=_task_directions(evaluation, accuracies),
+        doubts=accuracy.doubts,
+        tasks=_task_directions(evaluation, accuracy.measures),
         rows=rows,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.classification import ClassComparison
-from compress.benchmarks.measure.comparison import EmbeddingComparison, LogitsComparison
+from compress.benchmarks.measure.comparison import AccuracyResults, EmbeddingComparison, LogitsComparison
 from compress.benchmarks.measure.labels import measure_labeled
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.statistics.measure import Measures
@@ -24,14 +24,15 @@ def measure_accuracy(
     seed: int = 0,
     images: ImageFile | None = None,
     clock: Stopwatch | None = None,
-) -> list[Measures]:
+) -> AccuracyResults:
     """Measure the accuracy of every contender, in their order; the first is the original.
 
     ``images`` holds the evaluation's pixels where the contenders read images. Labeled text and tasks are measured as
     well, where the evaluation has any.
     """
     clock = clock or Stopwatch()
-    measures = _compare_outputs(workers, evaluation, images, progress)
+    results = _compare_outputs(workers, evaluation, images, progress)
+    measures = results.measures
     clock.lap("accuracy")
     if evaluation.labeled is not None:
         measures = _joined(measures, measure_labeled(workers, evaluation.labeled, seed, progress))
@@ -41,12 +42,12 @@ def measure_accuracy(
 
         measures = _joined(measures, measure_tasks(workers, evaluation.tasks, progress))
         clock.lap("tasks")
-    return measures
+    return AccuracyResults(measures, results.doubts)
 
 
 def _compare_outputs(
     workers: Sequence[Worker], evaluation: Evaluation, images: ImageFile | None, progress: Progress
-) -> list[Measures]:
+) -> AccuracyResults:
     kind = workers[0].contender.kind
     with tempfile.TemporaryDirectory(prefix="compress-") as folder:
         file = Path(folder, "reference.npy")

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import ClassVar, Generic, TypeVar
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.statistics.estimators import exponential, mean, quantile_over_windows
-from compress.benchmarks.statistics.logits import WindowScore
+from compress.benchmarks.statistics.interval import smaller
+from compress.benchmarks.statistics.logits import Cosines, WindowScore
 from compress.benchmarks.statistics.measure import Measure, Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.protocol import (
     CompareEmbeddings,
     CompareLogits,
-    Cosines,
     ReferenceEmbeddings,
     ReferenceLogits,
 )
 from compress.progress import Progress
 
 S = TypeVar("S")
+
+_SURPRISE = 1.0
+"""nats a token by which a text is less likely than what the original would write itself"""
+_ALIKE = 0.99
+"""mean cosine of embeddings to their mean, from which they tell sentences apart no more"""
+
+
+@dataclass(frozen=True)
+class AccuracyResults:
+    """Measures of every contender, in their order, and what makes them ``doubtful``, a line each."""
+
+    measures: list[Measures]
+    doubts: tuple[str, ...] = ()
 
 
 class Comparison(ABC, Generic[S]):
@@ -33,7 +49,7 @@ class Comparison(ABC, Generic[S]):
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
 
-    def measure(self, workers: Sequence[Worker], progress: Progress) -> list[Measures]:
+    def measure(self, workers: Sequence[Worker], progress: Progress) -> AccuracyResults:
         """Measure the accuracy of every worker's contender, in their order; the first is the original."""
         scores: list[list[S]] = [[] for _ in workers]
         starts = range(0, len(self._evaluation.windows), self.batch)
@@ -41,7 +57,7 @@ class Comparison(ABC, Generic[S]):
             batch = self.score(workers, slice(start, start + self.batch))
             for earlier, score in zip(scores, batch, strict=True):
                 earlier.append(score)
-        return [self.summarize(own, scores[0]) for own in scores]
+        return AccuracyResults([self.summarize(own, scores[0]) for own in scores], tuple(self.doubts(scores[0])))
 
     @abstractmethod
     def score(self, workers: Sequence[Worker], rows: slice) -> list[S]:
@@ -50,6 +66,10 @@ class Comparison(ABC, Generic[S]):
     @abstractmethod
     def summarize(self, scores: Sequence[S], original: Sequence[S]) -> Measures:
         """Summarize a contender's batches."""
+
+    @abstractmethod
+    def doubts(self, original: Sequence[S]) -> list[str]:
+        """Reasons why figures on these windows say little, by the original's own scores: a line each."""
 
 
 class LogitsComparison(Comparison[WindowScore]):
@@ -76,13 +96,37 @@ class LogitsComparison(Comparison[WindowScore]):
         """Summarize perplexity, divergence and agreement."""
         lost = [score.nll - reference.nll for score, reference in zip(scores, original, strict=True)]
         return {
-            "retention": exponential([-nll for nll in lost], at_most=1.0),
+            "retention": smaller(
+                exponential([-nll for nll in lost], at_most=1.0), exponential([-score.kl for score in scores])
+            ),
             "perplexity": exponential([score.nll for score in scores]),
             "perplexity_ratio": exponential(lost),
             "kl": mean([score.kl for score in scores]),
             "kl_p99": quantile_over_windows([score.kls for score in scores], 0.99),
             "top1": mean([score.top1 for score in scores]),
         }
+
+    def doubts(self, original: Sequence[WindowScore]) -> list[str]:
+        """A text on which the original is worse than a guess, or that it didn't expect."""
+        losses = [
+            (score.nll, score.entropy, score.uniform)
+            for score in original
+            if score.entropy is not None and score.uniform is not None
+        ]
+        if not losses:
+            return []
+        nll, entropy, uniform = map(fmean, zip(*losses, strict=True))
+        if nll > uniform:
+            return [
+                f"the original is worse than a guess on this text: its perplexity is {math.exp(min(nll, 600)):,.0f} of "
+                f"{math.exp(uniform):,.0f} tokens"
+            ]
+        if nll - entropy > _SURPRISE:
+            return [
+                "the text is far from what the original was made for: it finds each token "
+                f"{math.exp(nll - entropy):,.1f} times less likely than it expects to"
+            ]
+        return []
 
 
 class EmbeddingComparison(Comparison[Cosines]):
@@ -102,9 +146,20 @@ class EmbeddingComparison(Comparison[Cosines]):
     def summarize(self, scores: Sequence[Cosines], original: Sequence[Cosines]) -> Measures:
         """Summarize cosines by their mean and the worst."""
         cosines = [value for score in scores for value in score.values]
-        similarity = mean(cosines)
-        return {
-            "retention": similarity.model_copy(update={"value": max(similarity.value, 0.0)}),
-            "cosine": similarity,
-            "cosine_min": Measure(value=min(cosines)),
-        }
+        centered = [value for score in scores for value in score.centered]
+        measures = {"cosine": mean(cosines), "cosine_min": Measure(value=min(cosines))}
+        retention = measures["cosine"]
+        if centered:
+            measures["cosine_centered"] = mean(centered)
+            retention = smaller(retention, measures["cosine_centered"])
+        return {"retention": retention.model_copy(update={"value": max(retention.value, 0.0)}), **measures}
+
+    def doubts(self, original: Sequence[Cosines]) -> list[str]:
+        """Sentences that the original doesn't tell apart."""
+        alike = [score.alike for score in original if score.alike is not None]
+        if not alike or fmean(alike) <= _ALIKE:
+            return []
+        return [
+            f"the original's embeddings of these texts are nearly the same: their cosine to their mean is "
+            f"{fmean(alike):.4f}"
+        ]

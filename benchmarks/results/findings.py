@@ -25,13 +25,17 @@ _LEAST = 0.02
 """differences below this aren't worth a line"""
 _NOISY = 0.10
 _PERPLEXITY = 1.05
+_DIVERGED = 0.05
+"""nats a token: as far from the original as a perplexity that is so much larger"""
 _COSINE = 0.99
-_AGREED = 0.99
+_CENTERED = 0.95
+_SAME_TOKEN = 0.90
+_SAME_CLASS = 0.99
 
 
 def findings(card: Scorecard) -> list[str]:
     """A line for every regression against the float export beyond the noise, and for noise itself."""
-    lines = _noise(card)
+    lines = [*_noise(card), *doubts(card)]
     at = {setting(*cell): card.at(*cell) for cell in card.settings.cells}
     for row in card.rows:
         if row.role != "variant":
@@ -43,6 +47,11 @@ def findings(card: Scorecard) -> list[str]:
         worse = _slower(row, base) + _larger(row, base) + _slower_at(at, card.kind, row, base)
         lines += worse + _idle(row, bool(worse)) + _less_accurate(row)
     return lines + _no_help(card)
+
+
+def doubts(card: Scorecard) -> list[str]:
+    """Lines on why a run's figures of accuracy say little."""
+    return [f"DOUBTFUL accuracy: {doubt}; give other data with --eval" for doubt in card.doubts]
 
 
 def _no_help(card: Scorecard) -> list[str]:
@@ -115,19 +124,25 @@ def _larger(row: Row, base: Row) -> list[str]:
 
 
 def _less_accurate(row: Row) -> list[str]:
-    lost = row.measures.get("perplexity_ratio")
-    if lost is not None and lost.value > _PERPLEXITY:
-        return [f"{row.name} LOSES ACCURACY: perplexity is {lost.value:.3f}× the original's"]
-    cosine = row.measures.get("cosine")
-    if cosine is not None and cosine.value < _COSINE:
-        return [f"{row.name} LOSES ACCURACY: cosine to the original's embeddings is {cosine.value:.4f}"]
+    """A line with every figure by which a variant is less accurate than the original, beyond what is usual."""
+    figures = {key: measure.value for key, measure in row.measures.items()}
+    by_token = "perplexity_ratio" in figures
+    reasons = []
+    if (lost := figures.get("perplexity_ratio", 1.0)) > _PERPLEXITY:
+        reasons.append(f"perplexity is {lost:.3f}× the original's")
     right = row.measures.get("accuracy_ratio")
     if right is not None and interval(right)[1] < 1:
-        return [f"{row.name} LOSES ACCURACY: it is right {right.value:.3f}× as often as the original"]
-    same = row.measures.get("top1")
-    if lost is None and right is None and same is not None and same.value < _AGREED:
-        return [f"{row.name} LOSES ACCURACY: it predicts the original's class in {same.value:.1%} of all cases"]
-    return []
+        reasons.append(f"it is right {right.value:.3f}× as often as the original")
+    if (divergence := figures.get("kl", 0.0)) > _DIVERGED:
+        reasons.append(f"KL to the original is {divergence:.3g} nats")
+    if (same := figures.get("top1", 1.0)) < (_SAME_TOKEN if by_token else _SAME_CLASS) and right is None:
+        predicted = "next token at {:.1%} of all places" if by_token else "class in {:.1%} of all cases"
+        reasons.append(f"it predicts the original's {predicted.format(same)}")
+    if (similarity := figures.get("cosine", 1.0)) < _COSINE:
+        reasons.append(f"cosine to the original's embeddings is {similarity:.4f}")
+    if (centered := figures.get("cosine_centered", 1.0)) < _CENTERED:
+        reasons.append(f"less what all sentences share, cosine to the original's embeddings is {centered:.4f}")
+    return [f"{row.name} LOSES ACCURACY: {', '.join(reasons)}"] if reasons else []
 
 
 def _noise(card: Scorecard) -> list[str]:

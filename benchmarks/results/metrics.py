@@ -92,6 +92,7 @@ METRICS = (
     Metric("kl_p99", "KL to original p99, nats", "lower", 4, compared=False, kinds=_WRITES),
     Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_LOGITS),
     Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_EMBEDS),
+    Metric("cosine_centered", "cosine to original, centered", "higher", 5, "share", compared=False, kinds=_EMBEDS),
     Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_EMBEDS),
     Metric("cost", "cost, per million tokens", "lower", 4, kinds=_WRITES + _SENTENCES),
     Metric("image_cost", "cost, per million images", "lower", 4, kinds=_IMAGES),

@@ -138,6 +138,8 @@ class Scorecard(BaseModel, frozen=True):
     text_sha256: str = ""
     """over the evaluation windows' tokens and their mask, labeled text with its labels, and tasks"""
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """why accuracy on these windows says little, by the original's own outputs: a line each"""
     tasks: dict[str, Direction] = {}
     """every task's figures, ``task.metric`` as in the rows' measures, and which way is better"""
     rows: tuple[Row, ...]

@@ -32,6 +32,19 @@ def interval(measure: Measure, contended_share: float = 0.0) -> Interval:
     return measure.value - half, measure.value + half
 
 
+def smaller(first: Measure, second: Measure) -> Measure:
+    """The smaller of two figures over the same windows, with the bounds of the smaller of what they estimate.
+
+    Both bounds are the smaller ones of the two intervals: they hold the smaller figure unless an interval fails to hold
+    its own.
+    """
+    smallest = min(first, second, key=lambda measure: measure.value)
+    low, high = (min(bounds) for bounds in zip(interval(first), interval(second), strict=True))
+    if math.isinf(low) or math.isinf(high):
+        return smallest
+    return smallest.model_copy(update={"bounds": (low, high)})
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """Confidence interval of the mean of independent windows, by Student's t."""
     if len(values) < 2:

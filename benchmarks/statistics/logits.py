@@ -19,18 +19,21 @@ _CHUNK = 64
 class WindowScore:
     """Score of one window: mean negative log-likelihood and KL divergence in nats, agreement in 0…1.
 
-    ``kls`` is the KL divergence of every predicted token.
+    ``kls`` is the KL divergence of every predicted token. Of the original alone: ``entropy`` is that of its
+    predictions, the loss that it expects, and ``uniform`` the loss of a guess that takes all tokens for equally likely.
     """
 
     nll: float
     kl: float
     top1: float
     kls: tuple[float, ...]
+    entropy: float | None = None
+    uniform: float | None = None
 
     @classmethod
-    def of_original(cls, nll: float) -> WindowScore:
+    def of_original(cls, nll: float, entropy: float | None = None, uniform: float | None = None) -> WindowScore:
         """Score of the original, without divergence from itself."""
-        return cls(nll, 0.0, 1.0, (0.0,))
+        return cls(nll, 0.0, 1.0, (0.0,), entropy, uniform)
 
 
 def log_softmax(logits: NDArray[np.floating], dtype: type[F]) -> NDArray[F]:
@@ -67,15 +70,47 @@ def compare_logits(
     return WindowScore(nll / predicted, math.fsum(kls) / predicted, agreed / predicted, tuple(kls))
 
 
-def window_nll(logits: NDArray[np.floating], ids: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood of a window's tokens ``[s]`` in nats, from its logits ``[s, v]``."""
+def score_original(logits: NDArray[np.floating], ids: NDArray[np.int64]) -> WindowScore:
+    """Score the original's logits ``[s, v]`` of a window on its tokens ``[s]``."""
     predicted = len(ids) - 1
-    total = 0.0
+    nll = entropy = 0.0
     for begin in range(0, predicted, _CHUNK):
         stop = min(begin + _CHUNK, predicted)
         logs = log_softmax(logits[begin:stop], np.float64)
-        total -= float(np.take_along_axis(logs, ids[begin + 1 : stop + 1, None], -1).sum())
-    return total / predicted
+        nll -= float(np.take_along_axis(logs, ids[begin + 1 : stop + 1, None], -1).sum())
+        entropy -= float(np.einsum("ij,ij->", np.exp(logs), logs))
+    return WindowScore.of_original(nll / predicted, entropy / predicted, math.log(logits.shape[-1]))
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """Cosine similarity of each sentence's embedding to the original's, and the same ``centered``.
+
+    Centered: less the mean of the original's embeddings of the batch, which all of its sentences share; none of a
+    single sentence. Of the original alone: ``alike`` is the mean cosine of its embeddings to that mean.
+    """
+
+    values: list[float]
+    centered: tuple[float, ...] = ()
+    alike: float | None = None
+
+    @classmethod
+    def of_original(cls, embeddings: NDArray[np.floating]) -> Cosines:
+        """Those of the original's embeddings ``[n, d]`` to themselves."""
+        count = len(embeddings)
+        if count < 2:
+            return cls([1.0] * count)
+        center = embeddings.astype(np.float64).mean(0, keepdims=True)
+        return cls([1.0] * count, (1.0,) * count, float(cosine(embeddings, center).mean()))
+
+
+def compare_embeddings(reference: NDArray[np.floating], embeddings: NDArray[np.floating]) -> Cosines:
+    """Compare a batch's embeddings ``[n, d]`` with the original's."""
+    values: list[float] = cosine(embeddings, reference).tolist()
+    if len(values) < 2:
+        return Cosines(values)
+    center = reference.astype(np.float64).mean(0, keepdims=True)
+    return Cosines(values, tuple(cosine(embeddings - center, reference - center).tolist()))
 
 
 def cosine(first: NDArray[np.floating], second: NDArray[np.floating]) -> Doubles:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.logits import WindowScore
+from compress.benchmarks.statistics.logits import Cosines, WindowScore
 from compress.benchmarks.worker.codec import from_plain, to_plain
 from compress.errors import RunError
 
@@ -234,13 +234,6 @@ class CompareLogits(Request[WindowScore]):
 
     ids: Ids
     file: str
-
-
-@dataclass(frozen=True)
-class Cosines:
-    """Cosine similarity of each sentence's embedding to the original's."""
-
-    values: list[float]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,14 @@ from compress.benchmarks.runtime.engine import (
     TimedEngine,
 )
 from compress.benchmarks.runtime.load import load_engine
-from compress.benchmarks.statistics.logits import WindowScore, compare_logits, cosine, log_softmax, window_nll
+from compress.benchmarks.statistics.logits import (
+    Cosines,
+    WindowScore,
+    compare_embeddings,
+    compare_logits,
+    log_softmax,
+    score_original,
+)
 from compress.benchmarks.worker import protocol
 from compress.benchmarks.worker.memory import Phases
 from compress.errors import RunError
@@ -135,21 +142,22 @@ class Service:
         """Write logits to a file."""
         logits = self._logits(request.ids)
         np.save(request.file, logits)
-        return WindowScore.of_original(window_nll(logits, request.ids))
+        return score_original(logits, request.ids)
 
     def compare_logits(self, request: protocol.CompareLogits) -> WindowScore:
         """Compare logits with those in a file."""
         return compare_logits(np.load(request.file, mmap_mode="r"), self._logits(request.ids), request.ids)
 
-    def reference_embeddings(self, request: protocol.ReferenceEmbeddings) -> protocol.Cosines:
+    def reference_embeddings(self, request: protocol.ReferenceEmbeddings) -> Cosines:
         """Write embeddings to a file."""
-        np.save(request.file, _finite(self._encoder.embed(request.ids, request.mask)))
-        return protocol.Cosines([1.0] * len(request.ids))
+        embeddings = _finite(self._encoder.embed(request.ids, request.mask))
+        np.save(request.file, embeddings)
+        return Cosines.of_original(embeddings)
 
-    def compare_embeddings(self, request: protocol.CompareEmbeddings) -> protocol.Cosines:
+    def compare_embeddings(self, request: protocol.CompareEmbeddings) -> Cosines:
         """Compare embeddings with those in a file."""
         embeddings = _finite(self._encoder.embed(request.ids, request.mask))
-        return protocol.Cosines(cosine(embeddings, np.load(request.file)).tolist())
+        return compare_embeddings(np.load(request.file), embeddings)
 
     @property
     def _decoder(self) -> DecoderEngine:

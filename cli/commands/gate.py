@@ -8,6 +8,7 @@ import click
 
 from compress.benchmarks.gate.judge import compare_with_baseline, differences, judge
 from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
+from compress.benchmarks.results.findings import doubts
 from compress.benchmarks.results.report_file import read_card
 from compress.cli.console import Console
 from compress.cli.shared.gating import enforce
@@ -57,9 +58,9 @@ def command(
     if not requirements and not tolerated:
         raise UsageError("nothing to check; give --require, or --baseline with --tolerance")
     card = read_card(report)
-    verdicts, notices = judge(card, requirements, variants), []
+    verdicts, notices = judge(card, requirements, variants), doubts(card)
     if baseline is not None:
         earlier = read_card(baseline)
         verdicts += compare_with_baseline(card, earlier, tolerated, variants)
-        notices = differences(card, earlier)
+        notices += differences(card, earlier)
     enforce(verdicts, strict, console, notices, junit)

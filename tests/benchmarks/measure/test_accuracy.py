@@ -7,9 +7,9 @@ from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure import accuracy
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.statistics.logits import WindowScore
+from compress.benchmarks.statistics.logits import Cosines, WindowScore
 from compress.benchmarks.statistics.measure import Measure
-from compress.benchmarks.worker.protocol import Cosines, Encoded
+from compress.benchmarks.worker.protocol import Encoded
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER
 from compress.progress import Silent
 from tests.support.workers import FakeWorker
@@ -31,7 +31,7 @@ TEXT = np.arange(12).reshape(3, 4)
 def test_a_kind_has_its_metrics(kind):
     clock = Stopwatch()
     workers = [FakeWorker(ANSWERS[kind], kind) for _ in range(2)]
-    first, second = measure_accuracy(workers, Evaluation.of_text(TEXT), Silent(), clock=clock)
+    first, second = measure_accuracy(workers, Evaluation.of_text(TEXT), Silent(), clock=clock).measures
     assert first == second
     assert first.keys() == METRICS[kind]
     assert first["retention"].value == 1.0
@@ -53,7 +53,7 @@ def test_labels_are_measured_besides(monkeypatch):
         Silent(),
         seed=3,
         clock=clock,
-    )
+    ).measures
     assert measures.keys() == METRICS[CLASSIFIER] | {"accuracy"}
     assert requests == [(labels, 3)]
     assert list(clock.seconds) == ["accuracy", "labels"]

@@ -10,11 +10,14 @@ from torch.nn import functional
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.data.labels import read_labeled
-from compress.benchmarks.measure.classification import compare_classes
+from compress.benchmarks.measure.classification import ClassComparison, compare_classes, predictions
 from compress.benchmarks.results.metrics import metrics
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.score import score_contenders
+from compress.benchmarks.worker.protocol import Encoded
 from compress.modeling.kinds import CLASSIFIER
+from compress.progress import Silent
+from tests.support.workers import FakeWorker
 
 QUICK = Settings(rounds=2, prompt=16, runs=2, batch=2, warmup=1, pause=0.0, threads=1)
 
@@ -77,3 +80,34 @@ def test_a_classifier_is_scored_on_its_runtime(pair_of, tmp_path, tokens):
         assert row.measures["retention"].value == pytest.approx(1.0, abs=1e-9)
     assert 0 < np.mean(right) < 1
     assert card.text_sha256 == digest.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("logits", "doubt"),
+    [
+        (np.eye(3)[[0, 1, 2] * 4] * 4, None),
+        (
+            np.eye(3)[[1] * 12] * 9,
+            "the original predicts the same class for all of these texts, so that a variant which",
+        ),
+        (
+            np.eye(3)[[0, 1, 2] * 4] * 0.01,
+            "the original is undecided on these texts: the entropy of its classes is 100.0%",
+        ),
+        (np.ones((12, 1)), None),
+    ],
+)
+def test_an_original_that_tells_nothing_apart_is_doubtful(logits, doubt):
+    workers = [FakeWorker(lambda request: Encoded(logits[request.ids[:, 0]]), CLASSIFIER) for _ in range(2)]
+    text = Evaluation.of_text(np.arange(12)[:, None].repeat(4, 1))
+    doubts = ClassComparison(text, None).measure(workers, Silent()).doubts
+    assert [line[: len(doubt or "")] for line in doubts] == ([doubt] if doubt else [])
+
+
+def test_predictions_of_tokens_are_those_that_count():
+    logits = np.zeros((2, 3, 4))
+    logits[0, :, 2] = logits[1, 0, 1] = 50.0
+    predicted, indecision = predictions(logits, np.array([[1, 1, 1], [1, 0, 0]]), multi_label=False)
+    assert (predicted, indecision) == ([(2,), (2,), (2,), (1,)], pytest.approx(0.0, abs=1e-9))
+    predicted, indecision = predictions(np.array([[1.0, -1.0], [0.0, 9.0]]), np.ones((2, 1)), multi_label=True)
+    assert predicted == [(0, 1), (0, 0)]

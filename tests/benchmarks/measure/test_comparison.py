@@ -7,11 +7,11 @@ import pytest
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.comparison import EmbeddingComparison, LogitsComparison
-from compress.benchmarks.statistics.logits import WindowScore
+from compress.benchmarks.statistics.interval import interval
+from compress.benchmarks.statistics.logits import Cosines, WindowScore
 from compress.benchmarks.worker.protocol import (
     CompareEmbeddings,
     CompareLogits,
-    Cosines,
     ReferenceEmbeddings,
     ReferenceLogits,
 )
@@ -26,8 +26,8 @@ def test_perplexity_is_over_the_originals_window_by_window(tmp_path):
     """A window's loss is a tenth of its first token; the other contender loses 0.1 more in each."""
     original = FakeWorker(lambda request: WindowScore.of_original(request.ids[0] / 10))
     other = FakeWorker(lambda request: WindowScore(request.ids[0] / 10 + 0.1, 0.02, 0.75, (0.01, 0.03)))
-    first, second = LogitsComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure(
-        [original, other], Silent()
+    first, second = (
+        LogitsComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure([original, other], Silent()).measures
     )
     losses = WINDOWS[:, 0] / 10
     assert first["perplexity"].value == pytest.approx(math.exp(losses.mean()))
@@ -46,7 +46,7 @@ def test_embeddings_are_compared_in_batches_of_eight(tmp_path):
     original = FakeWorker(lambda request: Cosines([1.0] * len(request.ids)), ENCODER)
     other = FakeWorker(lambda request: Cosines([0.9, *[0.5] * (len(request.ids) - 1)]), ENCODER)
     comparison = EmbeddingComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy")
-    first, second = comparison.measure([original, other], Silent())
+    first, second = comparison.measure([original, other], Silent()).measures
     assert (first["cosine"].value, first["cosine_min"].value, first["retention"].value) == (1.0, 1.0, 1.0)
     assert second["cosine"].value == pytest.approx((2 * 0.9 + 8 * 0.5) / 10)
     assert second["cosine_min"].value == 0.5
@@ -57,5 +57,56 @@ def test_embeddings_are_compared_in_batches_of_eight(tmp_path):
 
 def test_opposite_embeddings_retain_nothing(tmp_path):
     workers = [FakeWorker(lambda request: Cosines([-0.5] * len(request.ids)), ENCODER)]
-    (measures,) = EmbeddingComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure(workers, Silent())
+    (measures,) = (
+        EmbeddingComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure(workers, Silent()).measures
+    )
     assert (measures["retention"].value, measures["cosine"].value) == (0.0, -0.5)
+
+
+def compared(tmp_path, **score):
+    """Measures of a variant with such a score in every window, whose original loses 7 nats a token."""
+    original = FakeWorker(lambda request: WindowScore.of_original(7.0, 2.0, 8.0))
+    other = FakeWorker(lambda request: WindowScore(**score))
+    return LogitsComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure([original, other], Silent())
+
+
+def test_a_ruined_variant_retains_little_of_an_original_that_fails_on_the_text(tmp_path):
+    """The variant gives the text a higher probability, as everything does."""
+    results = compared(tmp_path, nll=6.5, kl=1.23, top1=0.001, kls=(1.23,))
+    original, ruined = results.measures
+    assert ruined["perplexity_ratio"].value < 1
+    assert ruined["retention"].value == pytest.approx(math.exp(-1.23))
+    assert interval(ruined["retention"]) == pytest.approx((math.exp(-1.23),) * 2)
+    assert original["retention"].value == 1.0
+    assert results.doubts == (
+        "the text is far from what the original was made for: it finds each token 148.4 times less likely than it "
+        "expects to",
+    )
+
+
+def test_what_the_likelihoods_say_counts_where_that_is_less(tmp_path):
+    _, worse = compared(tmp_path, nll=7.2, kl=0.1, top1=0.9, kls=(0.1,)).measures
+    assert worse["retention"].value == pytest.approx(math.exp(-0.2))
+
+
+def test_an_original_that_is_worse_than_a_guess_is_doubtful(tmp_path):
+    workers = [FakeWorker(lambda request: WindowScore.of_original(9.0, 8.9, math.log(1000)))]
+    results = LogitsComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure(workers, Silent())
+    assert results.doubts == (
+        "the original is worse than a guess on this text: its perplexity is 8,103 of 1,000 tokens",
+    )
+    workers = [FakeWorker(lambda request: WindowScore.of_original(3.0, 2.9, math.log(1000)))]
+    assert LogitsComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy").measure(workers, Silent()).doubts == ()
+
+
+def test_embeddings_retain_what_tells_sentences_apart(tmp_path):
+    original = FakeWorker(lambda request: Cosines([1.0] * len(request.ids), (1.0,) * len(request.ids), 0.997), ENCODER)
+    ruined = FakeWorker(lambda request: Cosines([0.99] * len(request.ids), (0.1,) * len(request.ids), 0.9), ENCODER)
+    comparison = EmbeddingComparison(Evaluation.of_text(WINDOWS), tmp_path / "x.npy")
+    results = comparison.measure([original, ruined], Silent())
+    first, second = results.measures
+    assert (first["retention"].value, second["retention"].value) == (1.0, pytest.approx(0.1))
+    assert (second["cosine"].value, second["cosine_centered"].value) == (pytest.approx(0.99), pytest.approx(0.1))
+    assert results.doubts == (
+        "the original's embeddings of these texts are nearly the same: their cosine to their mean is 0.9970",
+    )

@@ -23,7 +23,7 @@ def test_words_are_scored_where_they_begin(pair_of, tmp_path, tokens):
     labeled = read_labeled(path, model)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
-        results = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent())
+        results = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent()).measures
     with torch.inference_mode():
         hits = total = 0
         for (text,), labels in zip(labeled.texts, labeled.labels, strict=True):
@@ -44,7 +44,7 @@ def test_embeddings_are_compared_with_scores(pair_of, tmp_path, tokens):
     labeled = read_labeled(path, model)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(contender, 1)) for contender in contenders]
-        first, second = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent())
+        first, second = measure_accuracy(workers, Evaluation.of_text(tokens, labeled=labeled), Silent()).measures
     with torch.inference_mode():
         embed = lambda text: model.torch_module()(input_ids=torch.tensor([text.ids]))[0][0].mean(0)  # noqa: E731
         alike = [float(functional.cosine_similarity(*map(embed, texts), dim=0)) for texts in labeled.texts]

@@ -42,6 +42,17 @@ def test_larger(card):
         ({"cosine": 0.98}, "x LOSES ACCURACY: cosine to the original's embeddings is 0.9800"),
         ({"perplexity_ratio": 1.05}, None),
         ({"cosine": 0.99}, None),
+        (
+            {"cosine": 0.995, "cosine_centered": 0.9},
+            "x LOSES ACCURACY: less what all sentences share, cosine to the original's embeddings is 0.9000",
+        ),
+        (
+            {"perplexity_ratio": 0.9, "kl": 1.23, "top1": 0.001},
+            "x LOSES ACCURACY: KL to the original is 1.23 nats, "
+            "it predicts the original's next token at 0.1% of all places",
+        ),
+        ({"perplexity_ratio": 1.01, "kl": 0.01, "top1": 0.97}, None),
+        ({"kl": 0.01, "top1": 0.97}, "x LOSES ACCURACY: it predicts the original's class in 97.0% of all cases"),
     ],
 )
 def test_accuracy(card, figures, line):
@@ -86,3 +97,8 @@ def test_what_is_slower_somewhere_is_told_in_a_line(lengths_card):
     assert findings(lengths_card) == [
         "int8 is SLOWER than onnx at prefill with 256 tokens × 4, 512 tokens × 1: 0.80× its speed at worst"
     ]
+
+
+def test_what_makes_accuracy_doubtful_is_said_first(card):
+    scored = card(torch=GOOD, onnx=GOOD).model_copy(update={"doubts": ("the text is another language's",)})
+    assert findings(scored) == ["DOUBTFUL accuracy: the text is another language's; give other data with --eval"]

@@ -1,12 +1,21 @@
 """Metrics against a direct computation in torch."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from compress.benchmarks.statistics.estimators import exponential
-from compress.benchmarks.statistics.logits import compare_logits, cosine, log_softmax, window_nll
+from compress.benchmarks.statistics.logits import (
+    Cosines,
+    compare_embeddings,
+    compare_logits,
+    cosine,
+    log_softmax,
+    score_original,
+)
 
 
 @pytest.fixture
@@ -30,7 +39,7 @@ def test_scores_of_a_window(window):
     assert 0.5 < score.top1 < 1
     kls = functional.kl_div(mine, original, log_target=True, reduction="none").sum(-1)
     assert score.kls == pytest.approx(kls.numpy(), rel=1e-12)
-    assert window_nll(logits, ids) == pytest.approx(score.nll, rel=1e-14)
+    assert score_original(logits, ids).nll == pytest.approx(score.nll, rel=1e-14)
 
 
 def test_the_last_position_counts_nowhere(window):
@@ -54,7 +63,7 @@ def test_other_vocabularies_are_refused(window):
 
 def test_perplexity_of_a_uniform_model():
     ids = np.arange(10)
-    nll = window_nll(np.zeros((10, 64), np.float32), ids)
+    nll = score_original(np.zeros((10, 64), np.float32), ids).nll
     perplexity = exponential([nll, nll])
     assert (perplexity.value, perplexity.spread) == (pytest.approx(64.0), 0.0)
 
@@ -74,3 +83,28 @@ def test_log_softmax_is_that_of_torch(dtype, close):
     assert logs.dtype == dtype
     assert logs == pytest.approx(torch.from_numpy(logits.astype(dtype)).log_softmax(-1).numpy(), abs=close)
     assert (logits == before).all()
+
+
+def test_the_original_expects_the_loss_of_what_it_writes(window):
+    reference, _, ids = window
+    score = score_original(reference, ids)
+    logs = torch.from_numpy(reference[:-1]).double().log_softmax(-1)
+    assert score.entropy == pytest.approx(-(logs.exp() * logs).sum(-1).mean().item(), rel=1e-12)
+    assert score.uniform == math.log(reference.shape[-1])
+    uniform = score_original(np.zeros((10, 64), np.float32), np.arange(10))
+    assert uniform.entropy == pytest.approx(uniform.nll) == pytest.approx(uniform.uniform)
+
+
+def test_what_all_sentences_share_hides_no_ruin():
+    """Embeddings of one direction and a little of their own: without their own the cosine is 0.999."""
+    rng = np.random.default_rng(2)
+    reference = np.concatenate([np.full((8, 1), 10.0), rng.normal(0, 0.1, (8, 15))], 1).astype(np.float32)
+    ruined = np.concatenate([np.full((8, 1), 10.0), rng.normal(0, 0.1, (8, 15))], 1).astype(np.float32)
+    scores = compare_embeddings(reference, ruined)
+    assert min(scores.values) > 0.99
+    assert abs(np.mean(scores.centered)) < 0.5
+    original = Cosines.of_original(reference)
+    assert (original.values, original.centered) == ([1.0] * 8, (1.0,) * 8)
+    assert original.alike > 0.99
+    assert compare_embeddings(reference, reference).centered == pytest.approx([1.0] * 8)
+    assert compare_embeddings(reference[:1], ruined[:1]).centered == ()

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from compress.benchmarks.results.report_file import report_text
+from compress.benchmarks.results.report_file import read_card, report_text
 from tests.support import cards
 
 BASE = cards.BASE | {"retention": (1.0, 1.0, 1.0)}
@@ -61,6 +61,13 @@ def test_an_earlier_report_is_the_measure(reports, inside):
     assert "decode_speedup at most 5% worse: 1.6×, was 2× (-20.00%)" in done.stderr
     assert inside("gate", last, "--baseline", now, *tolerance).returncode == 0
     assert inside("gate", last, "--baseline", last, *tolerance).stdout == "gate: 3 passed\n"
+
+
+def test_doubts_about_the_data_are_told(reports, inside):
+    card = read_card(reports[0]).model_copy(update={"doubts": ("the text is another language's",)})
+    reports[0].write_text(report_text([card]))
+    done = inside("gate", reports[0], "--require", "retention>=0.9")
+    assert done.stderr == "note: DOUBTFUL accuracy: the text is another language's; give other data with --eval\n"
 
 
 def test_github_gets_annotations_and_a_summary(reports, inside, tmp_path, monkeypatch):
