@@ -86,7 +86,6 @@ def main() -> NoReturn:
     interrupt.listen()
     debug = "--debug" in sys.argv
     args = [arg for arg in sys.argv[1:] if arg != "--debug"]
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         code = cli.main(args, prog_name="compress", standalone_mode=False)
     except (KeyboardInterrupt, click.exceptions.Abort):

@@ -12,10 +12,14 @@ Names are imported when they are first asked for: ``import compress`` alone load
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from compress.system.environment import NO_TELEMETRY
 from compress.version import __version__ as __version__
+
+os.environ.update(NO_TELEMETRY)  # here: every import of ours comes before onnxruntime's own
 
 __all__ = ["Model", "Pipeline", "Variant", "compress_model", "export", "score"]
 

@@ -24,6 +24,7 @@ class EvaluationInputs:
 
     ``file``: text, JSON lines, a folder of images or an array of them; None takes a demo's held-out text, and else
     generates windows with another seed than the calibration's, so that both are never the same.
+    ``trust_remote_code`` admits task files that run code.
     """
 
     model: Model
@@ -32,6 +33,7 @@ class EvaluationInputs:
     task_names: tuple[str, ...] = ()
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
+    trust_remote_code: bool = False
 
     def check(self) -> None:
         """Read all files and tasks now, so that unusable ones are refused before the work."""
@@ -59,7 +61,7 @@ class EvaluationInputs:
     @cached_property
     def tasks(self) -> Tasks | None:
         """The lm-eval tasks for this model; None without any."""
-        return read_tasks(self.task_names, self.model) if self.task_names else None
+        return read_tasks(self.task_names, self.model, self.trust_remote_code) if self.task_names else None
 
     @cached_property
     def arrays(self) -> Evaluation:

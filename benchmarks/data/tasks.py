@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.benchmarks.data.task_file import check_task_file, sandbox_templates
 from compress.benchmarks.results.scorecard import Direction
 from compress.errors import MissingComponentError, UsageError
 from compress.modeling.architecture import longest_input
@@ -75,22 +76,24 @@ def split_specs(text: str) -> tuple[str, ...]:
     return specs
 
 
-def read_tasks(specs: Sequence[str], model: Model) -> Tasks:
+def read_tasks(specs: Sequence[str], model: Model, trust_remote_code: bool = False) -> Tasks:
     """Load tasks by name, or from files, whose ``data_files`` are relative to them.
 
-    Raises UsageError for a model that is no decoder, an unknown name, and a task that can't be used with the model.
+    ``trust_remote_code`` admits files that run code. Raises UsageError for a model that is no decoder, an unknown name,
+    a task that can't be used with the model, and a file that would run code.
     """
     if not model.kind.is_decoder_only:
         raise UsageError(f"--tasks is for decoders, and {model.source} is of the kind {model.kind}; leave it out")
     with silence_lm_eval():
         from lm_eval.tasks import TaskManager  # here: it takes seconds, and may not be installed
 
+        sandbox_templates()
         files = [entry for entry in specs if entry.endswith(_SUFFIXES)]
         manager = TaskManager(include_defaults=len(files) < len(specs))  # the index of all takes seconds more
     loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
     shown: list[str] = []
     for spec in specs:
-        contents = _load(manager, spec, spec in files)
+        contents = _load(manager, spec, spec in files, trust_remote_code)
         if twice := next((name for name in contents["tasks"] if name in loaded["tasks"]), None):
             raise UsageError(f"task {twice} comes twice; name it once")
         for part, entry in contents.items():
@@ -111,10 +114,12 @@ def silence_lm_eval() -> Iterator[None]:
         yield
 
 
-def _load(manager: Any, spec: str, is_file: bool) -> dict[str, Any]:
+def _load(manager: Any, spec: str, is_file: bool, trust_remote_code: bool) -> dict[str, Any]:
     path = Path(spec).expanduser().resolve()
     if is_file and not path.is_file():
         raise UsageError(f"can't read the task file {spec}: there is none")
+    if is_file and not trust_remote_code:
+        check_task_file(path)
     if not is_file and spec not in manager.all_tasks:
         nearest = difflib.get_close_matches(spec, manager.all_tasks, n=3)
         hint = f"nearest: {', '.join(nearest)}" if nearest else "`lm-eval ls tasks` lists them"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.results.scorecard import Scorecard
@@ -29,6 +30,20 @@ def few(names: Sequence[str]) -> str:
     shown = [name if len(name) <= _LONGEST else f"{name[:half]}…{name[1 - half :]}" for name in names[:_LISTED]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+@contextmanager
+def own_style(settings: Mapping[str, object] | None = None) -> Iterator[None]:
+    """Within, matplotlib's own style and ``settings``: a ``matplotlibrc`` of the current folder has no say.
+
+    It could have LaTeX run on every title.
+    """
+    from matplotlib import rc_context, rcdefaults, rcParams
+
+    with rc_context():
+        rcdefaults()
+        rcParams.update(settings or {})
+        yield
 
 
 def new_figure() -> Figure:
@@ -62,9 +77,7 @@ def picture(name: str, suffix: Suffix, fill: Callable[[Figure], None]) -> bytes:
 
     ``name`` keeps the identifiers inside apart from other pictures'.
     """
-    from matplotlib import rc_context
-
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with own_style({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure = new_figure()
         fill(figure)
         drawn = io.BytesIO()

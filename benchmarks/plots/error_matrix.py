@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.benchmarks.plots.base import new_figure, percent_over_layers
+from compress.benchmarks.plots.base import new_figure, own_style, percent_over_layers
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of
 from compress.errors import UsageError
@@ -40,12 +40,13 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
         notice = "no output errors are known, as no statistics were taken; the plot shows the weights' own"
     if not lines:
         raise UsageError(f"nothing to plot: {manifest.pipeline} reported no error of a layer's matrices")
-    figure = new_figure()
-    axes = figure.subplots()
-    _draw(axes, lines)
-    axes.set_title(f"{manifest.source.title}\n{manifest.pipeline}", loc="left", fontsize="medium", parse_math=False)
-    axes.set_ylabel(f"relative squared {label}, %")
-    figure.savefig(path)
+    with own_style():
+        figure = new_figure()
+        axes = figure.subplots()
+        _draw(axes, lines)
+        axes.set_title(f"{manifest.source.title}\n{manifest.pipeline}", loc="left", fontsize="medium", parse_math=False)
+        axes.set_ylabel(f"relative squared {label}, %")
+        figure.savefig(path)
     return notice
 
 

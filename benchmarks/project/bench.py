@@ -49,7 +49,7 @@ from compress.export.targets.base import find_target
 from compress.onnx_names import MODEL_FILE
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
-from compress.system.process import run_process
+from compress.system.process import python_command, run_process
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
 
 def _build(source: str, names: Sequence[str], out: Path, scratch: Path, calibration: tuple[int, int] | None) -> None:
     """Build variants with the command line."""
-    command = [sys.executable, "-m", "compress", source, "--no-score", "-o", str(out)]
+    command = python_command("compress", source, "--no-score", "-o", out)
     if calibration is not None:
         samples, length = map(str, calibration)
         command += ["--calibration", str(_write_calibration(scratch)), "--samples", samples, "--length", length]

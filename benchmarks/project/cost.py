@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.system.process import run_process
+from compress.system.process import python_command, run_process
 
 if TYPE_CHECKING:
     from compress.pipeline.parse import Pipeline
@@ -30,8 +30,8 @@ class Cost:
 def cost(model: Path, pipeline: str, calibration: Path, samples: int, length: int) -> Cost:
     """Measure compressing a checkpoint once, calibrated on windows of a text."""
     with tempfile.TemporaryDirectory(prefix="compress-cost-") as out:
-        arguments = [str(model), pipeline, str(calibration), str(samples), str(length), out]
-        command = [sys.executable, "-m", "compress.benchmarks.project.cost", *arguments]
+        arguments = (model, pipeline, calibration, samples, length, out)
+        command = python_command("compress.benchmarks.project.cost", *arguments)
         begin = time.perf_counter()
         output = run_process(command, f"compressing {model} with {pipeline}")
         seconds = time.perf_counter() - begin

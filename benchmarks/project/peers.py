@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,7 +22,7 @@ from compress.errors import CompressError, RunError
 from compress.export.gguf.file import write_gguf
 from compress.modeling.architecture import head_size
 from compress.onnx_names import MODEL_FILE, PAST_PREFIX, PRESENT_PREFIX
-from compress.system.process import run_process
+from compress.system.process import python_command, run_process
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def _try(contender: Contender, threads: int) -> None:
 
 def build_genai(model: Model, out: Path) -> list[Contender]:
     """Build with onnxruntime-genai's own builder and its defaults; run in its own loop and in plain ONNX Runtime."""
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(model.path), "-o", str(out)]
+    command = python_command("onnxruntime_genai.models.builder", "-i", model.path, "-o", out)
     command += ["-p", "int4", "-e", "cpu", "-c", str(out / "cache")]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     run_process(command, f"the builder of {GENAI}", environment=environment)

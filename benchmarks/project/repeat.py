@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from compress.benchmarks.results.phases import MEASURED
 from compress.benchmarks.results.report_file import NAME, read_card
 from compress.benchmarks.results.scorecard import Scorecard, ratio
 from compress.benchmarks.statistics.measure import Measure
-from compress.system.process import run_process
+from compress.system.process import python_command, run_process
 
 TIMES = 10
 _NEAR = 0.05
@@ -56,7 +55,7 @@ class Repeat:
 
 def measure_repeats(variant: Path, out: Path, times: int = TIMES) -> list[Repeat]:
     """Score a variant so many times beside its baselines, as a user does; a RunError where that fails."""
-    command = [sys.executable, "-m", "compress", "score", str(variant), "-o", str(out)]
+    command = python_command("compress", "score", variant, "-o", out)
     repeats = []
     for _ in range(times):
         begin = time.perf_counter()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from types import TracebackType
@@ -15,13 +13,14 @@ from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.runtime.specs import ENGINES
 from compress.benchmarks.worker.protocol import Failure, Open, Request, read_reply, write_request
 from compress.errors import MissingComponentError, RunError
+from compress.system.environment import child_environment
+from compress.system.process import python_command
 
 A = TypeVar("A")
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
-    "TOKENIZERS_PARALLELISM": "false",
 }
 
 
@@ -37,12 +36,12 @@ class Worker:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process, closed with it
         begin = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "compress.benchmarks.worker.server"],
+            python_command("compress.benchmarks.worker.server"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
-            env=os.environ | _ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)},
+            env=child_environment(_ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}),
             start_new_session=True,  # an interrupt reaches the parent alone, which then ends its workers
         )
         try:

@@ -53,11 +53,14 @@ def command(
     """Continue PROMPT with VARIANT, in onnxruntime-genai."""
     import onnxruntime_genai as genai
 
+    from compress.export.files.safety import check_artifact
+
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not (folder / "genai_config.json").is_file():
         raise ModelError(
             f"{path} can't generate text: it has no decoder for onnxruntime-genai; `compress export` a decoder first"
         )
+    check_artifact(folder)
     if not prompt:
         raise click.UsageError("the prompt is empty")
     if beams > 1 and temperature:

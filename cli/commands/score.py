@@ -84,7 +84,9 @@ def command(
     settings = Settings(
         seed=seed, threads=machine.threads, price_per_hour=machine.price_per_hour, **extra.settings(original)
     )
-    inputs = EvaluationInputs(original, evaluation, labels, task_names, seed, console)
+    inputs = EvaluationInputs(
+        original, evaluation, labels, task_names, seed, console, trust_remote_code=trust_remote_code
+    )
     check_measured(requirements, inputs)
     card = score_variants(variants, runtime, inputs, settings, report_folder, command_line())
     print_scores(card, report_folder, console)

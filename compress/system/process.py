@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 
 from compress.errors import RunError
+
+
+def python_command(module: str, *arguments: object) -> list[str]:
+    """The command that runs a module in a fresh interpreter.
+
+    The current folder stays off its path (``-P``): it may be a stranger's checkpoint, with a ``numpy.py`` in it.
+    """
+    return [sys.executable, "-P", "-m", module, *map(str, arguments)]
 
 
 def run_process(

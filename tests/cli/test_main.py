@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
+from compress.version import __version__
 from tests.support.models import copy_checkpoint
 
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
@@ -152,3 +154,13 @@ def test_torch_is_not_needed_for_help():
     )
     assert " torch" not in done.stderr
     assert torch.__version__
+
+
+def test_nothing_in_the_current_folder_is_imported(tmp_path):
+    for name in ("click", "rich", "numpy", "typing_extensions"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
+    commands = [[sys.executable, "-m", "compress"], [Path(sys.executable).with_name("compress")]]
+    for command in commands:
+        environment = os.environ | {"PYTHONPATH": os.pathsep if command is commands[1] else ""}
+        done = subprocess.run([*command, "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (f"compress, version {__version__}\n", "")

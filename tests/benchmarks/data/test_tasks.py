@@ -71,3 +71,13 @@ def test_what_can_not_be_used_is_refused(model, task, tmp_path):
         read_tasks([str(tmp_path / "no.yaml")], model)
     with pytest.raises(UsageError, match="task one comes twice; name it once"):
         read_tasks([task("one", DOCS)] * 2, model)
+
+
+def test_a_file_that_runs_code_is_read_only_where_that_is_accepted(model, task, tmp_path):
+    (tmp_path / "utils.py").write_text("def choices(doc):\n    return [' fox', ' dog']\n")
+    file = task("mine", DOCS)
+    with open(file, "a") as stream:
+        stream.write("doc_to_decontamination_query: !function utils.choices\n")
+    with pytest.raises(UsageError, match="would run code .*--trust-remote-code"):
+        read_tasks([file], model)
+    assert str(read_tasks([file], model, trust_remote_code=True)) == "mine (2 documents)"

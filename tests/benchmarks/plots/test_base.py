@@ -3,6 +3,7 @@
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib import rc_context
 
 from compress.benchmarks.plots.base import few, new_figure, percent_over_layers, picture
 
@@ -37,3 +38,9 @@ def test_errors_are_drawn_in_percent_over_whole_layers():
     assert (axes.get_yscale(), axes.get_xlabel()) == ("log", "layer")
     assert axes.yaxis.get_major_formatter()(10) == "10"
     assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_a_style_of_the_users_has_no_say():
+    expected = picture("name", "svg", draw_text)
+    with rc_context({"axes.titlesize": 40, "text.usetex": True}):
+        assert picture("name", "svg", draw_text) == expected

@@ -71,6 +71,14 @@ def test_the_last_words_of_a_dead_worker_are_told(llama_fused, of_artifact, tmp_
         Worker(of_artifact(llama_fused, "fused"), 1)
 
 
+def test_nothing_in_the_current_folder_is_imported(llama_fused, of_artifact, tokens, tmp_path, monkeypatch):
+    for name in ("numpy", "onnxruntime", "ml_dtypes", "compress"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with Worker(of_artifact(llama_fused, "fused"), 1) as worker:
+        assert len(worker.send(Generate(tokens[0], 1)).tokens) == 2
+
+
 def test_a_missing_runtime_names_the_extra(llama_fused, of_artifact, tmp_path, monkeypatch):
     (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError('none', name='onnxruntime')\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 
 def test_a_variant_writes(variants, inside):
     out = variants
@@ -14,3 +17,15 @@ def test_a_variant_writes(variants, inside):
     searched = inside(*beams)
     assert (searched.returncode, searched.stdout.startswith("the quick")) == (0, True)
     assert "remove one of them" in inside(*beams, "--temperature", "1").stderr
+
+
+def test_a_library_that_a_variant_names_is_not_loaded(variants, inside, tmp_path):
+    variant = shutil.copytree(variants / "int8-fuse", tmp_path / "variant")
+    file = variant / "onnx" / "genai_config.json"
+    config = json.loads(file.read_text())
+    config["model"]["decoder"]["session_options"]["custom_ops_library"] = "evil.so"
+    file.write_text(json.dumps(config))
+    for command in (("generate", variant, "the"), ("score", variant)):
+        done = inside(*command)
+        assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
+        assert "sets model.decoder.session_options.custom_ops_library, which" in done.stderr

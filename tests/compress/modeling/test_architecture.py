@@ -9,6 +9,7 @@ import pytest
 
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
+from compress.modeling.architecture import any_architecture
 from tests.support.checkpoints import build, configure
 
 
@@ -43,6 +44,28 @@ def test_a_quantized_checkpoint_is_refused(llama: Path) -> None:
     configure(llama, quantization_config={"quant_method": "gptq", "bits": 4})
     with pytest.raises(ModelError, match=r"already quantized \(gptq\)"):
         Model.open(str(llama))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attn_implementation": "someone/kernel"},
+        {"_attn_implementation": "flash_attention_2"},
+        {"attn_implementation": {"": "someone/kernel"}},
+        {"nested": {"_attn_implementation": "someone/kernel@main:attention"}},
+    ],
+)
+def test_attention_that_is_code_from_a_hub_is_refused(llama: Path, changes: dict[str, Any]) -> None:
+    configure(llama, **changes)
+    with pytest.raises(ModelError, match="config.json names attention code from elsewhere .*; remove _?attn"):
+        Model.open(str(llama))
+    with pytest.raises(ModelError, match="names attention code from elsewhere"):
+        any_architecture(llama)
+
+
+def test_attention_of_transformers_own_passes(llama: Path) -> None:
+    configure(llama, attn_implementation="sdpa")
+    assert Model.open(str(llama)).class_name == "LlamaForCausalLM"
 
 
 def test_code_in_a_checkpoint_is_refused_unless_accepted(llama: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from compress.errors import RunError
-from compress.system.process import run_process
+from compress.system.process import python_command, run_process
 
 
 def python(code):
@@ -35,3 +35,9 @@ def test_a_failure_is_one_line(code, message, capture):
     with pytest.raises(RunError) as error:
         run_process(python(code), "a program", capture=capture)
     assert str(error.value) == message
+
+
+def test_python_does_not_import_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "argparse.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    assert run_process(python_command("json.tool", "--help"), "a tool").startswith("usage:")

@@ -1,0 +1,49 @@
+"""Environment variables that libraries read when they load: telemetry off, threads that wait politely."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+NO_TELEMETRY = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's and onnxruntime-genai's
+}
+_POLITE = {
+    "OMP_WAIT_POLICY": "passive",  # threads at a barrier sleep: spinning takes the cores of whoever else has work
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_SAFE = {"MPLBACKEND": "agg"}
+"""Variables whose value may name code (``module://``): the user's value is not taken."""
+
+
+def prepare_process() -> None:
+    """Set, for this process and those that it starts, what libraries read when they load; to be called before they do.
+
+    What the user's environment says about threads stays.
+    """
+    for name, value in _POLITE.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(NO_TELEMETRY | _SAFE)
+    _forget_empty_entries()
+
+
+def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process that we start: this one's, prepared likewise, and ``variables``."""
+    return _POLITE | os.environ | NO_TELEMETRY | _SAFE | (variables or {})
+
+
+def _forget_empty_entries() -> None:
+    """Drop empty entries of PYTHONPATH, such as a trailing colon leaves.
+
+    Each stands for the current folder, which may be a stranger's checkpoint with a ``numpy.py`` in it.
+    """
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if "" not in entries or entries == [""]:
+        return
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, entries))
+    here = os.getcwd()
+    if here not in map(os.path.abspath, filter(None, entries)):
+        sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]

@@ -1,0 +1,55 @@
+"""What libraries read when they load is set before they do, in this process and in those that it starts."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from compress.system.environment import child_environment
+
+SHOW = "import compress.cli, json, os, sys; print(json.dumps([dict(os.environ), sys.path]))"
+
+
+def started(folder, **variables):
+    """Variables and path of a command line that runs in a folder."""
+    environment = {"PATH": os.environ["PATH"], **variables}
+    command = [sys.executable, "-P", "-c", SHOW]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_threads_wait_politely_and_telemetry_is_off(tmp_path):
+    environment, _ = started(tmp_path, DO_NOT_TRACK="0")
+    assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert [environment[name] for name in ("DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")] == [
+        "1"
+    ] * 3
+
+
+def test_what_the_user_says_about_threads_stays_and_a_backend_that_names_code_does_not(tmp_path):
+    environment, _ = started(tmp_path, OMP_WAIT_POLICY="active", MPLBACKEND="module://evil")
+    assert environment["OMP_WAIT_POLICY"] == "active"
+    assert environment["MPLBACKEND"] == "agg"
+
+
+@pytest.mark.parametrize(("entries", "kept"), [(":", ""), ("/x:", "/x"), (":/x", "/x"), ("", ""), ("/x", "/x")])
+def test_empty_entries_of_the_path_are_not_the_current_folder(tmp_path, entries, kept):
+    environment, path = started(tmp_path, PYTHONPATH=entries)
+    assert environment["PYTHONPATH"] == kept
+    assert str(tmp_path) not in path
+
+
+def test_a_path_that_names_the_current_folder_stays(tmp_path):
+    assert str(tmp_path) in started(tmp_path, PYTHONPATH=f":{tmp_path}")[1]
+
+
+def test_a_process_that_is_started_gets_the_same(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://evil")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    environment = child_environment({"HF_HUB_OFFLINE": "1"})
+    assert (environment["MPLBACKEND"], environment["OMP_WAIT_POLICY"]) == ("agg", "active")
+    assert (environment["HF_HUB_OFFLINE"], environment["ORT_DISABLE_TELEMETRY"]) == ("1", "1")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert child_environment()["OMP_WAIT_POLICY"] == "passive"
