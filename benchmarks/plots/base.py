@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -33,16 +33,15 @@ def few(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def own_style(settings: Mapping[str, object] | None = None) -> Iterator[None]:
-    """Within, matplotlib's own style and ``settings``: a ``matplotlibrc`` of the current folder has no say.
+def own_style() -> Iterator[None]:
+    """Within, matplotlib's own style: a ``matplotlibrc`` of the current folder has no say.
 
     It could have LaTeX run on every title.
     """
-    from matplotlib import rc_context, rcdefaults, rcParams
+    from matplotlib import rc_context, rcdefaults
 
     with rc_context():
         rcdefaults()
-        rcParams.update(settings or {})
         yield
 
 
@@ -77,7 +76,9 @@ def picture(name: str, suffix: Suffix, fill: Callable[[Figure], None]) -> bytes:
 
     ``name`` keeps the identifiers inside apart from other pictures'.
     """
-    with own_style({"svg.fonttype": "none", "svg.hashsalt": name}):
+    from matplotlib import rc_context
+
+    with own_style(), rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure = new_figure()
         fill(figure)
         drawn = io.BytesIO()

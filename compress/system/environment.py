@@ -32,7 +32,7 @@ def prepare_process() -> None:
 
 def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that we start: this one's, prepared likewise, and ``variables``."""
-    return _POLITE | os.environ | NO_TELEMETRY | _SAFE | (variables or {})
+    return {**_POLITE, **os.environ, **NO_TELEMETRY, **_SAFE, **(variables or {})}
 
 
 def _forget_empty_entries() -> None:
