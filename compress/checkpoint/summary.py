@@ -118,7 +118,21 @@ def total(layers: Sequence[LayerSummary]) -> LayerSummary:
 
 def notices(manifest: Manifest) -> list[str]:
     """Notices for the user on how matrices were solved, in single lines."""
-    return [notice for notice in (fallback_notice(manifest), _left_dense(manifest)) if notice]
+    return [notice for notice in (fallback_notice(manifest), _left_dense(manifest), _underflow(manifest)) if notice]
+
+
+def _underflow(manifest: Manifest) -> str | None:
+    """One line on the numbers that became 0 because a 16-bit type holds none so small, most by tensor first."""
+    reports = {name: report for layer in manifest.layers.values() for name, report in layer.weights.items()}
+    counts = Counter({name: report.underflow for name, report in reports.items() if report.underflow})
+    if not counts:
+        return None
+    shown, more = counts.most_common(_NAMED_IN_NOTICE), len(counts) - _NAMED_IN_NOTICE
+    sizes = {name: form.shape[0] * form.shape[1] for name, form in manifest.weights.items()}
+    of = {name: f" of {sizes[name]}" if name in sizes else "" for name, _ in shown}
+    listed = ", ".join(f"{count}{of[name]} in {name.removesuffix('.weight')}" for name, count in shown)
+    listed += f" and {more} more" if more > 0 else ""
+    return f"{counts.total()} number{'' if counts.total() == 1 else 's'} underflowed to 0: {listed}"
 
 
 def _left_dense(manifest: Manifest) -> str | None:

@@ -67,7 +67,11 @@ def _complete_reports(
             block.reports[name] = WeightReport.of(pass_.name, old.dequantize(), new.dequantize())
         latest = block.reports.get(name)
         if earlier is not None and latest is not None and latest is not earlier:
-            block.reports[name] = latest.model_copy(update={"solver": f"{earlier.solver}, then {latest.solver}"})
+            both = {
+                "solver": f"{earlier.solver}, then {latest.solver}",
+                "underflow": earlier.underflow + latest.underflow,
+            }
+            block.reports[name] = latest.model_copy(update=both)
 
 
 def _check_shapes(pass_: WeightPass, block: Block, stored: Block, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -110,6 +110,8 @@ class WeightReport(BaseModel):
     """‖(W − Ŵ)X‖² / ‖WX‖² on the calibration inputs X; None where no statistics of them were taken"""
     weight_error: float = Field(ge=0, allow_inf_nan=False)
     """‖W − Ŵ‖² / ‖W‖²"""
+    underflow: int = Field(default=0, ge=0)
+    """numbers of W other than 0 that Ŵ's type holds as 0"""
 
     @classmethod
     def of(cls, solver: str, exact: Tensor, stored: Tensor, gram: Tensor | None = None) -> WeightReport:

@@ -14,8 +14,8 @@ from compress.calibration.statistics import InputStatistics
 from compress.errors import PassError
 from compress.passes.solvers.by_factor import each_factor
 from compress.pipeline.contract import WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Weight
-from compress.weights.stored import StoredForm
+from compress.weights.forms import Dense, Factored, Masked, Weight, leaves
+from compress.weights.stored import StoredForm, WeightReport
 
 
 class Half(WeightPass):
@@ -26,9 +26,18 @@ class Half(WeightPass):
     dtype: ClassVar[torch.dtype]
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
-        """Convert matrices and vectors."""
+        """Convert matrices and vectors, and report the numbers that underflow."""
+        weights, vectors = dict(block.weights), dict(block.vectors)
         super().run(block, inputs)
-        block.vectors.update({name: self._convert(name, vector) for name, vector in block.vectors.items()})
+        block.vectors.update({name: self._convert(name, vector) for name, vector in vectors.items()})
+        for name, weight in weights.items():
+            if (converted := block.weights[name]) is not weight:
+                pairs = zip(leaves(weight), leaves(converted), strict=True)
+                lost = sum(_underflow(old.dequantize(), new.dequantize()) for old, new in pairs)
+                block.reports[name] = self._report(weight.dequantize(), converted.dequantize(), lost)
+        for name, vector in vectors.items():
+            if lost := _underflow(vector, block.vectors[name]):
+                block.reports[name] = self._report(vector.float(), block.vectors[name].float(), lost)
 
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
         """Convert one matrix to 16 bits, its mask kept; or both factors of one."""
@@ -52,15 +61,23 @@ class Half(WeightPass):
         """Bytes of a vector's number: two, or as before."""
         return min(itemsize, 2)
 
+    def _report(self, exact: Tensor, stored: Tensor, underflow: int) -> WeightReport:
+        return WeightReport.of(self.name, exact, stored).model_copy(update={"underflow": underflow})
+
     def _convert(self, name: str, tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point() or tensor.element_size() < 4:
+        if not tensor.is_floating_point() or tensor.dtype == self.dtype:
             return tensor
         half = tensor.to(self.dtype)
-        if not torch.isfinite(half).all():
+        if overflow := int((~torch.isfinite(half)).sum()):
             largest = float(tensor.abs().max())
             fix = "use bf16" if self.dtype is torch.float16 else "leave it in float32"
             raise PassError(
-                f"{name} reaches {largest:.3g}, more than {str(self.dtype).removeprefix('torch.')} holds "
-                f"({torch.finfo(self.dtype).max:.5g}); {fix}"
+                f"{self.name}: {overflow} of {tensor.numel()} numbers overflow: {name} reaches {largest:.3g}, more "
+                f"than {str(self.dtype).removeprefix('torch.')} holds ({torch.finfo(self.dtype).max:.5g}); {fix}"
             )
         return half
+
+
+def _underflow(exact: Tensor, half: Tensor) -> int:
+    """Number of values other than 0 that became 0."""
+    return int(((half == 0) & (exact != 0)).sum())
