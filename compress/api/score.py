@@ -26,6 +26,7 @@ from compress.export.files.safety import check_artifact
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress, Silent
+from compress.system.staging import scratch
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ def score_variants(
     windows = evaluation.arrays
     clock.lap("texts")
     contenders = [Contender.of_checkpoint(model, model.parameters)]
-    with tempfile.TemporaryDirectory(prefix=".float.", dir=out) as scratch:
+    with scratch(out or Path(tempfile.gettempdir()), "float") as folder:
         if target.capability.graphs:
-            contenders.append(_float_export(model, target, Path(scratch), progress))
+            contenders.append(_float_export(model, target, folder, progress))
             clock.lap("float export")
         contenders += [variant.contender(target) for variant in variants]
         info = RunInfo(model.source, command, (*evaluation.origins, *progress.notices))
@@ -122,9 +123,9 @@ def _path(name: str | Path | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def _float_export(model: Model, target: Target, scratch: Path, progress: Progress) -> Contender:
+def _float_export(model: Model, target: Target, parent: Path, progress: Progress) -> Contender:
     """The second baseline: the model on the target's runtime, nothing compressed and nothing fused."""
-    folder = scratch / target.folder
+    folder = parent / target.folder
     folder.mkdir()
     with progress.status("exporting the float baseline"):
         artifact = target.export(model, (), folder, progress)

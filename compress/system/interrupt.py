@@ -1,4 +1,4 @@
-"""Remember SIGINT and SIGTERM even where a destructor or a C callback swallows the exception."""
+"""Remember SIGINT, SIGTERM and SIGHUP even where a destructor or a C callback swallows the exception."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ _heard = False
 
 
 def listen() -> None:
-    """Make SIGTERM raise KeyboardInterrupt, as SIGINT does where it isn't ignored, and remember both."""
+    """Make SIGTERM raise KeyboardInterrupt, as SIGINT and SIGHUP do where they aren't ignored, and remember them.
+
+    SIGHUP comes when a terminal is closed; ``nohup`` ignores it.
+    """
     global _heard
     _heard = False
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _interrupt)
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def heard() -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from compress.errors import UsageError
 from compress.system import interrupt
+from compress.system.leftovers import in_use, new_name, put_right
+from compress.system.ownership import foreign_entry
 
-_STAGE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.partial")
+_CURRENT_FOLDER, _EXCHANGE = -100, 2
+"""Linux's AT_FDCWD and RENAME_EXCHANGE."""
 
 
 @contextmanager
@@ -21,34 +23,47 @@ def staged(path: Path, overwrite: bool = False, marker: str | None = None) -> It
     """Yield a fresh directory beside ``path`` that becomes ``path`` by one rename when the block ends well.
 
     On any exception, an interrupt included, the fresh directory and the parents made for it are removed and whatever
-    was at ``path`` is untouched. Where another process put a directory with a file ``marker`` there meanwhile, that one
-    stays, as somebody may be reading it.
+    was at ``path`` is untouched; what a kill leaves is put right by the next call for the same place. With
+    ``overwrite``, what this program wrote at ``path`` is replaced, and nothing else. Where another process put a
+    directory with a file ``marker`` there meanwhile, that one stays, as somebody may be reading it.
 
     Raises UsageError where ``path`` may not be replaced or its parent can't be written.
     """
     path = path.resolve()
+    put_right(path.parent, path.name)
     check_replaceable(path, overwrite)
     parents = _missing_parents(path)
-    stage = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    stage = path.parent / new_name(path.name)
     try:
         _make(stage)
-        yield stage
-        interrupt.check()
-        if marker is not None and (path / marker).is_file():
-            shutil.rmtree(stage, ignore_errors=True)
-            return
-        check_replaceable(path, overwrite)
-        _put_in_place(stage, path)
+        with in_use(stage):
+            yield stage
+            interrupt.check()
+            if marker is not None and (path / marker).is_file():
+                shutil.rmtree(stage, ignore_errors=True)
+                return
+            check_replaceable(path, overwrite)
+            _put_in_place(stage, path)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(parents)
         raise
 
 
-def name_in_place(path: Path) -> str:
-    """The name that a directory has, or that it will have where it is still staged."""
-    match = _STAGE.fullmatch(path.name)
-    return match["name"] if match else path.name
+@contextmanager
+def scratch(folder: Path, name: str) -> Iterator[Path]:
+    """Yield a fresh directory in a folder that is removed at the end; what a kill leaves of it is found by `put_right`.
+
+    ``name`` says what it is for.
+    """
+    put_right(folder, name)
+    directory = folder / new_name(name)
+    _make(directory)
+    try:
+        with in_use(directory):
+            yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:
@@ -57,6 +72,8 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise UsageError(f"{path} is a file; choose another output directory")
+    if path.is_mount():
+        raise UsageError(f"{path} is a mount point, which can't be replaced; choose a directory in it: {path / 'out'}")
     if not any(path.iterdir()):
         return
     if not overwrite:
@@ -64,6 +81,9 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
     for precious in (Path.cwd(), Path.home()):
         if precious == path or path in precious.parents:
             raise UsageError(f"{path} holds {precious}, so it is never overwritten; choose another output")
+    if (foreign := foreign_entry(path)) is not None:
+        reason = f"{foreign} in it is not compress's" if foreign else "no variant, artifact or report is in it"
+        raise UsageError(f"{path} is not overwritten, as {reason}; choose another output, or remove it yourself")
 
 
 def _missing_parents(path: Path) -> list[Path]:
@@ -85,9 +105,16 @@ def _make(stage: Path) -> None:
 
 
 def _put_in_place(stage: Path, path: Path) -> None:
-    """Rename the stage to its place. What was there is set aside first and comes back if the rename fails."""
+    """Rename the stage to its place; what was there is removed.
+
+    Both change places at once where the system can do that. Else what was there is set aside first, comes back if the
+    rename fails, and is found by `put_right` after a kill in between.
+    """
     if not path.exists():
         stage.rename(path)
+        return
+    if _exchange(stage, path):
+        shutil.rmtree(stage, ignore_errors=True)
         return
     aside = stage.with_suffix(".replaced")
     path.rename(aside)
@@ -97,6 +124,15 @@ def _put_in_place(stage: Path, path: Path) -> None:
         os.replace(aside, path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two directories change places, atomically; False where the kernel or the file system has no way to."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    if rename is None:
+        return False
+    done: int = rename(_CURRENT_FOLDER, os.fsencode(first), _CURRENT_FOLDER, os.fsencode(second), _EXCHANGE)
+    return done == 0
 
 
 def _remove_empty(parents: list[Path]) -> None:

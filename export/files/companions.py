@@ -11,7 +11,7 @@ import onnx_ir as ir
 from compress.calibration.images import PROCESSOR
 from compress.checkpoint.base import Checkpoint
 from compress.pipeline.contract import GraphPass
-from compress.system.staging import name_in_place
+from compress.system.leftovers import name_in_place
 from compress.version import __version__
 
 _TOKENIZER = (

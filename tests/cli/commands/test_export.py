@@ -216,3 +216,15 @@ def test_what_differs_in_its_graph_alone_is_solved_once(untied, tmp_path, inside
         assert torch.equal(numbers(second)[name].dequantize(), weight.dequantize())
     assert f", fuse,{INT4}\n" in (second / "README.md").read_text()
     assert (second / "onnx" / "model.onnx").is_file()
+
+
+def test_a_directory_of_somebody_elses_is_not_overwritten(variants, tmp_path, inside):
+    documents = tmp_path / "Documents"
+    documents.mkdir()
+    (documents / "thesis.odt").write_text("years of work")
+    done = inside("export", variants / "fuse", "-o", documents, "--overwrite")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert f"{documents} is not overwritten, as no variant, artifact or report is in it; choose" in done.stderr
+    assert [path.name for path in documents.iterdir()] == ["thesis.odt"]
+    shutil.copytree(variants / "fuse" / "onnx", tmp_path / "artifact")
+    assert inside("export", variants / "fuse", "-o", tmp_path / "artifact", "--overwrite").returncode == 0

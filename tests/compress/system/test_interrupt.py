@@ -10,14 +10,14 @@ from compress.system import interrupt
 
 @pytest.fixture(autouse=True)
 def _handlers():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
     interrupt._heard = False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_whose_exception_got_lost_is_heard(number):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt.listen()
@@ -30,8 +30,9 @@ def test_an_interrupt_whose_exception_got_lost_is_heard(number):
         interrupt.check()
 
 
-def test_an_ignored_interrupt_stays_ignored():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_ignored_interrupt_stays_ignored(number):
+    signal.signal(number, signal.SIG_IGN)
     interrupt.listen()
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), number)
     assert not interrupt.heard()

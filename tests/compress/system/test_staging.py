@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from compress.errors import UsageError
-from compress.system import interrupt
-from compress.system.staging import name_in_place, staged
+from compress.system import interrupt, staging
+from compress.system.leftovers import name_in_place
+from compress.system.staging import scratch, staged
 
 
 def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
@@ -38,6 +41,8 @@ def test_what_another_process_finished_meanwhile_stays(tmp_path: Path) -> None:
             (faster / "whole").write_text("theirs")
     assert (out / "whole").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (out / "report.whole").write_text("theirs")
+    (out / "whole").unlink()
     with staged(out, overwrite=True, marker="other") as stage:
         (stage / "whole").write_text("ours")
     assert (out / "whole").read_text() == "ours"
@@ -111,13 +116,13 @@ def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
 def test_overwrite_replaces_everything_only_when_it_ends_well(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old").write_text("old")
+    (out / "report.old").write_text("old")
     with pytest.raises(KeyboardInterrupt), staged(out, overwrite=True):
         raise KeyboardInterrupt
-    assert (out / "old").read_text() == "old"
+    assert (out / "report.old").read_text() == "old"
     with staged(out, overwrite=True) as stage:
         (stage / "new").write_text("new")
-        assert (out / "old").exists()
+        assert (out / "report.old").exists()
     assert [p.name for p in out.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -146,3 +151,95 @@ def test_a_parent_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a file"), staged(tmp_path / "file"):
         pytest.fail("the block ran")
     assert (tmp_path / "file").read_text() == ""
+
+
+def replace(out: Path) -> None:
+    out.mkdir()
+    (out / "report.old").write_text("old")
+    with staged(out, overwrite=True) as stage:
+        (stage / "new").write_text("new")
+
+
+def test_a_replacement_is_one_step_where_the_system_can_do_that_and_two_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(tmp_path / "out")
+    monkeypatch.setattr(staging, "_exchange", lambda first, second: False)
+    replace(tmp_path / "other")
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["other", "other/new", "out", "out/new"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RENAME_EXCHANGE is Linux's")
+def test_two_directories_change_places(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert staging._exchange(tmp_path / "a", tmp_path / "b")
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["a", "a/b", "b", "b/a"]
+    assert not staging._exchange(tmp_path / "a", tmp_path / "missing")
+
+
+def test_what_is_not_the_programs_is_never_overwritten(tmp_path: Path) -> None:
+    home = tmp_path / "Documents"
+    home.mkdir()
+    (home / "thesis.odt").write_text("years of work")
+    with pytest.raises(UsageError, match="Documents is not overwritten, as no variant, artifact or report is in it"):
+        staging.check_replaceable(home, overwrite=True)
+    (home / "report.md").write_text("")
+    with pytest.raises(UsageError, match=r"as thesis\.odt in it is not compress's; choose another output"):
+        staging.check_replaceable(home, overwrite=True)
+    assert (home / "thesis.odt").read_text() == "years of work"
+
+
+def test_a_mount_point_is_refused_before_the_work() -> None:
+    with pytest.raises(
+        UsageError, match=r"^/proc is a mount point, which can't be replaced; choose .* in it: /proc/out"
+    ):
+        staging.check_replaceable(Path("/proc"), overwrite=False)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from compress.system.staging import staged
+with staged(Path(sys.argv[1]), overwrite=True) as stage:
+    (stage / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_kill_leaves_is_removed_by_the_next_run_on_that_place(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "out"], check=False)
+    (leftover,) = tmp_path.iterdir()
+    assert (leftover / "half").is_file()
+    with staged(tmp_path / "other"):
+        assert leftover.is_dir()
+    with staged(tmp_path / "out") as stage:
+        (stage / "whole").touch()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_what_a_kill_set_aside_comes_back(tmp_path: Path) -> None:
+    (tmp_path / ".out.01234567.replaced").mkdir()
+    (tmp_path / ".out.01234567.replaced" / "report.md").write_text("old")
+    (tmp_path / ".out.01234567.partial").mkdir()
+    with pytest.raises(UsageError, match="exists and is not empty"), staged(tmp_path / "out"):
+        pytest.fail("the block ran")
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["out", "out/report.md"]
+
+
+def test_two_runs_on_one_place_leave_each_other_alone(tmp_path: Path) -> None:
+    with staged(tmp_path / "out") as first:
+        with pytest.raises(ValueError, match="mine"), staged(tmp_path / "out"):
+            assert first.is_dir()
+            raise ValueError("mine")
+        (first / "whole").touch()
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["out", "out/whole"]
+
+
+def test_scratch_is_gone_at_the_end_and_after_a_kill(tmp_path: Path) -> None:
+    (tmp_path / ".float.01234567.partial").mkdir()
+    with scratch(tmp_path, "float") as folder:
+        (folder / "file").touch()
+        assert list(tmp_path.iterdir()) == [folder]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,22 @@
+"""``compress clean``: leftovers of killed runs go, everything else stays."""
+
+from compress.system.leftovers import in_use
+
+
+def test_leftovers_go_and_their_bytes_are_told(tmp_path, inside):
+    for name in (".int8.01234567.partial", "deep/.onnx.01234567.partial", "int8"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_bytes(bytes(600_000))
+    with in_use(tmp_path / "deep" / ".onnx.01234567.partial"):
+        done = inside("clean", tmp_path)
+        assert (done.returncode, done.stdout) == (0, "removed 1 leftover, 0.6 MB\n")
+    done = inside("clean", tmp_path / "deep", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "removed 1 leftover, 0.6 MB\n")
+    assert inside("clean", tmp_path).stdout == "nothing to remove\n"
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["deep", "int8", "int8/file"]
+
+
+def test_what_is_no_directory_is_refused(tmp_path, inside):
+    done = inside("clean", tmp_path / "none")
+    assert (done.returncode, done.stderr) == (2, f"compress: {tmp_path / 'none'} is no directory; give those that "
+                                              "`compress` was to write to\n")  # fmt: skip
