@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
-"""Files that a license may ask to be passed on."""
+from compress.checkpoint.folder import LICENSES
+from compress.errors import ModelError
+from compress.system.regular_files import open_file, read_json, refusal
+
 _TITLES = {
     "apache-2.0": r"Apache License\s+Version 2\.0",
     "mit": r"\A\s*(?:The )?MIT License|Permission is hereby granted, free of charge, to any person obtaining a copy",
@@ -16,6 +18,7 @@ _TITLES = {
 }
 """Beginnings of licenses' texts, by the hub's identifiers."""
 _BEGINNING = 2000
+_LARGEST_CARD = 16 << 20
 _PLAIN = re.compile(r"[A-Za-z][\w.-]*")
 
 
@@ -43,11 +46,13 @@ class License:
 
 def find_license(path: Path) -> License:
     """The license of the checkpoint in a directory, from its README's front matter, its config, or its license file."""
-    file = next((match for pattern in FILES[:2] for match in sorted(path.glob(pattern))), None)
+    named = (match for pattern in LICENSES[:2] for match in sorted(path.glob(pattern)))
+    file = next((match for match in named if refusal(match) is None), None)
     facts = _front_matter(path / "README.md") or _config(path / "config.json")
     fields = {key: str(facts[key]) for key in ("license", "license_name", "license_link") if facts.get(key)}
     if not fields and file is not None:
-        beginning = file.read_text(encoding="utf-8", errors="replace")[:_BEGINNING]
+        with open_file(file) as stream:
+            beginning = stream.read(_BEGINNING).decode(errors="replace")
         titles = (name for name, title in _TITLES.items() if re.search(title, beginning))
         fields = {"license": next(titles, "other")}
     return License(fields, file.name if file is not None else None)
@@ -58,16 +63,18 @@ def _front_matter(file: Path) -> dict[str, object]:
     from huggingface_hub.repocard import metadata_load  # here: it is slow to import
     from yaml import YAMLError
 
+    if refusal(file) is not None or file.stat().st_size > _LARGEST_CARD:
+        return {}
     try:
         facts = metadata_load(file) or {}
-    except (OSError, ValueError, YAMLError):
+    except (OSError, ValueError, YAMLError, RecursionError):
         return {}
     return facts if isinstance(facts.get("license"), str) else {}
 
 
 def _config(file: Path) -> dict[str, object]:
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        facts = read_json(file)
+    except ModelError:
         return {}
     return facts if isinstance(facts, dict) and isinstance(facts.get("license"), str) else {}

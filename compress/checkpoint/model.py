@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.folder import check_folder
 from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
 from compress.checkpoint.shards import Shards, find_shards
@@ -51,6 +52,7 @@ class Model(Checkpoint):
         source, progress = str(source), progress or Silent()
         path = locate(source, trust_remote_code, progress)
         check_config(path, trust_remote_code)
+        check_folder(path, progress)
         shards = find_shards(path, trust_remote_code, progress)
         architecture = read_architecture(path, shards.where)
         architecture = _resolve_tied_head(architecture, shards, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import struct
 import zipfile
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from compress.errors import ModelError
 from compress.progress import Progress
+from compress.system.regular_files import check_file, open_file, read_json
 
 SUMS = "SHA256SUMS"
 SAFE = "model.safetensors"
@@ -27,6 +29,7 @@ _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING_STATE = {"training_args", "optimizer", "scheduler", "scaler", "rng_state"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 22
+_LARGEST_SUMS = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool
     if not files:
         files, index = _find_pickles(path, trust_pickle)
         cls = PickleShards
+    for each in files:
+        check_file(each)
     headers = {file: _header(file) if cls is Shards else _pickled(file) for file in files}
     for name, file in index.items():
         if name not in headers[path / file]:
@@ -111,19 +116,20 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool
 def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
     """The weight files by the usual name or by an index, and the index's map; nothing where there is neither."""
     index_file = path / f"{name}.index.json"
-    if (path / name).is_file():
+    if os.path.lexists(path / name):
         return [path / name], {}
-    if not index_file.is_file():
+    if not os.path.lexists(index_file):
         return [], {}
+    raw = read_json(index_file)
     try:
-        index = {str(name): str(file) for name, file in json.loads(index_file.read_text())["weight_map"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        index = {str(name): str(file) for name, file in raw["weight_map"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index_file} can't be read ({error})") from error
     files = [path / file for file in sorted(set(index.values()))]
     for file in files:
         if file.parent != path:
             raise ModelError(f"{index_file} points outside its directory, to {file}")
-        if not file.is_file():
+        if not os.path.lexists(file):
             raise ModelError(f"{file} is missing, though {index_file.name} lists it; fetch it again")
     return files, index
 
@@ -186,7 +192,10 @@ def _check_hashes(path: Path, shards: Shards, progress: Progress) -> None:
 def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     """The weight files with a recorded hash."""
     sums = path / SUMS
-    lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
+    lines = []
+    if os.path.lexists(sums):
+        with open_file(sums) as stream:
+            lines = stream.read(_LARGEST_SUMS).decode(errors="replace").splitlines()
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
     if malformed := next((pair for pair in pairs if len(pair) != 2), None):
         raise ModelError(f"{sums} can't be read: {malformed[0]!r} is no hash and file name")

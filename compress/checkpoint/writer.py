@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.license import FILES, find_license
-from compress.checkpoint.manifest import FILE, Manifest
+from compress.checkpoint.folder import companions
+from compress.checkpoint.license import find_license
+from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model_card import write_card
 from compress.checkpoint.shard_writer import ShardWriter
 from compress.checkpoint.variant import Variant
@@ -20,14 +20,13 @@ from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture
 from compress.progress import Progress
+from compress.system.regular_files import copy_file
 from compress.weights.forms import Dense, Quantized, Weight, merged
 from compress.weights.half_scales import scale_rounding_error
 from compress.weights.stored import StoredForm
 
 SHARD_BYTES = 4 << 30
 """The default size of one checkpoint file."""
-_COPIED = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *FILES)
-_NOT_COPIED = {"config.json", FILE, "artifact.json", "genai_config.json", "quantize_config.json"}
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,8 @@ class VariantWriter:
             )
         self._shards.finish()
         self._write_config()
-        for pattern in _COPIED:
-            for file in self.model.path.glob(pattern):
-                if file.name not in _NOT_COPIED and not file.name.endswith(".index.json"):
-                    shutil.copy(file, self.directory / file.name)
+        for file in companions(self.model.path):
+            copy_file(file, self.directory / file.name)
         manifest.format = self.options.format.name
         manifest.weights = self.forms
         manifest.vector_nbytes = self._vector_bytes

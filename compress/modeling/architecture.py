@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from compress.modeling.outline import Outline, read_outline
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import check_shared_embedding, declares_untied_head, untie_head
 from compress.modeling.transformers_private import computed_on_load, not_saved, on_meta
+from compress.system.regular_files import read_json
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -42,6 +43,7 @@ _NOT_STRUCTURAL = (
 """Settings of a config that make no other module."""
 _ATTENTION = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 _OWN_ATTENTION = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm", None)
+_LARGEST_CONFIG = 16 << 20
 _UNBOUNDED = 2048
 """Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
 
@@ -148,7 +150,10 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
             f"{path} brings its own code (auto_map in config.json); pass --trust-remote-code to accept that"
         )
     model_type = str(raw.get("model_type"))
-    class_name = (raw.get("architectures") or [None])[0]
+    classes = raw.get("architectures") or [None]
+    if not isinstance(classes, list) or not isinstance(classes[0], str | None):
+        raise ModelError(f"{path / 'config.json'}: architectures is {classes!r}; a list of class names is needed")
+    class_name = classes[0]
     family = FAMILIES.get(model_type)
     if family is None or (family.kind.has_head and class_name not in (family.cls, None)):
         raise ModelError(f"{path}: {class_name or model_type} is not supported; supported: {supported()}")
@@ -186,11 +191,14 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     if family.kind.is_seq2seq:
         check_shared_embedding(path, config)
     without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
-    return Architecture(
-        cls=getattr(transformers, head or family.cls),
-        config=config,
-        kind=family.kind if head is None else CLASSIFIER,
-        options={"add_pooling_layer": False} if without_pooler else {},
+    return _buildable(
+        path,
+        Architecture(
+            cls=getattr(transformers, head or family.cls),
+            config=config,
+            kind=family.kind if head is None else CLASSIFIER,
+            options={"add_pooling_layer": False} if without_pooler else {},
+        ),
     )
 
 
@@ -217,7 +225,21 @@ def any_architecture(path: Path) -> Architecture:
         raise ModelError(
             f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"
         ) from error
-    return Architecture(cls, config, DECODER if cls is generates else ENCODER, {})
+    return _buildable(path, Architecture(cls, config, DECODER if cls is generates else ENCODER, {}))
+
+
+def _buildable(path: Path, architecture: Architecture) -> Architecture:
+    """An architecture whose outline can be told; a ModelError where transformers can't build the module."""
+    try:
+        _ = replace(architecture, config=copy.deepcopy(architecture.config)).outline  # what opens it may change it yet
+    except ModelError as error:
+        raise ModelError(f"{path / 'config.json'}: {error}") from error
+    except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ModelError(
+            f"{path / 'config.json'}: transformers can't build a {architecture.class_name} of it ({reason})"
+        ) from error
+    return architecture
 
 
 def _check_attention(path: Path, raw: object) -> None:
@@ -233,12 +255,9 @@ def _check_attention(path: Path, raw: object) -> None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise ModelError(f"{path} is not a checkpoint: it has no config.json")
-    try:
-        raw = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} can't be read ({error})") from error
+    raw = read_json(file, _LARGEST_CONFIG)
     if not isinstance(raw, dict):
         raise ModelError(f"{file} is no config: a JSON object is needed")
     return raw

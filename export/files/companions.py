@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from compress.calibration.images import PROCESSOR
 from compress.checkpoint.base import Checkpoint
 from compress.pipeline.contract import GraphPass
 from compress.system.leftovers import name_in_place
+from compress.system.regular_files import copy_file, refusal
 from compress.version import __version__
 
 _TOKENIZER = (
@@ -48,5 +48,5 @@ def write_metadata(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequen
 def copy_tokenizer(source: Path, out: Path) -> None:
     """Copy the tokenizer's and image processor's files that exist."""
     for name in _TOKENIZER:
-        if (source / name).is_file():
-            shutil.copy(source / name, out / name)
+        if refusal(source / name) is None:
+            copy_file(source / name, out / name)

@@ -6,9 +6,10 @@ the checkpoint's ``tokenizer.json`` splits. Source: llama.cpp's ``src/llama-voca
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from compress.system.regular_files import read_json
 
 if TYPE_CHECKING:
     import gguf
@@ -23,14 +24,17 @@ def add_tokenizer(writer: gguf.GGUFWriter, path: Path, vocabulary: int) -> str |
     import gguf
 
     file = path / "tokenizer.json"
-    if not file.is_file():
+    if not file.exists():
         return "there is no tokenizer.json"
-    tokenizer = json.loads(file.read_text())
+    tokenizer = read_json(file)
     if tokenizer["model"]["type"] != "BPE" or tokenizer["model"].get("byte_fallback"):
         return "its tokens aren't pairs of bytes merged"
     split = split_name(tokenizer["pre_tokenizer"])
     if split is None:
         return "it splits text in a way that has no name there"
+    ids = [*tokenizer["model"]["vocab"].values(), *(added["id"] for added in tokenizer["added_tokens"])]
+    if max(ids, default=0) >= vocabulary:
+        return f"it has tokens up to {max(ids)}, and the embedding has {vocabulary} rows"
     tokens, types = [f"[PAD{i}]" for i in range(vocabulary)], [_UNUSED] * vocabulary
     for token, i in tokenizer["model"]["vocab"].items():
         tokens[i], types[i] = token, _NORMAL

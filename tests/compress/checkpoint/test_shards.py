@@ -121,6 +121,8 @@ def test_a_shard_that_is_not_what_was_recorded(llama: Path) -> None:
 
 
 def test_a_blob_of_the_hub_cache_that_is_not_what_its_name_says(llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "snapshots").mkdir()
+    llama = llama.rename(tmp_path / "snapshots" / "0123abcd")
     file, blobs = llama / "model.safetensors", tmp_path / "blobs"
     blobs.mkdir()
     data = file.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,36 @@ def test_code_in_a_checkpoint_is_refused_unless_accepted(llama: Path) -> None:
     with pytest.raises(ModelError, match="--trust-remote-code"):
         Model.open(str(llama))
     assert Model.open(str(llama), trust_remote_code=True).class_name == "LlamaForCausalLM"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hidden_size": -64}, "transformers can't build a LlamaForCausalLM of it ("),
+        ({"intermediate_size": -1}, "transformers can't build a LlamaForCausalLM of it (RuntimeError: "),
+        ({"vocab_size": -5}, "transformers can't build a LlamaForCausalLM of it ("),
+        ({"num_hidden_layers": -1}, "found no list of -1 layers"),
+        ({"num_attention_heads": 0}, "config.json"),
+        ({"num_attention_heads": "four"}, "config.json"),
+        ({"hidden_act": "unknown"}, "transformers can't build a LlamaForCausalLM of it (KeyError: "),
+        ({"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}}, "config.json"),
+        ({"rope_parameters": 5}, "config.json"),
+        ({"rope_scaling": {"type": "spiral"}}, "config.json"),
+        ({"architectures": 5}, "architectures is 5; a list of class names is needed"),
+        ({"architectures": {"a": 1}}, "architectures is {'a': 1}; a list of class names is needed"),
+        ({"architectures": [5]}, "architectures is [5]; a list of class names is needed"),
+        ({"max_position_embeddings": "many"}, "config.json"),
+        ({"rms_norm_eps": "small"}, "config.json"),
+        ({"head_dim": -8}, "config.json"),
+        ({"tie_word_embeddings": "maybe"}, "config.json"),
+        ({"note": "\ud800"}, "can't be read (half of a surrogate pair"),
+    ],
+)
+def test_a_config_that_makes_no_module_is_the_models_fault_in_one_line(
+    llama: Path, changes: dict[str, Any], reason: str
+) -> None:
+    configure(llama, **changes)
+    with pytest.raises(ModelError, match=re.escape(reason)) as error:
+        Model.open(llama)
+    assert "\n" not in str(error.value)
+    assert str(llama / "config.json") in str(error.value)

@@ -1,0 +1,104 @@
+"""Folder of a checkpoint: the files that go along with its weights, checked before the work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from compress.errors import ModelError
+from compress.modeling.quiet import first_line, quiet_transformers
+from compress.progress import Progress
+from compress.system.regular_files import read_json, refusal
+
+LICENSES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+"""Files that a license may ask to be passed on."""
+_PATTERNS = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *LICENSES)
+_OURS = {"config.json", "compress.json", "artifact.json", "genai_config.json", "quantize_config.json"}
+"""Files that a variant has of its own, or a format."""
+_GENERATION = "generation_config.json"
+_SETTINGS = {
+    "added_tokens.json",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+}
+_VOCABULARIES = {
+    "merges.txt",
+    "source.spm",
+    "spiece.model",
+    "target.spm",
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+}
+_READ = {*_SETTINGS, *_VOCABULARIES, _GENERATION, "chat_template.jinja"}
+"""Files that transformers opens by their names, and that a model isn't itself without."""
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_LARGEST = 1 << 30
+"""Bytes of all files that go along: vocabularies are megabytes, and who puts a disk in there means no good."""
+
+
+def companions(folder: Path) -> list[Path]:
+    """The files that go along with a checkpoint's weights into its variant: tokenizer, settings, licenses."""
+    return [file for file in _matching(folder) if refusal(file) is None]
+
+
+def check_folder(folder: Path, progress: Progress) -> None:
+    """Raise a ModelError for files of a checkpoint that can't be used; what is left out is a notice.
+
+    A link that leaves the folder, a pipe, a directory in a file's place: a model needs its tokenizer and its settings,
+    and what else is so can stay behind.
+    """
+    try:
+        files = _matching(folder)
+    except OSError as error:
+        raise ModelError(f"{folder} can't be read ({error.strerror})") from error
+    refused = {file: reason for file in files if (reason := refusal(file)) is not None}
+    for file, reason in refused.items():
+        if file.name in _READ:
+            raise ModelError(f"{file} {reason}; put the file itself there, or remove it")
+    if refused:
+        progress.notice("left out: " + ", ".join(f"{file.name} ({reason})" for file, reason in refused.items()))
+    sizes = {file: file.stat().st_size for file in files if file not in refused}
+    if sum(sizes.values()) > _LARGEST:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise ModelError(
+            f"{folder} has {sum(sizes.values()) / 1e9:.1f} GB of files beside its weights, and {_LARGEST / 1e9:.1f} GB "
+            f"are copied at most; remove what the model doesn't need, the largest is {largest.name}"
+        )
+    for name in _SETTINGS:
+        if folder / name in sizes:
+            read_json(folder / name)
+    if folder / _GENERATION in sizes:
+        _check_generation(folder)
+
+
+def _matching(folder: Path) -> list[Path]:
+    """What is called as a file that goes along, without what every variant writes itself."""
+    found = {folder / entry.name for entry in os.scandir(folder)}
+    names = sorted(file for file in found if any(file.match(pattern) for pattern in _PATTERNS))
+    return [file for file in names if file.name not in _OURS and not file.name.endswith(".index.json")]
+
+
+def _check_generation(folder: Path) -> None:
+    """Raise a ModelError for a ``generation_config.json`` that transformers can't use."""
+    from transformers import GenerationConfig  # here: it takes a second to import
+
+    file = folder / _GENERATION
+    raw = read_json(file)
+    try:
+        with quiet_transformers():
+            config = GenerationConfig.from_dict(raw)
+        reason = next((f"{key} is {raw[key]!r}" for key in _TOKENS if not _are_tokens(getattr(config, key))), None)
+    except Exception as error:  # transformers has no common class for what it can be wrong in
+        reason = first_line(error)
+    if reason is not None:
+        raise ModelError(f"{file} is no generation config ({reason}); mend it, or remove it")
+
+
+def _are_tokens(ids: object) -> bool:
+    """Whether a setting is a token's id, a list of them, or open."""
+    return ids is None or all(type(token) is int for token in (ids if isinstance(ids, list) else [ids]))
