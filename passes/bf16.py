@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from pydantic.dataclasses import dataclass
 
+from compress.lazy import torch
 from compress.passes.base.half import Half
 
 
@@ -15,4 +15,8 @@ class Bf16(Half):
     """Every tensor in bfloat16 (8 significant bits, float32's range)."""
 
     name: ClassVar[str] = "bf16"
-    dtype: ClassVar[torch.dtype] = torch.bfloat16
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """bfloat16."""
+        return torch.bfloat16

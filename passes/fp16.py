@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from pydantic.dataclasses import dataclass
 
+from compress.lazy import torch
 from compress.passes.base.half import Half
 
 
@@ -15,4 +15,8 @@ class Fp16(Half):
     """Every tensor in IEEE float16 (11 significant bits, magnitudes to 65504)."""
 
     name: ClassVar[str] = "fp16"
-    dtype: ClassVar[torch.dtype] = torch.float16
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """float16."""
+        return torch.float16

@@ -8,13 +8,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from compress.errors import UsageError
-from compress.modeling.architecture import head_size
-from compress.pipeline.contract import GraphPass, TargetCapability
+from compress.pipeline.contract import GraphPass
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from compress.checkpoint.base import ModelOutline
+    from compress.pipeline.contract import TargetCapability
 
 _HEAD_MULTIPLE = 8
 
@@ -37,6 +37,8 @@ class Fuse(GraphPass):
             raise UsageError(f"fuse: an encoder-decoder's cache is float; leave out kv={self.kv}")
         if not model.kind.is_decoder_only and self.kv != "float":
             raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")
+        from compress.modeling.architecture import head_size
+
         size = head_size(model.config)
         if model.kind.is_decoder_only and size % _HEAD_MULTIPLE:
             raise UsageError(

@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from compress.calibration.block import Block
-from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import LinearInput, Statistic
+from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
 from compress.passes.base.integer import Integer
 from compress.passes.solvers.grid import Grid, fitting
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.smoothing import SmoothQuant, rounded_inputs_error, smooth
-from compress.passes.solvers.solver import Solved
-from compress.pipeline.contract import TargetCapability
-from compress.weights.forms import Dense, Quantized
-from compress.weights.stored import StoredForm
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.block import Block
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import LinearInput
     from compress.checkpoint.base import ModelOutline
+    from compress.passes.solvers.solver import Solved
+    from compress.pipeline.contract import TargetCapability
+    from compress.weights.forms import Dense, Quantized
+    from compress.weights.stored import StoredForm
 
 HEADROOM_LEVELS = 63
 """x86 without VNNI adds pairs of u8 x s8 products in 16 bits: 2 · 255 · 63 still fits, 2 · 255 · 127 saturates."""

@@ -9,23 +9,28 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from compress.calibration.block import Block, BlockRole
-from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import InputStatistics, Statistic
+from compress.calibration.statistics import Statistic
 from compress.errors import PassError, UsageError
 from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, rank_step, shrinks
-from compress.passes.solvers.whitened_svd import OutputMetric, Spectrum
+from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.pipeline.alias import Alias
-from compress.pipeline.contract import TargetCapability, WeightPass
-from compress.weights.forms import Dense, Factored, Weight
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense, Factored
 from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.block import Block, BlockRole
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import ModelOutline
+    from compress.passes.solvers.whitened_svd import Spectrum
+    from compress.pipeline.contract import TargetCapability
+    from compress.weights.forms import Weight
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.calibration.block import Block
-from compress.calibration.layer_inputs import BlockInputs, LayerInputs
-from compress.calibration.statistics import InputStatistics, Statistic
+from compress.calibration.statistics import Statistic
 from compress.errors import PassError, UsageError
-from compress.modeling.architecture import head_size
+from compress.lazy import torch
 from compress.modeling.quiet import first_line
-from compress.passes.solvers.channels import HEADS, MLP, PruneSolver, drop_channels, find_channels
-from compress.pipeline.contract import TargetCapability, WeightPass
-from compress.weights.forms import Dense, Weight
+from compress.passes.solvers.channels import HEADS, MLP, drop_channels, find_channels
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from compress.calibration.block import Block
+    from compress.calibration.layer_inputs import BlockInputs, LayerInputs
+    from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import ModelOutline
+    from compress.passes.solvers.channels import PruneSolver
+    from compress.pipeline.contract import TargetCapability
+    from compress.weights.forms import Weight
 
 _CHANNELS = {"mlp": MLP, "heads": HEADS}
 _NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}
@@ -74,7 +77,7 @@ class Prune(WeightPass):
             self._check_ratio(self._units(config))
         if self.what == "heads":
             self._check_heads(config)
-        return replace(self, head=head_size(config))
+        return replace(self, head=_head_size(config))
 
     def required_statistic(self) -> Statistic:
         """Statistics: the Gram of the pruned channels; for whole layers text alone."""
@@ -87,6 +90,8 @@ class Prune(WeightPass):
         """
         if self.what != "blocks" or self.layers:
             return self
+        from compress.calibration.layer_inputs import LayerInputs
+
         cosines = {_number(block): _cosine(inputs) for block, inputs in walk() if isinstance(inputs, LayerInputs)}
         count = len(cosines) - self._remaining(len(cosines))
         likest = sorted(cosines, key=cosines.__getitem__, reverse=True)[:count]
@@ -100,7 +105,7 @@ class Prune(WeightPass):
             for name in _widths(config):
                 setattr(config, name, self._remaining(_channels(config, name)))
         elif self.what == "heads":
-            size, repeat = head_size(config), config.num_attention_heads // units
+            size, repeat = _head_size(config), config.num_attention_heads // units
             config.head_dim, config.num_key_value_heads = size, remaining
             config.num_attention_heads = remaining * repeat
         else:
@@ -211,6 +216,12 @@ class Prune(WeightPass):
             raise UsageError(f"prune: ratio={self.ratio:g} of the heads makes no valid config ({reason}); {fix}")
 
 
+def _head_size(config: PretrainedConfig) -> int:
+    from compress.modeling.architecture import head_size
+
+    return head_size(config)
+
+
 def _number(block: Block) -> int:
     return int(block.name.rpartition(".")[2])
 
@@ -227,11 +238,12 @@ def _channels(config: PretrainedConfig, name: str) -> int:
     return int(getattr(config, name) or 4 * config.hidden_size)
 
 
-@torch.no_grad()
 def _cosine(inputs: LayerInputs) -> float:
     """The mean cosine between a layer's inputs and its outputs, token by token."""
     inputs.refresh()
-    cosines = [
-        torch.cosine_similarity(state, inputs.forward(i, {}), dim=-1).mean() for i, state in enumerate(inputs.states)
-    ]
-    return float(torch.stack(cosines).mean())
+    with torch.no_grad():
+        cosines = [
+            torch.cosine_similarity(state, inputs.forward(i, {}), dim=-1).mean()
+            for i, state in enumerate(inputs.states)
+        ]
+        return float(torch.stack(cosines).mean())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from compress.passes.base.sparsity import Sparsity
-from compress.passes.solvers.sparsity import MaskRule, unstructured
+from compress.passes.solvers.sparsity import unstructured
+
+if TYPE_CHECKING:
+    from compress.passes.solvers.sparsity import MaskRule
 
 
 @dataclass(frozen=True)

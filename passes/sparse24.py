@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic.dataclasses import dataclass
 
-from compress.checkpoint.base import ModelOutline
 from compress.errors import UsageError
 from compress.passes.base.skip import Skipped
 from compress.passes.base.sparsity import Sparsity
-from compress.passes.solvers.sparsity import MaskRule, two_of_four
-from compress.pipeline.contract import TargetCapability
+from compress.passes.solvers.sparsity import two_of_four
+
+if TYPE_CHECKING:
+    from compress.checkpoint.base import ModelOutline
+    from compress.passes.solvers.sparsity import MaskRule
+    from compress.pipeline.contract import TargetCapability
 
 
 @dataclass(frozen=True)

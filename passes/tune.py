@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.calibration.block import Block
-from compress.calibration.layer_inputs import BlockInputs, LayerInputs
-from compress.calibration.statistics import InputStatistics, Statistic
-from compress.calibration.whole_model import WholeInputs
+from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
-from compress.passes.solvers.parameters import SCALES_RATE, Rates, trainable
-from compress.passes.solvers.reconstruct import reconstruct
-from compress.pipeline.contract import TargetCapability, WeightPass
+from compress.pipeline.contract import WeightPass
 from compress.system.memory import free_memory
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
 from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
+    from compress.calibration.block import Block
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import ModelOutline
+    from compress.pipeline.contract import TargetCapability
+    from compress.weights.forms import Weight
 
 _FLOATS_RATE = {"layer": 5e-3, "model": 0.02}
 """Step size of float matrices and factors by scope, relative to their mean magnitude; of a whole model divided by the
@@ -77,6 +77,11 @@ class Tune(WeightPass):
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Train a layer on what the compressed layers before it deliver; what isn't one stays as it is."""
+        from compress.calibration.layer_inputs import LayerInputs
+        from compress.calibration.whole_model import WholeInputs
+        from compress.passes.solvers.parameters import SCALES_RATE, Rates, trainable
+        from compress.passes.solvers.reconstruct import reconstruct
+
         if not isinstance(inputs, LayerInputs | WholeInputs):
             return
         trained = {name: trainable(weight) for name, weight in block.weights.items()}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from compress.lazy import torch
 from compress.system.machine import machine
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STRIP = 192
 """Columns of a symmetric product that are computed together."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from compress.calibration.precision import add_second_moment, fast_products, symmetrize
 from compress.errors import PassError
+from compress.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_ROWS = 128
 """Input rows that are kept as they are, for solvers that search on real outputs."""

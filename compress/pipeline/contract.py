@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic.fields import FieldInfo
-
 from compress.calibration.statistics import Statistic
 from compress.errors import unknown
-from compress.pipeline.alias import Alias
-from compress.weights.forms import Dense, Weight
+from compress.weights.forms import Dense
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from pydantic.fields import FieldInfo
     from transformers import PretrainedConfig
 
     from compress.calibration.block import Block, BlockRole
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import ModelOutline
+    from compress.pipeline.alias import Alias
+    from compress.weights.forms import Weight
     from compress.weights.stored import StoredForm
 
 _registry: dict[str, type[Pass]] = {}

@@ -7,14 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from compress.calibration.statistics import Statistic
 from compress.errors import UsageError, unknown
-from compress.pipeline.contract import GraphPass, Pass, WeightPass, choices, find
+from compress.pipeline.contract import GraphPass, WeightPass, choices, find
 from compress.weights.forms import Dense
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from compress.pipeline.contract import Pass
 
 _PLAIN = re.compile(r"[\w.=:,]{1,120}", re.ASCII)
 """Pipelines that make a good file name with nothing but their separators replaced."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from compress.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Act = Literal["dynamic"]
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from compress.calibration.block import Block, BlockRole
-from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import InputStatistics
 from compress.errors import PassError
+from compress.lazy import torch
 from compress.passes.solvers.by_factor import each_factor
 from compress.pipeline.contract import WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Weight, leaves
-from compress.weights.stored import StoredForm, WeightReport
+from compress.weights.forms import Dense, Factored, Masked, leaves
+from compress.weights.stored import WeightReport
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.block import Block, BlockRole
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import InputStatistics
+    from compress.weights.forms import Weight
+    from compress.weights.stored import StoredForm
 
 
 class Half(WeightPass):
@@ -23,7 +28,11 @@ class Half(WeightPass):
 
     accepts: ClassVar[tuple[type, ...]] = (Dense, Masked, Factored)
     produces: ClassVar[tuple[type, ...]] = ()
-    dtype: ClassVar[torch.dtype]
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Type of the tensors that are left."""
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Convert matrices and vectors, and report the numbers that underflow."""

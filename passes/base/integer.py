@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.calibration.block import Block, BlockRole
-from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
+from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
 from compress.passes.base.aliases import INTEGER_ALIASES
@@ -25,14 +23,21 @@ from compress.passes.solvers.grid import FITTING, Grid, fitting
 from compress.passes.solvers.learned import learn
 from compress.passes.solvers.low_rank_correction import low_rank_correction, predict_correction
 from compress.passes.solvers.smoothing import smooth
-from compress.passes.solvers.solver import Solved, Solver, report
+from compress.passes.solvers.solver import Solver, report
 from compress.pipeline.alias import Alias
-from compress.pipeline.contract import TargetCapability, WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, whole_name
-from compress.weights.stored import StoredForm, WeightReport
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, whole_name
+from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
+    from compress.calibration.block import Block, BlockRole
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import InputStatistics, LinearInput
     from compress.checkpoint.base import ModelOutline
+    from compress.passes.solvers.solver import Solved
+    from compress.pipeline.contract import TargetCapability
+    from compress.weights.forms import Weight
+    from compress.weights.stored import StoredForm
 
 Outside = Literal["float", "int8", "int4"]
 

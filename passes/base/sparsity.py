@@ -9,30 +9,37 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from compress.calibration.block import Block, BlockRole
-from compress.calibration.layer_inputs import BlockInputs
-from compress.calibration.statistics import InputStatistics, LinearInput, Statistic
+from compress.calibration.statistics import Statistic
 from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.by_factor import by_factor, leaf_names, rejoined
-from compress.passes.solvers.gptq import Hessian
 from compress.passes.solvers.solver import factor_hessian, stack
 from compress.passes.solvers.sparsity import (
     BLOCK,
-    MaskRule,
     SparsitySolver,
     refine_fixed_mask,
     score_mask,
     sparsegpt,
 )
 from compress.pipeline.alias import Alias
-from compress.pipeline.contract import TargetCapability, WeightPass
-from compress.weights.forms import Dense, Factored, Masked, Weight, mask_of
-from compress.weights.stored import StoredForm, WeightReport
+from compress.pipeline.contract import WeightPass
+from compress.weights.forms import Dense, Factored, Masked, mask_of
+from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.block import Block, BlockRole
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import InputStatistics, LinearInput
     from compress.checkpoint.base import ModelOutline
+    from compress.passes.solvers.gptq import Hessian
+    from compress.passes.solvers.sparsity import (
+        MaskRule,
+    )
+    from compress.pipeline.contract import TargetCapability
+    from compress.weights.forms import Weight
+    from compress.weights.stored import StoredForm
 
 
 @dataclass(frozen=True)

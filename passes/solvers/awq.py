@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from compress.calibration.statistics import LinearInput, Statistic
-from compress.passes.solvers.grid import Grid
+from compress.calibration.statistics import Statistic
+from compress.lazy import torch
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.weights.error import output_error
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.statistics import LinearInput
+    from compress.passes.solvers.grid import Grid
 
 ALPHAS = tuple(i / 10 for i in range(1, 11))
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from compress.calibration.block import Block
-from compress.calibration.layer_inputs import BlockInputs, LayerInputs, token_error
 from compress.errors import UsageError
+from compress.lazy import torch
 from compress.passes.solvers.budget import Rung, spend_budget
-from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.pipeline.contract import TargetCapability
+
+if TYPE_CHECKING:
+    from compress.calibration.block import Block
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.passes.solvers.grid import Grid
+    from compress.pipeline.contract import TargetCapability
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,6 @@ class WidthLosses:
     losses: Mapping[int, float]
 
 
-@torch.no_grad()
 def survey(
     blocks: Iterable[tuple[Block, BlockInputs]],
     choices: Sequence[int],
@@ -41,25 +42,28 @@ def survey(
     ``grid`` makes a grid of bits and inputs; ``skipped`` names stay as they are. Matrices that read the same inputs go
     together, so that a runtime can still multiply with them at once.
     """
+    from compress.calibration.layer_inputs import LayerInputs, token_error
+
     groups = []
-    for block, inputs in blocks:
-        if not isinstance(inputs, LayerInputs):
-            continue
-        inputs.refresh()
-        exact = [inputs.forward(batch, {}) for batch in range(inputs.batches)]
-        for stage in inputs.stages():
-            weights = {name: block.weights[name].dequantize() for name in stage if not skipped(name)}
-            if not weights:
+    with torch.no_grad():
+        for block, inputs in blocks:
+            if not isinstance(inputs, LayerInputs):
                 continue
-            losses = {}
-            for bits in choices:
-                rounded = {
-                    name: round_to_nearest(w, grid(bits, w.shape[1]), True).quantized(torch.float32).dequantize()
-                    for name, w in weights.items()
-                }
-                errors = [token_error(inputs.forward(batch, rounded), y) for batch, y in enumerate(exact)]
-                losses[bits] = float(torch.stack(errors).mean())
-            groups.append(WidthLosses(tuple(weights), sum(w.numel() for w in weights.values()), losses))
+            inputs.refresh()
+            exact = [inputs.forward(batch, {}) for batch in range(inputs.batches)]
+            for stage in inputs.stages():
+                weights = {name: block.weights[name].dequantize() for name in stage if not skipped(name)}
+                if not weights:
+                    continue
+                losses = {}
+                for bits in choices:
+                    rounded = {
+                        name: round_to_nearest(w, grid(bits, w.shape[1]), True).quantized(torch.float32).dequantize()
+                        for name, w in weights.items()
+                    }
+                    errors = [token_error(inputs.forward(batch, rounded), y) for batch, y in enumerate(exact)]
+                    losses[bits] = float(torch.stack(errors).mean())
+                groups.append(WidthLosses(tuple(weights), sum(w.numel() for w in weights.values()), losses))
     return groups
 
 

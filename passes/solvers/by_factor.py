@@ -8,11 +8,14 @@ they are by then: it makes the right one's error good as well as its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from compress.calibration.statistics import LinearInput
 from compress.errors import PassError
-from compress.weights.forms import Dense, Factored, Quantized, Weight, part_name
+from compress.weights.forms import Dense, Factored, part_name
+
+if TYPE_CHECKING:
+    from compress.calibration.statistics import LinearInput
+    from compress.weights.forms import Quantized, Weight
 
 
 class Solution(Protocol):

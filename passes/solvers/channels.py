@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
-from compress.calibration.block import Block
-from compress.calibration.statistics import LinearInput
+from compress.lazy import torch
 from compress.passes.solvers.nystrom import eliminate, energy, ridge
-from compress.weights.forms import Dense, Weight
+from compress.weights.forms import Dense
 from compress.weights.stored import WeightReport
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.block import Block
+    from compress.calibration.statistics import LinearInput
+    from compress.weights.forms import Weight
 
 PruneSolver = Literal["nystrom", "dropped"]
 

@@ -12,13 +12,16 @@ Frantar et al., arXiv 2210.17323, with three refinements:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
-from compress.passes.solvers.grid import Grid, Proposal
+from compress.lazy import torch
+from compress.passes.solvers.grid import Proposal
 from compress.passes.solvers.rounding import best_scales
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.passes.solvers.grid import Grid
 
 Order = Literal["natural", "gar"]
 

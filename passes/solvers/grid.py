@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from compress.weights.forms import Act, Quantized
+from compress.lazy import torch
+from compress.weights.forms import Quantized
 from compress.weights.stored import PER_CHANNEL, StoredForm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.weights.forms import Act
 
 _NARROWEST = {2: 0.40, 3: 0.55, 4: 0.70, 8: 0.92}
 """Ratio to which a search shrinks the range, by bits: the fewer codes, the more a clipped extreme can gain."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from compress.calibration.block import Block
-from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.passes.solvers.by_factor import leaf_names
-from compress.passes.solvers.parameters import SCALES_RATE, Codes, Product, Rates, Trained
-from compress.passes.solvers.reconstruct import reconstruct
-from compress.passes.solvers.solver import Solved
 from compress.weights.forms import Factored, mask_of
+
+if TYPE_CHECKING:
+    from compress.calibration.block import Block
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.passes.solvers.parameters import Trained
+    from compress.passes.solvers.solver import Solved
 
 _CODES_RATE = 1e-4
 """Step size of the proposed codes, in codes."""
@@ -24,6 +26,10 @@ _CODES_RATE = 1e-4
 
 def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps: int) -> dict[str, Solved]:
     """Train a layer's matrices, and its vectors in place; returns those that it changed."""
+    from compress.calibration.layer_inputs import LayerInputs
+    from compress.passes.solvers.parameters import SCALES_RATE, Codes, Product, Rates
+    from compress.passes.solvers.reconstruct import reconstruct
+
     if not isinstance(inputs, LayerInputs):
         return {}
     trained = {name: Codes(matrix.proposal, mask_of(matrix.exact)) for name, matrix in solved.items()}

@@ -7,12 +7,16 @@ outputs least.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from compress.calibration.statistics import LinearInput
 from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.whitened_svd import OutputMetric
-from compress.weights.forms import Dense, Quantized, Residual, Weight
+from compress.weights.forms import Dense, Quantized, Residual
 from compress.weights.stored import StoredForm
+
+if TYPE_CHECKING:
+    from compress.calibration.statistics import LinearInput
+    from compress.weights.forms import Weight
 
 
 def low_rank_correction(

@@ -11,8 +11,12 @@ inputs R moves the others' weights by -W_R P_RR⁻¹ P_RS, and P by -P_SR P_RR�
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from compress.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ROUNDS = 8
 """Steps in which all that is to go goes: after each, what is left is judged anew."""

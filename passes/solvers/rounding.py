@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from compress.passes.solvers.grid import Grid, Proposal
+from compress.lazy import torch
+from compress.passes.solvers.grid import Proposal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.passes.solvers.grid import Grid
 
 
 def round_to_nearest(weight: Tensor, grid: Grid, search: bool = False, mask: Tensor | None = None) -> Proposal:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
-
-from compress.calibration.block import Block, Fold
-from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.precision import per_token
-from compress.calibration.statistics import LinearInput, Statistic
-from compress.weights.forms import Dense, Factored, Quantized, Weight
+from compress.calibration.statistics import Statistic
+from compress.lazy import torch
+from compress.weights.forms import Dense, Factored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.block import Block, Fold
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import LinearInput
+    from compress.weights.forms import Quantized, Weight
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
-from compress.calibration.statistics import LinearInput, Statistic
+from compress.calibration.statistics import Statistic
+from compress.lazy import torch
 from compress.passes.solvers.by_factor import leaf_names
-from compress.passes.solvers.gptq import DAMPING, Hessian, NotPositiveDefiniteError, Order, gptq
-from compress.passes.solvers.grid import Grid, Proposal
+from compress.passes.solvers.gptq import DAMPING, Hessian, NotPositiveDefiniteError, gptq
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.weights.forms import Act, Dense, Quantized, Residual, Weight, mask_of, masked, stacked, stacked_masks
+from compress.weights.forms import Residual, mask_of, masked, stacked, stacked_masks
 from compress.weights.stored import WeightReport
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.statistics import LinearInput
+    from compress.passes.solvers.gptq import Order
+    from compress.passes.solvers.grid import Grid, Proposal
+    from compress.weights.forms import Act, Dense, Quantized, Weight
 
 _ROWS = 8192
 """Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""

@@ -11,12 +11,14 @@ Then a fixed-mask refinement: what stays is moved to where ‖(W - Ŵ)X‖² is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from compress.lazy import torch
 
-from compress.passes.solvers.gptq import Hessian
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.passes.solvers.gptq import Hessian
 
 SparsitySolver = Literal["magnitude", "wanda", "sparsegpt"]
 
@@ -25,7 +27,7 @@ BLOCK = 128
 _STEPS = 12
 """Of conjugate gradients. Each costs a product with the Gram."""
 
-MaskRule = Callable[[Tensor], Tensor]
+MaskRule = Callable[["Tensor"], "Tensor"]
 """What of a matrix ``[in, out]`` stays (bool), by scores of its shape: the higher, the more it is worth."""
 
 

@@ -7,12 +7,16 @@ H = E[x xᵀ] = QΛQᵀ take S = QΛ^½; then ‖(W - Ŵ)X‖² = ‖(W - Ŵ)S�
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from compress.calibration.statistics import LinearInput, Statistic
+from compress.calibration.statistics import Statistic
+from compress.lazy import torch
 from compress.weights.forms import Dense, Factored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.calibration.statistics import LinearInput
 
 _FLOOR = 1e-6
 """Smallest eigenvalue of the Gram, as a share of the largest: what is smaller is noise, and S has to be inverted."""
