@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -9,6 +10,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 from compress.benchmarks.gate.judge import Outcome, Verdict
 from compress.errors import UsageError
+from compress.system.file_set import write_files
 
 _TAGS: dict[Outcome, str] = {"failed": "failure", "inconclusive": "skipped"}
 
@@ -27,8 +29,13 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
             if verdict.outcome in _TAGS:
                 SubElement(case, _TAGS[verdict.outcome], {"message": f"{verdict.measured}: {verdict.why}"})
     indent(root)
+    text = io.BytesIO()
+    ElementTree(root).write(text, encoding="utf-8", xml_declaration=True)
     try:
-        ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+        if file.exists() and not file.is_file():
+            file.write_bytes(text.getvalue())  # a pipe, or /dev/stdout
+        else:
+            write_files({file: text.getvalue()})
     except OSError as error:
         raise UsageError(f"can't write {file} ({error.strerror}); name another file with --junit") from error
 

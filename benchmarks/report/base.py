@@ -11,6 +11,7 @@ import compress.benchmarks.report
 from compress.benchmarks.plots.base import Draw, Suffix
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.registry import import_all
+from compress.system.file_set import write_files
 
 _registry: dict[str, type[ReportFormat]] = {}
 
@@ -34,6 +35,8 @@ class ReportFormat(ABC):
     """Base of report formats, registered by name when subclassed."""
 
     name: ClassVar[str]
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """files that only some reports have, so that those of an earlier one have to go"""
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
@@ -50,12 +53,16 @@ def formats() -> dict[str, type[ReportFormat]]:
     return dict(sorted(_registry.items()))
 
 
-def write(cards: Sequence[Scorecard], folder: Path) -> list[Path]:
-    """Write the scorecards into a directory, in every format."""
-    report, written = Report(cards), []
+def write(cards: Sequence[Scorecard], folder: Path, more: Mapping[Path, str] | None = None) -> list[Path]:
+    """Write the scorecards into a directory, in every format, and ``more`` files with them: all or none.
+
+    Files of an earlier report that this one doesn't have are removed.
+    """
+    report = Report(cards)
+    contents: dict[Path, str | bytes] = {}
+    optional: set[str] = set()
     for report_format in formats().values():
-        for name, content in report_format().files(report).items():
-            file = folder / name
-            file.write_bytes(content.encode() if isinstance(content, str) else content)
-            written.append(file)
-    return written
+        contents |= {folder / name: content for name, content in report_format().files(report).items()}
+        optional |= report_format.optional
+    write_files({**contents, **(more or {})}, {folder / name for name in optional} - contents.keys())
+    return list(contents)

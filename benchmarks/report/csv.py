@@ -18,6 +18,7 @@ class Csv(ReportFormat):
     """``report.csv``: for each metric a column of values, of spreads, and of ratios to the original."""
 
     name: ClassVar[str] = "csv"
+    optional: ClassVar[frozenset[str]] = frozenset({"report.lengths.csv"})
 
     def files(self, report: Report) -> dict[str, str]:
         """One table of all runs, and one by length and batch where that was measured.

@@ -17,6 +17,9 @@ class Plots(ReportFormat):
     """``report.accuracy-size.*`` and the like."""
 
     name: ClassVar[str] = "plots"
+    optional: ClassVar[frozenset[str]] = frozenset(
+        f"report.{name}.{suffix}" for name in PICTURES for suffix in _SUFFIXES
+    )
 
     def files(self, report: Report) -> dict[str, bytes]:
         """The pictures for which something was measured."""

@@ -9,6 +9,7 @@ import click
 
 from compress.cli.console import Console
 from compress.errors import UsageError
+from compress.system.file_set import finish_files
 from compress.system.leftovers import is_leftover, put_right
 
 
@@ -27,6 +28,6 @@ def command(folders: tuple[Path, ...]) -> None:
         for parent, names, _ in os.walk(folder):
             names[:] = [name for name in names if not is_leftover(name)]
             count, nbytes = put_right(Path(parent))
-            removed, freed = removed + count, freed + nbytes
+            removed, freed = removed + count + finish_files(Path(parent)), freed + nbytes
     counted = f"{removed} leftover{'s' if removed != 1 else ''}"
     console.out.print(f"removed {counted}, {freed / 1e6:.1f} MB" if removed else "nothing to remove")

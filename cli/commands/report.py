@@ -11,6 +11,7 @@ from compress.benchmarks.results.report_file import read_cards
 from compress.cli.console import Console
 from compress.cli.shared.options import overwrite
 from compress.errors import UsageError
+from compress.system.file_set import finish_files
 from compress.system.staging import staged
 
 
@@ -26,6 +27,8 @@ def command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     console = Console()
     cards = [card for path in paths for card in read_cards(path)]
     distinct = [card for i, card in enumerate(cards) if card not in cards[:i]]
+    if out.is_dir():
+        finish_files(out)
     foreign = [file.name for file in out.iterdir() if not file.name.startswith("report.")] if out.is_dir() else []
     if foreign:
         raise UsageError(f"{out} contains {foreign[0]}, which is not part of a report; choose another output directory")

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from compress.api.score import check_original, open_original, read_variants, score_variants
+from compress.api.score import (
+    check_artifacts,
+    check_original,
+    open_original,
+    read_variants,
+    score_variants,
+    unscorable_reason,
+)
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.gate.requirement import parse_requirements
@@ -26,8 +33,8 @@ from compress.cli.shared.options import (
     trust_remote_code,
 )
 from compress.cli.shared.scores import print_scores
-from compress.errors import UsageError
-from compress.export.targets.base import find_target
+from compress.errors import ModelError, UsageError
+from compress.export.targets.base import Target, find_target
 from compress.profiles.loader import load_profile
 
 
@@ -48,6 +55,7 @@ from compress.profiles.loader import load_profile
 @extra_measurement_options
 @require
 @strict
+@click.option("--unverified", is_flag=True, help="Score artifacts and an original that aren't as they were recorded.")
 @seed
 @trust_remote_code
 def command(
@@ -62,24 +70,30 @@ def command(
     extra: ExtraMeasurements,
     require: tuple[str, ...],
     strict: bool,
+    unverified: bool,
     seed: int,
     trust_remote_code: bool,
 ) -> None:
     """Measure variants of one model again, together with its baselines, in one interleaved run.
 
-    Reports among the arguments are ignored, so out/* works.
+    Reports among the arguments are ignored, and what has no artifact for the target is left out with a note, so out/*
+    works. An artifact that was changed or moved since its export is refused.
     """
     console = Console()
     requirements = parse_requirements(require)
     machine = load_profile(profile)
     runtime = find_target(target or machine.target)
-    folders = [path for path in paths if not path.name.startswith("report.")]
+    folders = _scorable([path for path in paths if not path.name.startswith("report.")], runtime, console)
     variants = read_variants(folders)
     report_folder = out or _parent(folders)
     if not report_folder.is_dir():
         raise UsageError(f"{report_folder} is not a directory; -o names an existing one")
     original = open_original(variants, model, trust_remote_code, console)
-    check_original(variants, original)
+    if unverified:
+        console.notice("--unverified: neither artifacts nor original were held against what was recorded of them")
+    else:
+        check_original(variants, original)
+        check_artifacts(variants, runtime, console)
     check_figures(requirements, original)
     settings = Settings(
         seed=seed, threads=machine.threads, price_per_hour=machine.price_per_hour, **extra.settings(original)
@@ -92,6 +106,23 @@ def command(
     print_scores(card, report_folder, console)
     if requirements:
         enforce(judge(card, requirements), strict, console)
+
+
+def _scorable(paths: Sequence[Path], target: Target, console: Console) -> list[Path]:
+    """Those that have an artifact for the target; a note names each of the others.
+
+    Raises UsageError for a path that doesn't exist, ModelError where none is left.
+    """
+    if absent := next((path for path in paths if not path.exists()), None):
+        raise UsageError(f"{absent} does not exist; give directories that `compress run` wrote")
+    reasons = {path: unscorable_reason(path, target) for path in paths}
+    chosen = [path for path, reason in reasons.items() if reason is None]
+    if paths and not chosen:
+        raise ModelError("nothing to score: " + ", ".join(f"{path} {reason}" for path, reason in reasons.items()))
+    for path, reason in reasons.items():
+        if reason is not None:
+            console.notice(f"{path} is left out: it {reason}")
+    return chosen
 
 
 def _parent(variants: Sequence[Path]) -> Path:

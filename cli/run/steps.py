@@ -13,6 +13,7 @@ from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.calibration.inputs import CalibrationInputs
 from compress.calibration.statistics import Statistic
+from compress.checkpoint.hashes import record_additions, record_artifact
 from compress.checkpoint.model import Model
 from compress.checkpoint.summary import notices
 from compress.checkpoint.variant import Variant
@@ -116,6 +117,7 @@ def _make(
         artifact.mkdir(exist_ok=True)
         with console.status(f"exporting {written} to {target.name}"):
             target.export(variant, written.graph_passes, artifact, console)
+        record_artifact(stage, variant.manifest, target.folder)
     console.say(f"wrote {path}")
     for notice in notices(variant.manifest):
         console.notice(f"{written}: {notice}")
@@ -126,6 +128,7 @@ def complete(plan: RunPlan, variants: Sequence[VariantToScore]) -> None:
     """Finish the artifacts, such as by building engines, once every variant is written."""
     for variant in variants:
         plan.target.complete(Variant.open(variant.path, verify=False), variant.path / plan.target.folder)
+        record_additions(variant.path, variant.manifest, plan.target.folder)
 
 
 def score(plan: RunPlan, inputs: RunInputs, variants: Sequence[VariantToScore], console: Console) -> Scorecard:

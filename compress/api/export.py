@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.hashes import record_additions, record_artifact
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
@@ -94,11 +95,23 @@ class ExportPlan:
                 variant = MergedVariant.of(variant)
             with progress.status(f"exporting {self.variant.path} to {self.target.name}"):
                 artifact = self.target.export(variant, self.graph_passes, folder, progress)
+            if not self.target.folder:
+                record_artifact(folder, variant.manifest, "")
+        if self._is_inside:
+            record_artifact(self.variant.path, self.variant.manifest, self.target.folder)
         return replace(artifact, path=self.path)
 
     def complete(self) -> None:
         """Finish the artifact, such as by building an engine; a MissingComponentError where that can't be done."""
         self.target.complete(self.variant, self.path)
+        if self._is_inside:
+            record_additions(self.variant.path, self.variant.manifest, self.target.folder)
+
+    @property
+    def _is_inside(self) -> bool:
+        """Whether the artifact lies where a score of the variant looks for it."""
+        place = self.variant.path / self.target.folder
+        return bool(self.target.folder) and self.path.resolve() == place.resolve()
 
 
 def plan_export(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.api.verify import original_problems
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.report import base as report
@@ -16,10 +17,13 @@ from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.layer_errors import layer_errors
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.score import RunInfo, score_contenders
+from compress.checkpoint.artifact import FILE as ARTIFACT
 from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.hashes import mismatches, recorded
+from compress.checkpoint.manifest import FILE as MANIFEST
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
-from compress.checkpoint.model_card import write_scores
+from compress.checkpoint.model_card import card_with_scores
 from compress.checkpoint.variant import Variant
 from compress.errors import ModelError, UsageError
 from compress.export.files.safety import check_artifact
@@ -64,6 +68,7 @@ def score(
     tasks: Sequence[str] = (),
     settings: Settings | None = None,
     out: str | Path | None = None,
+    unverified: bool = False,
     progress: Progress | None = None,
 ) -> Scorecard:
     """Measure variants of one model, the model itself and its float export, all in one interleaved run.
@@ -72,21 +77,25 @@ def score(
     from where it was when they were made. ``evaluation``: a text file, JSON lines, a folder of images or an ``.npy``
     array of pixels; None takes a demo's held-out text, and else what the model writes. ``labels``: a file of labeled
     text. ``tasks``: lm-eval tasks, by name or YAML file. ``settings``: how much is measured, and the seed. ``out``: an
-    existing directory for the report in every format; None writes none. ``progress`` is told of long work.
+    existing directory for the report in every format; None writes none. ``unverified`` measures artifacts and an
+    original that aren't as they were recorded. ``progress`` is told of long work.
 
-    Raises ModelError for a directory that is no exported variant and for another original, RunError where something
-    can't be run.
+    Raises ModelError for a directory that is no exported variant, for an artifact that was changed since and for
+    another original, RunError where something can't be run.
     """
     progress = progress or Silent()
     entries = read_variants([v.path if isinstance(v, Variant) else Path(v) for v in variants])
     original = model or open_original(entries, progress=progress)
-    check_original(entries, original)
+    runtime = find_target(target)
+    if not unverified:
+        check_original(entries, original)
+        check_artifacts(entries, runtime, progress)
     settings = settings or Settings()
     inputs = EvaluationInputs(
         original, _path(evaluation), _path(labels), tuple(tasks), seed=settings.seed, progress=progress
     )
     inputs.check()
-    return score_variants(entries, find_target(target), inputs, settings, _path(out))
+    return score_variants(entries, runtime, inputs, settings, _path(out))
 
 
 def score_variants(
@@ -113,9 +122,10 @@ def score_variants(
         info = RunInfo(model.source, command, (*evaluation.origins, *progress.notices))
         card = score_contenders(contenders, windows, settings, progress, info, clock)
     if out is not None:
-        report.write([card], out)
+        cards: dict[Path, str] = {}
         for variant in variants:
-            write_scores(variant.path, variant_section(card, variant.name))
+            cards |= card_with_scores(variant.path, variant_section(card, variant.name))
+        report.write([card], out, cards)
     return card
 
 
@@ -130,6 +140,15 @@ def _float_export(model: Model, target: Target, parent: Path, progress: Progress
     with progress.status("exporting the float baseline"):
         artifact = target.export(model, (), folder, progress)
     return Contender.of_artifact(artifact, "onnx float", f"{target.default_dtype}, standard operators", "float")
+
+
+def unscorable_reason(path: Path, target: Target) -> str | None:
+    """Why a directory has nothing to score on a target; None for a variant with an artifact for it."""
+    if not (path / MANIFEST).is_file():
+        return "is not a variant"
+    if not (path / target.folder / ARTIFACT).is_file():
+        return f"has no artifact for {target.name} (compress export {path} --target {target.name} makes it)"
+    return None
 
 
 def read_variants(paths: Sequence[Path]) -> list[VariantToScore]:
@@ -158,6 +177,26 @@ def open_original(
 
 
 def check_original(variants: Sequence[VariantToScore], model: Model) -> None:
-    """Refuse, with a ModelError, a model that the variants were not made from."""
-    if model.digest != variants[0].manifest.source.sha256:
-        raise ModelError(f"{model.source} is not the original of these variants: its weights differ")
+    """Refuse, with a ModelError, a model that the variants were not made from, in weights or config."""
+    for variant in variants:
+        if problems := original_problems(variant.manifest.source, model):
+            raise ModelError(f"{problems[0]}; name the original with --model, or pass --unverified")
+
+
+def check_artifacts(variants: Sequence[VariantToScore], target: Target, progress: Progress) -> None:
+    """Refuse, with a ModelError, artifacts that aren't as they were exported for these variants.
+
+    A notice tells of variants without hashes, which an older version made.
+    """
+    for variant in variants:
+        path, manifest = variant.path, variant.manifest
+        again = f"export it again (compress export {path} --target {target.name}), or pass --unverified"
+        hashes = recorded(manifest, target.folder)
+        if not manifest.files:
+            progress.notice(f"{path}: not verified, as no hashes were recorded; to record them, {again}")
+            continue
+        if problem := next(mismatches(path, hashes, progress), None):
+            raise ModelError(f"{path / problem[0]} {problem[1]}; {again}")
+        loaded = [file.relative_to(path).as_posix() for file in variant.contender(target).files()]
+        if foreign := next((name for name in loaded if name not in hashes), None):
+            raise ModelError(f"{path / foreign} was not exported for this variant; {again}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from compress.errors import ModelError
 from compress.modeling.kinds import KINDS, TaskKind
 
-_FILE = "artifact.json"
+FILE = "artifact.json"
 FOLDER = "onnx"
 """The directory of a variant's artifact, inside the variant's."""
 
@@ -36,13 +36,13 @@ class Artifact:
     def save(self) -> None:
         """Write the facts beside the artifact."""
         facts = {k: v for k, v in asdict(self).items() if k != "path"} | {"kind": self.kind.name}
-        (self.path / _FILE).write_text(json.dumps(facts, indent=2) + "\n")
+        (self.path / FILE).write_text(json.dumps(facts, indent=2) + "\n")
 
     @classmethod
     def open(cls, path: Path) -> Artifact:
         """Read an artifact's facts; a directory that holds none is a ModelError."""
         try:
-            facts = json.loads((path / _FILE).read_text())
+            facts = json.loads((path / FILE).read_text())
             return cls(path=path, **facts | {"kind": KINDS[facts["kind"]]})
         except (OSError, ValueError, TypeError, LookupError) as error:
-            raise ModelError(f"{path} is not an artifact: its {_FILE} can't be read ({error})") from error
+            raise ModelError(f"{path} is not an artifact: its {FILE} can't be read ({error})") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from compress.checkpoint.demo import demo_model
+from compress.checkpoint.demo import cache_directory, demo_model
+from compress.checkpoint.shards import SUMS
 from compress.errors import ModelError
 from compress.progress import Progress
 
@@ -35,6 +36,24 @@ def locate(source: str, trust_remote_code: bool, progress: Progress) -> Path:
     if not _HUB_ID.fullmatch(source):
         raise ModelError(f"{source}: no such directory")
     return _fetch(source, trust_remote_code)
+
+
+def locate_offline(source: str) -> Path | None:
+    """The directory of a model where it is on this machine already; None where it would have to be made or fetched."""
+    if source.startswith(DEMO):
+        path = cache_directory() / source.removeprefix(DEMO)
+        return path if (path / SUMS).is_file() else None
+    if (path := Path(source).expanduser()).is_dir():
+        return path
+    if not _HUB_ID.fullmatch(source):
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(source, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
 
 
 def _fetch(name: str, trust_remote_code: bool) -> Path:

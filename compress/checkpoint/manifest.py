@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
+from compress.system.file_set import write_files
 from compress.weights.stored import DEFAULT_FORMAT, StoredForm, WeightReport
 
 FILE = "compress.json"
@@ -23,6 +24,8 @@ class Source(BaseModel):
     """as the user named it"""
     sha256: str
     """over its weight files"""
+    config_sha256: str = ""
+    """over its ``config.json``, however that is laid out; empty in manifests of before it was recorded"""
     architecture: str
     kind: TaskKind
     parameters: int
@@ -70,6 +73,8 @@ class Manifest(BaseModel):
     weights: dict[str, StoredForm] = Field(default_factory=dict)
     vector_nbytes: int = 0
     """bytes of what is no matrix: norms, biases, position tables"""
+    files: dict[str, str] = Field(default_factory=dict)
+    """the sha256 of each file by its path inside the variant; none in manifests of before they were recorded"""
     parameters: int = 0
     """how many weights the passes left, tied ones once"""
     layers: dict[str, LayerReport] = Field(default_factory=dict)
@@ -95,7 +100,7 @@ class Manifest(BaseModel):
 
     def save(self, directory: Path) -> None:
         """Write ``compress.json`` into a variant's directory."""
-        (directory / FILE).write_text(self.model_dump_json(indent=2) + "\n")
+        write_files({directory / FILE: self.model_dump_json(indent=2) + "\n"})
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:

@@ -7,6 +7,7 @@ from statistics import median
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from compress.checkpoint.hashes import CARD
 from compress.checkpoint.license import License
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of, notices, total
@@ -17,7 +18,6 @@ from compress.weights.stored import DEFAULT_FORMAT
 _LIBRARIES = ("torch", "transformers", "compressed-tensors", "onnxruntime", "onnxruntime-genai")
 _LOADING = "## Loading"
 """The heading, as in the template, that scores come before."""
-_FILE = "README.md"
 _BEGIN, _END = "<!-- scores -->", "<!-- /scores -->"
 
 
@@ -45,14 +45,17 @@ def write_card(directory: Path, manifest: Manifest, license: License) -> None:
         losses=_losses(manifest),
         libraries=[f"{name} {manifest.versions[name]}" for name in _LIBRARIES if name in manifest.versions],
     )
-    (directory / _FILE).write_text(card, encoding="utf-8")
+    (directory / CARD).write_text(card, encoding="utf-8")
 
 
-def write_scores(directory: Path, scores: str) -> None:
-    """Put a table of scores, in Markdown, into the card; earlier scores give way, everything else stays as it is."""
-    file = directory / _FILE
+def card_with_scores(directory: Path, scores: str) -> dict[Path, str]:
+    """The card's file and its text with a table of scores in Markdown; nothing where there is no card.
+
+    Earlier scores give way, everything else stays as it is.
+    """
+    file = directory / CARD
     if not file.is_file():
-        return
+        return {}
     text = file.read_text(encoding="utf-8")
     section = f"{_BEGIN}\n## Measured\n\n{scores.strip()}\n{_END}\n"
     before, begin, rest = text.partition(_BEGIN)
@@ -62,7 +65,7 @@ def write_scores(directory: Path, scores: str) -> None:
     else:
         before, heading, after = text.partition(_LOADING)
         text = before + section + "\n" + heading + after if heading else f"{text.rstrip()}\n\n{section}"
-    file.write_text(text, encoding="utf-8")
+    return {file: text}
 
 
 def _shares_integers(manifest: Manifest) -> bool:

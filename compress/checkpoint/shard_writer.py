@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from compress.checkpoint.shards import SAFE, record_hashes, sha256
+from compress.checkpoint.hashes import sha256
+from compress.checkpoint.shards import SAFE, record_hashes
 from compress.errors import ExportError
 
 
@@ -44,8 +45,8 @@ class ShardWriter:
         if tensor.is_floating_point():
             self.dtypes[tensor.dtype] += 1
 
-    def finish(self) -> None:
-        """Write what is left, the index where there are several files, and the files' hashes."""
+    def finish(self) -> dict[str, str]:
+        """Write what is left, the index where there are several files, and the files' hashes, which are returned."""
         self._flush()
         count = len(self._shards)
         finals = [SAFE] if count == 1 else [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
@@ -53,11 +54,12 @@ class ShardWriter:
         for i, (final, names) in enumerate(zip(finals, self._shards, strict=True), 1):
             (self.directory / _unnamed(i)).rename(self.directory / final)
             where.update(dict.fromkeys(names, final))
-        record_hashes(self.directory, dict(zip(finals, self._sums, strict=True)))
-        if count == 1:
-            return
-        index = {"metadata": {"total_size": self._bytes}, "weight_map": where}
-        (self.directory / f"{SAFE}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+        sums = dict(zip(finals, self._sums, strict=True))
+        record_hashes(self.directory, sums)
+        if count > 1:
+            index = {"metadata": {"total_size": self._bytes}, "weight_map": where}
+            (self.directory / f"{SAFE}.index.json").write_text(json.dumps(index, indent=2) + "\n")
+        return sums
 
     def _flush(self) -> None:
         addresses: set[int] = set()

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from compress.checkpoint.hashes import sha256
 from compress.errors import ModelError
 from compress.progress import Progress
 from compress.system.regular_files import check_file, open_file, read_json
@@ -28,7 +29,6 @@ _PICKLE = "pytorch_model.bin"
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING_STATE = {"training_args", "optimizer", "scheduler", "scaler", "rng_state"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CHUNK = 1 << 22
 _LARGEST_SUMS = 16 << 20
 
 
@@ -216,12 +216,3 @@ def record_hashes(path: Path, sums: Mapping[str, str] | None = None) -> None:
     if sums is None:
         sums = {file.name: sha256(file) for file in path.glob("*.safetensors")}
     (path / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
-
-
-def sha256(file: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

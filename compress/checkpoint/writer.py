@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.folder import companions
+from compress.checkpoint.hashes import own_files
 from compress.checkpoint.license import find_license
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model_card import write_card
@@ -99,7 +100,7 @@ class VariantWriter:
                 f"format {self.options.format.name} rounds scales, here by up to {100 * self._rounding_error:.2g} % "
                 "of a matrix's: the variant's numbers are the rounded ones"
             )
-        self._shards.finish()
+        sums = self._shards.finish()
         self._write_config()
         for file in companions(self.model.path):
             copy_file(file, self.directory / file.name)
@@ -107,6 +108,7 @@ class VariantWriter:
         manifest.weights = self.forms
         manifest.vector_nbytes = self._vector_bytes
         manifest.parameters = self._parameters
+        manifest.files = own_files(self.directory, sums)
         manifest.save(self.directory)
         write_card(self.directory, manifest, find_license(self.model.path))
         return Variant.open(self.directory, verify=False)

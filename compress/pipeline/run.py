@@ -17,6 +17,7 @@ from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import WholeInputs
+from compress.checkpoint.hashes import config_digest
 from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
@@ -178,6 +179,7 @@ def _source(model: Model) -> Source:
     return Source(
         name=model.source,
         sha256=model.digest,
+        config_sha256=config_digest(model.path),
         architecture=model.class_name,
         kind=model.kind,
         parameters=model.parameters,

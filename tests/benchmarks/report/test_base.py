@@ -1,6 +1,10 @@
 """Every format of a report."""
 
+import resource
+import signal
 import time
+
+import pytest
 
 from compress.benchmarks.report.base import Report, write
 from compress.benchmarks.results.report_file import read_card, read_cards
@@ -59,3 +63,29 @@ def test_two_hundred_variants_are_cheap_to_report(card, tmp_path):
     write(cards, tmp_path)
     assert time.process_time() - begin < 5
     assert len(read_cards(tmp_path)) == 20
+
+
+def test_a_full_disk_leaves_the_earlier_report_as_it_was(card, tmp_path):
+    """The limit on a file's size stands for the disk's: pictures don't fit, the rest does."""
+    write([card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)], tmp_path)
+    (tmp_path / "README.md").write_text("an earlier card")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write([card(torch=TORCH, onnx=ONNX, int4=QUANTIZED)], tmp_path, {tmp_path / "README.md": "a new card"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_what_only_the_earlier_report_had_goes_and_other_files_stay(card, lengths_card, tmp_path):
+    write([lengths_card], tmp_path)
+    earlier = {file.name for file in tmp_path.iterdir()}
+    assert "report.lengths.csv" in earlier
+    (tmp_path / "report.docx").write_text("mine")
+    write([card(torch=TORCH, onnx=ONNX, int8=QUANTIZED)], tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == FILES | {"report.docx"}

@@ -1,5 +1,8 @@
 """``compress clean``: leftovers of killed runs go, everything else stays."""
 
+import subprocess
+import sys
+
 from compress.system.leftovers import in_use
 
 
@@ -20,3 +23,15 @@ def test_what_is_no_directory_is_refused(tmp_path, inside):
     done = inside("clean", tmp_path / "none")
     assert (done.returncode, done.stderr) == (2, f"compress: {tmp_path / 'none'} is no directory; give those that "
                                               "`compress` was to write to\n")  # fmt: skip
+
+
+def test_a_report_that_a_kill_cut_short_is_finished(inside, tmp_path):
+    (tmp_path / "out").mkdir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    (tmp_path / "out" / f".report.md.{process.pid:08x}.partial").write_text("new")
+    (tmp_path / "out" / f".files.{process.pid:08x}.partial").write_text('["report.md"]')
+    (tmp_path / "out" / f".report.csv.{process.pid:08x}.partial").write_text("half")
+    done = inside("clean", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "removed 2 leftovers, 0.0 MB\n")
+    assert {file.name: file.read_text() for file in (tmp_path / "out").iterdir()} == {"report.md": "new"}

@@ -1,9 +1,13 @@
 """Where an export goes and what it writes, decided before anything is written."""
 
+import shutil
+
 import pytest
 
 from compress.api.compress_model import compress_model
 from compress.api.export import export, plan_export
+from compress.api.verify import verify
+from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.errors import UsageError
@@ -67,3 +71,15 @@ def test_an_export_writes_what_was_planned(variant, tmp_path):
     assert artifact.path == tmp_path / "gptq"
     again = Variant.open(tmp_path / "gptq")
     assert (again.manifest.format, list(again.recipe)) == ("gptq", list(variant.recipe))
+    assert {"artifact.json", "model.safetensors", "config.json"} <= again.manifest.files.keys()
+    assert verify(tmp_path / "gptq").problems == ()
+
+
+@pytest.mark.slow
+def test_an_artifact_inside_a_variant_is_recorded_there_and_one_elsewhere_is_not(variant, tmp_path):
+    copy = shutil.copytree(variant.path, tmp_path / "copy")
+    export(copy, "ort-cpu", tmp_path / "elsewhere")
+    assert verify(copy).problems == ()
+    export(copy, "ort-cpu")
+    assert "onnx/model.onnx" in Manifest.read(copy).files
+    assert verify(copy).problems == ()

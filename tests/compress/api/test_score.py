@@ -3,10 +3,18 @@
 import pytest
 
 from compress.api.compress_model import compress_model
-from compress.api.score import VariantToScore, check_original, open_original, read_variants
+from compress.api.score import (
+    VariantToScore,
+    check_artifacts,
+    check_original,
+    open_original,
+    read_variants,
+    unscorable_reason,
+)
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
 from compress.export.targets.base import find_target
+from compress.progress import Silent
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +53,20 @@ def test_another_model_is_not_the_original(variants, llama):
 def test_a_variant_that_was_not_exported_has_nothing_to_run(variants):
     with pytest.raises(ModelError, match="onnx is not an artifact"):
         VariantToScore.read(variants / "half").contender(find_target("ort-cpu"))
+
+
+def test_a_variant_of_before_hashes_is_told_and_goes_on(variants):
+    entry, progress = VariantToScore.read(variants / "half"), Silent()
+    entry.manifest.files = {}
+    check_artifacts([entry], find_target("ort-cpu"), progress)
+    again = f"export it again (compress export {variants / 'half'} --target ort-cpu), or pass --unverified"
+    assert progress.notices == [
+        f"{variants / 'half'}: not verified, as no hashes were recorded; to record them, {again}"
+    ]
+
+
+def test_what_there_is_to_score(variants, tmp_path):
+    assert unscorable_reason(tmp_path, find_target("hf")) == "is not a variant"
+    assert unscorable_reason(variants / "half", find_target("hf")) == (
+        f"has no artifact for hf (compress export {variants / 'half'} --target hf makes it)"
+    )

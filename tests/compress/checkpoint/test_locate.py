@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.checkpoint.locate import locate_offline
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
 from tests.support.checkpoints import build
@@ -36,6 +37,17 @@ def test_a_checkpoint_in_the_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path
     llama.rename(cached / "snapshots" / "0123abcd")
     model = Model.open("somebody/tiny")
     assert (model.name, model.source, model.class_name) == ("tiny", "somebody/tiny", "LlamaForCausalLM")
+    assert locate_offline("somebody/tiny") == cached / "snapshots" / "0123abcd"
+
+
+def test_what_is_not_here_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, llama: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    assert [locate_offline(name) for name in ("nobody/nothing", "demo:smollm2", "a/b/c", "./absent")] == [None] * 4
+    assert locate_offline(str(llama)) == llama
+    (tmp_path / "cache" / "smollm2").mkdir(parents=True)
+    (tmp_path / "cache" / "smollm2" / "SHA256SUMS").write_text("")
+    assert locate_offline("demo:smollm2") == tmp_path / "cache" / "smollm2"
 
 
 def test_an_unknown_demo() -> None:

@@ -13,9 +13,10 @@ import pytest
 from compress.checkpoint.license import License
 from compress.checkpoint.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model import Model
-from compress.checkpoint.model_card import write_card, write_scores
+from compress.checkpoint.model_card import card_with_scores, write_card
 from compress.export.targets.base import find_target
 from compress.progress import Silent
+from compress.system.file_set import write_files
 from compress.weights.stored import StoredForm, WeightReport
 from tests.support.cli import run_card_examples
 from tests.support.passes import make_variant
@@ -97,6 +98,11 @@ CARDS = {
     ),
 }  # fmt: skip
 """Each card's manifest, license, and the scores that are put into it."""
+
+
+def write_scores(directory, scores):
+    """Put scores into a card as a score does."""
+    write_files(card_with_scores(directory, scores))
 
 
 def render(name, directory):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from compress.checkpoint import shard_writer, shards
+from compress.checkpoint import hashes, shard_writer, shards
 from compress.checkpoint.model import Model
 from compress.checkpoint.shard_writer import ShardWriter
 from compress.checkpoint.variant import Variant
@@ -27,13 +27,13 @@ from compress.progress import Silent
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are hashed while a test runs."""
     names: list[str] = []
-    real = shards.sha256
+    real = hashes.sha256
 
     def counting(file: Path) -> str:
         names.append(file.name)
         return real(file)
 
-    for module in (shards, shard_writer):
+    for module in (hashes, shards, shard_writer):
         monkeypatch.setattr(module, "sha256", counting)
     return names
 
@@ -61,8 +61,9 @@ def test_a_variant_is_hashed_once_and_verified_when_it_is_opened_again(
     pipeline = resolve(model, Pipeline.parse("int8"), capability)
     hashed.clear()
     run_pipeline(model, pipeline, capability, tmp_path, lambda: None, 0, Silent(), WriteOptions())
-    written = [name for name in hashed if name != "model.safetensors"]
-    assert written == ["model-00001.safetensors"]
+    weights = [name for name in hashed if name.endswith(".safetensors")]
+    assert weights == ["model.safetensors", "model-00001.safetensors"]  # the source's, then the variant's
+    assert len(set(hashed)) == len(hashed)
     hashed.clear()
     Variant.open(tmp_path, verify=False)
     assert hashed == []
