@@ -18,7 +18,8 @@ from compress.errors import UsageError
 class Evaluation:
     """Windows of tokens ``[n, s]`` with the ``mask`` of those that count, and what else accuracy is measured on.
 
-    Of images, ``pixels`` ``[n, c, h, w]``, each is a window of one token: its number.
+    Of images, ``pixels`` ``[n, c, h, w]``, each is a window of one token: its number. ``prefix``: how many tokens begin
+    every window because they begin every text, so that no one has to predict them.
     """
 
     windows: Ids
@@ -26,16 +27,21 @@ class Evaluation:
     pixels: Floats | None = None
     labeled: Labeled | None = None
     tasks: Tasks | None = None
+    prefix: int = 0
 
     @classmethod
     def of_text(
-        cls, ids: ArrayLike, mask: ArrayLike | None = None, labeled: Labeled | None = None, tasks: Tasks | None = None
+        cls,
+        ids: ArrayLike,
+        mask: ArrayLike | None = None,
+        labeled: Labeled | None = None,
+        tasks: Tasks | None = None,
+        prefix: int = 0,
     ) -> Evaluation:
         """Evaluation on tokens ``[n, s]``, all of which count where there is no ``mask``."""
         windows = np.asarray(ids, dtype=np.int64)
-        return cls(
-            windows, np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64), None, labeled, tasks
-        )
+        marked = np.ones_like(windows) if mask is None else np.asarray(mask, dtype=np.int64)
+        return cls(windows, marked, None, labeled, tasks, prefix)
 
     @classmethod
     def of_images(cls, pixels: ArrayLike) -> Evaluation:

@@ -15,6 +15,8 @@ from compress.calibration.inputs import Inputs, TextInputs, inputs_class
 from compress.checkpoint.demo_text import evaluation_text
 from compress.checkpoint.locate import DEMO
 from compress.checkpoint.model import Model
+from compress.corpus.source import InMemory
+from compress.corpus.windows import WindowSize
 from compress.progress import Progress, Silent
 
 
@@ -22,13 +24,13 @@ from compress.progress import Progress, Silent
 class EvaluationInputs:
     """Evaluation data of a run, read or generated on first use and cached.
 
-    ``file``: text, JSON lines, a folder of images or an array of them; None takes a demo's held-out text, and else
-    generates windows with another seed than the calibration's, so that both are never the same.
+    ``file``: any text (`open_source`), a folder of images or an array of them; None takes a demo's held-out text, and
+    else generates windows with another seed than the calibration's, so that both are never the same.
     ``trust_remote_code`` admits task files that run code.
     """
 
     model: Model
-    file: Path | None = None
+    file: str | Path | None = None
     labels_file: Path | None = None
     task_names: tuple[str, ...] = ()
     seed: int = 0
@@ -48,9 +50,10 @@ class EvaluationInputs:
         count, length = PLANS[self.model.kind].evaluation_windows
         inputs = self._inputs
         if self.file is not None:
-            return inputs.read(self.file, count, length)
+            return inputs.read(self.file, WindowSize(count, length, fixed_count=False, fixed_length=False))
         if self._is_demo and isinstance(inputs, TextInputs):
-            return inputs.cut(evaluation_text(self.progress), "Wikipedia sample, last third", count, length)
+            text = InMemory(evaluation_text(self.progress), "Wikipedia sample, last third")
+            return inputs.cut(text, WindowSize(count, length))
         return inputs.generate(count, length, self.seed + 1)
 
     @cached_property
@@ -69,7 +72,7 @@ class EvaluationInputs:
         inputs = self.windows.inputs.numpy()
         if self.model.kind.is_vision:
             return Evaluation.of_images(inputs)
-        return Evaluation.of_text(inputs, labeled=self.labeled, tasks=self.tasks)
+        return Evaluation.of_text(inputs, labeled=self.labeled, tasks=self.tasks, prefix=self.windows.prefix)
 
     @property
     def origins(self) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.calibration.text import is_json_lines, json_lines, read_file
+from compress.corpus.decode import decode
+from compress.corpus.rows import JSON, json_rows
 from compress.errors import UsageError
 
 _OTHER_NAMES = {"text_pair": "text2"}
@@ -44,12 +45,11 @@ class LabeledLine:
 
 
 def read_labeled_lines(path: Path, needed: tuple[str, ...]) -> list[LabeledLine]:
-    """Read the lines of a file, JSON by its suffix (.jsonl), else a table; each has the ``needed`` fields.
+    """Read the lines of a file, JSON by its suffix (.jsonl, .json), else a table; each has the ``needed`` fields.
 
     Raises UsageError for a file that is missing, is empty, or lacks one of them. Tables have no quoting.
     """
-    raw = read_file(path)
-    entries = _objects(raw, path) if is_json_lines(path) else _table(raw, path, needed)
+    entries = _objects(path) if path.suffix.lower() in JSON else _table("".join(decode(path)), path, needed)
     if not entries:
         raise UsageError(f"{path} holds no labeled text")
     for entry in entries:
@@ -62,13 +62,12 @@ def _canonical(name: str) -> str:
     return _OTHER_NAMES.get(name, name)
 
 
-def _objects(raw: str, path: Path) -> list[LabeledLine]:
+def _objects(path: Path) -> list[LabeledLine]:
     entries = []
-    for number, content in json_lines(raw, path):
-        where = f"{path}, line {number}"
-        if not isinstance(content, dict):
-            raise UsageError(f"{where}: no JSON object")
-        entries.append(LabeledLine(where, {_canonical(name): value for name, value in content.items()}))
+    for row in json_rows(decode(path), path):
+        if not isinstance(row.value, dict):
+            raise UsageError(f"{row.where}: no JSON object")
+        entries.append(LabeledLine(row.where, {_canonical(name): value for name, value in row.value.items()}))
     return entries
 
 

@@ -89,8 +89,9 @@ class LogitsComparison(Comparison[WindowScore]):
         """Scores of one window."""
         original, *others = workers
         (ids,) = self._evaluation.windows[rows]
-        first = original.send(ReferenceLogits(ids, self._file))
-        return [first, *(other.send(CompareLogits(ids, self._file)) for other in others)]
+        predicted = max(self._evaluation.prefix, 1)
+        first = original.send(ReferenceLogits(ids, self._file, predicted))
+        return [first, *(other.send(CompareLogits(ids, self._file, predicted)) for other in others)]
 
     def summarize(self, scores: Sequence[WindowScore], original: Sequence[WindowScore]) -> Measures:
         """Summarize perplexity, divergence and agreement."""

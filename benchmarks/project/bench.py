@@ -40,10 +40,11 @@ from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import TableRow, comparison_table
 from compress.benchmarks.score import RunInfo, score_contenders
 from compress.benchmarks.statistics.measure import Measure
-from compress.calibration.text import read_text, windows
 from compress.checkpoint.artifact import FOLDER, Artifact
 from compress.checkpoint.demo_text import calibration_text, evaluation_text
 from compress.checkpoint.model import Model
+from compress.corpus.source import read_text
+from compress.corpus.windows import WindowSize, windows
 from compress.errors import CompressError, MissingComponentError, RequirementError
 from compress.export.targets.base import find_target
 from compress.onnx_names import MODEL_FILE
@@ -113,7 +114,8 @@ def bench(
     ]
     text = evaluation_text() if evaluation is None else read_text(evaluation)
     count, length = PLANS[model.kind].evaluation_windows
-    tokens = windows(model.tokenizer(), text, length, section.windows or count).numpy()
+    size, closed = WindowSize(section.windows or count, length), not model.kind.is_decoder_only
+    tokens = windows(model.tokenizer(), text, size, closed).numpy()
     info = RunInfo(model.source, " ".join(sys.argv), tuple(absent))
     card = score_contenders(contenders, Evaluation.of_text(tokens), info=info)
     graphs = [contender for contender in contenders if (contender.path / MODEL_FILE).is_file()]

@@ -50,8 +50,9 @@ def main() -> None:
 
 def _compress(source: str, pipeline: Pipeline, text: str, samples: int, length: int, out: Path) -> None:
     from compress.calibration.data import Calibration
-    from compress.calibration.text import read_text, windows
     from compress.checkpoint.model import Model
+    from compress.corpus.source import read_text
+    from compress.corpus.windows import WindowSize, windows
     from compress.pipeline.contract import TargetCapability
     from compress.pipeline.run import run_pipeline
     from compress.progress import Silent
@@ -60,7 +61,7 @@ def _compress(source: str, pipeline: Pipeline, text: str, samples: int, length: 
     model = Model.open(source)
 
     def calibration() -> Calibration:
-        return Calibration(windows(model.tokenizer(), read_text(Path(text)), length, samples), text)
+        return Calibration(windows(model.tokenizer(), read_text(text), WindowSize(samples, length)), text)
 
     # What ort-cpu can hold, without loading that runtime, which compressing has no use for.
     target = TargetCapability("ort-cpu", (Dense, Quantized), frozenset({2, 4, 8}))

@@ -222,18 +222,23 @@ class Memory(Request[MemoryUse]):
 
 @dataclass(frozen=True)
 class ReferenceLogits(Request[WindowScore]):
-    """Write a window's logits ``[s, v]`` to a file for others to compare with; its score against itself."""
+    """Write a window's logits ``[s, v]`` to a file for others to compare with; its score against itself.
+
+    The tokens before ``first`` are read and not predicted.
+    """
 
     ids: Ids
     file: str
+    first: int = 1
 
 
 @dataclass(frozen=True)
 class CompareLogits(Request[WindowScore]):
-    """Score a window ``[s]`` against the logits in a file."""
+    """Score a window ``[s]`` from its token ``first`` on against the logits in a file."""
 
     ids: Ids
     file: str
+    first: int = 1
 
 
 @dataclass(frozen=True)

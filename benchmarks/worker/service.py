@@ -140,13 +140,14 @@ class Service:
 
     def reference_logits(self, request: protocol.ReferenceLogits) -> WindowScore:
         """Write logits to a file."""
-        logits = self._logits(request.ids)
+        logits = self._logits(request.ids)[request.first - 1 :]
         np.save(request.file, logits)
-        return score_original(logits, request.ids)
+        return score_original(logits, request.ids[request.first - 1 :])
 
     def compare_logits(self, request: protocol.CompareLogits) -> WindowScore:
         """Compare logits with those in a file."""
-        return compare_logits(np.load(request.file, mmap_mode="r"), self._logits(request.ids), request.ids)
+        logits = self._logits(request.ids)[request.first - 1 :]
+        return compare_logits(np.load(request.file, mmap_mode="r"), logits, request.ids[request.first - 1 :])
 
     def reference_embeddings(self, request: protocol.ReferenceEmbeddings) -> Cosines:
         """Write embeddings to a file."""

@@ -49,15 +49,16 @@ from compress.cli.shared.options import (
 @click.option("--target", help="Target runtime.  [default: the profile's]")
 @click.option(
     "--calibration",
-    type=click.Path(path_type=Path),
-    help="Calibration data: text or JSON lines; for vision models a folder of images or an .npy file of pixels.  "
+    metavar="TEXT",
+    help="Calibration data: a file or folder of text, JSON, CSV or Parquet, or hf://datasets/OWNER/NAME, with :COLUMN "
+    "behind it where one is to be named; for vision models a folder of images or an .npy file of pixels.  "
     "[default: text that the model writes; generated noise images]",
 )
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
-    help="Number of calibration windows or images.  [default: 16 windows, for solvers 128 of a text or 64 that the "
-    "model writes; 32 images, for solvers 256]",
+    help="Number of calibration windows or images; a text without so many is refused.  [default: 16 windows, for "
+    "solvers 128 of a text, or as many as it has, or 64 that the model writes; 32 images, for solvers 256]",
 )
 @click.option(
     "--length", type=click.IntRange(min=8), help="Tokens per calibration window.  [default: 256; for solvers 512]"

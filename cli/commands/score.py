@@ -64,7 +64,7 @@ def command(
     out: Path | None,
     profile: str,
     target: str | None,
-    evaluation: Path | None,
+    evaluation: str | None,
     labels: Path | None,
     task_names: tuple[str, ...],
     extra: ExtraMeasurements,

@@ -26,12 +26,12 @@ class RunRequest:
     out: Path
     profile: str
     target: str | None
-    calibration: Path | None
+    calibration: str | None
     samples: int | None
     length: int | None
     ablate: bool
     no_score: bool
-    evaluation: Path | None
+    evaluation: str | None
     labels: Path | None
     task_names: tuple[str, ...]
     extra: ExtraMeasurements

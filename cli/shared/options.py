@@ -33,8 +33,9 @@ def _parse_task_names(context: click.Context, option: click.Parameter, text: str
 evaluation_file = click.option(
     "--eval",
     "evaluation",
-    type=click.Path(path_type=Path),
-    help="Evaluation data: text or JSON lines; for vision models a folder of images or an .npy file of pixels.  "
+    metavar="TEXT",
+    help="Evaluation data, as --calibration takes it: a file or folder of text, JSON, CSV or Parquet, or "
+    "hf://datasets/OWNER/NAME; for vision models a folder of images or an .npy file of pixels.  "
     "[default: a demo's held-out text, else text that the model writes; generated noise images]",
 )
 labels_file = click.option(

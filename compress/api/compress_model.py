@@ -40,9 +40,10 @@ def compress_model(
 
     ``pipeline``: passes in order, such as ``"int8,fuse"``. Its graph passes act when the variant is exported.
     ``target``: the runtime that the variant is for; what it can't hold is refused before the work.
-    ``calibration``: a text file, JSON lines, a folder of images or an ``.npy`` array of pixels, or the data itself;
-    None lets the model write its own text, or generates images. ``samples`` windows (or images) of ``length`` tokens
-    are read of a file or generated: None takes as many as the passes need.
+    ``calibration``: a file or folder of texts or ``hf://datasets/…`` (`open_source`), a folder of images or an
+    ``.npy`` array of pixels, or the data itself; None lets the model write its own text, or generates images.
+    ``samples`` windows (or images) of ``length`` tokens are read of a file or generated: None takes as many as the
+    passes need, or a short text has.
     ``checkpoint_format``: for the target hf, ``compressed-tensors``, ``gptq`` or ``awq``. ``max_shard_bytes``: the
     largest size of a checkpoint file. ``merge`` stores low-rank products multiplied out. ``overwrite`` replaces ``out``
     where it exists. ``progress`` is told of long work; None is silent.
@@ -57,7 +58,7 @@ def compress_model(
     check_replaceable(path, overwrite)
     resolved = resolve_for_target(model, passes, runtime, merge)
     data = calibration if isinstance(calibration, Calibration) else None
-    file = Path(calibration) if isinstance(calibration, str | Path) else None
+    file = calibration if isinstance(calibration, str | Path) else None
     solving = resolved.required_statistic() >= Statistic.GRAM
     inputs = CalibrationInputs(model, file, samples, length, seed, solving, progress)
     inputs.check()

@@ -74,11 +74,12 @@ def score(
     """Measure variants of one model, the model itself and its float export, all in one interleaved run.
 
     ``variants``: variants or their directories, exported to the ``target``. ``model``: their original; None opens it
-    from where it was when they were made. ``evaluation``: a text file, JSON lines, a folder of images or an ``.npy``
-    array of pixels; None takes a demo's held-out text, and else what the model writes. ``labels``: a file of labeled
-    text. ``tasks``: lm-eval tasks, by name or YAML file. ``settings``: how much is measured, and the seed. ``out``: an
-    existing directory for the report in every format; None writes none. ``unverified`` measures artifacts and an
-    original that aren't as they were recorded. ``progress`` is told of long work.
+    from where it was when they were made. ``evaluation``: a file or folder of texts or ``hf://datasets/…``, a folder of
+    images or an ``.npy`` array of pixels; None takes a demo's held-out text, and else what the model writes.
+    ``labels``: a file of labeled text. ``tasks``: lm-eval tasks, by name or YAML file. ``settings``: how much is
+    measured, and the seed. ``out``: an existing directory for the report in every format; None writes none.
+    ``unverified`` measures artifacts and an original that aren't as they were recorded. ``progress`` is told of long
+    work.
 
     Raises ModelError for a directory that is no exported variant, for an artifact that was changed since and for
     another original, RunError where something can't be run.
@@ -91,9 +92,7 @@ def score(
         check_original(entries, original)
         check_artifacts(entries, runtime, progress)
     settings = settings or Settings()
-    inputs = EvaluationInputs(
-        original, _path(evaluation), _path(labels), tuple(tasks), seed=settings.seed, progress=progress
-    )
+    inputs = EvaluationInputs(original, evaluation, _path(labels), tuple(tasks), seed=settings.seed, progress=progress)
     inputs.check()
     return score_variants(entries, runtime, inputs, settings, _path(out))
 

@@ -11,11 +11,13 @@ from torch import Tensor
 class Calibration:
     """Calibration data and its origin.
 
-    ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``.
+    ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``. ``prefix``: how many tokens
+    begin every window because they begin every text.
     """
 
     inputs: Tensor
     origin: str
+    prefix: int = 0
 
     def __str__(self) -> str:
         if self.inputs.ndim == 4:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from compress.calibration.data import Calibration
 from compress.calibration.images import noise_images, read_images
-from compress.calibration.text import read_text, self_written, vocabulary_text, windows
+from compress.calibration.text import self_written, vocabulary_text
 from compress.checkpoint.model import Model
+from compress.corpus.source import TextSource, open_source
+from compress.corpus.windows import Frame, WindowSize, windows
 from compress.errors import ModelError, UsageError
 from compress.modeling.architecture import longest_input
 from compress.progress import Progress, Silent
@@ -39,8 +44,8 @@ class Inputs(ABC):
         """
 
     @abstractmethod
-    def read(self, file: Path, count: int, length: int) -> Calibration:
-        """Samples of a user's file; a UsageError where it can't be used."""
+    def read(self, file: str | Path, size: WindowSize) -> Calibration:
+        """Samples of a user's file, or of what else has texts; a UsageError where it can't be used."""
 
     @abstractmethod
     def generate(self, count: int, length: int, seed: int) -> Calibration:
@@ -48,7 +53,7 @@ class Inputs(ABC):
 
 
 class TextInputs(Inputs):
-    """Windows of tokens; a file is text or JSON lines. A window is never longer than what the model takes."""
+    """Windows of tokens, never longer than what the model takes; a file is any text (`open_source`)."""
 
     def check_readable(self) -> None:
         """Raise ModelError where the model has no tokenizer."""
@@ -60,22 +65,34 @@ class TextInputs(Inputs):
             return 16, 256
         return (64 if generated else 128), 512
 
-    def read(self, file: Path, count: int, length: int) -> Calibration:
+    def read(self, file: str | Path, size: WindowSize) -> Calibration:
         """Windows spread evenly over the file's text."""
-        return self.cut(read_text(file), file.name, count, length)
+        return self.cut(open_source(file, self.model.tokenizer(), self.progress.notice), size)
 
-    def cut(self, text: str, origin: str, count: int, length: int) -> Calibration:
-        """Windows spread evenly over a text that comes from ``origin``."""
-        return Calibration(windows(self.model.tokenizer(), text, self._fit(length), count), origin)
+    def cut(self, text: TextSource, size: WindowSize) -> Calibration:
+        """Windows spread evenly over a text."""
+        size = replace(size, length=self._fit(size.length))
+        tokens = windows(self.model.tokenizer(), text, size, self._are_closed, self.progress.notice)
+        return Calibration(tokens, text.name, self._prefix(tokens))
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Text that a decoder samples itself; random words of the vocabulary for other models."""
         tokenizer, length = self.model.tokenizer(), self._fit(length)
-        if not self.model.kind.is_decoder_only:
+        if self._are_closed:
             tokens = vocabulary_text(tokenizer, count, length, seed)
-            return Calibration(tokens, f"random vocabulary words, seed {seed}")
+            return Calibration(tokens, f"random vocabulary words, seed {seed}", self._prefix(tokens))
         tokens = self_written(self.model.torch_module(), tokenizer, count, length, seed, self.progress)
-        return Calibration(tokens, f"self-written text, seed {seed}")
+        return Calibration(tokens, f"self-written text, seed {seed}", self._prefix(tokens))
+
+    @property
+    def _are_closed(self) -> bool:
+        """Whether windows end as the tokenizer ends a text: a decoder's are cut out of one that goes on."""
+        return not self.model.kind.is_decoder_only
+
+    def _prefix(self, tokens: Tensor) -> int:
+        """Number of tokens that begin every window as they begin every text."""
+        prefix = torch.tensor(Frame.of(self.model.tokenizer(), self._are_closed).prefix, dtype=torch.int64)
+        return len(prefix) if bool((tokens[:, : len(prefix)] == prefix).all()) else 0
 
     def _fit(self, length: int) -> int:
         return min(length, longest_input(self.model.config))
@@ -93,9 +110,10 @@ class ImageInputs(Inputs):
         """Number of images, as many generated as read, and 1."""
         return (256 if solving else 32), 1
 
-    def read(self, file: Path, count: int, length: int) -> Calibration:
+    def read(self, file: str | Path, size: WindowSize) -> Calibration:
         """Images spread evenly over the folder or the array."""
-        return Calibration(read_images(file, self.model.path, self.model.config, count), file.name)
+        path = Path(file)
+        return Calibration(read_images(path, self.model.path, self.model.config, size.count), path.name)
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Noise with the spectrum of photographs."""
@@ -112,12 +130,13 @@ def inputs_class(model: Model) -> type[Inputs]:
 class CalibrationInputs:
     """The calibration data of a run: read or generated when it is first asked for, and then kept.
 
-    ``file``: text, JSON lines, a folder of images or an array of them; None generates the data with the ``seed``.
-    ``samples`` windows of ``length`` tokens, or images: None takes as many as the work is worth, for ``solving`` more.
+    ``file``: any text (`open_source`), a folder of images or an array of them; None generates the data with the
+    ``seed``. ``samples`` windows of ``length`` tokens, or images: None takes as many as the work is worth, for
+    ``solving`` more, or as a short text has.
     """
 
     model: Model
-    file: Path | None = None
+    file: str | Path | None = None
     samples: int | None = None
     length: int | None = None
     seed: int = 0
@@ -145,7 +164,8 @@ class CalibrationInputs:
         count, length = self.samples or count, self.length or length
         if self.file is None:
             return self._inputs.generate(count, length, self.seed)
-        return self._inputs.read(self.file, count, length)
+        size = WindowSize(count, length, self.samples is not None, self.length is not None)
+        return self._inputs.read(self.file, size)
 
     @property
     def _inputs(self) -> Inputs:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 CORPUS = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor " * 40
@@ -60,3 +60,12 @@ def copy_checkpoint(
         change(tensors)
         save_file(tensors, target / "model.safetensors", {"format": "pt"})
     return target
+
+
+def frame_texts(path: Path, template: str) -> Path:
+    """Let a checkpoint's tokenizer put special tokens around every text: ``"<s> $A"`` as Gemma's does."""
+    raw = Tokenizer.from_file(str(path / "tokenizer.json"))
+    special = [(token, raw.token_to_id(token)) for token in ("<s>", "</s>")]
+    raw.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
+    raw.save(str(path / "tokenizer.json"))
+    return path

@@ -13,12 +13,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
-from compress.calibration.text import windows
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.demo_text import calibration_text, demo_text, evaluation_text
 from compress.checkpoint.model import Model
 from compress.checkpoint.summary import fallback_notice
 from compress.checkpoint.variant import Variant
+from compress.corpus.windows import WindowSize, windows
 from compress.modeling.kinds import DECODER, ENCODER
 from tests.support.cli import few_rounds, run_cli
 from tests.whole.test_commands_in_docs import DEMO_COMMAND
@@ -68,7 +68,7 @@ def minilm(tmp_path_factory):
 @pytest.fixture(scope="module")
 def held_out():
     model = Model.open("demo:smollm2")
-    return windows(model.tokenizer(), evaluation_text(), 512, WINDOWS)
+    return windows(model.tokenizer(), evaluation_text(), WindowSize(WINDOWS, 512))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_calibration_and_evaluation_text_share_nothing():
 
 def test_sentence_embeddings_stay_near_the_originals(minilm):
     model = Model.open("demo:minilm")
-    rows = windows(model.tokenizer(), evaluation_text(), 128, 32)
+    rows = windows(model.tokenizer(), evaluation_text(), WindowSize(32, 128), closed=True)
     mask = torch.ones_like(rows)
     with torch.inference_mode():
         expected = model.torch_module()(input_ids=rows, attention_mask=mask).last_hidden_state.mean(1)

@@ -4,19 +4,26 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from compress.benchmarks.data.evaluation import Evaluation
+from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.measure.comparison import EmbeddingComparison, LogitsComparison
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.statistics.logits import Cosines, WindowScore
 from compress.benchmarks.worker.protocol import (
     CompareEmbeddings,
     CompareLogits,
+    Open,
     ReferenceEmbeddings,
     ReferenceLogits,
 )
+from compress.benchmarks.worker.service import Service
+from compress.checkpoint.model import Model
 from compress.modeling.kinds import ENCODER
 from compress.progress import Silent
+from tests.support.models import copy_checkpoint, frame_texts
 from tests.support.workers import FakeWorker
 
 WINDOWS = np.arange(40).reshape(10, 4)
@@ -110,3 +117,29 @@ def test_embeddings_retain_what_tells_sentences_apart(tmp_path):
     assert results.doubts == (
         "the original's embeddings of these texts are nearly the same: their cosine to their mean is 0.9970",
     )
+
+
+@pytest.mark.parametrize("template", ["<s> $A </s>", "<s> </s> $A", "$A"])
+def test_perplexity_is_that_of_the_words_after_what_begins_every_text(tiny, tmp_path, template):
+    """As transformers has it, window by window: what begins every text is read, and not predicted."""
+    path = frame_texts(copy_checkpoint(tiny("LlamaForCausalLM"), tmp_path / "model"), template)
+    model, file = Model.open(path), tmp_path / "text.txt"
+    file.write_text("the quick brown fox jumps over a lazy dog while seven wizards box " * 300)
+    evaluation = EvaluationInputs(model, file).arrays
+    service = Service()
+    service.answer(Open("torch", str(path), model.kind.name, 1))
+    (measured,) = (
+        LogitsComparison(evaluation, tmp_path / "x.npy").measure([FakeWorker(service.answer)], Silent()).measures
+    )
+    module, words = AutoModelForCausalLM.from_pretrained(path), model.tokenizer()
+    ids = torch.tensor(words(file.read_text(), add_special_tokens=False)["input_ids"])
+    prefix = {"<s> $A </s>": [0], "<s> </s> $A": [0, 1], "$A": []}[template]
+    body = 128 - len(prefix)  # the model's longest input
+    losses = []
+    for start in range(0, 8 * ((len(ids) - body) // 8), (len(ids) - body) // 8):
+        row = torch.tensor([prefix + ids[start : start + body].tolist()])
+        labels = torch.where(torch.arange(128)[None] < len(prefix), -100, row)
+        with torch.no_grad():
+            losses.append(module(row, labels=labels).loss.item())
+    assert measured["perplexity"].value == pytest.approx(math.exp(np.mean(losses)), rel=1e-5)
+    assert measured["perplexity"].windows != ()

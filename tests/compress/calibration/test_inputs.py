@@ -7,7 +7,7 @@ from compress.calibration.inputs import CalibrationInputs, ImageInputs, TextInpu
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.progress import Silent
-from tests.support.models import copy_checkpoint
+from tests.support.models import copy_checkpoint, frame_texts
 
 
 @pytest.fixture
@@ -66,3 +66,29 @@ def test_a_model_without_a_tokenizer_is_a_notice(llama, tmp_path):
     CalibrationInputs(Model.open(bare), progress=progress).check()
     assert len(progress.notices) == 1
     assert progress.notices[0].endswith(": the variant can be neither scored nor used to generate text")
+
+
+def test_windows_begin_as_the_tokenizer_begins_a_text(llama, bert, tmp_path):
+    """A decoder's end in the middle of a text, an encoder's as one ends."""
+    file = tmp_path / "text.txt"
+    file.write_text("the quick brown fox jumps over a lazy dog " * 200)
+    decoder = Model.open(frame_texts(copy_checkpoint(llama, tmp_path / "decoder"), "<s> $A </s>"))
+    encoder = Model.open(frame_texts(copy_checkpoint(bert, tmp_path / "encoder"), "<s> $A </s>"))
+    for model, last in ((decoder, False), (encoder, True)):
+        for source in (file, None):
+            data = CalibrationInputs(model, source, samples=3, length=20).data
+            assert (data.inputs.shape, data.prefix) == ((3, 20), 1)
+            assert data.inputs[:, 0].tolist() == [0, 0, 0]
+            assert (data.inputs[:, -1].tolist() == [1, 1, 1]) == last
+
+
+def test_a_short_text_is_used_as_far_as_it_goes_unless_a_number_is_named(model, tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("the quick brown fox jumps over a lazy dog")
+    progress = Silent()
+    data = CalibrationInputs(model, file, solving=True, progress=progress).data
+    tokens = data.inputs.shape[1]
+    assert data.inputs.shape[0] == 1
+    assert progress.notices == [f"text.txt is short, {tokens} tokens: 1 window of {tokens} instead of 128 of 128"]
+    with pytest.raises(UsageError, match=rf"text\.txt has {tokens} tokens, too few for 128 windows of 128; give a lon"):
+        CalibrationInputs(model, file, samples=128, solving=True).check()
