@@ -16,8 +16,11 @@ PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
 
 PAST, PRESENT, SCALES = (3, 4), (1, 2), (12, 13)
 """GroupQueryAttention: inputs of keys and values, outputs that they leave by, inputs of their scales."""
-LENGTHS = 5
-"""GroupQueryAttention: the input that says where each text's last token lies, counted from 0."""
+LENGTHS, TABLES = 5, (7, 8)
+"""GroupQueryAttention: the input that says where each text's last token lies, counted from 0; and the rotary tables."""
+HEAD_MULTIPLE, ROTATED_MULTIPLE = 8, 16
+"""GroupQueryAttention: what divides the size of heads that it takes; and the size and rotated width of those that it
+rotates. Source: onnxruntime's ``group_query_attention_helper.h``."""
 QUANT_TYPES, BIT_WIDTH = ("k_quant_type", "v_quant_type"), "kv_cache_bit_width"
 """GroupQueryAttention: the attributes that an int8 cache has."""
 SCALE = ".scale"

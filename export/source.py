@@ -42,22 +42,23 @@ def export_with_fallback(
     checkpoint: Checkpoint,
     source: GraphSource | None,
     fused: bool,
+    grouped: bool,
     write: Callable[[FloatGraph], T],
     progress: Progress,
 ) -> T:
     """Export a checkpoint's graph by ``write``, which verifies it against torch; returns what ``write`` does.
 
     Where nobody chose the ``source``, a graph that can't be built, or that ``write`` finds to differ, is traced
-    instead, and the user told. ``fused`` as in `build`. Raises ExportError for a model that has neither.
+    instead, and the user told. ``fused``, ``grouped``: as in `build`. Raises ExportError for a model that has neither.
     """
     reason = untraceable_reason(checkpoint.config)
     if source == "built" or (source == "auto" and reason):
-        return write(build(checkpoint.config, checkpoint.names, fused))
+        return write(build(checkpoint.config, checkpoint.names, fused, grouped))
     if reason:
         raise ExportError(f"no {checkpoint.config.model_type} model can be traced: {reason}; leave --graph out")
     if source == "auto" and not checkpoint.kind.is_vision:
         try:
-            built = build(checkpoint.config, checkpoint.names, fused)
+            built = build(checkpoint.config, checkpoint.names, fused, grouped)
         except ExportError as error:
             reason = str(error).partition(";")[0]
         else:
@@ -68,4 +69,4 @@ def export_with_fallback(
         progress.notice(f"{reason}: the model is traced instead")
     from compress.export.traced.trace import trace_graph  # here: torch's exporter takes a second to load
 
-    return write(trace_graph(checkpoint.architecture, checkpoint.names, fused))
+    return write(trace_graph(checkpoint.architecture, checkpoint.names, fused, grouped))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from compress.checkpoint.base import ModelOutline
     from compress.pipeline.contract import TargetCapability
-
-_HEAD_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,26 @@ class Fuse(GraphPass):
     )
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
-        """Refuse heads that onnxruntime's GroupQueryAttention can't take, and a cache where there is none."""
+        """Refuse an int8 cache where there is none, or where attention isn't the operator that has one."""
         if model.kind.is_seq2seq and self.kv != "float":
             raise UsageError(f"fuse: an encoder-decoder's cache is float; leave out kv={self.kv}")
         if not model.kind.is_decoder_only and self.kv != "float":
             raise UsageError(f"fuse: an encoder keeps no keys and values; leave out kv={self.kv}")
-        from compress.modeling.architecture import head_size
-
-        size = head_size(model.config)
-        if model.kind.is_decoder_only and size % _HEAD_MULTIPLE:
-            raise UsageError(
-                f"fuse: heads of size {size} can't be fused, {_HEAD_MULTIPLE} must divide it; leave fuse out"
-            )
+        if self.kv != "float" and (reason := _standard_reason(model, target)):
+            raise UsageError(f"fuse: kv={self.kv} needs fused attention, which can't be had ({reason}); leave out kv")
         return self
+
+    def notices(self, model: ModelOutline, target: TargetCapability) -> Sequence[str]:
+        """What of attention stays outside of the fused operator."""
+        from compress.modeling.rotations import unrotated_reason  # here: it imports torch
+
+        if not model.kind.is_decoder_only:
+            return ()
+        if reason := _standard_reason(model, target):
+            return (f"attention stays a standard operator ({reason}); all else is fused",)
+        if reason := unrotated_reason(model.config):
+            return (f"queries and keys are rotated before the fused attention ({reason}); all else is fused",)
+        return ()
 
     def rewrite(self, model: ir.Model) -> int:
         """Rewrite in place; returns how many places changed."""
@@ -59,3 +65,12 @@ class Fuse(GraphPass):
         RemoveUnusedNodesPass()(model)
         model.graph.sort()
         return changed
+
+
+def _standard_reason(model: ModelOutline, target: TargetCapability) -> str | None:
+    """Say why a decoder's attention can't be fused for a target; None where it can."""
+    from compress.modeling.rotations import switches, ungrouped_reason, unrotated_reason  # as above
+
+    if switches(model.config) and not target.groups_switching:
+        return unrotated_reason(model.config)
+    return ungrouped_reason(model.config)

@@ -22,6 +22,7 @@ from compress.cli.run.plan import RunPlan
 from compress.cli.shared.gating import check_figures, check_measured, enforce
 from compress.cli.shared.scores import print_scores
 from compress.pipeline.resolve import ResolvedPipeline
+from compress.pipeline.resolve import notices as left_out
 from compress.pipeline.rewrite import rewrite
 from compress.pipeline.run import run_pipeline
 from compress.system.staging import staged
@@ -53,6 +54,8 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
     check_figures(plan.requirements, model)
     extra_settings = request.extra.settings(model)
     pipelines = [resolve_for_target(model, pipeline, plan.target, request.merge) for pipeline in plan.pipelines]
+    for line in left_out(model, pipelines, plan.target.capability):
+        console.notice(line)
     statistic = max(pipeline.required_statistic() for pipeline in pipelines)
     evaluation = EvaluationInputs(
         model,

@@ -14,7 +14,7 @@ from compress.errors import UsageError
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
-from compress.pipeline.resolve import ResolvedPipeline, resolve
+from compress.pipeline.resolve import ResolvedPipeline, notices, resolve
 from compress.pipeline.run import run_pipeline
 from compress.progress import Progress, Silent
 from compress.system.staging import check_replaceable, staged
@@ -57,6 +57,8 @@ def compress_model(
     runtime.check(passes.passes, merge)
     check_replaceable(path, overwrite)
     resolved = resolve_for_target(model, passes, runtime, merge)
+    for line in notices(model, [resolved], runtime.capability):
+        progress.notice(line)
     data = calibration if isinstance(calibration, Calibration) else None
     file = calibration if isinstance(calibration, str | Path) else None
     solving = resolved.required_statistic() >= Statistic.GRAM

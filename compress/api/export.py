@@ -85,6 +85,9 @@ class ExportPlan:
     def run(self, progress: Progress) -> Artifact:
         """Write the artifact and verify it; its directory appears complete or not at all."""
         variant = self.variant
+        for pass_ in self.graph_passes:
+            for line in pass_.notices(variant, self.target.capability):
+                progress.notice(f"{pass_.name}: {line}")
         with ExitStack() as stack:
             # A variant that is its own artifact is verified where it is.
             in_place = not self.rewrites and not self.target.folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from compress.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 @contextmanager
@@ -81,3 +83,40 @@ def t5_position_buckets(distances: Tensor, count: int, longest: int, both_sides:
         distances, bidirectional=both_sides, num_buckets=count, max_distance=longest
     )
     return buckets
+
+
+def rotary_embeddings(model: nn.Module) -> list[nn.Module]:
+    """The modules of a model that compute the angles of its rotations."""
+    names = {child: [name for name, _ in child.named_buffers(recurse=False)] for child in model.modules()}
+    return [child for child, buffers in names.items() if any(name.endswith("inv_freq") for name in buffers)]
+
+
+def rotary_module(cls: type[PreTrainedModel], config: PretrainedConfig) -> nn.Module | None:
+    """The module that computes the angles of a class's rotations, with its numbers; None where nothing is rotated."""
+    classes = vars(sys.modules[cls.__module__]).items()
+    make = next((value for name, value in classes if name.endswith("RotaryEmbedding")), None)
+    return None if make is None else make(config)
+
+
+def reset_rotations(model: nn.Module) -> None:
+    """Give rotations whose angles grow with the longest text so far the angles that they had at first."""
+    for rotary in rotary_embeddings(model):
+        for name, buffer in list(rotary.named_buffers(recurse=False)):
+            if name.endswith("original_inv_freq"):
+                rotary.register_buffer(name.replace("original_inv_freq", "inv_freq"), buffer.clone(), persistent=False)
+        for name in [name for name in vars(rotary) if name.endswith("max_seq_len_cached")]:
+            setattr(rotary, name, rotary.original_max_seq_len)
+
+
+def rotary_forward(rotary: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The function by which a rotation's module makes cosines and sines of its ``inv_freq``, which it leaves alone."""
+    forward: Callable[..., tuple[Tensor, Tensor]] = inspect.unwrap(type(rotary).forward)
+    return forward
+
+
+def dynamic_frequencies(config: PretrainedConfig, length: Tensor, layer_type: str | None = None) -> Tensor:
+    """Frequencies of a dynamic rotation, ``[width / 2]``, of a text of ``length`` tokens, one number."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    frequencies, _ = ROPE_INIT_FUNCTIONS["dynamic"](config, length.device, seq_len=length, layer_type=layer_type)
+    return frequencies

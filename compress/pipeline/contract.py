@@ -8,7 +8,7 @@ line, the manifest, the docs and the report all read them from there. Subclassin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args, get_origin
@@ -50,6 +50,8 @@ class TargetCapability:
     """whether linears may round their inputs as they come"""
     any_table: bool = True
     """whether an embedding that an encoder and a decoder share may be integers, and their head"""
+    groups_switching: bool = True
+    """whether attention is fused whose rotations change with the length of the text"""
     unsupported_reason: Callable[[PretrainedConfig], str | None] = lambda config: None
     """names the models that a config is one of and that the target has no graph of; None where it has one"""
 
@@ -84,6 +86,10 @@ class Pass(ABC):
         hold, raises UsageError here.
         """
         return self
+
+    def notices(self, model: ModelOutline, target: TargetCapability) -> Sequence[str]:
+        """What of the technique a model or target leaves out, a line each, told before any weight is read."""
+        return ()
 
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,6 +44,13 @@ def resolve(model: ModelOutline, pipeline: Pipeline, target: TargetCapability) -
                     raise UsageError(f"{drops_layers} and {decided} both drop layers; let one of them drop them all")
                 drops_layers = decided
     return ResolvedPipeline(tuple(resolved), pipeline)
+
+
+def notices(model: ModelOutline, pipelines: Iterable[Pipeline], target: TargetCapability) -> list[str]:
+    """What passes leave out of a model or target, a line each, every one once."""
+    passes = [pass_ for pipeline in pipelines for pass_ in pipeline.passes]
+    lines = [f"{pass_.name}: {line}" for pass_ in passes for line in pass_.notices(model, target)]
+    return list(dict.fromkeys(lines))
 
 
 def resolve_for(pass_: PassType, model: ModelOutline, target: TargetCapability) -> PassType:

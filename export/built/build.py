@@ -17,7 +17,7 @@ import transformers
 from mobius import ArchitectureConfig, EpCapabilities, build_from_module, ep_registry, register_ep, registry
 from onnxscript import nn
 from torch import Tensor
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from compress.errors import ExportError
 from compress.export.built.classifier_head import append_head
@@ -26,10 +26,14 @@ from compress.export.built.graph_fixes import fix_graph
 from compress.export.built.weight_rows import trace_rows
 from compress.export.lowering.float_graph import FloatGraph, WeightRows
 from compress.graph.builder import GraphBuilder
+from compress.graph.grouped_attention import group_attention
 from compress.modeling.architecture import Architecture
 from compress.modeling.families import FAMILIES
+from compress.modeling.rotations import ungrouped_reason, unrotated_reason
+from compress.modeling.transformers_private import rotary_module
 
-_FUSED = "cpu"
+_FUSED, _SEPARATE = "cpu", "default"
+"""mobius's providers with fused operators: all of them, or all but attention."""
 _STANDARD = "standard"
 _ABSENT = (".bias", "token_type_embeddings.weight")
 
@@ -37,11 +41,12 @@ if _STANDARD not in ep_registry:
     register_ep(EpCapabilities(name=_STANDARD, supports_skip_layer_norm=False))
 
 
-def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> FloatGraph:
+def build(config: PretrainedConfig, names: Sequence[str], fused: bool, grouped: bool = True) -> FloatGraph:
     """Build the float graph of an architecture whose checkpoint has tensors ``names``.
 
     ``fused`` takes the operators that onnxruntime fused for its CPU (GroupQueryAttention with rotary and packed q/k/v,
-    skip connections inside normalizations); otherwise every operator is a standard one, but for Gemma 2's attention. A
+    skip connections inside normalizations), but for attention where that isn't to be ``grouped``, or rotary where the
+    operator can't; otherwise every operator is a standard one, but for Gemma 2's attention. A
     model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
     """
     declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
@@ -52,16 +57,20 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool) -> FloatG
     task = registry.get_task(config.model_type) or getattr(type(module), "default_task", "text-generation")
     logging.getLogger("mobius").setLevel(logging.ERROR)
     # Gemma 2: standard attention caps scores after masking them, which lets what is masked through again.
-    grouped = fused or config.model_type == "gemma2"
+    groups = (fused and grouped) or config.model_type == "gemma2"
+    by_itself = (ungrouped_reason(config) or unrotated_reason(config)) is None
+    provider = _FUSED if groups and by_itself else _SEPARATE if fused else _STANDARD
     try:
-        package = build_from_module(module, arch, task, execution_provider=_FUSED if grouped else _STANDARD)
+        package = build_from_module(module, arch, task, execution_provider=provider)
     except Exception as error:
         raise ExportError(f"mobius can't build a graph for {config.model_type!r}: {error}") from error
     if list(package) != ["model"]:
         raise ExportError(f"{config.model_type!r} takes several graphs ({', '.join(package)}); only one is supported")
     model: ir.Model = package["model"]
     origin = _name_weights(model, module, config, names)
-    fix_graph(model, config)
+    fix_graph(model, config, rotary_module(_transformers_class(config), config))
+    if groups and not by_itself:
+        group_attention(model.graph, "grouped")
     append_head(model, config)
     model.functions.clear()
     return FloatGraph(model, origin)
@@ -122,11 +131,16 @@ def _meta_tensors(config: PretrainedConfig, names: Sequence[str]) -> tuple[dict[
 
     With the names of those that are stored ``[in, out]``.
     """
-    module_class = getattr(transformers, (config.architectures or ["?"])[0], None)
-    if module_class is None:
-        raise ExportError(f"transformers has no {config.architectures}, so its weights' shapes aren't known")
-    outline = Architecture(module_class, config, FAMILIES[config.model_type].kind, {}).outline
+    outline = Architecture(_transformers_class(config), config, FAMILIES[config.model_type].kind, {}).outline
     in_checkpoint = frozenset(names)
     shapes = {name: outline.stored_shape(name) for name in outline.shapes if name in in_checkpoint}
     tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     return tensors, outline.transposed_weights
+
+
+def _transformers_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The class that a config names; an ExportError where transformers has none of that name."""
+    named: type[PreTrainedModel] | None = getattr(transformers, (config.architectures or ["?"])[0], None)
+    if named is None:
+        raise ExportError(f"transformers has no {config.architectures}, so its weights' shapes aren't known")
+    return named

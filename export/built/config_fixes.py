@@ -11,6 +11,7 @@ from operator import attrgetter
 from transformers import PretrainedConfig
 
 _DISTILBERT_EPSILON = 1e-12
+_OPT_EPSILON = 1e-5
 
 
 def fix_config(config: PretrainedConfig) -> dict[str, object]:
@@ -43,6 +44,11 @@ def _distilbert(config: PretrainedConfig) -> dict[str, object]:
     return {"intermediate_size": config.hidden_dim, "rms_norm_eps": _DISTILBERT_EPSILON}
 
 
+def _opt(config: PretrainedConfig) -> dict[str, object]:
+    """OPT's epsilon of the norms, torch's own, which no config names."""
+    return {"rms_norm_eps": _OPT_EPSILON}
+
+
 def _cohere(config: PretrainedConfig) -> dict[str, object]:
     """Rotations turn neighboring channels."""
     return {"rope_interleave": True}
@@ -69,6 +75,7 @@ _CORRECTIONS: Mapping[str, Callable[[PretrainedConfig], dict[str, object]]] = {
     "cohere": _cohere,
     "falcon": _falcon,
     "mpnet": _mpnet,
+    "opt": _opt,
 }
 _UNKNOWN = ("deberta-v2",)
 """Model types for which mobius declares a graph of another one."""

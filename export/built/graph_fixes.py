@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from compress.export.built.alibi import slopes
 from compress.export.built.relative_bias import relative_bias
-from compress.graph.builder import GraphBuilder
+from compress.export.built.rotary import fix_rotations
+from compress.graph.builder import GraphBuilder, required
 from compress.graph.masks import MASKED, attention_mask, expand_to_queries, padding_bias, window_mask
 from compress.modeling.architecture import longest_input
 from compress.onnx_names import LENGTHS
 
 _MASK = 3
 """Index of Attention's input that is its mask."""
-_TOTAL, _ANGLES, _BIAS = 6, (7, 8), 10
-"""Indices of GroupQueryAttention's inputs: the longest text's length, the rotary tables, the bias of its scores."""
+_TOTAL, _BIAS = 6, 10
+"""Indices of GroupQueryAttention's inputs: the longest text's length, the bias of its scores."""
 
 
 class _FixBuilder(GraphBuilder):
@@ -40,10 +40,10 @@ class _FixBuilder(GraphBuilder):
         return f"mend.constant.{self.constants - 1}"
 
 
-def fix_graph(model: ir.Model, config: PretrainedConfig) -> None:
+def fix_graph(model: ir.Model, config: PretrainedConfig, rotary: nn.Module | None = None) -> None:
     """Make attention keep to ``attention_mask`` wherever the padding is and to each layer's window; shift positions.
 
-    And make it scale, rotate and bias as the family does.
+    And make it scale, rotate (by the angles of ``rotary``, see `fix_rotations`) and bias as the family does.
     """
     graph, builder = model.graph, _FixBuilder(model.graph)
     ids = graph.inputs[0]
@@ -52,8 +52,12 @@ def fix_graph(model: ir.Model, config: PretrainedConfig) -> None:
     nodes = [node for node in graph if node.op_type in ("Attention", "GroupQueryAttention")]
     mask, grouped = _mask_input(graph, ids), nodes[0].op_type == "GroupQueryAttention"
     windows = _windows(config, len(nodes))
+    if config.model_type in ("gemma2", "gemma3_text"):
+        _scale_embedding(builder, config)
     if config.model_type == "gemma3_text":
-        _scale_and_rotate(builder, nodes, config)
+        for node in nodes:
+            node.attributes["scale"] = ir.AttrFloat32("scale", config.query_pre_attn_scalar**-0.5)
+    fix_rotations(graph, nodes, config, rotary)
     biases = None
     if (by_distance := slopes(config)) is not None:
         biases = _alibi_bias(builder, mask, by_distance)
@@ -67,23 +71,11 @@ def fix_graph(model: ir.Model, config: PretrainedConfig) -> None:
         _mask_standard(builder, nodes, mask, ids, windows)
 
 
-def _scale_and_rotate(builder: GraphBuilder, nodes: list[ir.Node], config: PretrainedConfig) -> None:
-    """Gemma 3 scales by a number of its own; and layers without a window rotate more slowly than those with one.
-
-    Where attention rotates, mobius gives every layer the angles of the first.
-    """
-    from transformers.models.gemma3.modeling_gemma3 import Gemma3RotaryEmbedding
-
-    make: Any = Gemma3RotaryEmbedding
-    rotary = make(config)
-    angles = torch.outer(torch.arange(longest_input(config)), rotary.full_attention_inv_freq)
-    scaling = rotary.full_attention_attention_scaling
-    tables = [builder.constant((function(angles) * scaling).numpy()) for function in (torch.cos, torch.sin)]
-    for node, layer_type in zip(nodes, config.layer_types, strict=True):
-        node.attributes["scale"] = ir.AttrFloat32("scale", config.query_pre_attn_scalar**-0.5)
-        if node.op_type == "GroupQueryAttention" and layer_type == "full_attention":
-            for i, table in zip(_ANGLES, tables, strict=True):
-                node.replace_input_with(i, table)
+def _scale_embedding(builder: GraphBuilder, config: PretrainedConfig) -> None:
+    """Gemma multiplies its embedding by the root of its width, which mobius rounds."""
+    rows = next(n for n in builder.graph if n.op_type == "Gather" and "embed_tokens" in str(required(n.inputs[0]).name))
+    (scaled, _), *_ = rows.outputs[0].uses()
+    scaled.replace_input_with(1, builder.constant(float(config.hidden_size**0.5)))
 
 
 def _alibi_bias(builder: GraphBuilder, mask: ir.Value, by_distance: Tensor) -> ir.Value:
@@ -134,7 +126,10 @@ def _mask_standard(
     padding = first.inputs[_MASK] if len(first.inputs) > _MASK else None
     biased = padding is not None and padding.dtype == ir.DataType.FLOAT
     if biased and len({id(node.inputs[_MASK]) for node in nodes}) > 1:
-        return  # where mobius makes biases of the mask for each kind of layer, they have their windows
+        # Biases of each kind of layer, which mobius makes of mask, order and window, may be on the wrong layers.
+        biased, padding = False, None
+        for node in nodes:
+            node.attributes["is_causal"] = ir.AttrInt64("is_causal", 1)
     if padding is None or padding is mask:
         padding = attention_mask(builder, mask, ids)
     masks = {0: padding} | {window: _with_window(builder, padding, window, biased) for window in set(windows) - {0}}

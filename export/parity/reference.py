@@ -11,16 +11,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import DynamicCache
 
 from compress.calibration.model_inputs import model_inputs
 from compress.calibration.precision import per_token
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
-from compress.onnx_names import present_name
+from compress.modeling.rotations import switches
+from compress.modeling.switch_lengths import switch_lengths
+from compress.modeling.transformers_private import reset_rotations
+from compress.onnx_names import past_name, present_name
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import Cache, PreTrainedModel
 
 Arrays = dict[str, NDArray[Any]]
+_BEFORE, _BEHIND = 4, 12
+"""Tokens of a long text that are taken in before a length is reached, and behind it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ Trace = list[TraceStep]
 def reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) -> list[Trace]:
     """The torch model's outputs for a text ``[length]``: alone, and beside two others that are padded.
 
+    Of a decoder that does something else after so many tokens, also around each such length, see `_crossing_trace`.
     Or for images ``[n, c, h, w]``: the first alone, and all together.
     """
     with torch.inference_mode():
@@ -52,7 +59,11 @@ def reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) ->
             batches = {"one image": inputs[:1], f"{len(inputs)} images": inputs}
             return [_image_trace(module, name, images) for name, images in batches.items()]
         texts = parity_inputs(inputs, pad_left=kind.is_decoder_only)
-        return [_TRACES[kind](module, *text) for text in texts]
+        traces = [_TRACES[kind](module, *text) for text in texts]
+        if kind.is_decoder_only:
+            lengths = [length for length in switch_lengths(module.config) if length > _BEFORE]
+            traces += [_crossing_trace(module, inputs, length) for length in lengths]
+        return traces
 
 
 def parity_inputs(ids: Tensor, pad_left: bool) -> list[tuple[str, Tensor, Tensor]]:
@@ -121,9 +132,13 @@ def _image_trace(module: PreTrainedModel, name: str, images: Tensor) -> Trace:
 
 
 def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
-    """The text but for its last token, then that token on the cache; expected are the logits of the text in one run."""
+    """The text but for its last token, then that token on the cache; expected are the logits of the text in one run.
+
+    Where rotations change with the length of a call's text, those of each call: keys keep what they were written with.
+    """
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     logits = module(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits.numpy()
+    reset_rotations(module)
     cache, steps, start = None, [], 0
     for part, end in (("without a cache", ids.shape[1] - 1), ("with a cache", ids.shape[1])):
         inputs = {
@@ -131,13 +146,63 @@ def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor
             "attention_mask": mask[:, :end],
             "position_ids": positions[:, start:end],
         }
-        cache = module.base_model(**inputs, past_key_values=cache, use_cache=True).past_key_values
-        expected = {"logits": logits[:, start:end]}
+        if switches(module.config):
+            output = module(**inputs, past_key_values=cache, use_cache=True)
+            expected = {"logits": output.logits.numpy()}
+        else:
+            output = module.base_model(**inputs, past_key_values=cache, use_cache=True)
+            expected = {"logits": logits[:, start:end]}
+        cache = output.past_key_values
         if len(ids) == 1:
             expected |= cache_arrays(cache)
         steps.append(TraceStep(f"{name}, {part}", arrays(inputs), expected, mask[:, start:end].bool().numpy()))
         start = end
+    reset_rotations(module)
     return steps
+
+
+def _crossing_trace(module: PreTrainedModel, ids: Tensor, length: int) -> Trace:
+    """The last tokens before a ``length`` at which the model does something else, the one behind it, and some more.
+
+    What comes before them is a cache of random keys and values, so that a window of thousands costs no more than a
+    short text. Values are the larger the more there are: by one key that should have left a window, or shouldn't, an
+    output is off by more than rounding.
+    """
+    past = length - _BEFORE
+    cache, inputs = _random_cache(module, ids, past)
+    steps, start = [], past
+    for new in (_BEFORE, 1, _BEHIND):
+        end = start + new
+        tokens = ids.repeat(-(-new // len(ids)))[:new][None]
+        call = {
+            "input_ids": tokens,
+            "attention_mask": torch.ones(1, end, dtype=torch.long),
+            "position_ids": torch.arange(start, end)[None],
+        }
+        output = module(**call, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        latest = {name: states[:, :, -new:] for name, states in cache_arrays(cache).items()}
+        expected = {"logits": output.logits.numpy(), **latest}
+        name = f"tokens {start} to {end} of a long text"
+        steps.append(TraceStep(name, arrays(call) | inputs, expected, np.ones((1, new), np.bool_)))
+        start, inputs = end, {}
+    reset_rotations(module)
+    return steps
+
+
+def _random_cache(module: PreTrainedModel, ids: Tensor, length: int) -> tuple[Cache, Arrays]:
+    """A cache of ``length`` random keys and values, of the magnitudes that a text's have; and as a graph's inputs."""
+    like = module.base_model(input_ids=ids[None, :_BEFORE], use_cache=True).past_key_values
+    cache, inputs, generator = DynamicCache(config=module.config), {}, torch.Generator().manual_seed(0)
+    for i, layer in enumerate(like.layers):
+        states = []
+        for part, tensor, factor in (("key", layer.keys, 1.0), ("value", layer.values, length**0.5)):
+            _, heads, _, size = tensor.shape
+            random = torch.randn(1, heads, length, size, generator=generator) * tensor.std() * factor
+            inputs[past_name(i, part)] = random.numpy()
+            states.append(random)
+        cache.update(states[0], states[1], i)
+    return cache, inputs
 
 
 def cache_arrays(cache: Any, side: str = "") -> Arrays:

@@ -8,9 +8,11 @@ from torch import Tensor
 from compress.calibration.images import noise_images
 from compress.checkpoint.base import Checkpoint
 from compress.modeling.architecture import longest_input
+from compress.modeling.switch_lengths import switch_lengths
 
 _LENGTH = 24
-_LONGEST_WINDOW = 512
+_LONGEST = 512
+"""The largest of a model's lengths, see `switch_lengths`, that a whole text crosses."""
 _IMAGES = 3
 _TEXT = (
     "The museum opened in 1894 in a former grain store by the river. Its founder, a ship's doctor, had brought home "
@@ -22,15 +24,14 @@ _TEXT = (
 def sample_input(checkpoint: Checkpoint) -> Tensor:
     """Token ids ``[length]`` of a few plain sentences; seeded random ones for a checkpoint without a tokenizer.
 
-    Longer than a sliding window where that is short, so that what slides out of it shows. For a vision model,
-    images ``[n, c, h, w]``.
+    Longer than what the model's code tells lengths apart by, such as a window, where that is short. For a vision
+    model, images ``[n, c, h, w]``.
     """
     config = checkpoint.config
     if checkpoint.kind.is_vision:
         return noise_images(checkpoint.path, config, _IMAGES, seed=0)
-    window = getattr(config, "sliding_window", None) or 0
-    length = window + _LENGTH if window <= _LONGEST_WINDOW else _LENGTH
-    length = min(length, longest_input(config) - 1)
+    crossed = max((length for length in switch_lengths(config) if length <= _LONGEST), default=0)
+    length = min(crossed + _LENGTH, longest_input(config) - 1)
     ids = _words(checkpoint)
     if ids.numel() == 0:
         ids = torch.randint(config.vocab_size, (length,), generator=torch.Generator().manual_seed(0))

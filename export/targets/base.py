@@ -28,6 +28,7 @@ from compress.export.source import export_with_fallback, unsupported_reason
 from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture
+from compress.modeling.rotations import switches
 from compress.onnx_names import MODEL_FILE
 from compress.pipeline.contract import GraphPass, Pass, TargetCapability, WeightPass
 from compress.progress import Progress
@@ -151,7 +152,8 @@ class OnnxTarget(Target):
     ) -> Artifact:
         """Build or trace a graph, rewrite, lower and verify it; the artifact loads from ``out``."""
         write = partial(self._write, checkpoint, graph_passes, out, progress)
-        model, lowered = export_with_fallback(checkpoint, self.graph, bool(graph_passes), write, progress)
+        grouped = self.capability.groups_switching or not switches(checkpoint.config)
+        model, lowered = export_with_fallback(checkpoint, self.graph, bool(graph_passes), grouped, write, progress)
         copy_tokenizer(checkpoint.path, out)
         if self.genai_provider is not None and checkpoint.kind.is_decoder_only:
             write_genai_config(model, checkpoint.config, checkpoint.path, out, self.genai_provider)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -30,7 +31,8 @@ class OrtCuda(OnnxTarget):
     folder = "onnx-cuda"
     default_dtype = "float16"
     genai_provider = "cuda"
-    capability = weight_only_capability(name)
+    # Attention whose rotations switch stays standard: it has not been held against torch on a GPU when fused.
+    capability = replace(weight_only_capability(name), groups_switching=False)
 
     def dtype(self, checkpoint: Checkpoint) -> torch.dtype:
         """16-bit type that a pass chose, else float16."""

@@ -40,7 +40,7 @@ _LAYER_INDEX = re.compile(r"(^|_)layer_?(idx|id|index|number)$")
 """Attributes of a module that hold its own place among the layers."""
 
 
-def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -> FloatGraph:
+def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool, grouped: bool = True) -> FloatGraph:
     """Trace the float graph of an architecture whose checkpoint has tensors ``names``, like `built.build.build`.
 
     It is kept for the next export of the same model. Raises ExportError for a model that torch can't trace, or whose
@@ -48,7 +48,7 @@ def trace_graph(architecture: Architecture, names: Sequence[str], fused: bool) -
     """
     model = _trace(GraphKey.of(architecture, names)).clone()
     if fused:
-        fuse_operators(model)
+        fuse_operators(model, grouped)
     return FloatGraph(model, {})
 
 

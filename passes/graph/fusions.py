@@ -145,7 +145,10 @@ def _before_activation(value: ir.Value | None) -> ir.Value | None:
 
 
 def _before_norm(value: ir.Value | None) -> ir.Value | None:
-    """Value before it was cut into heads, normed and put together again; itself if it wasn't."""
+    """Value before it was cut into heads, normed and put together again, and rotated; itself if it wasn't."""
+    rotation = value.producer() if value is not None else None
+    if rotation is not None and rotation.op_type == "RotaryEmbedding":
+        value = rotation.inputs[0]
     before = value
     for op_type in ("Reshape", "RMSNormalization", "Reshape"):
         node = before.producer() if before is not None else None

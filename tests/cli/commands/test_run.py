@@ -100,11 +100,19 @@ def test_positions_that_padding_takes_are_not_counted(tiny, tmp_path, inside):
     assert manifest["calibration"].endswith("16 windows of 125 tokens")  # of 128 positions, 0 to 2 are padding's
 
 
-def test_heads_that_cannot_be_fused_are_refused(tiny, tmp_path, inside):
+def test_what_cannot_be_fused_is_told_in_one_line(tiny, tmp_path, inside):
     path = tiny("LlamaForCausalLM", head_dim=10)
     done = inside(path, "-p", "fuse", "-o", tmp_path / "out", "--no-score")
+    assert done.returncode == 0
+    reason = "heads of size 10, which 8 doesn't divide"
+    note, wrote = done.stderr.splitlines()
+    assert note == f"note: fuse: attention stays a standard operator ({reason}); all else is fused"
+    assert wrote == f"wrote {tmp_path / 'out' / 'fuse'}"
+    done = inside(path, "-p", "fuse:kv=int8", "-o", tmp_path / "int8", "--no-score")
     assert done.returncode == 2
-    assert done.stderr == "compress: fuse: heads of size 10 can't be fused, 8 must divide it; leave fuse out\n"
+    assert done.stderr == (
+        f"compress: fuse: kv=int8 needs fused attention, which can't be had ({reason}); leave out kv\n"
+    )
 
 
 def test_what_is_wrong_with_a_checkpoint_is_exit_3(llama, tmp_path, inside):

@@ -39,7 +39,7 @@ def step(logits, compared=EVERY, least=0.0, x=X):
 
 
 def test_equal_outputs_pass_and_the_first_different_one_is_named(doubling):
-    check_close(doubling, [[step(2 * X)], [step(2 * X + 5e-4)]])
+    check_close(doubling, [[step(2 * X)], [step(2 * X + 3e-4)]])
     with pytest.raises(
         DiffersError, match=r"differs from torch in logits \(one text\): by 0.5 where values reach 10.5;"
     ):
@@ -57,9 +57,22 @@ def test_nan_is_a_difference(doubling):
 
 def test_large_values_may_differ_in_proportion(doubling):
     large = 1000 * X
-    check_close(doubling, [[step(2 * large + 5, x=large)]])
+    check_close(doubling, [[step(2 * large + 0.3, x=large)]])
+    with pytest.raises(DiffersError):
+        check_close(doubling, [[step(2 * large + 0.5, x=large)]])
     with pytest.raises(DiffersError):
         check_close(doubling, [[step(2 * large + 50, x=large)]])
+
+
+def test_a_difference_is_held_against_how_far_values_spread(doubling):
+    """A ten-thousandth of the standard deviation, and no less than what float32 tells apart."""
+    check_close(doubling, [[step(2 * X + 0.9e-4 * (2 * X).std())]])
+    with pytest.raises(DiffersError):
+        check_close(doubling, [[step(2 * X + 1.2e-4 * (2 * X).std())]])
+    alike = np.full_like(X, 50)
+    check_close(doubling, [[step(2 * alike + 1e-4, x=alike)]])
+    with pytest.raises(DiffersError):
+        check_close(doubling, [[step(2 * alike + 1e-3, x=alike)]])
 
 
 def test_padding_is_not_compared(doubling):
@@ -85,6 +98,15 @@ def test_logits_near_zero_may_be_off_by_a_quarter_of_the_least(doubling):
     check_rounded(doubling, undecided, lambda: undecided, {})
     with pytest.raises(ExportError):
         check_rounded(doubling, [step(np.full_like(X, 0.01), x=0.1 * X / X.max())], lambda: undecided, {})
+
+
+def test_zeros_are_near_zeros_alone(doubling):
+    """A layer without any weight but zeros divides nothing by zero."""
+    zeros = [step(np.zeros_like(X), x=np.zeros_like(X))]
+    check_close(doubling, [zeros])
+    check_rounded(doubling, zeros, lambda: zeros, {})
+    with pytest.raises(ExportError, match="relative error inf"):
+        check_rounded(doubling, [step(np.zeros_like(X))], lambda: zeros, {})
 
 
 @pytest.fixture

@@ -44,6 +44,48 @@ def test_a_decoders_steps_are_the_text_and_its_last_token(llama):
     assert batch[0].compared.sum(1).tolist() == [8, 5, 2]
 
 
+def test_a_long_texts_steps_lie_around_each_length_at_which_a_model_changes(tiny):
+    """Behind a random cache: the last tokens before the length, the one behind it, and some more."""
+    path = tiny("MistralForCausalLM", sliding_window=40)
+    module = Model.open(str(path)).torch_module()
+    _, _, crossing = reference_traces(module, DECODER, IDS)
+    assert [step.inputs["position_ids"].tolist()[0] for step in crossing] == [
+        [36, 37, 38, 39], [40], list(range(41, 53)),
+    ]  # fmt: skip
+    first, second, _ = crossing
+    assert first.inputs["past_key_values.1.value"].shape == (1, 2, 36, 16)
+    assert not any(name.startswith("past") for name in second.inputs)
+    assert [step.inputs["attention_mask"].shape for step in crossing] == [(1, 40), (1, 41), (1, 53)]
+    assert first.expected["present.0.key"].shape == (1, 2, 4, 16)
+    values = first.inputs["past_key_values.0.value"]
+    assert np.abs(values).mean() > 4 * np.abs(first.expected["present.0.value"]).mean()  # √36 times as large
+
+
+def test_rotations_that_change_are_those_of_each_call(tiny):
+    """Keys keep the factors that they were written with: the text at once has others."""
+    factors = {"short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
+    longrope = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 8, **factors}
+    module = Model.open(str(tiny("LlamaForCausalLM", rope_parameters=longrope))).torch_module()
+    alone, *_ = reference_traces(module, DECODER, IDS)
+    with torch.inference_mode():
+        at_once = module(IDS[None]).logits.numpy()
+        short = module(IDS[None, :8]).logits.numpy()
+    assert np.array_equal(alone[0].expected["logits"], short)
+    assert np.abs(alone[1].expected["logits"] - at_once[:, 8:]).max() > 1e-3
+
+
+def test_dynamic_rotations_begin_anew_for_every_text(tiny):
+    """transformers keeps those of the longest text so far."""
+    dynamic = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    module = Model.open(
+        str(tiny("LlamaForCausalLM", rope_parameters=dynamic, max_position_embeddings=8))
+    ).torch_module()
+    alone, _, crossing = reference_traces(module, DECODER, IDS)
+    again, *_ = reference_traces(module, DECODER, IDS)
+    assert np.array_equal(alone[1].expected["logits"], again[1].expected["logits"])
+    assert len(crossing) == 3
+
+
 def test_an_encoders_padding_is_not_compared(bert):
     alone, batch = reference_traces(Model.open(str(bert)).torch_module(), ENCODER, IDS)
     assert [len(trace) for trace in (alone, batch)] == [1, 1]

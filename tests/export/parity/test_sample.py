@@ -22,6 +22,14 @@ def test_text_outgrows_a_short_window_and_fits_the_model(tiny):
     assert len(sample_input(Model.open(str(tiny("MistralForCausalLM", sliding_window=4096))))) == 24
 
 
+def test_text_outgrows_short_factors_and_near_distances(tiny, random_model):
+    factors = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8}
+    longrope = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32, **factors}
+    assert len(sample_input(Model.open(str(tiny("LlamaForCausalLM", rope_parameters=longrope))))) == 56
+    t5 = random_model("T5ForConditionalGeneration", d_model=32, d_ff=32, d_kv=16, num_heads=2, num_layers=1)
+    assert len(sample_input(Model.open(str(t5)))) == 128 + 24
+
+
 def test_without_a_tokenizer_ids_are_random_and_the_same_each_time(llama, tmp_path):
     bare = copy_checkpoint(llama, tmp_path / "bare")
     for file in bare.glob("tokenizer*"):
