@@ -29,11 +29,12 @@ from compress.system.machine import conditions, machine, versions
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Facts of a run besides figures: the model's name, the command line, notes for the reader."""
+    """Facts of a run besides figures: the model's name and digest, the command line, notes for the reader."""
 
     model: str = ""
     command: str = ""
     notes: tuple[str, ...] = ()
+    model_sha256: str = ""
 
 
 def score_contenders(
@@ -73,6 +74,7 @@ def score_contenders(
     info = info or RunInfo()
     return Scorecard(
         model=info.model or contenders[0].path.name,
+        model_sha256=info.model_sha256,
         kind=contenders[0].kind,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=info.command,

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from compress.benchmarks.gate.requirement import Figure, Requirement, Tolerance, check_kind
 from compress.benchmarks.results.metrics import metrics_of, task_metric
 from compress.benchmarks.results.scorecard import Row, Scorecard
-from compress.benchmarks.statistics.interval import interval, mean_interval
+from compress.benchmarks.statistics.interval import interval, mean_interval, student
 from compress.benchmarks.statistics.measure import Measure
 from compress.errors import UsageError, unknown
 
@@ -64,13 +65,19 @@ def judge(card: Scorecard, requirements: Sequence[Requirement], names: Sequence[
 
 
 def compare_with_baseline(
-    card: Scorecard, last: Scorecard, tolerances: Sequence[Tolerance], names: Sequence[str] = ()
+    card: Scorecard,
+    last: Scorecard,
+    tolerances: Sequence[Tolerance],
+    names: Sequence[str] = (),
+    any_model: bool = False,
 ) -> list[Verdict]:
     """Judge by how much each figure worsened, for every variant in both cards (or those of these ``names``).
 
     Where both were evaluated on the same text, accuracy is compared window by window. Raises UsageError where the cards
-    have nothing to compare.
+    have nothing to compare, or are of other models, unless that is meant (``any_model``).
     """
+    if not any_model and (difference := _other_model(card, last)):
+        raise UsageError(f"{difference}; name a report of the same model, or pass --any-model to compare all the same")
     tolerances = [_directed(report, card) for report in tolerances]
     before = {row.name for row in _variants(last)}
     rows = [row for row in _variants(card, names) if row.name in before]
@@ -81,11 +88,30 @@ def compare_with_baseline(
     return [_tolerated(card, last, row, tolerance) for row in rows for tolerance in tolerances]
 
 
+def _other_model(card: Scorecard, last: Scorecard) -> str | None:
+    """How a baseline's model is known to be another one; None for one that may be the same, of other weights.
+
+    Models are known by the last part of their name, as a directory is elsewhere on another machine.
+    """
+    if card.kind != last.kind:
+        return f"the baseline is a report of {last.model}, which is no {card.kind}"
+    if card.model_sha256 and card.model_sha256 == last.model_sha256:
+        return None
+    if Path(card.model).name != Path(last.model).name:
+        return f"the baseline is a report of {last.model}, not of {card.model}"
+    sizes = [report.original.parameters for report in (card, last)]
+    if sizes[0] != sizes[1]:
+        return (
+            f"the baseline is a report of another {last.model}: of {sizes[1]:,} parameters, where this has {sizes[0]:,}"
+        )
+    return None
+
+
 def differences(card: Scorecard, last: Scorecard) -> list[str]:
     """Differences between two runs that weaken a comparison, a line each."""
     lines = []
-    if card.model != last.model:
-        lines.append(f"the baseline is a report of {last.model}, not of {card.model}")
+    if (difference := _other_model(card, last)) is not None:
+        lines.append(difference)
     if any(card.machine.get(fact) != last.machine.get(fact) for fact in ("processor", "cores")):
         lines.append("the baseline was measured on another machine: compare ratios like decode_speedup, not speeds")
     if not _same_text(card, last):
@@ -127,6 +153,8 @@ def _required(card: Scorecard, row: Row, requirement: Requirement) -> Verdict:
         gap = _Shortfall(measure.value - requirement.bound, low - requirement.bound, high - requirement.bound)
     outcome = gap.outcome(requirement.strict)
     why = "" if outcome == "passed" else _by_how_much(gap, outcome, requirement.bound)
+    if outcome == "inconclusive":
+        why += _what_would_decide(gap, len(measure.windows))
     return Verdict(card.model, row.name, requirement.text, figure.shown(measure), outcome, why)
 
 
@@ -135,6 +163,23 @@ def _by_how_much(gap: _Shortfall, outcome: Outcome, bound: float) -> str:
     if outcome == "failed":
         return f"missed by {distance}"
     return f"{'missed' if gap.value > 0 else 'met'} by {distance}, which is inside the noise"
+
+
+def _what_would_decide(gap: _Shortfall, windows: int) -> str:
+    """Words on how many evaluation windows would decide, if they scatter as these do; none for other figures.
+
+    That many for which Student's t times the standard error is the distance from the bound.
+    """
+    half = gap.high - gap.value if gap.value < 0 else gap.value - gap.low
+    if windows < 1 or not gap.value:
+        return ""
+    if math.isinf(half):
+        return "; more evaluation windows would tell"
+    deviation = half / student(windows - 1) * math.sqrt(windows)
+    needed = max(windows + 1, math.ceil((student(0) * deviation / gap.value) ** 2))
+    while student(needed - 1) * deviation / math.sqrt(needed) > abs(gap.value):
+        needed += max(1, needed // 100)
+    return f"; some {needed:,} evaluation windows would decide"
 
 
 def _directed(tolerance: Tolerance, card: Scorecard) -> Tolerance:
@@ -154,7 +199,9 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
     gap = _worsening(now, then, tolerance, _same_text(card, last), (card.contended_share, last.contended_share))
     outcome = gap.outcome()
     why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
-    why += ", which is inside the noise" if outcome == "inconclusive" else ""
+    if outcome == "inconclusive":
+        same_windows = _same_text(card, last) and len(now.windows) == len(then.windows)
+        why += ", which is inside the noise" + _what_would_decide(gap, len(now.windows) if same_windows else 0)
     shown = f"{figure.shown(now)}, was {figure.shown(then)}"
     return Verdict(card.model, row.name, requirement, shown, outcome, "" if outcome == "passed" else why)
 

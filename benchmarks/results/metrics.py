@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +23,8 @@ class Metric:
 
     ``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
 
-    ``labeled``: it takes a file of labeled text. ``device``: only what runs on a GPU has it.
+    ``labeled``: it takes a file of labeled text. ``device``: only what runs on a GPU has it. ``lowest`` and ``highest``
+    are what a figure can be at all.
     """
 
     key: str
@@ -35,6 +37,8 @@ class Metric:
     kinds: tuple[TaskKind, ...] = tuple(KINDS.values())
     labeled: bool = False
     device: bool = False
+    lowest: float = 0.0
+    highest: float = math.inf
 
     @property
     def unit_shown(self) -> str:
@@ -59,6 +63,11 @@ _EMBEDS = tuple(kind for kind in _EVERY if not kind.has_head)
 _LOGITS = tuple(kind for kind in _EVERY if kind.has_head)
 _TEXT_CLASSES = tuple(kind for kind in _SENTENCES if kind.has_classes)
 
+
+def _cosine(key: str, heading: str) -> Metric:
+    return Metric(key, heading, "higher", 5, "share", compared=False, kinds=_EMBEDS, lowest=-1.0, highest=1.0)
+
+
 METRICS = (
     Metric("decode_tps", "decode, tokens/s", "higher", 1, kinds=_WRITES),
     Metric("itl_p50", "inter-token p50, ms", "lower", 2, "seconds", 1e3, kinds=_WRITES),
@@ -82,18 +91,18 @@ METRICS = (
     Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
     Metric("load_s", "load, s", "lower", 2, "seconds"),
-    Metric("retention", "accuracy retention", "higher", 4, "share", compared=False),
-    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _TEXT_CLASSES, labeled=True),
+    Metric("retention", "accuracy retention", "higher", 4, "share", compared=False, highest=1.0),
+    Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _TEXT_CLASSES, labeled=True, highest=1.0),
     Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _TEXT_CLASSES, labeled=True),
-    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _SENTENCES, labeled=True),
+    Metric("spearman", "Spearman's ρ to labels", "higher", 4, "share", 1.0, False, _SENTENCES, True, False, -1.0, 1.0),
     Metric("perplexity", "perplexity", "lower", 2, compared=False, kinds=_WRITES),
     Metric("perplexity_ratio", "perplexity, × original", "lower", 4, compared=False, kinds=_WRITES),
     Metric("kl", "KL to original, nats", "lower", 5, compared=False, kinds=_LOGITS),
     Metric("kl_p99", "KL to original p99, nats", "lower", 4, compared=False, kinds=_WRITES),
-    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_LOGITS),
-    Metric("cosine", "cosine to original", "higher", 5, "share", compared=False, kinds=_EMBEDS),
-    Metric("cosine_centered", "cosine to original, centered", "higher", 5, "share", compared=False, kinds=_EMBEDS),
-    Metric("cosine_min", "worst cosine", "higher", 5, "share", compared=False, kinds=_EMBEDS),
+    Metric("top1", "top-1 agreement, %", "higher", 2, "share", 100.0, compared=False, kinds=_LOGITS, highest=1.0),
+    _cosine("cosine", "cosine to original"),
+    _cosine("cosine_centered", "cosine to original, centered"),
+    _cosine("cosine_min", "worst cosine"),
     Metric("cost", "cost, per million tokens", "lower", 4, kinds=_WRITES + _SENTENCES),
     Metric("image_cost", "cost, per million images", "lower", 4, kinds=_IMAGES),
     Metric("bandwidth_fraction", "of memory bandwidth, %", "higher", 1, "share", 100.0, False, _WRITES),

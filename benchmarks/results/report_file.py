@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from compress.benchmarks.results.plausibility import implausible
 from compress.benchmarks.results.scorecard import SCHEMA, Scorecard
 from compress.errors import UsageError
 
@@ -46,13 +48,16 @@ def schema() -> str:
 def read_cards(path: Path) -> list[Scorecard]:
     """Read the scorecards of a file, or of the ``report.json`` in a directory.
 
-    Raises UsageError where it can't be read, is no report, or is one of another schema version.
+    Raises UsageError where it can't be read, is no report, is one of another schema version, or holds what no
+    measurement gives.
     """
     file = path / NAME if path.is_dir() else path
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes(), object_pairs_hook=_unique)
     except OSError as error:
         raise UsageError(f"can't read {file} ({error.strerror}); name a {NAME} or the directory of one") from error
+    except RecursionError:
+        raise UsageError(f"{file} is no report of compress: it nests too deep") from None
     except ValueError as error:
         raise UsageError(f"{file} is no JSON ({error}); name a {NAME} that `compress` wrote") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -68,7 +73,18 @@ def read_cards(path: Path) -> list[Scorecard]:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{file} is no report of compress: {where}: {first['msg']}".replace(": : ", ": ")) from error
-    return list(report.cards) if isinstance(report, MergedReport) else [report]
+    cards = list(report.cards) if isinstance(report, MergedReport) else [report]
+    if problem := next(filter(None, map(implausible, cards)), None):
+        raise UsageError(f"{file} {problem}, which no measurement gives; score its variants again")
+    return cards
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a ValueError where a name stands in it twice, as only one of them would count."""
+    counts = Counter(name for name, _ in pairs)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise ValueError(f"{twice!r} is in it twice")
+    return dict(pairs)
 
 
 def read_card(path: Path) -> Scorecard:

@@ -118,6 +118,8 @@ class Scorecard(BaseModel, frozen=True):
 
     schema_version: Literal[1] = 1
     model: str
+    model_sha256: str = ""
+    """over the original's weight files; empty in reports of before it was recorded"""
     kind: TaskKind
     created: str
     command: str

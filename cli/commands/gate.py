@@ -35,6 +35,7 @@ from compress.errors import UsageError
 @click.option(
     "--variant", "variants", multiple=True, metavar="NAME", help="Variant to check; repeat for more.  [default: all]"
 )
+@click.option("--any-model", is_flag=True, help="Compare with a baseline of another model all the same.")
 @strict
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results as JUnit XML.")
 def command(
@@ -43,6 +44,7 @@ def command(
     baseline: Path | None,
     tolerances: tuple[str, ...],
     variants: tuple[str, ...],
+    any_model: bool,
     strict: bool,
     junit: Path | None,
 ) -> None:
@@ -61,6 +63,6 @@ def command(
     verdicts, notices = judge(card, requirements, variants), doubts(card)
     if baseline is not None:
         earlier = read_card(baseline)
-        verdicts += compare_with_baseline(card, earlier, tolerated, variants)
+        verdicts += compare_with_baseline(card, earlier, tolerated, variants, any_model)
         notices += differences(card, earlier)
     enforce(verdicts, strict, console, notices, junit)

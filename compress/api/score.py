@@ -118,7 +118,7 @@ def score_variants(
             contenders.append(_float_export(model, target, folder, progress))
             clock.lap("float export")
         contenders += [variant.contender(target) for variant in variants]
-        info = RunInfo(model.source, command, (*evaluation.origins, *progress.notices))
+        info = RunInfo(model.source, command, (*evaluation.origins, *progress.notices), model.digest)
         card = score_contenders(contenders, windows, settings, progress, info, clock)
     if out is not None:
         cards: dict[Path, str] = {}

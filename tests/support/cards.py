@@ -35,6 +35,7 @@ def build_card(
     model: str = "tiny",
     text: str = "",
     processor: str = "a processor",
+    digest: str = "",
     **rows: dict[Any, Any],
 ) -> Scorecard:
     """A card of made-up figures, ``build_card(name={metric: figure}, ...)``; the first two are the baselines.
@@ -52,6 +53,7 @@ def build_card(
     lengths, batches = ({getattr(cell, field): None for cell in cells} for field in ("length", "batch"))
     return Scorecard(
         model=model,
+        model_sha256=digest,
         kind=KINDS[kind],
         created="2026-01-01T00:00:00+00:00",
         command="compress tiny",

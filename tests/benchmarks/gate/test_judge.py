@@ -30,7 +30,11 @@ def verdicts(card, text, **rows):
         ("decode_tps>=21", "failed", "missed by 4.76%"),
         ("decode_tps<=21", "passed", ""),
         ("retention>=0.94", "passed", ""),
-        ("retention>=0.96", "inconclusive", "met by 1.56%, which is inside the noise"),
+        (
+            "retention>=0.96",
+            "inconclusive",
+            "met by 1.56%, which is inside the noise; some 6 evaluation windows would decide",
+        ),
         ("retention>=0.999", "failed", "missed by 2.40%"),
         ("kl<=0.1", "failed", "not measured"),
     ],
@@ -87,6 +91,10 @@ def test_the_same_text_is_compared_window_by_window(card):
     assert compared(card, now, then, "kl=1%", text="abc") == [("failed", "+2.00%")]
     assert compared(card, now, then, "kl=5%", text="abc") == [("passed", "")]
     assert compared(card, now, then, "kl=1%") == [("inconclusive", "+2.00%, which is inside the noise")]
+    uneven = {"kl": tuple(value + change for value, change in zip(windows, (0.002, 0.0, 0.003, 0.0, 0.0), strict=True))}
+    assert compared(card, uneven, then, "kl=1%", text="abc") == [
+        ("inconclusive", "+2.00%, which is inside the noise; some 37 evaluation windows would decide")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,3 +183,59 @@ def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
     with pytest.raises(UsageError, match="no variant of tiny has a.ac; measured were a.acc, a.bits.strict-match"):
         judge(now, parse_requirements(["a.ac>=0.1"]))
     assert [row.heading for row in comparison_table(now)[1]] == list(tasks)
+
+
+def test_so_many_windows_as_it_says_do_decide(card):
+    """Windows that scatter like the four at hand, as many as would decide and a fifth fewer."""
+    windows = (0.96, 0.97, 0.98, 0.99)
+    (verdict,) = judge(
+        card(torch=BASE, onnx=BASE, int8=INT8 | {"retention": windows}), parse_requirements(["retention>=0.971"])
+    )
+    needed = int(verdict.why.rpartition("some ")[2].split()[0].replace(",", ""))
+    deviation = np.std(windows, ddof=1)
+    outcomes = {}
+    for count in (needed, needed * 4 // 5):
+        spread = np.linspace(-1, 1, count)
+        drawn = 0.975 + spread * deviation / np.std(spread, ddof=1)
+        many = card(torch=BASE, onnx=BASE, int8=INT8 | {"retention": tuple(drawn.tolist())})
+        outcomes[count] = judge(many, parse_requirements(["retention>=0.971"]))[0].outcome
+    assert list(outcomes.values()) == ["passed", "inconclusive"]
+
+
+def test_a_single_window_tells_nothing(card):
+    (verdict,) = judge(card(torch=BASE, onnx=BASE, int8={"retention": (0.97,)}), parse_requirements(["retention>=0.9"]))
+    assert (verdict.outcome, verdict.why) == (
+        "inconclusive", "met by 7.78%, which is inside the noise; more evaluation windows would tell"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ({"model": "hub/other"}, "the baseline is a report of hub/other, not of my/tiny"),
+        ({"model": "elsewhere/tiny"}, None),
+        ({"model": "other", "digest": "abc"}, None),
+        ({"model": "my/tiny", "digest": "def"}, None),  # the same model, trained further
+        ({"model": "tiny", "kind": "encoder"}, "the baseline is a report of tiny, which is no decoder"),
+    ],
+)
+def test_a_baseline_of_another_model_is_refused(card, then, message):
+    rows = {"torch": {"disk_bytes": 3.0}, "onnx": {"disk_bytes": 3.0}, "int8": {"disk_bytes": 1.0}}
+    now, last = card(model="my/tiny", digest="abc", **rows), card(**then, **rows)
+    tolerances = parse_tolerances(["bytes=1%"])
+    if message is None:
+        assert compare_with_baseline(now, last, tolerances)[0].outcome == "passed"
+        assert "not of" not in " ".join(differences(now, last))
+        return
+    with pytest.raises(UsageError, match=f"{message}; name a report of the same model, or pass --any-model"):
+        compare_with_baseline(now, last, tolerances)
+    assert differences(now, last)[0] == message
+
+
+def test_a_baseline_of_other_sizes_is_another_model_unless_that_is_meant(card):
+    now, last = (card(torch=BASE, onnx=BASE, int8=INT8) for _ in range(2))
+    rows = tuple(row.model_copy(update={"parameters": 2000}) for row in last.rows)
+    last = last.model_copy(update={"rows": rows})
+    with pytest.raises(UsageError, match="another tiny: of 2,000 parameters, where this has 1,000"):
+        compare_with_baseline(now, last, parse_tolerances(["bytes=1%"]))
+    assert compare_with_baseline(now, last, parse_tolerances(["bytes=1%"]), any_model=True)[0].outcome == "passed"

@@ -34,6 +34,8 @@ def test_cards_come_back_from_their_files(card, tmp_path):
         ("[1, 2]", "is no report of compress: Input should be"),
         ('{"model": "x"}', "is no report of compress: kind: Field required"),
         ('{"cards": [{"model": "x"}]}', "is no report of compress: cards.0.kind: Field required"),
+        ("[" * 100_000, "is no report of compress: it nests too deep"),
+        ('{"a": 1, "a": 2}', "is no JSON \\('a' is in it twice\\); name a report.json that `compress` wrote"),
         ('{"schema_version": 2, "model": "x"}', "has schema version 2, and this compress reads 1"),
     ],
 )
@@ -43,6 +45,15 @@ def test_other_files_are_told_in_one_line(tmp_path, content, message):
     with pytest.raises(UsageError, match=message) as refused:
         read_cards(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_what_no_measurement_gives_is_refused(card, tmp_path):
+    for name, text in {"nan": "NaN", "negative": "-0.5"}.items():
+        (tmp_path / name).write_text(report_text([card(**ROWS | {"int8": {"kl": 0.25}})]).replace("0.25", text))
+    with pytest.raises(UsageError, match="nan says kl of int8 is nan, which no measurement gives; score its variants"):
+        read_cards(tmp_path / "nan")
+    with pytest.raises(UsageError, match="negative says kl of int8 is -0.5, which no measurement gives"):
+        read_cards(tmp_path / "negative")
 
 
 def test_the_published_schema_is_current():

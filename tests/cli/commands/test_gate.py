@@ -63,6 +63,40 @@ def test_an_earlier_report_is_the_measure(reports, inside):
     assert inside("gate", last, "--baseline", last, *tolerance).stdout == "gate: 3 passed\n"
 
 
+def test_a_baseline_of_another_model_is_refused(card, reports, inside):
+    now, last = reports
+    last.write_text(report_text([read_card(last).model_copy(update={"model": "other"})]))
+    done = inside("gate", now, "--baseline", last, "--tolerance", "bytes=1%")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "compress: the baseline is a report of other, not of tiny; name a report of the same model, or pass "
+        "--any-model to compare all the same\n"
+    )
+    done = inside("gate", now, "--baseline", last, "--tolerance", "bytes=1%", "--any-model")
+    assert (done.returncode, done.stdout) == (0, "gate: 1 passed\n")
+    assert "note: the baseline is a report of other, not of tiny\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"value": 30000000.0', '"value": -1', "says disk_bytes of int8,fuse is -1, which no measurement gives"),
+        ('"value": 30000000.0', '"value": NaN', "says disk_bytes of int8,fuse is nan, which no measurement gives"),
+        ('"value": 30000000.0', '"value": 1e999', "says disk_bytes of int8,fuse is inf, which no measurement gives"),
+        ('"name": "onnx"', '"name": "int8,fuse"', "has two rows called 'int8,fuse', which no measurement gives"),
+        ('"value": 30000000.0', '"value": 1, "value": 2', "is no JSON ('value' is in it twice)"),
+    ],
+)
+def test_a_report_with_what_no_measurement_gives_is_refused(reports, inside, old, new, message):
+    text = reports[0].read_text()
+    assert old in text
+    reports[0].write_text(text.replace(old, new))
+    done = inside("gate", reports[0], "--require", "bytes<=0.3x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"compress: {reports[0]} {message}; " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_doubts_about_the_data_are_told(reports, inside):
     card = read_card(reports[0]).model_copy(update={"doubts": ("the text is another language's",)})
     reports[0].write_text(report_text([card]))
@@ -80,7 +114,7 @@ def test_github_gets_annotations_and_a_summary(reports, inside, tmp_path, monkey
     assert lines == [
         "::error title=compress gate::int8,fuse: decode_tps>=20: 16.0 ± 0.3 tokens/s (missed by 20.00%25)",
         "::warning title=compress gate::int8,fuse: retention>=0.975: 0.9800 ± 0.0058 "
-        "(met by 0.51%25, which is inside the noise)",
+        "(met by 0.51%25, which is inside the noise; some 18 evaluation windows would decide)",
     ]
     text = summary.read_text()
     assert text.startswith("before\n### compress gate\n")

@@ -1,0 +1,57 @@
+"""Plausibility of a scorecard that was read from a file: figures and rows that no measurement gives."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from compress.benchmarks.results.metrics import METRICS, Metric
+from compress.benchmarks.results.scorecard import Row, Scorecard
+from compress.benchmarks.statistics.measure import Measure
+
+_BY_KEY = {metric.key: metric for metric in METRICS}
+_ROUNDING = 1e-9
+
+
+def implausible(card: Scorecard) -> str | None:
+    """What is wrong with a card, in words that follow "it"; None where nothing is."""
+    return next(_problems(card), None)
+
+
+def _problems(card: Scorecard) -> Iterator[str]:
+    names = Counter(row.name for row in card.rows)
+    roles = [row.role for row in card.rows]
+    if not names or roles[0] != "original" or roles.count("original") > 1:
+        yield "doesn't begin with one row of the original"
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        yield f"has two rows called {twice!r}"
+    for fact in ("load", "others", "bandwidth"):
+        value = getattr(card, fact)
+        if not 0 <= value < math.inf:
+            yield f"says {fact} is {value:g}"
+    if card.threads < 1 or min(card.windows) < 0:
+        yield f"says that {card.threads} threads read {card.windows[0]} windows"
+    for row in card.rows:
+        yield from _row_problems(row)
+
+
+def _row_problems(row: Row) -> Iterator[str]:
+    if row.parameters < 1:
+        yield f"says that {row.name} has {row.parameters} parameters"
+    cells = [(key, measure) for cell in row.cells for key, measure in cell.measures.items()]
+    for key, measure in [*row.measures.items(), *cells]:
+        numbers = (measure.value, *measure.rounds, *measure.windows, *(measure.bounds or ()))
+        if (unbounded := next((number for number in numbers if not math.isfinite(number)), None)) is not None:
+            yield f"says {key} of {row.name} is {unbounded}"
+        elif not 0 <= (measure.spread or 0.0) < math.inf:
+            yield f"says {key} of {row.name} is known to ± {measure.spread}"
+        elif (metric := _BY_KEY.get(key)) is not None:
+            yield from (f"says {key} of {row.name} is {value:g}" for value in _outside(metric, measure))
+
+
+def _outside(metric: Metric, measure: Measure) -> Iterator[float]:
+    """A figure, or rounds of it, beyond what the metric can be."""
+    for value in (measure.value, *measure.rounds):
+        if not metric.lowest - _ROUNDING <= value <= metric.highest + _ROUNDING:
+            yield value
