@@ -13,7 +13,6 @@ from pathlib import Path
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.bandwidth import read_bandwidth
-from compress.benchmarks.measure.cores import available_cores
 from compress.benchmarks.measure.speed import SpeedResults, measure_speed
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.measure.turns import READ_RATE
@@ -24,6 +23,7 @@ from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.errors import UsageError
 from compress.progress import Progress, Silent
+from compress.system.cores import available_cores
 from compress.system.machine import conditions, machine, versions
 
 

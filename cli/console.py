@@ -7,12 +7,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console as Terminal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console as Terminal
 
 T = TypeVar("T")
 
@@ -25,9 +24,17 @@ class Console:
     """A `Progress` that draws bars where standard error is a terminal and none elsewhere; notices are always shown."""
 
     def __init__(self) -> None:
-        self.out = Terminal(highlight=False)
-        self.err = Terminal(stderr=True, highlight=False)
         self.notices: list[str] = []
+
+    @cached_property
+    def out(self) -> Terminal:
+        """Standard output."""
+        return _terminal()
+
+    @cached_property
+    def err(self) -> Terminal:
+        """Standard error."""
+        return _terminal(stderr=True)
 
     def track(self, items: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
         """Yield the items; after two seconds a bar shows how many are done, the rate and the remaining time."""
@@ -36,15 +43,9 @@ class Console:
         if not self.err.is_terminal:
             yield from items
             return
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(unit),
-            TimeRemainingColumn(),
-            console=self.err,
-            transient=True,
-        )
+        from compress.cli.progress_bar import new_bar
+
+        bar = new_bar(self.err, unit)
         task = bar.add_task(label, total=total)
         start = time.monotonic()
         try:
@@ -63,21 +64,24 @@ class Console:
     def notice(self, text: str) -> None:
         """Print a line that the user should not miss, on standard error, and keep it for the report."""
         self.notices.append(text)
-        self.err.print(Text(f"note: {text}"), soft_wrap=True)
+        self.say(f"note: {text}")
 
     def say(self, text: str) -> None:
         """Print that a step is done, on standard error."""
-        self.err.print(Text(text), soft_wrap=True)
+        self.err.print(text, markup=False, soft_wrap=True)
 
     def show(self, headers: list[str], rows: list[list[str]]) -> None:
         """Print a table on standard output; its lines are never cut where that is a file or a pipe."""
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table(*headers, header_style="bold")
         for row in rows:
             table.add_row(*map(Text, row))
         if self.out.is_terminal:
             self.out.print(table)
         else:
-            Terminal(highlight=False, width=_PIPE_WIDTH).print(table)
+            _terminal(width=_PIPE_WIDTH).print(table)
 
 
 def command_line() -> str:
@@ -85,14 +89,7 @@ def command_line() -> str:
     return shlex.join(["compress", *sys.argv[1:]])
 
 
-class _Rate(ProgressColumn):
-    """A progress bar's column of items per second."""
+def _terminal(stderr: bool = False, width: int | None = None) -> Terminal:
+    from rich.console import Console as Terminal  # here: a mistake that is told in one line needs no rich
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self.unit = unit
-
-    def render(self, task: Task) -> Text:
-        """The rate so far; empty before the first item."""
-        rate = task.finished_speed or task.speed
-        return Text("" if rate is None else f"{rate:.1f} {self.unit}/s")
+    return Terminal(stderr=stderr, highlight=False, width=width)

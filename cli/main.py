@@ -14,12 +14,15 @@ from typing import NoReturn
 import click
 
 from compress.benchmarks.runtime.specs import spec_of_library
+from compress.cli.streams import drop_unwritable, prepare_output
 from compress.errors import CompressError
 from compress.system import interrupt
+from compress.system.environment import OFFLINE
 from compress.version import __version__
 
 INTERRUPTED = 130
 _INTERRUPTED = "interrupted; no partial output was left behind"
+_FLAGS = {"--debug", "--offline"}
 _FOLDER = Path(__file__).parent / "commands"
 
 
@@ -58,7 +61,9 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Insert ``run`` where the first word that is not an option is not a subcommand."""
-        own = {option for param in self.params for option in param.opts} | {"--help"}
+        own = {option for param in self.params for option in param.opts} | set(ctx.help_option_names)
+        if not args:
+            args = ["--help"]
         first = next((i for i, arg in enumerate(args) if arg not in own), None)
         if first is not None and args[first] not in commands():
             args = [*args[:first], "run", *args[first:]]
@@ -67,8 +72,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="compress")
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def cli(debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure; for any command.")
+@click.option("--offline", is_flag=True, help="Fetch nothing from anywhere; for any command.")
+def cli(debug: bool, offline: bool) -> None:
     """Compress Hugging Face checkpoints, export them to a runtime, and measure what was gained and lost.
 
     \b
@@ -84,19 +90,20 @@ def main() -> NoReturn:
     130 interrupted.
     """
     interrupt.listen()
-    debug = "--debug" in sys.argv
-    args = [arg for arg in sys.argv[1:] if arg != "--debug"]
+    prepare_output()
+    args, flags = _split_flags(sys.argv[1:])
+    debug = "--debug" in flags
+    if "--offline" in flags:
+        os.environ.update(OFFLINE)
     try:
         code = cli.main(args, prog_name="compress", standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, click.exceptions.Abort):
         code = _fail(_INTERRUPTED, INTERRUPTED, debug)
     except click.ClickException as error:
         code = _fail(_one_line(error.format_message()) + _command_hint(args), 2, debug)
     except CompressError as error:
         code = _fail(_one_line(str(error)), error.exit_code, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 4
     except ImportError as error:
         code = _fail(_missing_package(error), 5, debug)
     except OSError as error:
@@ -105,7 +112,15 @@ def main() -> NoReturn:
     except Exception as error:
         text = f"{type(error).__name__}: {_one_line(str(error))} (unexpected; --debug shows the traceback)"
         code = _fail(text, 4, debug)
+    drop_unwritable()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _split_flags(words: list[str]) -> tuple[list[str], set[str]]:
+    """The command line without the program's own flags, which may stand anywhere before ``--``; and those flags."""
+    end = words.index("--") if "--" in words else len(words)
+    args = [word for word in words[:end] if word not in _FLAGS]
+    return args + words[end:], _FLAGS.intersection(words[:end])
 
 
 def _fail(text: str, code: int, debug: bool) -> int:

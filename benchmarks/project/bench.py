@@ -14,7 +14,6 @@ from pathlib import Path
 import onnx
 
 from compress.benchmarks.data.evaluation import Evaluation
-from compress.benchmarks.measure.cores import available_cores
 from compress.benchmarks.project import depth, repeat
 from compress.benchmarks.project.goals import (
     DEPTH,
@@ -50,6 +49,7 @@ from compress.export.targets.base import find_target
 from compress.onnx_names import MODEL_FILE
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
+from compress.system.cores import available_cores
 from compress.system.process import python_command, run_process
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from compress.api.export import plan_export
-from compress.checkpoint.variant import Variant
 from compress.cli.console import Console
-from compress.cli.shared.options import checkpoint_format, max_shard_size, merge, overwrite
-from compress.export.lowering.float_graph import GraphSource
-from compress.export.targets.base import find_target
+from compress.cli.shared.options import checkpoint_format, max_shard_size, merge, overwrite, target, threads
+
+if TYPE_CHECKING:
+    from compress.export.lowering.float_graph import GraphSource
 
 
 @click.command("export")
 @click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
-@click.option("--target", default="ort-cpu", show_default=True, help="Target runtime.")
+@target("ort-cpu")
 @click.option(
     "-o",
     "--out",
@@ -27,7 +26,7 @@ from compress.export.targets.base import find_target
 )
 @click.option(
     "--graph",
-    type=click.Choice(get_args(GraphSource)),
+    type=click.Choice(["auto", "built", "traced"]),
     help="Graph source: built from an architecture description, or traced by torch.  [default: auto, built where that "
     "is possible and correct]",
 )
@@ -35,6 +34,7 @@ from compress.export.targets.base import find_target
 @max_shard_size
 @merge
 @overwrite
+@threads
 def command(
     path: Path,
     target: str,
@@ -44,8 +44,13 @@ def command(
     shard_bytes: int | None,
     merge: bool,
     overwrite: bool,
+    threads: int | None,
 ) -> None:
     """Export VARIANT to a target runtime, without compressing it again."""
+    from compress.api.export import plan_export
+    from compress.checkpoint.variant import Variant
+    from compress.export.targets.base import find_target
+
     console = Console()
     runtime = find_target(target)
     plan = plan_export(

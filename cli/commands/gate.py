@@ -6,12 +6,7 @@ from pathlib import Path
 
 import click
 
-from compress.benchmarks.gate.judge import compare_with_baseline, differences, judge
-from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
-from compress.benchmarks.results.findings import doubts
-from compress.benchmarks.results.report_file import read_card
 from compress.cli.console import Console
-from compress.cli.shared.gating import enforce
 from compress.cli.shared.options import require, strict
 from compress.errors import UsageError
 
@@ -53,6 +48,12 @@ def command(
     Exits with code 1 if one is not met. A figure passes or fails only where its whole 95 % confidence interval does;
     otherwise it is inconclusive.
     """
+    from compress.benchmarks.gate.judge import compare_with_baseline, differences, judge
+    from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
+    from compress.benchmarks.results.findings import doubts
+    from compress.benchmarks.results.report_file import read_card
+    from compress.cli.shared.gating import enforce
+
     console = Console()
     requirements, tolerated = parse_requirements(require), parse_tolerances(tolerances)
     if (baseline is None) != (not tolerated):

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from types import NoneType
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
-from pydantic.fields import FieldInfo
 
 from compress.cli.console import Console
-from compress.pipeline.contract import GraphPass, Pass, WeightPass, choices, passes
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from compress.pipeline.contract import Pass
 
 _SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 
 @click.command("passes")
-def command() -> None:
-    """List every pass: what it does, what it accepts and produces, its options with defaults and units."""
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def command(names: tuple[str, ...]) -> None:
+    """List every pass, or those named: what it does, what it accepts and produces, its options with defaults and units.
+
+    NAME is a pass, or a scheme of one such as W4A16.
+    """
+    from compress.pipeline.contract import find, passes
+
     console = Console()
-    for name, cls in passes().items():
+    chosen = {cls.name: cls for cls, _ in map(find, names)} if names else passes()
+    for name, cls in chosen.items():
         console.out.print(f"[bold]{name}[/bold]  {summary(cls)}", soft_wrap=True)
         console.out.print(f"    {forms(cls)}", soft_wrap=True)
         for key, option in cls.options().items():
@@ -40,6 +50,8 @@ def summary(cls: type[Pass]) -> str:
 
 def forms(cls: type[Pass]) -> str:
     """The weight forms that a pass accepts and those that it may leave, or what a graph pass works on."""
+    from compress.pipeline.contract import GraphPass, WeightPass
+
     if issubclass(cls, WeightPass):
         accepted = " or ".join(form.__name__ for form in cls.accepts)
         return f"weights: {accepted} → {' or '.join(form.__name__ for form in cls.produces) or 'the same forms'}"
@@ -48,6 +60,8 @@ def forms(cls: type[Pass]) -> str:
 
 def values(option: FieldInfo) -> str:
     """The choices of an option, or its type and bounds."""
+    from compress.pipeline.contract import choices
+
     words = list(choices(option))
     others = [cls for cls in get_args(option.annotation) or [option.annotation] if isinstance(cls, type)]
     kinds = ["none" if cls is NoneType else cls.__name__ for cls in others]

@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 from compress.cli.console import Console
-from compress.export.targets.base import find_target
-from compress.pipeline.parse import Pipeline
-from compress.pipeline.predict import ConfigOnlyModel, predict
+from compress.cli.shared.options import target
 
 _HEADERS = ["variant", "MB of weights", "of the original", "bits per weight"]
 
@@ -25,12 +23,17 @@ _HEADERS = ["variant", "MB of weights", "of the original", "bits per weight"]
     metavar="PASSES",
     help="Passes in order, e.g. lowrank:rank=0.5,int4; repeat for more variants.",
 )
-@click.option("--target", default="ort-cpu", show_default=True, help="Target runtime.")
+@target("ort-cpu")
 def command(path: Path, pipelines: tuple[str, ...], target: str) -> None:
     """Predict the size of variants from the config.json in DIRECTORY; weights are not needed."""
-    console = Console()
-    runtime = find_target(target)
+    from compress.pipeline.parse import Pipeline
+
     parsed = [Pipeline.parse(text) for text in pipelines]
+
+    from compress.export.targets.base import find_target  # after the parsing: a mistake there waits for no torch
+    from compress.pipeline.predict import ConfigOnlyModel, predict
+
+    console, runtime = Console(), find_target(target)
     for pipeline in parsed:
         runtime.check(pipeline.passes)
     model = ConfigOnlyModel.read(path)

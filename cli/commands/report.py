@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from compress.benchmarks.report.base import write
-from compress.benchmarks.results.report_file import read_cards
 from compress.cli.console import Console
 from compress.cli.shared.options import overwrite
 from compress.errors import UsageError
@@ -24,6 +22,9 @@ def command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
 
     Arguments are directories that `compress` wrote, or their report.json files. The same run counts once.
     """
+    from compress.benchmarks.report.base import write
+    from compress.benchmarks.results.report_file import read_cards
+
     console = Console()
     cards = [card for path in paths for card in read_cards(path)]
     distinct = [card for i, card in enumerate(cards) if card not in cards[:i]]

@@ -8,8 +8,6 @@ from typing import Any
 import click
 
 from compress.cli.console import Console
-from compress.cli.run.plan import RunRequest, check
-from compress.cli.run.steps import complete, gate, make_variants, open_model, resolve, score
 from compress.cli.shared.measuring import extra_measurement_options
 from compress.cli.shared.options import (
     checkpoint_format,
@@ -22,7 +20,9 @@ from compress.cli.shared.options import (
     require,
     seed,
     strict,
+    target,
     task_names,
+    threads,
     trust_remote_code,
 )
 
@@ -46,7 +46,7 @@ from compress.cli.shared.options import (
     help="Output directory for the variants and the report.",
 )
 @profile
-@click.option("--target", help="Target runtime.  [default: the profile's]")
+@target()
 @click.option(
     "--calibration",
     metavar="TEXT",
@@ -76,14 +76,20 @@ from compress.cli.shared.options import (
 @merge
 @seed
 @overwrite
+@threads
 @trust_remote_code
 def command(**options: Any) -> None:
     """Compress MODEL, export and score every variant.
 
     MODEL is a directory, a Hugging Face Hub id, or a demo (demo:smollm2, demo:minilm).
     """
+    from compress.cli.run.plan import RunRequest, check
+
     request, console = RunRequest(**options), Console()
     plan = check(request)
+
+    from compress.cli.run.steps import complete, gate, make_variants, open_model, resolve, score
+
     model = open_model(plan, console)
     inputs = resolve(plan, model, console)
     variants = make_variants(plan, inputs, console)

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from compress.api.score import (
-    check_artifacts,
-    check_original,
-    open_original,
-    read_variants,
-    score_variants,
-    unscorable_reason,
-)
-from compress.benchmarks.data.inputs import EvaluationInputs
-from compress.benchmarks.gate.judge import judge
-from compress.benchmarks.gate.requirement import parse_requirements
-from compress.benchmarks.results.scorecard import Settings
 from compress.cli.console import Console, command_line
-from compress.cli.shared.gating import check_figures, check_measured, enforce
 from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
 from compress.cli.shared.options import (
     evaluation_file,
@@ -29,13 +17,16 @@ from compress.cli.shared.options import (
     require,
     seed,
     strict,
+    target,
     task_names,
+    threads,
     trust_remote_code,
 )
-from compress.cli.shared.scores import print_scores
 from compress.errors import ModelError, UsageError
-from compress.export.targets.base import Target, find_target
-from compress.profiles.loader import load_profile
+from compress.system.staging import make_folder
+
+if TYPE_CHECKING:
+    from compress.export.targets.base import Target
 
 
 @click.command("score")
@@ -45,10 +36,10 @@ from compress.profiles.loader import load_profile
     "-o",
     "--out",
     type=click.Path(path_type=Path),
-    help="Existing directory for the report.  [default: the variants' parent directory]",
+    help="Directory for the report.  [default: the variants' parent directory]",
 )
 @profile
-@click.option("--target", help="Target whose artifacts are measured.  [default: the profile's]")
+@target(text="Target whose artifacts are measured.")
 @evaluation_file
 @labels_file
 @task_names
@@ -57,6 +48,7 @@ from compress.profiles.loader import load_profile
 @strict
 @click.option("--unverified", is_flag=True, help="Score artifacts and an original that aren't as they were recorded.")
 @seed
+@threads
 @trust_remote_code
 def command(
     paths: tuple[Path, ...],
@@ -72,6 +64,7 @@ def command(
     strict: bool,
     unverified: bool,
     seed: int,
+    threads: int | None,
     trust_remote_code: bool,
 ) -> None:
     """Measure variants of one model again, together with its baselines, in one interleaved run.
@@ -79,6 +72,16 @@ def command(
     Reports among the arguments are ignored, and what has no artifact for the target is left out with a note, so out/*
     works. An artifact that was changed or moved since its export is refused.
     """
+    from compress.api.score import check_artifacts, check_original, open_original, read_variants, score_variants
+    from compress.benchmarks.data.inputs import EvaluationInputs
+    from compress.benchmarks.gate.judge import judge
+    from compress.benchmarks.gate.requirement import parse_requirements
+    from compress.benchmarks.results.scorecard import Settings
+    from compress.cli.shared.gating import check_figures, check_measured, enforce
+    from compress.cli.shared.scores import print_scores
+    from compress.export.targets.base import find_target
+    from compress.profiles.loader import load_profile
+
     console = Console()
     requirements = parse_requirements(require)
     machine = load_profile(profile)
@@ -86,8 +89,7 @@ def command(
     folders = _scorable([path for path in paths if not path.name.startswith("report.")], runtime, console)
     variants = read_variants(folders)
     report_folder = out or _parent(folders)
-    if not report_folder.is_dir():
-        raise UsageError(f"{report_folder} is not a directory; -o names an existing one")
+    make_folder(report_folder)
     original = open_original(variants, model, trust_remote_code, console)
     if unverified:
         console.notice("--unverified: neither artifacts nor original were held against what was recorded of them")
@@ -96,7 +98,7 @@ def command(
         check_artifacts(variants, runtime, console)
     check_figures(requirements, original)
     settings = Settings(
-        seed=seed, threads=machine.threads, price_per_hour=machine.price_per_hour, **extra.settings(original)
+        seed=seed, threads=threads or machine.threads, price_per_hour=machine.price_per_hour, **extra.settings(original)
     )
     inputs = EvaluationInputs(
         original, evaluation, labels, task_names, seed, console, trust_remote_code=trust_remote_code
@@ -113,6 +115,8 @@ def _scorable(paths: Sequence[Path], target: Target, console: Console) -> list[P
 
     Raises UsageError for a path that doesn't exist, ModelError where none is left.
     """
+    from compress.api.score import unscorable_reason
+
     if absent := next((path for path in paths if not path.exists()), None):
         raise UsageError(f"{absent} does not exist; give directories that `compress run` wrote")
     reasons = {path: unscorable_reason(path, target) for path in paths}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from compress.api.verify import verify
 from compress.cli.console import Console
 from compress.cli.shared.options import trust_remote_code
 from compress.errors import ModelError, UsageError
@@ -23,6 +22,8 @@ def command(paths: tuple[Path, ...], model: str | None, trust_remote_code: bool)
     where it is at hand (nothing is fetched). One line per finding; exits with code 3 if there is one. Reports among the
     arguments are ignored, so out/* works.
     """
+    from compress.api.verify import verify
+
     console = Console()
     broken = 0
     folders = [path for path in paths if not path.name.startswith("report.")]

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from compress.api.compress_model import choose_target
-from compress.benchmarks.gate.requirement import Requirement, parse_requirements
-from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
-from compress.cli.shared.measuring import ExtraMeasurements
 from compress.errors import UsageError
-from compress.export.targets.base import Target
 from compress.pipeline.parse import Pipeline
 from compress.profiles.loader import Profile, load_profile
 from compress.system.staging import check_replaceable
+
+if TYPE_CHECKING:
+    from compress.benchmarks.gate.requirement import Requirement
+    from compress.checkpoint.writer import WriteOptions
+    from compress.cli.shared.measuring import ExtraMeasurements
+    from compress.export.targets.base import Target
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class RunRequest:
     merge: bool
     seed: int
     overwrite: bool
+    threads: int | None
     trust_remote_code: bool
 
 
@@ -62,16 +65,23 @@ class RunPlan:
 
 
 def check(request: RunRequest) -> RunPlan:
-    """Refuse, with a UsageError, what can't work whatever the model is."""
+    """Refuse, with a UsageError, what can't work whatever the model is; with a ModelError, a model that isn't there."""
+    profile = load_profile(request.profile)
+    requested = _parse(request.pipelines or profile.pipelines)
+
+    from compress.api.compress_model import choose_target  # after the parsing: a mistake there waits for no torch
+    from compress.benchmarks.gate.requirement import parse_requirements
+    from compress.checkpoint.locate import check_source
+    from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
+
     requirements = parse_requirements(request.require)
     if request.no_score:
         _check_nothing_scored(request)
-    profile = load_profile(request.profile)
-    requested = _parse(request.pipelines or profile.pipelines)
     pipelines = _with_ablations(requested) if request.ablate else requested
     target = choose_target(request.target or profile.target, request.checkpoint_format)
     for pipeline in pipelines:
         target.check(pipeline.passes, request.merge)
+    check_source(request.source, request.trust_remote_code)
     _check_free(request, pipelines)
     write_options = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)
     return RunPlan(request, requirements, profile, requested, pipelines, target, write_options)

@@ -80,7 +80,10 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
     calibration.check()
     check_measured(plan.requirements, evaluation)
     settings = Settings(
-        seed=request.seed, threads=profile.threads, price_per_hour=profile.price_per_hour, **extra_settings
+        seed=request.seed,
+        threads=request.threads or profile.threads,
+        price_per_hour=profile.price_per_hour,
+        **extra_settings,
     )
     return RunInputs(model, pipelines, calibration, evaluation, settings)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import psutil
 
-from compress.benchmarks.results.scorecard import Settings
-from compress.benchmarks.runtime.decoding import Sampling
-from compress.checkpoint.model import Model
 from compress.errors import UsageError, unknown
-from compress.modeling.architecture import longest_input
+
+if TYPE_CHECKING:
+    from compress.benchmarks.runtime.decoding import Sampling
+    from compress.checkpoint.model import Model
 
 _FLOAT32_BYTES = 4
 
@@ -37,6 +36,8 @@ class ExtraMeasurements:
             return {}
         if model.kind.is_vision:
             raise UsageError(f"{model.source} is a vision model; remove --seq, --batch, --beams and --sample")
+        from compress.modeling.architecture import longest_input
+
         longest = longest_input(model.config)
         if not model.kind.generates_text and (self.beams or self.sampling):
             raise UsageError(f"{model.source} does not generate text; remove --beams and --sample")
@@ -48,6 +49,10 @@ class ExtraMeasurements:
 
     def _check_memory(self, vocabulary: int) -> None:
         """Exported graphs write the logits of every token of every prompt."""
+        import psutil
+
+        from compress.benchmarks.results.scorecard import Settings
+
         length, batch = max(self.lengths, default=Settings().prompt), max(self.batches, default=1)
         needed, free = length * batch * vocabulary * _FLOAT32_BYTES, psutil.virtual_memory().available
         if needed > free:
@@ -102,6 +107,8 @@ def _parse_sampling(context: click.Context, option: click.Parameter, text: str |
     """``top_k=50,top_p=0.9,temperature=0.8``; parameters that aren't named keep transformers' defaults."""
     if text is None:
         return None
+    from compress.benchmarks.runtime.decoding import Sampling
+
     names = [field.name for field in fields(Sampling)]
     values: dict[str, Any] = {}
     for word in text.split(","):

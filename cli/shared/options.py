@@ -2,9 +2,61 @@
 
 from __future__ import annotations
 
+import os
+import pkgutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+
+from compress.errors import unknown
+from compress.export import targets
+
+
+class Word(click.Choice[str]):
+    """One of some words; for any other the nearest one is named, by the ``category`` that they are of."""
+
+    def __init__(self, category: str, words: list[str]) -> None:
+        super().__init__(words)
+        self.category = category
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word itself; a UsageError where it is none."""
+        if value not in self.choices:
+            raise unknown(self.category, value, self.choices)
+        return str(value)
+
+
+def _target_names() -> list[str]:
+    """Names of the targets, by the files of their room: `--help` shouldn't wait for what they import."""
+    modules = pkgutil.iter_modules(targets.__path__)
+    return sorted(module.name.replace("_", "-") for module in modules if module.name != "base")
+
+
+def target(default: str | None = None, text: str = "Target runtime.") -> Callable[[Callable[..., Any]], Any]:
+    """The option ``--target``; without a ``default`` it is the profile's."""
+    words = Word("target", _target_names())
+    text = text if default else f"{text}  [default: the profile's]"
+    return click.option("--target", type=words, default=default, show_default=default is not None, help=text)
+
+
+def _limit_threads(context: click.Context, option: click.Parameter, count: int | None) -> int | None:
+    """Have libraries take so many threads: those that load from now on, and torch where it is loaded already."""
+    if count is not None:
+        os.environ["OMP_NUM_THREADS"] = str(count)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(count)
+    return count
+
+
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    callback=_limit_threads,
+    help="Number of threads.  [default: the profile's, else all physical cores that this process may use]",
+)
 
 
 def _parse_size(context: click.Context, option: click.Parameter, text: str | None) -> int | None:

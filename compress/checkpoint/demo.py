@@ -30,13 +30,18 @@ def cache_directory() -> Path:
     return Path(os.environ.get("COMPRESS_CACHE") or "~/.cache/compress-models").expanduser()
 
 
+def check_demo(name: str) -> None:
+    """A UsageError for an unknown demo."""
+    if name not in DEMOS:
+        raise unknown("demo", name, DEMOS)
+
+
 def demo_model(name: str, progress: Progress | None = None) -> Path:
     """The directory of a demo checkpoint (safetensors, with their hashes), made on first use.
 
     Raises UsageError for an unknown name, MissingComponentError where it is neither in the cache nor in pip's reach.
     """
-    if name not in DEMOS:
-        raise unknown("demo", name, DEMOS)
+    check_demo(name)
     path = cache_directory() / name
     if not (path / SUMS).is_file():
         (progress or Silent()).notice(f"making demo:{name} in {path} (once)")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from compress.checkpoint.demo import cache_directory, demo_model
+from compress.checkpoint.demo import cache_directory, check_demo, demo_model
 from compress.checkpoint.shards import SUMS
 from compress.errors import ModelError
+from compress.modeling.architecture import check_config
 from compress.progress import Progress
 
 DEMO = "demo:"
@@ -28,6 +29,19 @@ def locate(source: str, trust_remote_code: bool, progress: Progress) -> Path:
     """
     if source.startswith(DEMO):
         return demo_model(source.removeprefix(DEMO), progress)
+    return _local(source) or _fetch(source, _FILES + (_UNTRUSTED_FILES if trust_remote_code else []))
+
+
+def check_source(source: str, trust_remote_code: bool = False) -> None:
+    """Refuse, as opening does, a source that is no supported model; of a hub checkpoint the config alone is fetched."""
+    if source.startswith(DEMO):
+        check_demo(source.removeprefix(DEMO))
+    else:
+        check_config(_local(source) or _fetch(source, ["config.json"]), trust_remote_code)
+
+
+def _local(source: str) -> Path | None:
+    """The directory on this machine; None where the source is an id on the hub."""
     path = Path(source).expanduser()
     if path.is_dir():
         return path
@@ -35,7 +49,7 @@ def locate(source: str, trust_remote_code: bool, progress: Progress) -> Path:
         raise ModelError(f"{source} is a file; give the directory of its checkpoint")
     if not _HUB_ID.fullmatch(source):
         raise ModelError(f"{source}: no such directory")
-    return _fetch(source, trust_remote_code)
+    return None
 
 
 def locate_offline(source: str) -> Path | None:
@@ -56,8 +70,8 @@ def locate_offline(source: str) -> Path | None:
         return None
 
 
-def _fetch(name: str, trust_remote_code: bool) -> Path:
-    """A snapshot of a hub checkpoint: from the cache where the hub can't be reached or ``HF_HUB_OFFLINE`` is set."""
+def _fetch(name: str, patterns: list[str]) -> Path:
+    """A snapshot of files of a hub checkpoint: from the cache where the hub is out of reach or not to be asked."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -67,7 +81,6 @@ def _fetch(name: str, trust_remote_code: bool) -> Path:
         RepositoryNotFoundError,
     )
 
-    patterns = _FILES + (_UNTRUSTED_FILES if trust_remote_code else [])
     try:
         return Path(
             snapshot_download(name, allow_patterns=patterns, ignore_patterns=_NOT_WANTED, etag_timeout=_PATIENCE)

@@ -11,6 +11,12 @@ NO_TELEMETRY = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's and onnxruntime-genai's
 }
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
+    "PIP_NO_INDEX": "1",
+}
 _POLITE = {
     "OMP_WAIT_POLICY": "passive",  # threads at a barrier sleep: spinning takes the cores of whoever else has work
     "TOKENIZERS_PARALLELISM": "false",

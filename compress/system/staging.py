@@ -86,6 +86,14 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
         raise UsageError(f"{path} is not overwritten, as {reason}; choose another output, or remove it yourself")
 
 
+def make_folder(path: Path) -> None:
+    """Make a directory for outputs where there is none; a UsageError where that can't be done."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; choose another output directory")
+    if not path.is_dir():
+        _make(path)
+
+
 def _missing_parents(path: Path) -> list[Path]:
     """The parents that don't exist yet, deepest first."""
     missing = []

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from compress.version import __version__
 from tests.support.models import copy_checkpoint
@@ -148,12 +147,59 @@ def test_debug_shows_the_traceback(inside):
     assert "Traceback" in done.stderr
 
 
-def test_torch_is_not_needed_for_help():
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "compress", "--help"], capture_output=True, text=True, check=True
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"], ["--version"], ["run", "--help"], ["score", "--help"], ["export", "--help"], ["gate", "--help"],
+        ["predict", "-h"], ["help", "inspect"], ["passes"], ["nowhere", "-p", "itn8"], ["nowhere", "-p", "int8:grop=1"],
+        ["nowhere", "-p", "int8,fp16"], ["run", "nowhere", "--target", "ort-cpuu"], ["predict", "nowhere", "-p", "itn"],
+    ],
+)  # fmt: skip
+def test_help_and_a_typo_wait_for_no_library(args):
+    code = (
+        "import sys\nfrom compress.cli.main import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    print([m for m in ('torch', 'transformers', 'onnx', 'numpy', 'matplotlib') if m in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert done.returncode == (2 if "nowhere" in args else 0)
+
+
+def test_completion_waits_for_no_library():
+    environment = os.environ | {
+        "_COMPRESS_COMPLETE": "bash_complete",
+        "COMP_WORDS": "compress run --target ort",
+        "COMP_CWORD": "3",
+    }
+    command = [sys.executable, "-X", "importtime", Path(sys.executable).with_name("compress")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["plain,ort-cpu", "plain,ort-cuda"]
     assert " torch" not in done.stderr
-    assert torch.__version__
+
+
+def test_offline_is_for_any_command_and_before_a_double_dash_alone(inside, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for name in ("HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "PIP_NO_INDEX"):
+        monkeypatch.setenv(name, "0")
+    assert inside("passes", "--", "--offline").returncode == 2
+    assert os.environ["PIP_NO_INDEX"] == "0"
+    assert inside("passes", "int4", "--offline").returncode == 0
+    assert os.environ["PIP_NO_INDEX"] == "1"
+
+
+def test_a_wrong_model_is_told_before_an_output_that_exists(inside, tmp_path):
+    (tmp_path / "out" / "int8").mkdir(parents=True)
+    (tmp_path / "out" / "int8" / "compress.json").touch()
+    for model, message in (
+        (tmp_path / "none", "no such directory"),
+        (tmp_path, "is not a checkpoint: it has no config.json"),
+        ("demo:smolm2", "did you mean 'smollm2'?"),
+        ("some/model", "is no directory here, not in the hub's cache, and the hub is out of reach"),
+    ):
+        done = inside(model, "-p", "int8", "-o", tmp_path / "out")
+        assert message in done.stderr
+        assert "exists" not in done.stderr
 
 
 def test_nothing_in_the_current_folder_is_imported(tmp_path):

@@ -25,7 +25,7 @@ def test_a_library_that_a_variant_names_is_not_loaded(variants, inside, tmp_path
     config = json.loads(file.read_text())
     config["model"]["decoder"]["session_options"]["custom_ops_library"] = "evil.so"
     file.write_text(json.dumps(config))
-    for command in (("generate", variant, "the"), ("score", variant)):
+    for command in (("generate", variant, "the"), ("score", variant, "--unverified")):
         done = inside(*command)
-        assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
-        assert "sets model.decoder.session_options.custom_ops_library, which" in done.stderr
+        assert done.returncode == 3
+        assert "sets model.decoder.session_options.custom_ops_library, which" in done.stderr.splitlines()[-1]

@@ -48,3 +48,13 @@ def test_passes_lists_every_option(inside):
     assert done.returncode == 0
     for word in ("bf16", "fp16", "fuse", "int8", "group=auto", "act=auto", "smooth=auto", "head=int8", "embed=int8"):
         assert word in done.stdout
+
+
+def test_one_pass_is_shown_by_its_name_or_a_scheme_of_it(inside):
+    shown = inside("passes", "int4").stdout
+    assert shown.startswith("int4  ")
+    assert shown.count("weights: ") == 1
+    assert inside("passes", "W4A16").stdout == shown
+    assert inside("passes", "int4", "fuse").stdout.startswith(shown)
+    done = inside("passes", "itn4")
+    assert (done.returncode, done.stderr) == (2, "compress: unknown pass 'itn4'; did you mean 'int4'?\n")

@@ -14,12 +14,12 @@ NOTHING_EXTRA = ExtraMeasurements(lengths=(), batches=(), beams=None, sampling=N
 
 
 @pytest.fixture
-def request_of(tmp_path):
+def request_of(tmp_path, llama):
     plain = RunRequest(
-        source="nowhere", pipelines=("int8,fuse",), out=tmp_path / "out", profile="cpu", target=None, calibration=None,
+        source=str(llama), pipelines=("int8,fuse",), out=tmp_path / "out", profile="cpu", target=None, calibration=None,
         samples=None, length=None, ablate=False, no_score=False, evaluation=None, labels=None, task_names=(),
         extra=NOTHING_EXTRA, require=(), strict=False, checkpoint_format=None, shard_bytes=None, merge=False, seed=0,
-        overwrite=False, trust_remote_code=False,
+        overwrite=False, threads=None, trust_remote_code=False,
     )  # fmt: skip
     return lambda **changes: replace(plain, **changes)
 
