@@ -43,7 +43,7 @@ class Int8(Integer):
     group: Literal["auto", "channel", "32", "64", "128"] = Field(
         "auto",
         description="inputs that share a scale; auto: 64, where it doesn't divide the inputs 32, else the whole "
-        "channel; with act=dynamic always the whole channel",
+        "channel, for all experts the same; with act=dynamic always the whole channel",
     )
     solver: Literal["rtn", "gptq", "learned"] = Field("rtn", description="as for int4")
     scale: Literal["absmax", "mse"] = Field("absmax", description="as for int4")
@@ -111,7 +111,8 @@ class Int8(Integer):
 
     def _grid(self, bits: int, features: int) -> Grid:
         if self.group == "auto":
-            return Grid(bits, fitting(features), self.symmetry == "sym")
+            alike = self.expert_features if features in self.expert_features else ()
+            return Grid(bits, fitting(features, alike), self.symmetry == "sym")
         return super()._grid(bits, features)
 
 

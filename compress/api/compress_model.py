@@ -16,6 +16,7 @@ from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.resolve import ResolvedPipeline, notices, resolve
 from compress.pipeline.run import run_pipeline
+from compress.pipeline.steps import plan_steps
 from compress.progress import Progress, Silent
 from compress.system.staging import check_replaceable, staged
 
@@ -83,15 +84,16 @@ def resolve_for_target(model: Model, pipeline: Pipeline, target: Target, merge: 
     the model, or would leave matrices that the target can't hold.
     """
     resolved = resolve(model, pipeline, target.capability)
-    if not target.restricted:
-        return resolved
     try:
         weights = predict(ConfigOnlyModel(model.architecture), resolved, target.capability).weights
     except UsageError as error:
+        if not target.restricted:
+            return resolved
         raise UsageError(
             f"{target.name} (format {target.format.name}) must know in advance how every matrix will be stored; "
             f"{error}, or build the variant with --target hf without --format and export it afterwards"
         ) from None
     stored = {name: form.merged for name, form in weights.items()} if merge else weights
-    target.check_weights(model.architecture, stored)
+    _, architecture = plan_steps(model.architecture, resolved.weight_passes)
+    target.check_weights(architecture, stored)
     return resolved

@@ -61,6 +61,8 @@ class Manifest(BaseModel):
     source: Source
     format: str = DEFAULT_FORMAT
     """name of the format that its checkpoint is stored in"""
+    unreadable: str | None = None
+    """what transformers can't load of it; None where it loads"""
     pipeline: str
     """as its user wrote it"""
     recipe: list[str]

@@ -18,7 +18,7 @@ from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
 from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
-from compress.modeling.architecture import Architecture, check_config, read_architecture
+from compress.modeling.architecture import Architecture, check_buildable, check_config, read_architecture
 from compress.modeling.families import FAMILIES
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.tensor_names import stored_names, unused_tensors
@@ -55,6 +55,7 @@ class Model(Checkpoint):
         check_folder(path, progress)
         shards = find_shards(path, trust_remote_code, progress)
         architecture = read_architecture(path, shards.where)
+        check_buildable(path, architecture)
         architecture = _resolve_tied_head(architecture, shards, progress)
         return cls(architecture, path, source, shards, _match(path, architecture, shards, progress))
 

@@ -15,7 +15,7 @@ from compress.checkpoint.load import load_module
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.shards import Shards, find_shards
 from compress.formats.base import CheckpointFormat, find_format
-from compress.modeling.architecture import read_architecture
+from compress.modeling.architecture import check_buildable, read_architecture
 from compress.progress import Silent
 from compress.weights.forms import Dense, Weight
 from compress.weights.stored import StoredForm
@@ -48,6 +48,7 @@ class Variant(Checkpoint):
             architecture.config.tie_word_embeddings = manifest.source.tied
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config
+        check_buildable(path, architecture)
         return cls(architecture, path, manifest, shards)
 
     @cached_property

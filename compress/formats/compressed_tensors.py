@@ -114,9 +114,12 @@ def quantization_config(
     if not quantized:
         return None
     schemes: dict[tuple[object, ...], list[str]] = {}
+    experts = {name: form for name, form in quantized.items() if name in expert_weights}
+    whole_channels = len({form.shape[1] for form in experts.values() if form.group == PER_CHANNEL})
+    grouped = any(form.group != PER_CHANNEL for form in experts.values())
     for name, form in list(quantized.items()):
-        # Experts share one scheme, whose groups are the smaller ones'.
-        if name in expert_weights and form.group == PER_CHANNEL:
+        # Experts share one scheme: beside groups, a whole channel is a group as long as itself.
+        if name in experts and form.group == PER_CHANNEL and (grouped or whole_channels == 1):
             form = quantized[name] = form.model_copy(update={"group": form.shape[1]})
         scheme = (name in linears, name in expert_weights, form.bits, form.group, form.symmetric, form.act)
         schemes.setdefault(scheme, []).append(name)
@@ -127,9 +130,8 @@ def quantization_config(
     for i, names in enumerate(ranked):
         linear = names[0] in linears
         targets = ["Linear"] if linear and i == 0 else [name.removesuffix(".weight") for name in names]
-        groups[f"group_{i}"] = _group(
-            quantized[names[0]], linear, [_EXPERTS] if names[0] in expert_weights else targets
-        )
+        is_expert = names[0] in expert_weights
+        groups[f"group_{i}"] = _group(quantized[names[0]], linear, is_expert, [_EXPERTS] if is_expert else targets)
     formats = {group["format"] for group in groups.values()}
     return {
         "quant_method": "compressed-tensors",
@@ -144,7 +146,7 @@ def quantization_config(
     }
 
 
-def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, object]:
+def _group(stored: StoredForm, linear: bool, is_expert: bool, targets: list[str]) -> dict[str, object]:
     channel = stored.group == PER_CHANNEL
     return {
         "targets": targets,
@@ -157,7 +159,7 @@ def _group(stored: StoredForm, linear: bool, targets: list[str]) -> dict[str, ob
             "dynamic": False,
         },
         "input_activations": _per_token() if stored.act == "dynamic" else None,
-        "format": "int-quantized" if _is_plain(stored, linear) else "pack-quantized",
+        "format": "int-quantized" if _is_plain(stored, linear) and not is_expert else "pack-quantized",
     }
 
 

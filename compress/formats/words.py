@@ -10,7 +10,14 @@ from torch import Tensor
 
 
 def pack_words(codes: Tensor, bits: int, dim: int = 1) -> Tensor:
-    """Signed codes int8 ``[rows, n]`` as unsigned ones in int32 words, the lowest bits first, along an axis."""
+    """Signed codes int8 ``[rows, n]`` as unsigned ones in int32 words, the lowest bits first, along an axis.
+
+    Of codes on the meta device, which the library can't pack, the words' shape alone is known.
+    """
+    if codes.is_meta:
+        shape = list(codes.shape)
+        shape[dim] = -(-shape[dim] * bits // 32)
+        return torch.empty(shape, dtype=torch.int32, device="meta")
     from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
 
     packed: Tensor = pack_to_int32(codes, bits, packed_dim=dim)

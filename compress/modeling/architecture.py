@@ -191,14 +191,11 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     if family.kind.is_seq2seq:
         check_shared_embedding(path, config)
     without_pooler = head is None and config.model_type in _POOLED and not any("pooler." in name for name in stored)
-    return _buildable(
-        path,
-        Architecture(
-            cls=getattr(transformers, head or family.cls),
-            config=config,
-            kind=family.kind if head is None else CLASSIFIER,
-            options={"add_pooling_layer": False} if without_pooler else {},
-        ),
+    return Architecture(
+        cls=getattr(transformers, head or family.cls),
+        config=config,
+        kind=family.kind if head is None else CLASSIFIER,
+        options={"add_pooling_layer": False} if without_pooler else {},
     )
 
 
@@ -214,6 +211,7 @@ def any_architecture(path: Path) -> Architecture:
     _check_attention(path, raw)
     if raw.get("model_type") in FAMILIES:
         architecture = read_architecture(path, ["pooler."])
+        check_buildable(path, architecture)
         return replace(architecture, untied_head=architecture.kind.is_seq2seq and declares_untied_head(raw))
     try:
         with quiet_transformers():
@@ -225,13 +223,15 @@ def any_architecture(path: Path) -> Architecture:
         raise ModelError(
             f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"
         ) from error
-    return _buildable(path, Architecture(cls, config, DECODER if cls is generates else ENCODER, {}))
+    architecture = Architecture(cls, config, DECODER if cls is generates else ENCODER, {})
+    check_buildable(path, architecture)
+    return architecture
 
 
-def _buildable(path: Path, architecture: Architecture) -> Architecture:
-    """An architecture whose outline can be told; a ModelError where transformers can't build the module."""
+def check_buildable(path: Path, architecture: Architecture) -> None:
+    """Raise a ModelError for an architecture that transformers can't build the module of; ``path`` has its config."""
     try:
-        _ = replace(architecture, config=copy.deepcopy(architecture.config)).outline  # what opens it may change it yet
+        _ = architecture.outline
     except ModelError as error:
         raise ModelError(f"{path / 'config.json'}: {error}") from error
     except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
@@ -239,7 +239,6 @@ def _buildable(path: Path, architecture: Architecture) -> Architecture:
         raise ModelError(
             f"{path / 'config.json'}: transformers can't build a {architecture.class_name} of it ({reason})"
         ) from error
-    return architecture
 
 
 def _check_attention(path: Path, raw: object) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import io
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from compress.modeling.quiet import quiet_transformers
+from compress.modeling.quiet import first_line, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -120,3 +122,68 @@ def dynamic_frequencies(config: PretrainedConfig, length: Tensor, layer_type: st
 
     frequencies, _ = ROPE_INIT_FUNCTIONS["dynamic"](config, length.device, seq_len=length, layer_type=layer_type)
     return frequencies
+
+
+@contextmanager
+def _quiet_compressed_tensors() -> Iterator[None]:
+    """Keep the bars that compressed-tensors draws on standard error off the terminal, and its log lines."""
+    from loguru import logger
+
+    logger.disable("compressed_tensors")
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.enable("compressed_tensors")
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Report of loading a checkpoint: names that have no tensor, tensors that have no place, and those of other shapes.
+
+    ``error``: what transformers raises instead; None where it loads.
+    """
+
+    missing: frozenset[str] = frozenset()
+    unexpected: frozenset[str] = frozenset()
+    misshapen: frozenset[str] = frozenset()
+    error: str | None = None
+
+
+def load_on_meta(cls: type[PreTrainedModel], settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Loading:
+    """Load a checkpoint's ``tensors``, with a config of those ``settings``, on torch's meta device.
+
+    It is transformers' own ``from_pretrained``, quantizer included, without its search for files: names, shapes and
+    types alone are looked at, so that this takes no memory. With a ``device_map``, that would want accelerate.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.modeling_utils import LoadStateDictConfig
+    from transformers.quantizers.auto import get_hf_quantizer
+
+    meta, dtype = {"": torch.device("meta")}, torch.float32
+    try:
+        with quiet_transformers(), _quiet_compressed_tensors(), torch.no_grad():
+            config_class: Any = cls.config_class
+            settled = config_class.from_dict(dict(settings))
+            quantizer, config, _ = get_hf_quantizer(settled, None, None, True, {})
+            with ExitStack() as stack:
+                for context in cls.get_init_context(dtype, quantizer is not None, False, None):
+                    stack.enter_context(context)
+                module = cls(config)
+                if quantizer is not None:
+                    quantizer.preprocess_model(model=module, dtype=dtype)
+            conversions: Any = get_model_conversion_mapping(module, None, quantizer)
+            options = LoadStateDictConfig(
+                ignore_mismatched_sizes=True,
+                device_map=meta,
+                dtype=dtype,
+                dtype_plan=module._get_dtype_plan(dtype),
+                hf_quantizer=quantizer,
+                weight_mapping=conversions,
+            )
+            loaded, _ = cls._load_pretrained_model(module, dict(tensors), None, options)
+            cls._finalize_model_loading(module, options, loaded)
+    except Exception as error:  # whatever its loaders and those of the library raise
+        return Loading(error=f"{type(error).__name__}: {first_line(error)}")
+    misshapen = frozenset(name for name, *_ in loaded.mismatched_keys)
+    return Loading(frozenset(loaded.missing_keys), frozenset(loaded.unexpected_keys), misshapen)

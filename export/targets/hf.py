@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from importlib import metadata
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from torch import Tensor
 from compress.calibration.model_inputs import model_inputs
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.layout import Layout
 from compress.checkpoint.variant import Variant
 from compress.errors import ExportError, UsageError
 from compress.export.parity.sample import sample_input
@@ -25,12 +26,14 @@ from compress.export.targets.base import Target
 from compress.formats.base import CheckpointFormat, find_format
 from compress.formats.compressed_tensors import CompressedTensorsFormat, quantization_config
 from compress.graph.builder import required
+from compress.modeling.architecture import Architecture
 from compress.modeling.classifier import auto_class
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import decoder_inputs, read_per_decoded_token
 from compress.pipeline.contract import GraphPass, TargetCapability
 from compress.progress import Progress
 from compress.weights.forms import Dense, Masked, Quantized
+from compress.weights.stored import StoredForm
 
 _TOLERANCE = 1e-4
 """Largest relative error allowed: both sides compute in float32 from the same integers and scales."""
@@ -57,6 +60,13 @@ class Hf(Target):
     def with_format(self, name: str) -> Self:
         """Choose the checkpoint format of variants."""
         return type(self)(find_format(name))
+
+    def check_weights(self, architecture: Architecture, weights: Mapping[str, StoredForm]) -> None:
+        """Refuse matrices that transformers would not load; those that it refuses by their shapes, others may read."""
+        super().check_weights(architecture, weights)
+        problem = Layout(architecture, self.format).problem(weights)
+        if problem is not None and not problem.says_so:
+            raise UsageError(f"transformers can't load {problem}; --target ort-cpu holds them")
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress

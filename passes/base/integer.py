@@ -92,6 +92,8 @@ class Integer(WeightPass):
     """The bits that ``mixed`` chooses from, once the target is known."""
     widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Each matrix's bits, once they are planned."""
+    expert_features: tuple[int, ...] = Field((), exclude=True)
+    """Numbers of inputs of the experts' matrices, which share one group where that is left open."""
 
     def output_forms(self) -> tuple[type, ...]:
         """Forms that are left: integers, and with ``compensate`` integers with a correction."""
@@ -129,7 +131,8 @@ class Integer(WeightPass):
             raise UsageError(
                 f"{self.name}: transformers loads experts of one width and group size alone; leave out {option}"
             )
-        return replace(self, choices=choices)
+        expert_features = tuple(sorted({model.shape(name)[1] for name in model.expert_weights}))
+        return replace(self, choices=choices, expert_features=expert_features)
 
     def _check_packed(self, model: ModelOutline, target: TargetCapability) -> None:
         """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""

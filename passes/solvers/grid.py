@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -127,6 +128,9 @@ class Proposal:
         return [Proposal(self.grid, values, scale, zero) for values, scale, zero in parts]
 
 
-def fitting(features: int) -> int:
-    """Default group: 64, where that doesn't divide the inputs 32, else all of them."""
-    return next((group for group in FITTING if features % group == 0), features)
+def fitting(features: int, alike: Sequence[int] = ()) -> int:
+    """Default group: 64, where that doesn't divide the inputs 32, else all of them.
+
+    ``alike`` are the inputs of other matrices that are to have the same group.
+    """
+    return next((group for group in FITTING if not any(size % group for size in (features, *alike))), features)

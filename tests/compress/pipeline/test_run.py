@@ -78,13 +78,14 @@ def test_the_card_names_the_model_and_the_recipe(llama, tmp_path):
 
 
 def test_a_pass_that_changed_nothing_says_so(llama, tmp_path):
-    def notices(pipeline, name):
+    def notices(pipeline, name, source=llama):
         progress = Silent()
-        make_variant(llama, pipeline, OrtCpu.capability, tmp_path / name, TOKENS, progress=progress)
+        make_variant(source, pipeline, OrtCpu.capability, tmp_path / name, TOKENS, progress=progress)
         return progress.notices
 
     assert notices("lowrank:energy=0.9999:whiten=off,int8", "a") == ["lowrank:energy=0.9999:whiten=off changed nothing"]
-    assert notices("fp16,bf16", "b") == ["bf16 changed nothing"]
+    assert notices("fp16,bf16", "b") == []
+    assert notices("bf16", "d", tmp_path / "b") == ["bf16 changed nothing"]
     assert notices("lowrank:rank=0.4:whiten=off", "c") == []
 
 
