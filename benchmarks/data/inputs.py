@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,13 @@ from compress.benchmarks.data.tasks import Tasks, read_tasks
 from compress.benchmarks.results.kinds import PLANS
 from compress.calibration.data import Calibration
 from compress.calibration.inputs import Inputs, TextInputs, inputs_class
+from compress.calibration.overlap import Sketch
 from compress.checkpoint.demo_text import evaluation_text
 from compress.checkpoint.locate import DEMO
 from compress.checkpoint.model import Model
 from compress.corpus.source import InMemory
 from compress.corpus.windows import WindowSize
+from compress.errors import UsageError
 from compress.progress import Progress, Silent
 
 
@@ -26,7 +29,7 @@ class EvaluationInputs:
 
     ``file``: any text (`open_source`), a folder of images or an array of them; None takes a demo's held-out text, and
     else generates windows with another seed than the calibration's, so that both are never the same.
-    ``trust_remote_code`` admits task files that run code.
+    ``trust_remote_code`` admits task files that run code, ``allow_overlap`` what calibrated a variant.
     """
 
     model: Model
@@ -36,6 +39,7 @@ class EvaluationInputs:
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
     trust_remote_code: bool = False
+    allow_overlap: bool = False
 
     def check(self) -> None:
         """Read all files and tasks now, so that unusable ones are refused before the work."""
@@ -43,6 +47,24 @@ class EvaluationInputs:
         if self.file is not None or self._is_demo:
             _ = self.windows
         _ = self.labeled, self.tasks
+
+    def check_overlap(self, calibrations: Mapping[str, Sketch]) -> None:
+        """Refuse, with a UsageError, to evaluate on what calibrated a variant: ``calibrations`` by whose they are.
+
+        Only a text that was chosen can be wrong: what is generated has another seed. Where overlap is allowed, it is
+        worth a notice.
+        """
+        if self.file is None and not self._is_demo:
+            return
+        for origin, sketch in calibrations.items():
+            if not (overlap := sketch.overlap(self.windows)):
+                continue
+            share = f"{overlap.windows} of {overlap.of} windows" if overlap.windows else f"{overlap.share:.0%} of it"
+            line = f"the evaluation on {self.windows.origin} is on what calibrated {origin}: {share}"
+            if not self.allow_overlap:
+                raise UsageError(f"{line}; give another text with --eval, or pass --allow-overlap")
+            self.progress.notice(f"{line}; --allow-overlap")
+            return
 
     @cached_property
     def windows(self) -> Calibration:

@@ -10,6 +10,7 @@ import click
 from compress.cli.console import Console
 from compress.cli.shared.measuring import extra_measurement_options
 from compress.cli.shared.options import (
+    allow_overlap,
     checkpoint_format,
     evaluation_file,
     labels_file,
@@ -66,6 +67,7 @@ from compress.cli.shared.options import (
 @click.option("--ablate", is_flag=True, help="Also build each variant without each of its passes (ablation).")
 @click.option("--no-score", is_flag=True, help="Build the variants, but don't measure them.")
 @evaluation_file
+@allow_overlap
 @labels_file
 @task_names
 @extra_measurement_options

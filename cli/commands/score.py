@@ -11,6 +11,7 @@ import click
 from compress.cli.console import Console, command_line
 from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
 from compress.cli.shared.options import (
+    allow_overlap,
     evaluation_file,
     labels_file,
     profile,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @profile
 @target(text="Target whose artifacts are measured.")
 @evaluation_file
+@allow_overlap
 @labels_file
 @task_names
 @extra_measurement_options
@@ -57,6 +59,7 @@ def command(
     profile: str,
     target: str | None,
     evaluation: str | None,
+    allow_overlap: bool,
     labels: Path | None,
     task_names: tuple[str, ...],
     extra: ExtraMeasurements,
@@ -72,7 +75,14 @@ def command(
     Reports among the arguments are ignored, and what has no artifact for the target is left out with a note, so out/*
     works. An artifact that was changed or moved since its export is refused.
     """
-    from compress.api.score import check_artifacts, check_original, open_original, read_variants, score_variants
+    from compress.api.score import (
+        check_artifacts,
+        check_original,
+        check_overlap,
+        open_original,
+        read_variants,
+        score_variants,
+    )
     from compress.benchmarks.data.inputs import EvaluationInputs
     from compress.benchmarks.gate.judge import judge
     from compress.benchmarks.gate.requirement import parse_requirements
@@ -100,9 +110,8 @@ def command(
     settings = Settings(
         seed=seed, threads=threads or machine.threads, price_per_hour=machine.price_per_hour, **extra.settings(original)
     )
-    inputs = EvaluationInputs(
-        original, evaluation, labels, task_names, seed, console, trust_remote_code=trust_remote_code
-    )
+    inputs = EvaluationInputs(original, evaluation, labels, task_names, seed, console, trust_remote_code, allow_overlap)
+    check_overlap(variants, inputs)
     check_measured(requirements, inputs)
     card = score_variants(variants, runtime, inputs, settings, report_folder, command_line())
     print_scores(card, report_folder, console)

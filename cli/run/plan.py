@@ -34,6 +34,7 @@ class RunRequest:
     ablate: bool
     no_score: bool
     evaluation: str | None
+    allow_overlap: bool
     labels: Path | None
     task_names: tuple[str, ...]
     extra: ExtraMeasurements
@@ -93,6 +94,8 @@ def _check_nothing_scored(request: RunRequest) -> None:
         raise UsageError("--require needs a score; remove --no-score")
     if request.labels is not None or request.task_names:
         raise UsageError(f"{'--tasks' if request.task_names else '--labels'} is for scoring; remove --no-score")
+    if request.allow_overlap:
+        raise UsageError("--allow-overlap is for scoring; remove --no-score")
     if request.extra:
         raise UsageError("--seq, --batch, --beams and --sample are for scoring; remove --no-score")
 

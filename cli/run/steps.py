@@ -12,6 +12,7 @@ from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.calibration.inputs import CalibrationInputs
+from compress.calibration.overlap import Sketch
 from compress.calibration.statistics import Statistic
 from compress.checkpoint.hashes import record_additions, record_artifact
 from compress.checkpoint.model import Model
@@ -65,6 +66,7 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
         request.seed,
         console,
         trust_remote_code=request.trust_remote_code,
+        allow_overlap=request.allow_overlap,
     )
     calibration = CalibrationInputs(
         model,
@@ -78,6 +80,8 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
     if not request.no_score:
         evaluation.check()
     calibration.check()
+    if request.calibration is not None and not request.no_score:
+        evaluation.check_overlap({f"the variants ({request.calibration})": Sketch.of(calibration.data)})
     check_measured(plan.requirements, evaluation)
     settings = Settings(
         seed=request.seed,

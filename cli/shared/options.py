@@ -90,6 +90,9 @@ evaluation_file = click.option(
     "hf://datasets/OWNER/NAME; for vision models a folder of images or an .npy file of pixels.  "
     "[default: a demo's held-out text, else text that the model writes; generated noise images]",
 )
+allow_overlap = click.option(
+    "--allow-overlap", is_flag=True, help="Evaluate even on text (or images) that calibrated a variant."
+)
 labels_file = click.option(
     "--labels",
     type=click.Path(path_type=Path),

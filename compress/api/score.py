@@ -17,6 +17,7 @@ from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.layer_errors import layer_errors
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.score import RunInfo, score_contenders
+from compress.calibration.overlap import Sketch
 from compress.checkpoint.artifact import FILE as ARTIFACT
 from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.hashes import mismatches, recorded
@@ -69,6 +70,7 @@ def score(
     settings: Settings | None = None,
     out: str | Path | None = None,
     unverified: bool = False,
+    allow_overlap: bool = False,
     progress: Progress | None = None,
 ) -> Scorecard:
     """Measure variants of one model, the model itself and its float export, all in one interleaved run.
@@ -78,8 +80,8 @@ def score(
     images or an ``.npy`` array of pixels; None takes a demo's held-out text, and else what the model writes.
     ``labels``: a file of labeled text. ``tasks``: lm-eval tasks, by name or YAML file. ``settings``: how much is
     measured, and the seed. ``out``: an existing directory for the report in every format; None writes none.
-    ``unverified`` measures artifacts and an original that aren't as they were recorded. ``progress`` is told of long
-    work.
+    ``unverified`` measures artifacts and an original that aren't as they were recorded; ``allow_overlap`` evaluates
+    even on what calibrated a variant. ``progress`` is told of long work.
 
     Raises ModelError for a directory that is no exported variant, for an artifact that was changed since and for
     another original, RunError where something can't be run.
@@ -92,8 +94,11 @@ def score(
         check_original(entries, original)
         check_artifacts(entries, runtime, progress)
     settings = settings or Settings()
-    inputs = EvaluationInputs(original, evaluation, _path(labels), tuple(tasks), seed=settings.seed, progress=progress)
+    inputs = EvaluationInputs(
+        original, evaluation, _path(labels), tuple(tasks), settings.seed, progress, allow_overlap=allow_overlap
+    )
     inputs.check()
+    check_overlap(entries, inputs)
     return score_variants(entries, runtime, inputs, settings, _path(out))
 
 
@@ -173,6 +178,12 @@ def open_original(
         return Model.open(source or variants[0].manifest.source.name, trust_remote_code, progress)
     except ModelError as error:
         raise ModelError(f"{error}; give the original's present place with --model") from error
+
+
+def check_overlap(variants: Sequence[VariantToScore], evaluation: EvaluationInputs) -> None:
+    """Refuse, with a UsageError, an evaluation on what calibrated a variant, unless that is allowed."""
+    sketches = {variant.name: Sketch.decode(variant.manifest.calibration_sketch) for variant in variants}
+    evaluation.check_overlap(sketches)
 
 
 def check_original(variants: Sequence[VariantToScore], model: Model) -> None:

@@ -70,6 +70,8 @@ class Manifest(BaseModel):
     seed: int
     calibration: str
     """which text the statistics are from, and how much of it; "none" where no pass asked"""
+    calibration_sketch: str = ""
+    """hashes of that text, so that an evaluation on the same is noticed (`Sketch`)"""
     versions: dict[str, str]
     machine: dict[str, str]
     weights: dict[str, StoredForm] = Field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ class HubDataset:
     def _load(self, datasets: Any, streaming: bool) -> Any:
         datasets.disable_progress_bars()
         datasets.logging.set_verbosity_error()
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         return datasets.load_dataset(
             self.repository,
             self.name,

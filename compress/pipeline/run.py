@@ -14,6 +14,7 @@ from torch import Tensor
 from compress.calibration.block import Block
 from compress.calibration.data import Calibration
 from compress.calibration.layer_inputs import BlockInputs
+from compress.calibration.overlap import Sketch
 from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import WholeInputs
@@ -89,6 +90,7 @@ def run_pipeline(
         recipe=[str(pass_) for pass_ in planned.passes],
         seed=seed,
         calibration="none" if data is None else str(data),
+        calibration_sketch="" if data is None else Sketch.of(data).encode(),
         versions=versions(),
         machine=machine(),
         layers=layers,

@@ -11,6 +11,7 @@ from compress.benchmarks.results.fusion_gain import gains
 from compress.benchmarks.results.report_file import read_card
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.checkpoint.manifest import Manifest
+from tests.support.cli import few_rounds
 
 
 @pytest.mark.slow
@@ -105,3 +106,26 @@ def test_unverified_insists(out, inside, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "note: --unverified: neither artifacts nor original were held against what was recorded" in done.stderr
     assert any("--unverified" in note for note in read_card(out).notes)
+
+
+@pytest.mark.slow
+def test_what_calibrated_a_variant_is_no_evaluation(llama, tmp_path, inside):
+    """In the run, and when it is scored again on a copy."""
+    text, copy, out = tmp_path / "text.txt", tmp_path / "copy.txt", tmp_path / "out"
+    text.write_text("the quick brown fox jumps over a lazy dog while seven wizards box daily " * 400)
+    copy.write_text(text.read_text().replace("fox jumps", "fox  jumps", 3))
+    run = ("run", llama, "-p", "int4", "--calibration", text, "--samples", 4, "-o", out)
+    refused = inside(*run, "--eval", copy)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "the evaluation on copy.txt is on what calibrated the variants" in refused.stderr
+    assert "give another text with --eval, or pass --allow-overlap" in refused.stderr
+    assert not out.exists()
+    assert inside(*run, "--no-score").returncode == 0
+    assert "remove --no-score" in inside(*run, "--no-score", "--allow-overlap").stderr
+    again = inside("score", out / "int4", "--eval", copy)
+    assert again.returncode == 2
+    assert "the evaluation on copy.txt is on what calibrated int4: " in again.stderr
+    with few_rounds(windows=2):
+        allowed = inside("score", out / "int4", "--eval", copy, "--allow-overlap")
+    assert allowed.returncode == 0, allowed.stderr
+    assert any(note.endswith("; --allow-overlap") for note in read_card(out).notes)
