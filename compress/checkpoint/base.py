@@ -105,6 +105,11 @@ class Checkpoint(ModelOutline):
         """Stored form of each matrix by name, as a manifest records it; none for a model as its user has it."""
         return {}
 
+    @property
+    def brings_code(self) -> bool:
+        """Whether code of its own, which isn't run here, may go along with it."""
+        return True
+
     @abstractmethod
     def tensor(self, name: str) -> Tensor:
         """A tensor that is no matrix (a norm, a bias), in its stored dtype."""

@@ -13,10 +13,13 @@ from compress.system.regular_files import read_json, refusal
 LICENSES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 """Files that a license may ask to be passed on."""
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *LICENSES)
-_OURS = {"config.json", "compress.json", "artifact.json", "genai_config.json", "quantize_config.json"}
-"""Files that a variant has of its own, or a format."""
-_GENERATION = "generation_config.json"
-_SETTINGS = {
+_NOT_ALONG = {
+    *("config.json", "compress.json", "artifact.json", "genai_config.json", "quantize_config.json"),
+    "adapter_config.json",
+}
+"""Files that a variant has of its own, or a format; and an adapter's, by which loaders would look for its weights."""
+GENERATION = "generation_config.json"
+SETTINGS = {
     "added_tokens.json",
     "chat_template.json",
     "preprocessor_config.json",
@@ -24,6 +27,7 @@ _SETTINGS = {
     "special_tokens_map.json",
     "tokenizer_config.json",
 }
+"""Files of settings that transformers opens by their names."""
 _VOCABULARIES = {
     "merges.txt",
     "source.spm",
@@ -34,7 +38,7 @@ _VOCABULARIES = {
     "vocab.json",
     "vocab.txt",
 }
-_READ = {*_SETTINGS, *_VOCABULARIES, _GENERATION, "chat_template.jinja"}
+_READ = {*SETTINGS, *_VOCABULARIES, GENERATION, "chat_template.jinja"}
 """Files that transformers opens by their names, and that a model isn't itself without."""
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _LARGEST = 1 << 30
@@ -69,10 +73,10 @@ def check_folder(folder: Path, progress: Progress) -> None:
             f"{folder} has {sum(sizes.values()) / 1e9:.1f} GB of files beside its weights, and {_LARGEST / 1e9:.1f} GB "
             f"are copied at most; remove what the model doesn't need, the largest is {largest.name}"
         )
-    for name in _SETTINGS:
+    for name in SETTINGS:
         if folder / name in sizes:
             read_json(folder / name)
-    if folder / _GENERATION in sizes:
+    if folder / GENERATION in sizes:
         _check_generation(folder)
 
 
@@ -80,14 +84,14 @@ def _matching(folder: Path) -> list[Path]:
     """What is called as a file that goes along, without what every variant writes itself."""
     found = {folder / entry.name for entry in os.scandir(folder)}
     names = sorted(file for file in found if any(file.match(pattern) for pattern in _PATTERNS))
-    return [file for file in names if file.name not in _OURS and not file.name.endswith(".index.json")]
+    return [file for file in names if file.name not in _NOT_ALONG and not file.name.endswith(".index.json")]
 
 
 def _check_generation(folder: Path) -> None:
     """Raise a ModelError for a ``generation_config.json`` that transformers can't use."""
     from transformers import GenerationConfig  # here: it takes a second to import
 
-    file = folder / _GENERATION
+    file = folder / GENERATION
     raw = read_json(file)
     try:
         with quiet_transformers():

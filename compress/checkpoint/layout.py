@@ -26,6 +26,10 @@ UNREADABLE = {"quant_method": "compressed-tensors", "config_groups": "not for tr
 
 Without one, a checkpoint whose tensors have other names loads with random numbers in their place.
 """
+_NOT_ALONG = ("_name_or_path", "auto_map", "custom_pipelines", "transformers_weights")
+"""Settings that a variant leaves out: a path of this machine, files that only the original has, code for its class.
+
+The class is always transformers' own."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Layout:
         """The ``config.json``; its ``dtype`` is that of the model that it was made from."""
         written = {key: form for name, form in forms.items() for key in self.written_names(name, form)}
         config: dict[str, Any] = self.architecture.config.to_diff_dict()
-        config.pop("_name_or_path", None)  # a path of the machine that this ran on
+        for key in _NOT_ALONG:
+            config.pop(key, None)
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
         quantization = self.format.config(written, self.linears, self.architecture.outline.expert_weights)

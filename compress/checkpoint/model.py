@@ -34,12 +34,13 @@ class Model(Checkpoint):
     """A float checkpoint of a supported architecture. Nothing but headers is read until a tensor is asked for.
 
     ``source`` is what the user called it, ``path`` its directory, ``stored`` maps the module's names to the
-    checkpoint's, in the module's order.
+    checkpoint's, in the module's order. ``trusted``: its user accepts code that it brings.
     """
 
     source: str
     shards: Shards
     stored: dict[str, str]
+    trusted: bool = False
 
     @classmethod
     def open(cls, source: str | Path, trust_remote_code: bool = False, progress: Progress | None = None) -> Model:
@@ -57,7 +58,8 @@ class Model(Checkpoint):
         architecture = read_architecture(path, shards.where)
         check_buildable(path, architecture)
         architecture = _resolve_tied_head(architecture, shards, progress)
-        return cls(architecture, path, source, shards, _match(path, architecture, shards, progress))
+        stored = _match(path, architecture, shards, progress)
+        return cls(architecture, path, source, shards, stored, trust_remote_code)
 
     @property
     def name(self) -> str:
@@ -65,6 +67,11 @@ class Model(Checkpoint):
         if self.source.startswith(DEMO):
             return self.source.removeprefix(DEMO)
         return Path(self.source).expanduser().resolve().name
+
+    @property
+    def brings_code(self) -> bool:
+        """Whether its user accepts code that it brings."""
+        return self.trusted
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -10,19 +10,18 @@ from pathlib import Path
 from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.folder import companions
 from compress.checkpoint.hashes import own_files
 from compress.checkpoint.layout import UNREADABLE, Layout
 from compress.checkpoint.license import find_license
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.model_card import write_card
+from compress.checkpoint.own_code import copy_companions
 from compress.checkpoint.shard_writer import ShardWriter
 from compress.checkpoint.variant import Variant
 from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture
 from compress.progress import Progress
-from compress.system.regular_files import copy_file
 from compress.weights.forms import Dense, Quantized, Weight, merged
 from compress.weights.half_scales import scale_rounding_error
 from compress.weights.stored import StoredForm
@@ -91,8 +90,8 @@ class VariantWriter:
         if problem is not None and not any(form.parts for form in self.forms.values()):
             progress.notice(f"transformers can't load {problem}; README.md says what loads this variant")
         self._write_config(readable=problem is None or problem.says_so)
-        for file in companions(self.model.path):
-            copy_file(file, self.directory / file.name)
+        if notice := copy_companions(self.model, self.directory):
+            progress.notice(notice)
         manifest.format = self.options.format.name
         manifest.weights = self.forms
         manifest.unreadable = None if problem is None else str(problem)
