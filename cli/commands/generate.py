@@ -68,7 +68,7 @@ def command(
     try:
         model = genai.Model(str(folder))
         tokenizer = genai.Tokenizer(model)
-        ids = tokenizer.encode(prompt)
+        ids = _prompt_ids(folder, prompt) or tokenizer.encode(prompt).tolist()
         params = genai.GeneratorParams(model)
         sampling = (
             {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -86,6 +86,24 @@ def command(
         click.echo()
     except RuntimeError as error:
         raise RunError(f"{folder}: onnxruntime-genai failed: {error}") from error
+
+
+def _prompt_ids(folder: Path, prompt: str) -> list[int]:
+    """The prompt's tokens as transformers has them; none where it can't read the tokenizer.
+
+    onnxruntime-genai's own tokenizer begins a text with the special tokens of known tokenizers only.
+    """
+    from transformers import AutoTokenizer
+
+    from compress.corpus.windows import prompt_ids
+    from compress.modeling.quiet import quiet_transformers
+
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception:  # transformers has no common class for what a tokenizer's files can be wrong in
+        return []
+    return prompt_ids(tokenizer, prompt)
 
 
 def _tokens(generator: genai.Generator) -> Iterator[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.corpus.rows import Record
 from compress.errors import UsageError
@@ -25,7 +25,7 @@ _ROLES = {
 COLUMNS = (*_TEXT, *_CHAT, "instruction", "input", "context", "prompt", *_ANSWERS)
 """Columns that are read where no one is named."""
 
-Message = dict[str, Any]
+Message = dict[str, str]
 
 
 @dataclass
@@ -138,5 +138,5 @@ def _message(entry: object, where: str) -> Message:
     return {"role": _ROLES.get(role, role), "content": content or "", **calls}
 
 
-def _names(columns: Mapping[Any, object]) -> str:
+def _names(columns: Mapping[str, object]) -> str:
     return ", ".join(map(str, columns)) or "none"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl
 
 from compress.corpus.rows import Record
@@ -60,17 +59,19 @@ class HubDataset:
             ) from error
         offline = datasets.config.HF_HUB_OFFLINE
         try:
-            for number, value in enumerate(self._load(datasets, streaming=not offline), start=1):
+            for number, value in enumerate(self._load(streaming=not offline), start=1):
                 yield Record(f"{self.address}, row {number}", value)
         except Exception as error:  # datasets raises whatever a server or a file makes it
             hint = "; the hub is not asked offline, and the local cache lacks it" if offline else ""
             raise UsageError(f"{self.address} can't be read ({first_line(error)}){hint}") from error
 
-    def _load(self, datasets: Any, streaming: bool) -> Any:
+    def _load(self, streaming: bool) -> Iterable[object]:
+        import datasets
+
         datasets.disable_progress_bars()
         datasets.logging.set_verbosity_error()
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-        return datasets.load_dataset(
+        loaded: Iterable[object] = datasets.load_dataset(
             self.repository,
             self.name,
             data_files=self.file,
@@ -78,3 +79,4 @@ class HubDataset:
             revision=self.revision,
             streaming=streaming,
         )
+        return loaded

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compress.corpus.rows import Record
 from compress.errors import MissingComponentError, UsageError
 from compress.modeling.quiet import first_line
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 SUFFIX = ".parquet"
 _BATCH = 64
@@ -34,7 +37,7 @@ def parquet_rows(path: Path, columns: Sequence[str], share: float = 0.0) -> Iter
         raise UsageError(f"{path} is no Parquet file that can be read ({first_line(error)})") from error
 
 
-def _rows(file: Any, path: Path, columns: Sequence[str], share: float) -> Iterator[Record]:
+def _rows(file: ParquetFile, path: Path, columns: Sequence[str], share: float) -> Iterator[Record]:
     names = file.schema_arrow.names
     read = [name for name in columns if name in names] or names
     begin = min(int(share * file.num_row_groups), max(file.num_row_groups - 1, 0))

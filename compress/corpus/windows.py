@@ -94,6 +94,12 @@ def windows(
     return frame.around(_Cutter(tokenizer, source, size, size.length - len(frame), notice or (lambda _: None)).rows())
 
 
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text that is to be continued: begun as every text, unless it already is, and not ended."""
+    prefix, ids = list(Frame.of(tokenizer, closed=False).prefix), _ids(tokenizer, text)
+    return ids if ids[: len(prefix)] == prefix else prefix + ids
+
+
 def tokenize(tokenizer: PreTrainedTokenizerBase, pieces: Iterator[str], part: int = _PART) -> Iterator[Tensor]:
     """Token ids of a text in pieces, without special tokens; cut between words, so that they are those of the whole.
 

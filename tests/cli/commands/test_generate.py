@@ -5,6 +5,35 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.support.models import copy_checkpoint, frame_texts
+
+
+def readable(text: str) -> str:
+    """Without what halves of characters become."""
+    return "".join(char for char in text if " " <= char <= "~")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompt", ["the quick", "<s>the quick"])
+def test_a_prompt_begins_as_the_tokenizer_begins_a_text(llama, tmp_path, inside, prompt):
+    """What is written is what transformers writes after the same tokens, and not what follows without the first."""
+    path = frame_texts(copy_checkpoint(llama, tmp_path / "model"), "<s> $A </s>")
+    assert inside("run", path, "-p", "fuse", "-o", tmp_path / "out", "--no-score").returncode == 0
+    done = inside("generate", tmp_path / "out" / "fuse", prompt, "-n", "8")
+    assert done.returncode == 0, done.stderr
+    words, module = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
+    ids = words(prompt, add_special_tokens=False)["input_ids"]
+    expected, other = (
+        words.decode(module.generate(torch.tensor([start]), max_new_tokens=8, do_sample=False)[0, len(start) :])
+        for start in ([0, *ids[-2:]], ids[-2:])
+    )
+    assert readable(expected) != readable(other)
+    assert readable(done.stdout) == readable(f"{prompt}{expected}")
+
 
 def test_a_variant_writes(variants, inside):
     out = variants
