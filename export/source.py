@@ -27,8 +27,10 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
 
 
 def untraceable_reason(config: PretrainedConfig) -> str | None:
-    """Say why a model can't be traced; None where it can."""
-    family = FAMILIES[config.model_type]
+    """Say why a model can't be traced; None where it can, and of a family that is unknown here (`predict` asks)."""
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        return None
     if family.kind.is_seq2seq:
         return "it is two graphs"
     if family.experts is not None:

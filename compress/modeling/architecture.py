@@ -219,6 +219,7 @@ def any_architecture(path: Path) -> Architecture:
         named = getattr(transformers, (config.architectures or [""])[0], None)
         generates = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
         cls: Any = named or generates or transformers.MODEL_MAPPING[type(config)]
+        cls = cls[0] if isinstance(cls, tuple) else cls  # the base model comes first
     except Exception as error:  # as in `read_architecture`
         raise ModelError(
             f"{path / 'config.json'} is no config that transformers knows ({first_line(error)})"

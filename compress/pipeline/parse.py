@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -46,10 +45,9 @@ class Pipeline:
         reason = _unsupported_reason(self.weight_passes)
         if reason is None:
             return
-        for order in permutations(self.weight_passes):
-            if _unsupported_reason(order) is None:
-                works = ",".join(map(str, [*order, *self.graph_passes]))
-                raise UsageError(f"pipeline {self}: {reason}; this order works: {works}")
+        if order := _working_order(self.weight_passes):
+            works = ",".join(map(str, [*order, *self.graph_passes]))
+            raise UsageError(f"pipeline {self}: {reason}; this order works: {works}")
         raise UsageError(f"pipeline {self}: {reason}, and no other order works; leave one of them out")
 
     @property
@@ -177,4 +175,36 @@ def _unsupported_reason(order: Sequence[WeightPass]) -> str | None:
         new = [form for form in pass_.output_forms() if form not in forms]
         forms.extend(new)
         makers |= dict.fromkeys(new, pass_.name)
+    return None
+
+
+def _working_order(passes: Sequence[WeightPass]) -> list[WeightPass] | None:
+    """An order in which every pass accepts the forms that it meets; None where there is none."""
+    last = [pass_ for pass_ in passes if pass_.on_whole_model()]
+    order = _extended([], [pass_ for pass_ in passes if pass_ not in last], frozenset({Dense}))
+    if order is None or _unsupported_reason([*order, *last]) is not None:
+        return None
+    return [*order, *last]
+
+
+def _extended(order: list[WeightPass], open_: list[WeightPass], forms: frozenset[type]) -> list[WeightPass] | None:
+    """An order continued by the passes that are still ``open_``, where it has left these forms so far.
+
+    Passes that add no form come as soon as they can, as that closes no door. Of those that add some, alike ones are
+    tried once: there are few forms, so that even a hundred passes make few cases.
+    """
+    free = [pass_ for pass_ in open_ if forms.issuperset(pass_.output_forms()) and forms.issubset(pass_.accepts)]
+    order, open_ = [*order, *free], [pass_ for pass_ in open_ if pass_ not in free]
+    if not open_:
+        return order
+    tried = set()
+    for pass_ in open_:
+        effect = (frozenset(pass_.accepts), frozenset(pass_.output_forms()))
+        if effect in tried or not forms.issubset(pass_.accepts):
+            continue
+        tried.add(effect)
+        rest = list(open_)
+        rest.remove(pass_)
+        if complete := _extended([*order, pass_], rest, forms.union(pass_.output_forms())):
+            return complete
     return None

@@ -35,7 +35,9 @@ _LONGEST = 2048
 
 def _unsupported_reason(config: PretrainedConfig) -> str | None:
     """Name what has no graph, and vision models, whose shapes an engine's profiles don't cover yet."""
-    return f"{config.model_type} models" if FAMILIES[config.model_type].kind.is_vision else unsupported_reason(config)
+    family = FAMILIES.get(config.model_type)
+    is_vision = family is not None and family.kind.is_vision
+    return f"{config.model_type} models" if is_vision else unsupported_reason(config)
 
 
 class TensorRt(OnnxTarget):

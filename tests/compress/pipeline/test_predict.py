@@ -6,6 +6,7 @@ import pytest
 import transformers
 
 from compress.errors import ModelError, UsageError
+from compress.export.targets.base import find_target
 from compress.export.targets.ort_cpu import OrtCpu
 from compress.modeling.kinds import ENCODER
 from compress.pipeline.parse import Pipeline
@@ -80,3 +81,28 @@ def test_a_base_model_has_no_head(tmp_path):
     config = transformers.LongT5Config(d_model=64, num_layers=2, num_decoder_layers=2, vocab_size=100)
     config.save_pretrained(tmp_path)
     assert ConfigOnlyModel.read(tmp_path).kind is ENCODER
+
+
+SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 99}
+
+
+@pytest.mark.parametrize("target", ["ort-cpu", "hf", "gguf", "tensorrt"])
+@pytest.mark.parametrize(
+    ("model_type", "options"),
+    [
+        ("gemma", {"head_dim": 16}), ("phi", {}), ("granite", {}), ("olmo2", {}), ("starcoder2", {}), ("stablelm", {}),
+        ("qwen2_moe", {"num_experts": 4, "moe_intermediate_size": 32}), ("electra", {"embedding_size": 64}),
+        ("codegen", {"n_embd": 64, "n_head": 4, "n_layer": 1, "rotary_dim": 16}), ("mamba", {"state_size": 8}),
+        ("funnel", {"d_model": 64, "n_head": 4, "d_head": 16, "d_inner": 96, "block_sizes": [1]}), ("albert", {}),
+    ],
+)  # fmt: skip
+def test_any_family_that_transformers_knows_is_predicted(tmp_path, model_type, options, target):
+    config = transformers.AutoConfig.for_model(
+        model_type, **(options if model_type == "funnel" else {**SMALL, **options})
+    )
+    config.save_pretrained(tmp_path)
+    model, capability = ConfigOnlyModel.read(tmp_path), find_target(target).capability
+    original = predict(model, None, capability)
+    half = predict(model, Pipeline.parse("fp16"), capability)
+    assert half.nbytes == original.nbytes / 2
+    assert predict(model, Pipeline.parse("fp16,int8:act=none"), capability).nbytes < half.nbytes
