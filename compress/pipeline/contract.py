@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args, get_origin
 
@@ -171,9 +172,14 @@ class GraphPass(Pass):
 
 def passes() -> dict[str, type[Pass]]:
     """Every known pass by name: the project's and third parties' (entry-point group ``compress.passes``)."""
+    _load_entry_points()
+    return dict(sorted(_registry.items()))
+
+
+@cache
+def _load_entry_points() -> None:
     for entry in entry_points(group="compress.passes"):
         entry.load()
-    return dict(sorted(_registry.items()))
 
 
 def find(name: str) -> tuple[type[Pass], str]:
