@@ -22,10 +22,10 @@ class Word(click.Choice[str]):
         super().__init__(words)
         self.category = category
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word itself; a UsageError where it is none."""
         if value not in self.choices:
-            raise unknown(self.category, value, self.choices)
+            raise unknown(self.category, str(value), self.choices)
         return str(value)
 
 

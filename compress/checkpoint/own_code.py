@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.folder import GENERATION, SETTINGS, companions
@@ -44,9 +43,9 @@ def copy_companions(model: Checkpoint, out: Path) -> str | None:
     return None
 
 
-def _is_native(settings: Mapping[str, Any]) -> bool:
+def _is_native(settings: Mapping[str, object]) -> bool:
     """Whether transformers itself has the classes that settings name."""
     import transformers  # here: it takes a second to import
 
-    named = [settings[key] for key in _CLASSES if isinstance(settings.get(key), str)]
+    named = [name for key in _CLASSES if isinstance(name := settings.get(key), str)]
     return all(hasattr(transformers, name) or hasattr(transformers, f"{name}Fast") for name in named)

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from compress.errors import ModelError
 from compress.export.files.genai_config import CONFIG
@@ -93,7 +92,7 @@ def _check_genai_config(file: Path) -> None:
         raise ModelError(f"{file} names the graph {name!r}, which is outside its folder; export the variant again")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object whose keys come once: of two, another reader may take the other one."""
     counts = Counter(key for key, _ in pairs)
     if twice := next((key for key, count in counts.items() if count > 1), None):

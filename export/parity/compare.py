@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from compress.errors import ExportError
 from compress.export.lowering.kv_scales import Scales
-from compress.export.parity.reference import Arrays, Trace, TraceStep
+from compress.export.parity.reference import Array, Arrays, Trace, TraceStep
 from compress.modeling.quiet import first_line
 from compress.onnx_names import CPU_PROVIDER, to_past, to_present
 
@@ -72,7 +71,7 @@ def check_rounded(graph: Path, trace: Trace, rounded: Callable[[], Trace], scale
                 )
 
 
-def _relative_error(actual: NDArray[Any], expected: NDArray[Any], least: float) -> float:
+def _relative_error(actual: Array, expected: Array, least: float) -> float:
     """‖actual − expected‖ / ‖expected‖, as if the root mean square of what is expected were ``least`` at least.
 
     Where zeros are expected, anything else is infinitely off.
@@ -84,26 +83,24 @@ def _relative_error(actual: NDArray[Any], expected: NDArray[Any], least: float) 
     return error / size if size else (0.0 if error == 0 else math.inf)
 
 
-def _compared(
-    actual: NDArray[Any], expected: NDArray[Any], compared: NDArray[np.bool_] | None
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _compared(actual: Array, expected: Array, compared: NDArray[np.bool_] | None) -> tuple[Array, Array]:
     """What counts of two outputs: the tokens that are ``compared``, or, where that is None, a cache as a whole."""
     if compared is None:
         return _same_cache(actual, expected)
     return (actual[compared], expected[compared]) if actual.shape == expected.shape else (actual, expected)
 
 
-def _largest_difference(actual: NDArray[Any], expected: NDArray[Any]) -> float:
+def _largest_difference(actual: Array, expected: Array) -> float:
     """NaN where there is one; other shapes are infinitely different."""
     return float(np.abs(actual - expected).max()) if actual.shape == expected.shape else float("inf")
 
 
-def _allowed(expected: NDArray[Any]) -> float:
+def _allowed(expected: Array) -> float:
     """The largest difference that a float graph may have in an output."""
     return max(_TOLERANCE * float(expected.std()), _RESOLUTION * float(np.abs(expected).max()))
 
 
-def _same_cache(actual: NDArray[Any], expected: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _same_cache(actual: Array, expected: Array) -> tuple[Array, Array]:
     """Two caches ``[b, heads, t, size]`` cut to what both have.
 
     Torch's forgets what has left a sliding window, and may store a head for each query that reads it.

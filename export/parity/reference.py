@@ -24,7 +24,8 @@ from compress.onnx_names import past_name, present_name
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
 
-Arrays = dict[str, NDArray[Any]]
+Array = NDArray[Any]
+Arrays = dict[str, Array]
 _BEFORE, _BEHIND = 4, 12
 """Tokens of a long text that are taken in before a length is reached, and behind it."""
 
