@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -110,18 +112,29 @@ def reset_rotations(model: nn.Module) -> None:
             setattr(rotary, name, rotary.original_max_seq_len)
 
 
-def rotary_forward(rotary: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The function by which a rotation's module makes cosines and sines of its ``inv_freq``, which it leaves alone."""
-    forward: Callable[..., tuple[Tensor, Tensor]] = inspect.unwrap(type(rotary).forward)
-    return forward
+def forget_lengths(model: nn.Module) -> None:
+    """Let dynamic rotations compute the angles of each call from that call alone, without a branch, to be traced."""
+    for rotary in rotary_embeddings(model):
+        rotary.forward = partial(_forward_from_call, rotary)
 
 
-def dynamic_frequencies(config: PretrainedConfig, length: Tensor, layer_type: str | None = None) -> Tensor:
-    """Frequencies of a dynamic rotation, ``[width / 2]``, of a text of ``length`` tokens, one number."""
+def _forward_from_call(
+    rotary: Any, x: Tensor, position_ids: Tensor, layer_type: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines ``[b, s, width]`` of positions ``[b, s]``, by a rotation's own code on frequencies of now."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    frequencies, _ = ROPE_INIT_FUNCTIONS["dynamic"](config, length.device, seq_len=length, layer_type=layer_type)
-    return frequencies
+    of_layer = (layer_type,) if layer_type else ()
+    kind = rotary.rope_type[layer_type] if layer_type else rotary.rope_type
+    if "dynamic" not in kind:
+        angles: tuple[Tensor, Tensor] = type(rotary).forward(rotary, x, position_ids, *of_layer)
+        return angles
+    length = position_ids.max() + 1
+    frequencies, scaling = ROPE_INIT_FUNCTIONS[kind](rotary.config, x.device, seq_len=length, layer_type=layer_type)
+    prefix = f"{layer_type}_" if layer_type else ""
+    stateless = SimpleNamespace(**{f"{prefix}inv_freq": frequencies, f"{prefix}attention_scaling": scaling})
+    angles = inspect.unwrap(type(rotary).forward)(stateless, x, position_ids, *of_layer)
+    return angles
 
 
 @contextmanager

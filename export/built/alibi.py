@@ -18,7 +18,7 @@ def slopes(config: PretrainedConfig) -> Tensor | None:
     if config.model_type == "mpt":
         from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
-        biases: Tensor = build_mpt_alibi_tensor(heads, 2, config.attn_config.alibi_bias_max)
+        biases: Tensor = build_mpt_alibi_tensor(heads, 2)  # as transformers' MPT, whatever alibi_bias_max says
         return -biases[:, 0, 0]
     if config.model_type == "bloom":
         from transformers.models.bloom.modeling_bloom import build_alibi_tensor

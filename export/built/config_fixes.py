@@ -54,6 +54,16 @@ def _cohere(config: PretrainedConfig) -> dict[str, object]:
     return {"rope_interleave": True}
 
 
+def _gptj(config: PretrainedConfig) -> dict[str, object]:
+    """Both linears of the MLP have biases."""
+    return {"mlp_bias": True}
+
+
+def _llama(config: PretrainedConfig) -> dict[str, object]:
+    """Attention's output has a bias where its inputs have; the MLP's linears where a setting of their own says so."""
+    return {"attn_o_bias": config.attention_bias, "mlp_bias": config.mlp_bias}
+
+
 def _mpnet(config: PretrainedConfig) -> dict[str, object]:
     """There is one kind of token; its embedding, which no checkpoint has, is zero."""
     return {"type_vocab_size": 1}
@@ -74,13 +84,16 @@ _CORRECTIONS: Mapping[str, Callable[[PretrainedConfig], dict[str, object]]] = {
     "distilbert": _distilbert,
     "cohere": _cohere,
     "falcon": _falcon,
+    "gptj": _gptj,
+    "llama": _llama,
     "mpnet": _mpnet,
     "opt": _opt,
 }
 _UNKNOWN = ("deberta-v2",)
 """Model types for which mobius declares a graph of another one."""
 _ASSUMED: Mapping[str, Mapping[str, object]] = {
-    "gpt2": {"scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
+    "gpt2": {"scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False, "scale_attn_weights": True},
+    "gemma3_text": {"final_logit_softcapping": None},
     "gpt_neox": {"use_parallel_residual": True},
     "opt": {"do_layer_norm_before": True, "word_embed_proj_dim": attrgetter("hidden_size")},
     "bloom": {"apply_residual_connection_post_layernorm": False},

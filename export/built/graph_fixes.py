@@ -54,9 +54,9 @@ def fix_graph(model: ir.Model, config: PretrainedConfig, rotary: nn.Module | Non
     windows = _windows(config, len(nodes))
     if config.model_type in ("gemma2", "gemma3_text"):
         _scale_embedding(builder, config)
-    if config.model_type == "gemma3_text":
+    if (scale := _scale(config)) is not None:
         for node in nodes:
-            node.attributes["scale"] = ir.AttrFloat32("scale", config.query_pre_attn_scalar**-0.5)
+            node.attributes["scale"] = ir.AttrFloat32("scale", scale)
     fix_rotations(graph, nodes, config, rotary)
     biases = None
     if (by_distance := slopes(config)) is not None:
@@ -69,6 +69,15 @@ def fix_graph(model: ir.Model, config: PretrainedConfig, rotary: nn.Module | Non
         _mask_grouped(builder, nodes, mask, ids, windows)
     elif biases is None:
         _mask_standard(builder, nodes, mask, ids, windows)
+
+
+def _scale(config: PretrainedConfig) -> float | None:
+    """A factor of scores that isn't the root of the size of a head, where mobius takes that."""
+    if config.model_type == "gemma3_text":
+        return float(config.query_pre_attn_scalar**-0.5)
+    if config.model_type == "mpt" and config.attn_config.softmax_scale is not None:
+        return float(config.attn_config.softmax_scale)
+    return None
 
 
 def _scale_embedding(builder: GraphBuilder, config: PretrainedConfig) -> None:

@@ -60,9 +60,14 @@ def _redirect_shape_reads(value: ir.Value, ids: ir.Value) -> None:
 
 
 def _is_table(value: ir.Value, inside: set[ir.Value]) -> bool:
-    """Whether a value is a float for each position and channel that a node outside reads."""
+    """Whether a value is a float for each position and channel that a node outside reads.
+
+    One channel is the position itself, of angles that a table doesn't hold: they change from call to call.
+    """
     by_channel = value.dtype == ir.DataType.FLOAT and value.shape is not None and len(value.shape) == 3
-    return by_channel and any(node.outputs[0] not in inside for node, _ in value.uses())
+    return (
+        by_channel and required(value.shape)[2] != 1 and any(node.outputs[0] not in inside for node, _ in value.uses())
+    )
 
 
 def _look_up(graph: ir.Graph, value: ir.Value, table: NDArray[np.float32], positions: ir.Value) -> None:

@@ -33,6 +33,7 @@ from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
 from compress.modeling.modules import layer_list
 from compress.modeling.quiet import quiet_transformers
+from compress.modeling.transformers_private import forget_lengths
 
 _BATCH, _NEW, _TOTAL = 2, 5, 12
 """Sizes of what is traced; no two alike, and none that torch takes for fixed (0 and 1)."""
@@ -66,6 +67,7 @@ class _Tracer:
         self.names = set(names)
         self.decoder = architecture.kind.is_decoder_only
         self.module = architecture.meta_module().eval()
+        forget_lengths(self.module)
         self.path, self.layers = layer_list(self.module)
         self.calls: dict[int, TracedCall] = {}
 

@@ -69,3 +69,11 @@ def frame_texts(path: Path, template: str) -> Path:
     raw.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
     raw.save(str(path / "tokenizer.json"))
     return path
+
+
+def add_noise_to_vectors(tensors: dict[str, torch.Tensor]) -> None:
+    """Change norms and biases, which begin as ones and zeros, so that what drops or mixes them up shows."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 1 and tensor.is_floating_point():
+            tensors[name] = tensor + 0.2 * torch.randn(tensor.shape, generator=generator)

@@ -31,6 +31,7 @@ from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.resolve import resolve
 from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
+from tests.support.models import add_noise_to_vectors, copy_checkpoint
 from tests.support.tensors import token_ids
 
 DOCS = Path(__file__).parents[2] / "docs" / "families.md"
@@ -179,13 +180,14 @@ def refusal(family, word, target):
 
 
 @pytest.fixture(scope="session")
-def path_of(random_model):
+def path_of(random_model, tmp_path_factory):
     """``path_of(family)``: its model, made once."""
 
     @cache
     def make(family):
         name, options = FAMILIES[family]
-        path = random_model(name, **options)
+        folder = tmp_path_factory.mktemp("families")
+        path = copy_checkpoint(random_model(name, **options), folder / "model", add_noise_to_vectors)
         if family == OWN_HEAD:  # the class ties it, until a checkpoint has one
             module = transformers.AutoModelForSeq2SeqLM.from_pretrained(path)
             module.lm_head.weight = torch.nn.Parameter(torch.randn_like(module.lm_head.weight) / 10)

@@ -58,3 +58,19 @@ def test_a_graph_without_positions_stays_as_it_is():
     builder.append()
     replace_by_tables(graph, LONGEST)
     assert operators(graph) == ["Cos"]
+
+
+def test_positions_themselves_are_no_table():
+    """Where angles change from call to call, they are multiplied by frequencies that are computed."""
+    graph = cosines()
+    frequencies = ir.Value(name="frequencies.now", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([3]))
+    graph.inputs.append(frequencies)
+    for node in graph:
+        for i, value in enumerate(node.inputs):
+            if value is not None and value.name == "frequencies":
+                node.replace_input_with(i, frequencies)
+            if node.op_type == "Unsqueeze":
+                node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+                node.outputs[0].shape = ir.Shape([None, None, 1])
+    replace_by_tables(graph, LONGEST)
+    assert "Gather" not in operators(graph)

@@ -32,6 +32,13 @@ class Broken(nn.Module):
         raise ValueError("not today\nor tomorrow")
 
 
+class Undecided(nn.Module):
+    """A branch that hangs on a number, of which torch prints all that it has traced so far."""
+
+    def forward(self, tensors):
+        return tensors[0] * 2 if tensors[0].max() > 1 else tensors[0]
+
+
 X = ExampleInput((2, 5, 4), (True, True, False))
 
 
@@ -61,3 +68,9 @@ def test_what_torch_cannot_trace_is_an_export_error_of_one_line():
     with pytest.raises(ExportError, match=r"^torch can't trace a broken model: .*not today$"):
         trace_module(Broken(), [X], ["x"], ["y"], "a broken model")
     assert logging.getLogger("torch.export").level == logging.NOTSET  # as loud as before
+
+
+def test_what_torch_prints_stays_off_the_terminal(capfd):
+    with pytest.raises(ExportError, match=r"^torch can't trace a branch: .*data-dependent"):
+        trace_module(Undecided(), [X], ["x"], ["y"], "a branch")
+    assert capfd.readouterr() == ("", "")

@@ -2,11 +2,14 @@
 
 from collections import Counter
 
+import onnx_ir as ir
 import pytest
 
 from compress.checkpoint.model import Model
+from compress.export.targets.base import find_target
 from compress.export.traced import trace as traced
 from compress.passes.fuse import Fuse
+from compress.progress import Silent
 
 pytestmark = pytest.mark.slow
 LAYERS = 3
@@ -50,3 +53,13 @@ def test_fused_it_has_the_operators_of_a_built_one(deep):
     assert not actual["RotaryEmbedding"]
     assert actual["SkipSimplifiedLayerNormalization"] == 2 * LAYERS
     assert actual["QuickGelu"] == LAYERS
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_dynamic_rotations_are_traced_by_what_each_call_needs(tiny, tmp_path, fused):
+    """transformers branches on the longest text so far, which torch can't trace; the gate crosses that length."""
+    dynamic = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.5}
+    model = Model.open(str(tiny("LlamaForCausalLM", rope_parameters=dynamic)))
+    target = find_target("ort-cpu").with_graph("traced")
+    target.export(model, [Fuse()] if fused else [], tmp_path, Silent())
+    assert ("GroupQueryAttention" in operators(ir.load(tmp_path / "model.onnx"))) == fused
