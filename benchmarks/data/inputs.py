@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class EvaluationInputs:
     ``file``: any text (`open_source`), a folder of images or an array of them; None takes a demo's held-out text, and
     else generates windows with another seed than the calibration's, so that both are never the same.
     ``trust_remote_code`` admits task files that run code, ``allow_overlap`` what calibrated a variant.
+    ``count`` windows or images: None takes what the kind of model has by default, or fewer where it is ``quick``; and
+    of a text others besides, in case these leave too much open.
     """
 
     model: Model
@@ -40,6 +42,8 @@ class EvaluationInputs:
     progress: Progress = field(default_factory=Silent)
     trust_remote_code: bool = False
     allow_overlap: bool = False
+    count: int | None = None
+    quick: bool = False
 
     def check(self) -> None:
         """Read all files and tasks now, so that unusable ones are refused before the work."""
@@ -57,7 +61,7 @@ class EvaluationInputs:
         if self.file is None and not self._is_demo:
             return
         for origin, sketch in calibrations.items():
-            if not (overlap := sketch.overlap(self.windows)):
+            if not (overlap := sketch.overlap(self._all_windows)):
                 continue
             share = f"{overlap.windows} of {overlap.of} windows" if overlap.windows else f"{overlap.share:.0%} of it"
             line = f"the evaluation on {self.windows.origin} is on what calibrated {origin}: {share}"
@@ -69,14 +73,27 @@ class EvaluationInputs:
     @cached_property
     def windows(self) -> Calibration:
         """Windows on which every variant's outputs are compared with the original's."""
-        count, length = PLANS[self.model.kind].evaluation_windows
-        inputs = self._inputs
+        return replace(self._all_windows, inputs=self._all_windows.inputs[: self._size.count])
+
+    @cached_property
+    def _all_windows(self) -> Calibration:
+        """The windows, and behind them those that are read where they leave too much open."""
+        inputs, size = self._inputs, self._size
         if self.file is not None:
-            return inputs.read(self.file, WindowSize(count, length, fixed_count=False, fixed_length=False))
+            return inputs.read(self.file, size)
         if self._is_demo and isinstance(inputs, TextInputs):
-            text = InMemory(evaluation_text(self.progress), "Wikipedia sample, last third")
-            return inputs.cut(text, WindowSize(count, length))
-        return inputs.generate(count, length, self.seed + 1)
+            return inputs.cut(InMemory(evaluation_text(self.progress), "Wikipedia sample, last third"), size)
+        return inputs.generate(size.count, size.length, self.seed + 1)
+
+    @property
+    def _size(self) -> WindowSize:
+        plan = PLANS[self.model.kind]
+        count, length = plan.evaluation_windows
+        if self.count is not None:
+            return WindowSize(self.count, length, fixed_count=True, fixed_length=False)
+        if self.quick:
+            return WindowSize(plan.quick_windows, length, fixed_count=False, fixed_length=False)
+        return WindowSize(count, length, fixed_count=False, fixed_length=False, most=plan.most_windows)
 
     @cached_property
     def labeled(self) -> Labeled | None:
@@ -94,7 +111,10 @@ class EvaluationInputs:
         inputs = self.windows.inputs.numpy()
         if self.model.kind.is_vision:
             return Evaluation.of_images(inputs)
-        return Evaluation.of_text(inputs, labeled=self.labeled, tasks=self.tasks, prefix=self.windows.prefix)
+        further = self._all_windows.inputs[len(inputs) :].numpy()
+        return Evaluation.of_text(
+            inputs, labeled=self.labeled, tasks=self.tasks, prefix=self.windows.prefix, further=further
+        )
 
     @property
     def origins(self) -> list[str]:

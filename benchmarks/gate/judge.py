@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from compress.benchmarks.gate.requirement import Figure, Requirement, Tolerance, check_kind
@@ -200,8 +201,8 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
     outcome = gap.outcome()
     why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
     if outcome == "inconclusive":
-        same_windows = _same_text(card, last) and len(now.windows) == len(then.windows)
-        why += ", which is inside the noise" + _what_would_decide(gap, len(now.windows) if same_windows else 0)
+        same_windows = min(len(now.windows), len(then.windows)) if _same_text(card, last) else 0
+        why += ", which is inside the noise" + _what_would_decide(gap, same_windows)
     shown = f"{figure.shown(now)}, was {figure.shown(then)}"
     return Verdict(card.model, row.name, requirement, shown, outcome, "" if outcome == "passed" else why)
 
@@ -218,8 +219,9 @@ def _worsening(
     factor = 1 + tolerance.share if lower else 1 - tolerance.share
     sign = 1 if lower else -1
     value = sign * (now.value - factor * then.value)
-    if paired and now.windows and len(now.windows) == len(then.windows):
-        worse = [sign * (a - factor * b) for a, b in zip(now.windows, then.windows, strict=True)]
+    if paired and now.windows and then.windows:
+        worse = [sign * (a - factor * b) for a, b in zip(now.windows, then.windows, strict=False)]  # the first of both
+        value = value if len(now.windows) == len(then.windows) else fmean(worse)
         return _Shortfall(value, *mean_interval(worse))
     (low, high), (low_then, high_then) = interval(now, contended[0]), interval(then, contended[1])
     above = math.hypot(high - now.value, factor * (then.value - low_then))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from compress.benchmarks.data.evaluation import Evaluation
@@ -42,7 +43,7 @@ def measure_accuracy(
 
         measures = _joined(measures, measure_tasks(workers, evaluation.tasks, progress))
         clock.lap("tasks")
-    return AccuracyResults(measures, results.doubts)
+    return replace(results, measures=measures)
 
 
 def _compare_outputs(

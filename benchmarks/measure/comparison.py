@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ from compress.progress import Progress
 
 S = TypeVar("S")
 
+_SECONDS = 120.0
+"""that windows beyond the first may make accuracy take, those included"""
+_PRECISION = 0.005
+"""of a ratio, its standard error over it"""
+_WORTH = 0.5
+"""retention of a contender that more windows are read for"""
 _SURPRISE = 1.0
 """nats a token by which a text is less likely than what the original would write itself"""
 _ALIKE = 0.99
@@ -34,10 +41,12 @@ _ALIKE = 0.99
 
 @dataclass(frozen=True)
 class AccuracyResults:
-    """Measures of every contender, in their order, and what makes them ``doubtful``, a line each."""
+    """Measures of every contender, in their order, on so many ``windows``; ``doubts`` and ``notes`` are a line each."""
 
     measures: list[Measures]
     doubts: tuple[str, ...] = ()
+    windows: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Comparison(ABC, Generic[S]):
@@ -50,14 +59,28 @@ class Comparison(ABC, Generic[S]):
         self._evaluation = evaluation
 
     def measure(self, workers: Sequence[Worker], progress: Progress) -> AccuracyResults:
-        """Measure the accuracy of every worker's contender, in their order; the first is the original."""
+        """Measure the accuracy of every worker's contender, in their order; the first is the original.
+
+        The number of windows is doubled, as far as the evaluation has further ones, until the ratio to the original is
+        known of every contender, or the next time would take longer than two minutes altogether.
+        """
         scores: list[list[S]] = [[] for _ in workers]
-        starts = range(0, len(self._evaluation.windows), self.batch)
-        for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
-            batch = self.score(workers, slice(start, start + self.batch))
-            for earlier, score in zip(scores, batch, strict=True):
-                earlier.append(score)
-        return AccuracyResults([self.summarize(own, scores[0]) for own in scores], tuple(self.doubts(scores[0])))
+        begin, read, at_first = time.monotonic(), 0, len(self._evaluation.windows)
+        while True:
+            windows = len(self._evaluation.windows)
+            starts = range(read, windows, self.batch)
+            for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
+                batch = self.score(workers, slice(start, min(start + self.batch, windows)))
+                for earlier, score in zip(scores, batch, strict=True):
+                    earlier.append(score)
+            measures = [self.summarize(own, scores[0]) for own in scores]
+            known, read = ratios_known(measures), windows
+            if known or self._evaluation.further is None or 2 * (time.monotonic() - begin) > _SECONDS:
+                break
+            self._evaluation = self._evaluation.extended()
+        reason = "until every ratio was known to ±0.5 %" if known else "as many as there is time or text for"
+        notes = (f"accuracy on {read} windows, {reason}",) if read > at_first else ()
+        return AccuracyResults(measures, tuple(self.doubts(scores[0])), read, notes)
 
     @abstractmethod
     def score(self, workers: Sequence[Worker], rows: slice) -> list[S]:
@@ -70,6 +93,15 @@ class Comparison(ABC, Generic[S]):
     @abstractmethod
     def doubts(self, original: Sequence[S]) -> list[str]:
         """Reasons why figures on these windows say little, by the original's own scores: a line each."""
+
+
+def ratios_known(measures: Sequence[Measures]) -> bool:
+    """Whether the ratio to the original has a standard error of 0.5 % at most, of every contender worth measuring."""
+    for own in measures:
+        ratio = own.get("perplexity_ratio", own["retention"])
+        if own["retention"].value >= _WORTH and (ratio.spread or 0.0) > _PRECISION * ratio.value:
+            return False
+    return True
 
 
 class LogitsComparison(Comparison[WindowScore]):

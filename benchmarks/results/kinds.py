@@ -15,8 +15,9 @@ SIZE, ACCURACY = "disk_bytes", "retention"
 class ScoringPlan:
     """Metrics measured and compared for a kind of model, by their keys.
 
-    ``evaluation_windows``: how many windows of how many tokens, or of one image, a quick score reads. ``rounds`` of
-    speed, and up to ``extra_rounds`` times as many more until the ratios are known. ``speed`` is the metric that stands
+    ``evaluation_windows``: how many windows of how many tokens, or of one image, are read, and up to ``most_windows``
+    of a text until the ratios are known. ``rounds`` of speed, and up to ``extra_rounds`` times as many more until they
+    are. ``speed`` is the metric that stands
     for speed; ``compared`` are those shown for each pass; ``paces`` are rates by length and batch, with what each is a
     rate of. ``latency_of`` and ``batches_of`` say what one turn reads, for kinds that write nothing.
     ``accuracy_by``: what of the outputs is compared; ``prefill_by``: how a prompt is read.
@@ -28,10 +29,21 @@ class ScoringPlan:
     speed: str
     compared: tuple[str, ...]
     paces: Mapping[str, str]
+    most_windows: int = 256
     accuracy_by: str = ""
     prefill_by: str = ""
     latency_of: str = ""
     batches_of: str = ""
+
+    @property
+    def quick_rounds(self) -> int:
+        """Rounds of speed of a quick score, which has no extra ones."""
+        return max(2, self.rounds // 3)
+
+    @property
+    def quick_windows(self) -> int:
+        """Windows of a quick score."""
+        return max(2, self.evaluation_windows[0] // 2)
 
 
 _WRITING = ScoringPlan(

@@ -21,9 +21,10 @@ BUSY = 0.2
 
 
 class Settings(BaseModel, frozen=True):
-    """Settings of a scoring run. The defaults are quick: a small decoder and three variants in two to three minutes.
+    """Settings of a scoring run: by default a small decoder and three variants take three to five minutes.
 
-    ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns are short). Decoders: time to first
+    ``quick`` takes few rounds and windows. ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns
+    are short; when quick 2 and 5). Decoders: time to first
     token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
     encoder reads these. Encoders: ``runs`` single
     sentences of ``prompt`` tokens (or images), and a batch of ``batch``.
@@ -37,6 +38,7 @@ class Settings(BaseModel, frozen=True):
     tokens; decoding with so many ``beams``, and by ``sampling``, where they are given.
     """
 
+    quick: bool = False
     rounds: int = Field(default=0, ge=0)
     extra: int | None = Field(default=None, ge=0)
     precision: float = Field(default=0.02, gt=0)
@@ -71,11 +73,12 @@ class Settings(BaseModel, frozen=True):
         """Settings for a kind of model and windows of ``length`` tokens: shorter prompts where these don't fit."""
         decoded = min(self.steps, max(length - 1, 2)) if kind.generates_text else 0
         plan = PLANS[kind]
-        rounds = self.rounds or plan.rounds
+        rounds = self.rounds or (plan.quick_rounds if self.quick else plan.rounds)
+        more = 0 if self.quick else plan.extra_rounds * rounds
         return self.model_copy(
             update={
                 "rounds": rounds,
-                "extra": plan.extra_rounds * rounds if self.extra is None else self.extra,
+                "extra": more if self.extra is None else self.extra,
                 "steps": decoded or self.steps,
                 "prompt": max(1, min(self.prompt, length - decoded)),
                 "prefill": min(self.prefill, length),

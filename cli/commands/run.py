@@ -13,11 +13,13 @@ from compress.cli.shared.options import (
     allow_overlap,
     checkpoint_format,
     evaluation_file,
+    evaluation_windows,
     labels_file,
     max_shard_size,
     merge,
     overwrite,
     profile,
+    quick,
     require,
     seed,
     strict,
@@ -67,6 +69,8 @@ from compress.cli.shared.options import (
 @click.option("--ablate", is_flag=True, help="Also build each variant without each of its passes (ablation).")
 @click.option("--no-score", is_flag=True, help="Build the variants, but don't measure them.")
 @evaluation_file
+@evaluation_windows
+@quick
 @allow_overlap
 @labels_file
 @task_names

@@ -13,8 +13,10 @@ from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_o
 from compress.cli.shared.options import (
     allow_overlap,
     evaluation_file,
+    evaluation_windows,
     labels_file,
     profile,
+    quick,
     require,
     seed,
     strict,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 @profile
 @target(text="Target whose artifacts are measured.")
 @evaluation_file
+@evaluation_windows
+@quick
 @allow_overlap
 @labels_file
 @task_names
@@ -59,6 +63,8 @@ def command(
     profile: str,
     target: str | None,
     evaluation: str | None,
+    eval_windows: int | None,
+    quick: bool,
     allow_overlap: bool,
     labels: Path | None,
     task_names: tuple[str, ...],
@@ -108,9 +114,24 @@ def command(
         check_artifacts(variants, runtime, console)
     check_figures(requirements, original)
     settings = Settings(
-        seed=seed, threads=threads or machine.threads, price_per_hour=machine.price_per_hour, **extra.settings(original)
+        quick=quick,
+        seed=seed,
+        threads=threads or machine.threads,
+        price_per_hour=machine.price_per_hour,
+        **extra.settings(original),
     )
-    inputs = EvaluationInputs(original, evaluation, labels, task_names, seed, console, trust_remote_code, allow_overlap)
+    inputs = EvaluationInputs(
+        original,
+        evaluation,
+        labels,
+        task_names,
+        seed,
+        console,
+        trust_remote_code,
+        allow_overlap,
+        count=eval_windows,
+        quick=quick,
+    )
     check_overlap(variants, inputs)
     check_measured(requirements, inputs)
     card = score_variants(variants, runtime, inputs, settings, report_folder, command_line())

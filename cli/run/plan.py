@@ -35,6 +35,8 @@ class RunRequest:
     no_score: bool
     evaluation: str | None
     allow_overlap: bool
+    eval_windows: int | None
+    quick: bool
     labels: Path | None
     task_names: tuple[str, ...]
     extra: ExtraMeasurements
@@ -94,8 +96,9 @@ def _check_nothing_scored(request: RunRequest) -> None:
         raise UsageError("--require needs a score; remove --no-score")
     if request.labels is not None or request.task_names:
         raise UsageError(f"{'--tasks' if request.task_names else '--labels'} is for scoring; remove --no-score")
-    if request.allow_overlap:
-        raise UsageError("--allow-overlap is for scoring; remove --no-score")
+    options = {"allow-overlap": request.allow_overlap, "eval-windows": request.eval_windows, "quick": request.quick}
+    if option := next((f"--{name}" for name, value in options.items() if value), None):
+        raise UsageError(f"{option} is for scoring; remove --no-score")
     if request.extra:
         raise UsageError("--seq, --batch, --beams and --sample are for scoring; remove --no-score")
 

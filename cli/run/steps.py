@@ -67,6 +67,8 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
         console,
         trust_remote_code=request.trust_remote_code,
         allow_overlap=request.allow_overlap,
+        count=request.eval_windows,
+        quick=request.quick,
     )
     calibration = CalibrationInputs(
         model,
@@ -84,6 +86,7 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
         evaluation.check_overlap({f"the variants ({request.calibration})": Sketch.of(calibration.data)})
     check_measured(plan.requirements, evaluation)
     settings = Settings(
+        quick=request.quick,
         seed=request.seed,
         threads=request.threads or profile.threads,
         price_per_hour=profile.price_per_hour,

@@ -93,6 +93,13 @@ evaluation_file = click.option(
 allow_overlap = click.option(
     "--allow-overlap", is_flag=True, help="Evaluate even on text (or images) that calibrated a variant."
 )
+evaluation_windows = click.option(
+    "--eval-windows",
+    type=click.IntRange(min=2),
+    help="Number of evaluation windows or images.  [default: 8 windows of a decoder, 64 of others, and up to 256 of a "
+    "text until every ratio to the original is known to ±0.5 % or two minutes are over]",
+)
+quick = click.option("--quick", is_flag=True, help="Score on few windows and in few rounds.")
 labels_file = click.option(
     "--labels",
     type=click.Path(path_type=Path),

@@ -43,7 +43,8 @@ def few_rounds(windows: int | None = None) -> Iterator[None]:
         for kind, plan in PLANS.items():
             count, length = plan.evaluation_windows
             evaluation = (count, length) if windows is None else (min(count, windows), min(length, 128))
-            patch.setitem(PLANS, kind, replace(plan, rounds=2, extra_rounds=0, evaluation_windows=evaluation))
+            quick = replace(plan, rounds=2, extra_rounds=0, evaluation_windows=evaluation, most_windows=0)
+            patch.setitem(PLANS, kind, quick)
         patch.setattr(turns, "_TURN", 0.0)
         patch.setattr(bandwidth, "_LEAST", 1 << 22)
         patch.setattr(bandwidth, "_MOST", 1 << 22)

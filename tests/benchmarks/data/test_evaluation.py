@@ -53,3 +53,13 @@ def test_a_digest_knows_every_part():
     ]
     assert len({evaluation.digest() for evaluation in every}) == len(every)
     assert every[0].digest() == Evaluation.of_text(IDS.copy(), np.ones_like(IDS)).digest()
+
+
+def test_an_evaluation_is_extended_by_as_many_windows_again():
+    ids = np.arange(21).reshape(7, 3)
+    first = Evaluation.of_text(ids[:2], further=ids[2:])
+    second, third = first.extended(), first.extended().extended()
+    assert [evaluation.windows.tolist() for evaluation in (second, third)] == [ids[:4].tolist(), ids.tolist()]
+    assert (second.mask.shape, third.mask.shape, third.further) == ((4, 3), (7, 3), None)
+    assert third.extended() is third
+    assert first.digest() != Evaluation.of_text(ids[:2]).digest()

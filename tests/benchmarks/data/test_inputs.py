@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from compress.benchmarks.data.inputs import EvaluationInputs
+from compress.calibration.data import Calibration
 from compress.calibration.inputs import TextInputs
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
@@ -26,7 +27,7 @@ def test_what_is_generated_is_never_the_calibrations(monkeypatch, tiny):
 
     def generate(self, count, length, seed):
         seeds.append((count, length, seed))
-        return torch.zeros(count, length)
+        return Calibration(torch.zeros(count, length), "zeros")
 
     monkeypatch.setattr(TextInputs, "generate", generate)
     _ = EvaluationInputs(Model.open(str(tiny("BertModel"))), seed=5).windows
@@ -41,3 +42,20 @@ def test_what_is_named_is_read_before_the_work(tiny, tmp_path):
         EvaluationInputs(model, labels_file=tmp_path / "no.tsv").check()
     with pytest.raises(UsageError, match="--tasks is for decoders"):
         EvaluationInputs(model, task_names=("arc_easy",)).check()
+
+
+def test_others_stand_by_behind_the_first_windows(tiny, tmp_path):
+    """Those that halve the distances; a text without room for them has none."""
+    decoder, text = Model.open(str(tiny("LlamaForCausalLM"))), tmp_path / "text.txt"
+    text.write_text(SENTENCE * 2000)
+    few, named = EvaluationInputs(decoder, text), EvaluationInputs(decoder, text, count=32)
+    assert (few.arrays.windows.shape, few.arrays.further.shape) == ((8, 128), (120, 128))
+    assert (named.arrays.windows.shape, named.arrays.further) == ((32, 128), None)
+    assert few.arrays.windows.tolist() == EvaluationInputs(decoder, text, count=8).arrays.windows.tolist()
+    quick = EvaluationInputs(decoder, text, quick=True)
+    assert (quick.arrays.windows.shape, quick.arrays.further) == ((4, 128), None)
+    text.write_text(SENTENCE * 70)
+    assert EvaluationInputs(decoder, text).arrays.further is None
+    with pytest.raises(UsageError, match="too few for 300 windows of 128; give a longer text"):
+        EvaluationInputs(decoder, text, count=300).check()
+    assert EvaluationInputs(decoder, count=3).arrays.windows.shape == (3, 128)

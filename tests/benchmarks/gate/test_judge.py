@@ -97,6 +97,13 @@ def test_the_same_text_is_compared_window_by_window(card):
     ]
 
 
+def test_runs_that_read_more_of_the_same_text_are_compared_on_what_both_read(card):
+    windows = (0.03, 0.04, 0.05, 0.06, 0.07)
+    then, now = {"kl": (*windows, 0.9, 0.8, 0.7)}, {"kl": tuple(value + 0.001 for value in windows)}
+    assert [outcome for outcome, _ in compared(card, now, then, "kl=1%", text="abc")] == ["failed"]
+    assert [outcome for outcome, _ in compared(card, now, then, "kl=5%", text="abc")] == ["passed"]
+
+
 @pytest.mark.parametrize(
     ("speeds", "expected"),
     [

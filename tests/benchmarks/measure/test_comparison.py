@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.data.inputs import EvaluationInputs
+from compress.benchmarks.measure import comparison
 from compress.benchmarks.measure.comparison import EmbeddingComparison, LogitsComparison
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.statistics.logits import Cosines, WindowScore
@@ -143,3 +144,45 @@ def test_perplexity_is_that_of_the_words_after_what_begins_every_text(tiny, tmp_
             losses.append(module(row, labels=labels).loss.item())
     assert measured["perplexity"].value == pytest.approx(math.exp(np.mean(losses)), rel=1e-5)
     assert measured["perplexity"].windows != ()
+
+
+def read_more(tmp_path, losses, monkeypatch=None, further=28):
+    """Results on four windows and others besides, of a variant that loses so much in each in turn."""
+    windows = np.arange(4 * (4 + further)).reshape(-1, 4)
+    original = FakeWorker(lambda request: WindowScore.of_original(2.0))
+    other = FakeWorker(lambda request: WindowScore(2 + losses[request.ids[0] // 4 % len(losses)], 0.01, 0.9, (0.01,)))
+    evaluation = Evaluation.of_text(windows[:4], further=windows[4:])
+    results = LogitsComparison(evaluation, tmp_path / "x.npy").measure([original, other], Silent())
+    assert [request.ids[0] // 4 for request in other.requests] == list(range(results.windows))  # in order, each once
+    assert len(original.requests) == results.windows
+    return results
+
+
+def test_windows_are_read_until_the_ratio_is_known(tmp_path):
+    known = read_more(tmp_path, [0.1, 0.101])
+    assert (known.windows, known.notes) == (4, ())
+    scattered = read_more(tmp_path, [0.09, 0.11])  # ±0.58 % after four, ±0.38 % after eight
+    assert scattered.windows == 8
+    assert scattered.notes == ("accuracy on 8 windows, until every ratio was known to ±0.5 %",)
+    assert len(scattered.measures[1]["perplexity_ratio"].windows) == 8
+    wild = read_more(tmp_path, [-0.1, 0.2, 0.0], further=28)
+    assert (wild.windows, wild.notes) == (32, ("accuracy on 32 windows, as many as there is time or text for",))
+    assert read_more(tmp_path, [-0.1, 0.2], further=3).windows == 7
+
+
+def test_windows_are_read_for_two_minutes_at_most(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "_SECONDS", 0.0)
+    assert read_more(tmp_path, [-0.1, 0.2]).windows == 4
+
+
+def test_no_more_windows_are_read_for_what_is_ruined(tmp_path):
+    assert read_more(tmp_path, [2.0, 4.0]).windows == 4
+
+
+def test_embeddings_are_read_until_their_retention_is_known(tmp_path):
+    original = FakeWorker(lambda request: Cosines([1.0] * len(request.ids), (1.0,) * len(request.ids), 0.5), ENCODER)
+    other = FakeWorker(lambda request: Cosines((request.ids[:, 0] % 8 / 80 + 0.8).tolist(), (), 0.5), ENCODER)
+    evaluation = Evaluation.of_text(WINDOWS, further=np.arange(400).reshape(100, 4))
+    results = EmbeddingComparison(evaluation, tmp_path / "x.npy").measure([original, other], Silent())
+    assert results.windows == 40
+    assert [len(request.ids) for request in other.requests] == [8, 2, 8, 2, 8, 8, 4]

@@ -126,6 +126,8 @@ def test_what_calibrated_a_variant_is_no_evaluation(llama, tmp_path, inside):
     assert again.returncode == 2
     assert "the evaluation on copy.txt is on what calibrated int4: " in again.stderr
     with few_rounds(windows=2):
-        allowed = inside("score", out / "int4", "--eval", copy, "--allow-overlap")
+        allowed = inside("score", out / "int4", "--eval", copy, "--allow-overlap", "--quick", "--eval-windows", "3")
     assert allowed.returncode == 0, allowed.stderr
-    assert any(note.endswith("; --allow-overlap") for note in read_card(out).notes)
+    card = read_card(out)
+    assert (card.windows, card.settings.quick, card.settings.rounds, card.settings.extra) == ((3, 128), True, 2, 0)
+    assert any(note.endswith("; --allow-overlap") for note in card.notes)

@@ -19,7 +19,8 @@ def request_of(tmp_path, llama):
         source=str(llama), pipelines=("int8,fuse",), out=tmp_path / "out", profile="cpu", target=None, calibration=None,
         samples=None, length=None, ablate=False, no_score=False, evaluation=None, labels=None, task_names=(),
         extra=NOTHING_EXTRA, require=(), strict=False, checkpoint_format=None, shard_bytes=None, merge=False, seed=0,
-        overwrite=False, threads=None, trust_remote_code=False, allow_overlap=False,
+        overwrite=False, threads=None, trust_remote_code=False, allow_overlap=False, eval_windows=None,
+        quick=False,
     )  # fmt: skip
     return lambda **changes: replace(plain, **changes)
 
@@ -52,6 +53,8 @@ def test_ablations_come_after_what_was_requested_each_once(request_of):
         ({"no_score": True, "task_names": ("a",)}, "--tasks is for scoring; remove --no-score"),
         ({"no_score": True, "labels": Path("l")}, "--labels is for scoring; remove --no-score"),
         ({"no_score": True, "extra": replace(NOTHING_EXTRA, beams=2)}, "--sample are for scoring; remove --no-score"),
+        ({"no_score": True, "eval_windows": 9}, "--eval-windows is for scoring; remove --no-score"),
+        ({"no_score": True, "quick": True}, "--quick is for scoring; remove --no-score"),
         ({"no_score": True, "allow_overlap": True}, "--allow-overlap is for scoring; remove --no-score"),
         ({"target": "ort-cpuu"}, "unknown target 'ort-cpuu'; did you mean 'ort-cpu'?"),
         ({"checkpoint_format": "gptq"}, "--format is for --target hf; ort-cpu has one of its own"),
