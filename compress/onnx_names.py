@@ -11,6 +11,9 @@ CONTRIB_DOMAIN = "com.microsoft"
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 """onnxruntime's names of the CPU and of a GPU of NVIDIA's."""
 
+SENTENCE_OUTPUT = "sentence_embedding"
+"""A sentence encoder's output beside its hidden states, as sentence-transformers calls it."""
+
 PAST_PREFIX, PRESENT_PREFIX = "past_key_values.", "present."
 """Prefixes of the inputs and outputs by which a decoder's cache comes in and leaves."""
 

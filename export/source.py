@@ -15,6 +15,7 @@ from compress.export.built.build import build
 from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.parity.compare import DiffersError
 from compress.modeling.families import FAMILIES
+from compress.modeling.kinds import ENCODER
 from compress.modeling.transformers_private import supports_attention_backend
 from compress.progress import Progress
 
@@ -40,6 +41,11 @@ def untraceable_reason(config: PretrainedConfig) -> str | None:
     return None
 
 
+def _embeds(checkpoint: Checkpoint) -> bool:
+    """Whether a model is an encoder of a decoder's family, of which graphs are only known with a head and a cache."""
+    return checkpoint.kind is ENCODER and FAMILIES[checkpoint.config.model_type].kind.is_decoder_only
+
+
 def export_with_fallback(
     checkpoint: Checkpoint,
     source: GraphSource | None,
@@ -54,11 +60,16 @@ def export_with_fallback(
     instead, and the user told. ``fused``, ``grouped``: as in `build`. Raises ExportError for a model that has neither.
     """
     reason = untraceable_reason(checkpoint.config)
+    if _embeds(checkpoint) and (reason or source == "built"):
+        raise ExportError(
+            f"no {checkpoint.class_name} can be built as an encoder of sentences"
+            + (f", nor traced: {reason}" if reason else "; leave --graph out, and it is traced")
+        )
     if source == "built" or (source == "auto" and reason):
         return write(build(checkpoint.config, checkpoint.names, fused, grouped))
     if reason:
         raise ExportError(f"no {checkpoint.config.model_type} model can be traced: {reason}; leave --graph out")
-    if source == "auto" and not checkpoint.kind.is_vision:
+    if source == "auto" and not checkpoint.kind.is_vision and not _embeds(checkpoint):
         try:
             built = build(checkpoint.config, checkpoint.names, fused, grouped)
         except ExportError as error:

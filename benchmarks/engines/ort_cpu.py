@@ -15,7 +15,7 @@ from compress.benchmarks.runtime.engine import BatchedDecoder, Floats, Ids, mean
 from compress.benchmarks.runtime.ort import DTYPES, Cache, Dtype, GrowingCache, SharedCache, new_session
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
-from compress.onnx_names import MODEL_FILE, PAST_PREFIX
+from compress.onnx_names import MODEL_FILE, PAST_PREFIX, SENTENCE_OUTPUT
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import (
@@ -44,6 +44,7 @@ class OrtCpuEngine(BatchedDecoder):
         self._inputs = {value.name: value for value in self._session.get_inputs()}
         self._past = [name for name in self._inputs if name.startswith(PAST_PREFIX)]
         self._shares = bool(self._past) and _mentions(file, _SHARING_OPERATOR)
+        self._embeds = any(value.name == SENTENCE_OUTPUT for value in self._session.get_outputs())
         self._cache: Cache | None = None
 
     def _open(self, file: Path, threads: int) -> ort.InferenceSession:
@@ -84,7 +85,10 @@ class OrtCpuEngine(BatchedDecoder):
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings ``[b, hidden]``."""
-        return mean_pooled(self._run("last_hidden_state", _text(ids, mask, np.zeros_like(ids))), mask)
+        text = _text(ids, mask, np.zeros_like(ids))
+        if self._embeds:
+            return self._run(SENTENCE_OUTPUT, text)
+        return mean_pooled(self._run("last_hidden_state", text), mask)
 
     def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
         """Class logits ``[b, labels]`` or ``[b, s, labels]``."""

@@ -18,7 +18,7 @@ from compress.benchmarks.runtime.cuda import Buffer, Clock, cuda_call, fetch, fe
 from compress.benchmarks.runtime.engine import BatchedDecoder, Floats, Ids, mean_pooled
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
-from compress.onnx_names import ENGINE_FILE, PAST_PREFIX, PRESENT_PREFIX, to_present
+from compress.onnx_names import ENGINE_FILE, PAST_PREFIX, PRESENT_PREFIX, SENTENCE_OUTPUT, to_present
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import (
@@ -109,6 +109,8 @@ class TensorrtEngine(BatchedDecoder):
 
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings ``[b, hidden]``."""
+        if SENTENCE_OUTPUT in self._dtypes:
+            return self._encode(SENTENCE_OUTPUT, ids, mask, np.zeros_like(ids))
         return mean_pooled(self._encode("last_hidden_state", ids, mask, np.zeros_like(ids)), mask)
 
     def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
@@ -117,7 +119,7 @@ class TensorrtEngine(BatchedDecoder):
 
     def _encode(self, output: str, ids: Ids, mask: Ids, token_types: Ids) -> Floats:
         feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": token_types}
-        return self._fetch(output, self._run(self._contexts[_PROMPT], feeds))
+        return self._fetch(output, self._run(self._contexts[_PROMPT], feeds, output))
 
     def _empty(self, batch: int, capacity: int) -> None:
         """Reset to two empty caches of so many rows and tokens, in the present buffers if they are as large."""
@@ -149,27 +151,31 @@ class TensorrtEngine(BatchedDecoder):
         for name in self._past:
             self._bind(context, name, self._cached(name), past[name])
             context.set_tensor_address(to_present(name), present[name].pointer)
-        shape = self._run(context, feeds)
+        shape = self._run(context, feeds, "logits")
         self._length = total
         self._caches.reverse()
         return shape
 
-    def _run(self, context: trt.IExecutionContext, feeds: Mapping[str, Ids]) -> tuple[int, ...]:
-        """Run with these inputs besides the cache; the shape of the first output, which lies in its buffer then."""
+    def _run(self, context: trt.IExecutionContext, feeds: Mapping[str, Ids], output: str) -> tuple[int, ...]:
+        """Run with these inputs besides the cache; the shape of an output, which lies in its buffer then."""
         for name in self._inputs:
             if name not in self._past:
                 array = feeds[name].astype(self._dtypes[name])
                 buffer = self._buffer(name, array.nbytes)
                 buffer.put(array)
                 self._bind(context, name, array.shape, buffer)
-        output = next(name for name in self._outputs if not name.startswith(PRESENT_PREFIX))
-        shape = tuple(int(size) for size in context.get_tensor_shape(output))
-        nbytes = int(np.prod(shape)) * self._dtypes[output].itemsize
-        context.set_tensor_address(output, self._buffer(output, nbytes).pointer)
+        shapes = {
+            name: tuple(int(size) for size in context.get_tensor_shape(name))
+            for name in self._outputs
+            if not name.startswith(PRESENT_PREFIX)
+        }
+        for name, shape in shapes.items():
+            nbytes = int(np.prod(shape)) * self._dtypes[name].itemsize
+            context.set_tensor_address(name, self._buffer(name, nbytes).pointer)
         if not context.execute_async_v3(self._stream):
             raise RunError("TensorRT could not run the engine")
         cuda_call(runtime.cudaStreamSynchronize, self._stream)
-        return shape
+        return shapes[output]
 
     def _bind(self, context: trt.IExecutionContext, name: str, shape: tuple[int, ...], buffer: Buffer) -> None:
         if not context.set_input_shape(name, shape):

@@ -9,8 +9,9 @@ import torch
 import transformers
 from transformers import AutoConfig, DynamicCache, PreTrainedModel
 
-from compress.benchmarks.runtime.engine import Floats, Ids, mean_pooled
+from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.benchmarks.runtime.torch_decoder import TorchDecoder, cached_token_bytes, last_logits
+from compress.checkpoint.sentence_modules import sentence_chain
 from compress.modeling.classifier import auto_class
 from compress.modeling.kinds import TaskKind
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 class TorchEngine(TorchDecoder):
     """Run a checkpoint in transformers, of any kind but encoder-decoders."""
+
+    def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
+        super().__init__(path, kind, threads)
+        if not kind.has_head:
+            self._chain = sentence_chain(path, kind, self._module.config)
 
     @staticmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
@@ -69,8 +75,10 @@ class TorchEngine(TorchDecoder):
     @torch.inference_mode()
     def embed(self, ids: Ids, mask: Ids) -> Floats:
         """Sentence embeddings ``[b, hidden]``."""
-        output = self._module(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
-        return mean_pooled(output.last_hidden_state.float().numpy(), mask)
+        text = torch.from_numpy(mask)
+        hidden = self._module(input_ids=torch.from_numpy(ids), attention_mask=text).last_hidden_state.float()
+        embeddings: Floats = self._chain.embed(hidden, text).numpy()
+        return embeddings
 
     @torch.inference_mode()
     def classify(self, ids: Ids, mask: Ids, token_types: Ids) -> Floats:

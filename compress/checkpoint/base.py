@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
+from compress.checkpoint.sentence_modules import SentenceModules
 from compress.modeling.kinds import TaskKind
 from compress.weights.forms import Weight
 from compress.weights.stored import StoredForm
@@ -86,9 +87,18 @@ class ModelOutline(ABC):
 
 @dataclass(frozen=True)
 class Checkpoint(ModelOutline):
-    """A directory of weights, which also holds the tokenizer and ``config.json``."""
+    """A directory of weights, which also holds the tokenizer and ``config.json``.
+
+    ``sentence``: the modules that make a sentence embedding of its outputs, where it is a sentence encoder's.
+    """
 
     path: Path
+    sentence: SentenceModules | None = field(default=None, kw_only=True)
+
+    @property
+    def license_folder(self) -> Path:
+        """Where its license and model card lie: its directory, or a sentence encoder's around it."""
+        return self.path if self.sentence is None else self.sentence.root
 
     @property
     @abstractmethod

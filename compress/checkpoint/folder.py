@@ -50,6 +50,11 @@ def companions(folder: Path) -> list[Path]:
     return [file for file in _matching(folder) if refusal(file) is None]
 
 
+def licenses(folder: Path) -> list[Path]:
+    """The license files among them."""
+    return [file for file in companions(folder) if any(file.match(pattern) for pattern in LICENSES)]
+
+
 def check_folder(folder: Path, progress: Progress) -> None:
     """Raise a ModelError for files of a checkpoint that can't be used; what is left out is a notice.
 

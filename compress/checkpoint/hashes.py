@@ -34,9 +34,10 @@ def config_digest(model: Path) -> str:
 
 
 def own_files(directory: Path, known: Mapping[str, str]) -> dict[str, str]:
-    """Hashes of the files in a variant's directory itself, by name; ``known`` are those that are hashed already."""
-    names = sorted(file.name for file in directory.iterdir() if file.is_file() and file.name not in _CHANGING)
-    return {name: known.get(name) or sha256(directory / name) for name in names}
+    """Hashes of a variant's files, by path, before it has artifacts; ``known`` are those that are hashed already."""
+    return {
+        name: known.get(name) or sha256(directory / name) for name in _inside(directory, "") if name not in _CHANGING
+    }
 
 
 def record_artifact(directory: Path, manifest: Manifest, folder: str) -> None:
@@ -61,12 +62,10 @@ def record_additions(directory: Path, manifest: Manifest, folder: str) -> None:
 
 def recorded(manifest: Manifest, folder: str) -> dict[str, str]:
     """Recorded hashes of an artifact's files by their path inside the variant; its own where ``folder`` is empty."""
-    prefix = f"{folder}/" if folder else ""
-    return {
-        name: digest
-        for name, digest in manifest.files.items()
-        if name.startswith(prefix) and (folder or "/" not in name)
-    }
+    if folder:
+        return {name: digest for name, digest in manifest.files.items() if name.startswith(f"{folder}/")}
+    artifacts = tuple(name.removesuffix(artifact.FILE) for name in manifest.files if name.endswith(f"/{artifact.FILE}"))
+    return {name: digest for name, digest in manifest.files.items() if not name.startswith(artifacts)}
 
 
 def mismatches(directory: Path, hashes: Mapping[str, str], progress: Progress) -> Iterator[tuple[str, str]]:

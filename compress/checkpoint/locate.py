@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from compress.checkpoint.demo import cache_directory, check_demo, demo_model
+from compress.checkpoint.sentence_modules import is_sentence_encoder, module_folders, transformer_folder
 from compress.checkpoint.shards import SUMS
 from compress.errors import ModelError
 from compress.modeling.architecture import check_config
@@ -16,6 +17,7 @@ DEMO = "demo:"
 
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+_SETTINGS = ["config.json", "*/config.json", "modules.json", "config_sentence_transformers.json"]
 _UNTRUSTED_FILES = ["*.bin", "*.py"]
 _NOT_WANTED = ["*/*.safetensors", "*/*.bin", "consolidated*"]
 _PATIENCE = 5.0
@@ -33,11 +35,12 @@ def locate(source: str, trust_remote_code: bool, progress: Progress) -> Path:
 
 
 def check_source(source: str, trust_remote_code: bool = False) -> None:
-    """Refuse, as opening does, a source that is no supported model; of a hub checkpoint the config alone is fetched."""
+    """Refuse, as opening does, a source that is no supported model; of a hub checkpoint only settings are fetched."""
     if source.startswith(DEMO):
         check_demo(source.removeprefix(DEMO))
     else:
-        check_config(_local(source) or _fetch(source, ["config.json"]), trust_remote_code)
+        path = transformer_folder(_local(source) or _fetch(source, _SETTINGS))
+        check_config(path, trust_remote_code, is_sentence_encoder(path))
 
 
 def _local(source: str) -> Path | None:
@@ -82,9 +85,13 @@ def _fetch(name: str, patterns: list[str]) -> Path:
     )
 
     try:
-        return Path(
+        path = Path(
             snapshot_download(name, allow_patterns=patterns, ignore_patterns=_NOT_WANTED, etag_timeout=_PATIENCE)
         )
+        if folders := module_folders(path):  # a sentence encoder's, which hold weights too
+            inside = [f"{folder}/{pattern}" for folder in folders for pattern in patterns]
+            snapshot_download(name, allow_patterns=inside, etag_timeout=_PATIENCE)
+        return path
     except LocalEntryNotFoundError as error:
         raise ModelError(f"{name} is no directory here, not in the hub's cache, and the hub is out of reach") from error
     except GatedRepoError as error:

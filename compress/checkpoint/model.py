@@ -16,6 +16,7 @@ from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.folder import check_folder
 from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
+from compress.checkpoint.sentence_modules import is_sentence_encoder, read_sentence_modules, transformer_folder
 from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, check_buildable, check_config, read_architecture
@@ -51,15 +52,17 @@ class Model(Checkpoint):
         transformers' own.
         """
         source, progress = str(source), progress or Silent()
-        path = locate(source, trust_remote_code, progress)
-        check_config(path, trust_remote_code)
+        path = transformer_folder(locate(source, trust_remote_code, progress))
+        embeds = is_sentence_encoder(path)
+        check_config(path, trust_remote_code, embeds)
         check_folder(path, progress)
         shards = find_shards(path, trust_remote_code, progress)
-        architecture = read_architecture(path, shards.where)
+        architecture = read_architecture(path, shards.where, embeds)
         check_buildable(path, architecture)
         architecture = _resolve_tied_head(architecture, shards, progress)
         stored = _match(path, architecture, shards, progress)
-        return cls(architecture, path, source, shards, stored, trust_remote_code)
+        sentence = read_sentence_modules(path, architecture.kind, architecture.config, trust_remote_code)
+        return cls(architecture, path, source, shards, stored, trust_remote_code, sentence=sentence)
 
     @property
     def name(self) -> str:

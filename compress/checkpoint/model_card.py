@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import median
 
@@ -21,8 +22,11 @@ _LOADING = "## Loading"
 _BEGIN, _END = "<!-- scores -->", "<!-- /scores -->"
 
 
-def write_card(directory: Path, manifest: Manifest, license: License) -> None:
-    """Write the card: what it was made from, how, how its weights are stored, its license, and how to load it."""
+def write_card(directory: Path, manifest: Manifest, license: License, embeds: bool = False) -> None:
+    """Write the card: what it was made from, how, how its weights are stored, its license, and how to load it.
+
+    ``embeds``: it is a sentence encoder's, whose modules lie in the directory, too.
+    """
     source = manifest.source
     environment = Environment(
         loader=PackageLoader("compress.checkpoint"),
@@ -36,6 +40,8 @@ def write_card(directory: Path, manifest: Manifest, license: License) -> None:
         manifest=manifest,
         source=source,
         kind=source.kind,
+        embeds=embeds,
+        unpacks_when_called=_unpacks_when_called(directory) if embeds else False,
         license=license,
         quantized=any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves),
         has_products=any(form.parts for form in manifest.weights.values()),
@@ -66,6 +72,13 @@ def card_with_scores(directory: Path, scores: str) -> dict[Path, str]:
         before, heading, after = text.partition(_LOADING)
         text = before + section + "\n" + heading + after if heading else f"{text.rstrip()}\n\n{section}"
     return {file: text}
+
+
+def _unpacks_when_called(directory: Path) -> bool:
+    """Whether transformers unpacks a variant's integers as the model is first called, not as it is loaded."""
+    config = json.loads((directory / "config.json").read_text())
+    quantization = config.get("quantization_config")
+    return quantization is not None and not quantization.get("dequantize")
 
 
 def _shares_integers(manifest: Manifest) -> bool:

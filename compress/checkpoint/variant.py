@@ -13,6 +13,7 @@ from torch import Tensor
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.load import load_module
 from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.sentence_modules import is_sentence_encoder, read_sentence_modules
 from compress.checkpoint.shards import Shards, find_shards
 from compress.formats.base import CheckpointFormat, find_format
 from compress.modeling.architecture import check_buildable, read_architecture
@@ -40,7 +41,7 @@ class Variant(Checkpoint):
         path = Path(path)
         manifest = Manifest.read(path)
         shards = find_shards(path, trust_pickle=False, progress=Silent(), verify=verify)
-        architecture = read_architecture(path, shards.where)
+        architecture = read_architecture(path, shards.where, is_sentence_encoder(path))
         # What the integers stand for is a float model, with its head tied as it was.
         if architecture.kind.is_seq2seq:
             architecture = replace(architecture, untied_head=not manifest.source.tied)
@@ -49,7 +50,8 @@ class Variant(Checkpoint):
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config
         check_buildable(path, architecture)
-        return cls(architecture, path, manifest, shards)
+        sentence = read_sentence_modules(path, architecture.kind, architecture.config)
+        return cls(architecture, path, manifest, shards, sentence=sentence)
 
     @cached_property
     def format(self) -> CheckpointFormat:

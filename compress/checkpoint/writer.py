@@ -92,6 +92,8 @@ class VariantWriter:
         self._write_config(readable=problem is None or problem.says_so)
         if notice := copy_companions(self.model, self.directory):
             progress.notice(notice)
+        if self.model.sentence is not None:
+            self.model.sentence.save(self.directory)
         manifest.format = self.options.format.name
         manifest.weights = self.forms
         manifest.unreadable = None if problem is None else str(problem)
@@ -99,7 +101,7 @@ class VariantWriter:
         manifest.parameters = self._parameters
         manifest.files = own_files(self.directory, sums)
         manifest.save(self.directory)
-        write_card(self.directory, manifest, find_license(self.model.path))
+        write_card(self.directory, manifest, find_license(self.model.license_folder), self.model.sentence is not None)
         return Variant.open(self.directory, verify=False)
 
     def _put(self, name: str, tensor: Tensor, source: str | None = None) -> None:
@@ -119,6 +121,12 @@ class VariantWriter:
         config = self._layout.config(self.forms)
         config["dtype"] = str(self._shards.dtypes.most_common(1)[0][0]).removeprefix("torch.")
         quantization = config.get("quantization_config")
+        if (
+            quantization is not None
+            and self.model.sentence is not None
+            and self.options.format.loads_whole(quantization)
+        ):
+            quantization["dequantize"] = True
         extra_files = {} if quantization is None else self.options.format.extra_files(quantization)
         if not readable:
             config["quantization_config"] = UNREADABLE

@@ -68,6 +68,14 @@ class CheckpointFormat(ABC):
         those of experts.
         """
 
+    def loads_whole(self, config: Mapping[str, object]) -> bool:
+        """Whether transformers can unpack a checkpoint of this ``quantization_config`` as it loads it.
+
+        By default it can't, and does so as the model is first called. What calls its ``forward`` instead, as
+        sentence-transformers 6 does, would run packed integers.
+        """
+        return False
+
     def extra_files(self, config: Mapping[str, object]) -> Mapping[str, object]:
         """JSON files that readers look for beside ``config.json``, by name; by default there are none."""
         return {}

@@ -41,6 +41,13 @@ class CompressedTensorsFormat(CheckpointFormat):
         """A group of settings for every scheme that is there."""
         return quantization_config(weights, list(linears), metadata.version("compressed-tensors"), expert_weights)
 
+    def loads_whole(self, config: Mapping[str, object]) -> bool:
+        """Where there is one scheme: ``"dequantize": true`` makes transformers read every tensor by the first."""
+        groups = config["config_groups"]
+        assert isinstance(groups, dict)
+        schemes = [(group["weights"], group["format"]) for group in groups.values()]
+        return all(scheme == schemes[0] for scheme in schemes)
+
 
 def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) -> dict[str, Tensor]:
     """The checkpoint tensors of the matrix ``name`` (``….weight``); a product's are those of its factors.

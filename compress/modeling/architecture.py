@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
@@ -139,8 +139,11 @@ def _outline(architecture: Architecture) -> Outline:
         return read_outline(architecture._module(), architecture._experts)
 
 
-def check_config(path: Path, trust_remote_code: bool) -> None:
-    """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code."""
+def check_config(path: Path, trust_remote_code: bool, embeds: bool = False) -> None:
+    """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code.
+
+    ``embeds`` as in `read_architecture`.
+    """
     raw = _read_config(path)
     if quantized := raw.get("quantization_config"):
         method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
@@ -155,7 +158,7 @@ def check_config(path: Path, trust_remote_code: bool) -> None:
         raise ModelError(f"{path / 'config.json'}: architectures is {classes!r}; a list of class names is needed")
     class_name = classes[0]
     family = FAMILIES.get(model_type)
-    if family is None or (family.kind.has_head and class_name not in (family.cls, None)):
+    if family is None or (family.kind.has_head and not embeds and class_name not in (family.cls, None)):
         raise ModelError(f"{path}: {class_name or model_type} is not supported; supported: {supported()}")
 
 
@@ -171,11 +174,12 @@ def longest_input(config: PretrainedConfig) -> int:
     return positions - config.pad_token_id - 1 if config.model_type in _FROM_PADDING else positions
 
 
-def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
+def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -> Architecture:
     """The architecture that a checked ``config.json`` names; a ModelError where transformers finds it invalid.
 
     An encoder's pooler is left out where ``stored``, the checkpoint's tensor names, has none; its head is kept where it
-    is a classifier's.
+    is a classifier's. Where the model ``embeds``, as a sentence encoder's transformer does, a decoder is read without
+    its head, as an encoder.
     """
     import transformers  # only where a model is opened: it takes a second that `--help` shouldn't wait for
 
@@ -186,6 +190,10 @@ def read_architecture(path: Path, stored: Iterable[str]) -> Architecture:
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
     family = FAMILIES[config.model_type]
+    if embeds and family.kind.is_decoder_only:
+        base = cast("type[PreTrainedModel]", transformers.MODEL_MAPPING[type(config)])
+        config.architectures = [base.__name__]
+        return Architecture(base, config, ENCODER, {})
     head = classifier_class(family.cls, config.architectures)
     config.architectures = [head or family.cls]
     if family.kind.is_seq2seq:

@@ -87,5 +87,6 @@ def read_json(file: Path, limit: int = LARGEST_JSON, folder: Path | None = None)
 def _places(root: Path) -> Iterator[Path]:
     """The folders that a checkpoint's files may lie in, all resolved."""
     yield root
-    if root.parent.name == "snapshots":
-        yield root.parent.parent / "blobs"
+    for folder in (root, *root.parents):
+        if folder.parent.name == "snapshots":
+            yield folder.parent.parent / "blobs"

@@ -11,6 +11,7 @@ import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compress.export.lowering import onnxruntime as lowering
+from compress.export.lowering.decompose import FLOAT32_SUFFIX
 from compress.export.lowering.emitter import Emitter
 from compress.export.lowering.external_data import ExternalData
 from compress.export.lowering.packed import bypass_split, stack_weights, stacked_name
@@ -196,5 +197,6 @@ class _Walk:
                 self.vector((name,))
             elif value.const_value.nbytes > _INLINE and not isinstance(value.const_value, ir.ExternalTensor):
                 constant = torch.from_numpy(value.const_value.numpy().copy())
-                dtype = self.emit.dtype if constant.is_floating_point() else constant.dtype
+                inexact = constant.is_floating_point() and not name.endswith(FLOAT32_SUFFIX)
+                dtype = self.emit.dtype if inexact else constant.dtype
                 self.emit.initializer(name, partial(constant.to, dtype))

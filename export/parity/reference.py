@@ -15,11 +15,13 @@ from transformers import DynamicCache
 
 from compress.calibration.model_inputs import model_inputs
 from compress.calibration.precision import per_token
+from compress.modeling.families import FAMILIES
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
 from compress.modeling.rotations import switches
+from compress.modeling.sentence_chain import SentenceChain
 from compress.modeling.switch_lengths import switch_lengths
 from compress.modeling.transformers_private import reset_rotations
-from compress.onnx_names import past_name, present_name
+from compress.onnx_names import SENTENCE_OUTPUT, past_name, present_name
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -49,21 +51,25 @@ Trace = list[TraceStep]
 """Steps that follow each other, each on the cache that the one before it left."""
 
 
-def reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) -> list[Trace]:
+def reference_traces(
+    module: PreTrainedModel, kind: TaskKind, inputs: Tensor, chain: SentenceChain | None = None
+) -> list[Trace]:
     """The torch model's outputs for a text ``[length]``: alone, and beside two others that are padded.
 
-    Of a decoder that does something else after so many tokens, also around each such length, see `_crossing_trace`.
-    Or for images ``[n, c, h, w]``: the first alone, and all together.
+    Of a model that does something else after so many tokens, also around each such length, see `_crossing_trace`.
+    Or for images ``[n, c, h, w]``: the first alone, and all together. ``chain`` embeds a sentence encoder's texts.
     """
     with torch.inference_mode():
         if kind.is_vision:
             batches = {"one image": inputs[:1], f"{len(inputs)} images": inputs}
             return [_image_trace(module, name, images) for name, images in batches.items()]
         texts = parity_inputs(inputs, pad_left=kind.is_decoder_only)
-        traces = [_TRACES[kind](module, *text) for text in texts]
+        traces = [_TRACES[kind](module, *text, chain) for text in texts]
+        lengths = [length for length in switch_lengths(module.config) if length > _BEFORE]
         if kind.is_decoder_only:
-            lengths = [length for length in switch_lengths(module.config) if length > _BEFORE]
             traces += [_crossing_trace(module, inputs, length) for length in lengths]
+        elif FAMILIES[module.config.model_type].kind.is_decoder_only:  # one that embeds texts, and keeps no cache
+            traces += [_long_trace(module, inputs, length + _BEHIND, chain) for length in lengths]
         return traces
 
 
@@ -104,13 +110,25 @@ def _round_inputs(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[
     return (per_token(inputs[0]), *inputs[1:])
 
 
-def _encoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
+def _encoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor, chain: SentenceChain | None) -> Trace:
+    """Hidden states, and the embeddings that a ``chain`` makes of them."""
     hidden = module.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    return [TraceStep(name, arrays(inputs), {"last_hidden_state": hidden.numpy()}, mask.bool().numpy())]
+    expected = {"last_hidden_state": hidden.numpy()}
+    if chain is not None:
+        expected[SENTENCE_OUTPUT] = chain.embed(hidden, mask).numpy()
+    return [TraceStep(name, arrays(inputs), expected, mask.bool().numpy())]
 
 
-def _classifier_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
+def _long_trace(module: PreTrainedModel, ids: Tensor, length: int, chain: SentenceChain | None) -> Trace:
+    """A text of so many tokens."""
+    text = ids.repeat(-(-length // len(ids)))[:length][None]
+    return _encoder_trace(module, f"a text of {length} tokens", text, torch.ones_like(text), chain)
+
+
+def _classifier_trace(
+    module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor, chain: SentenceChain | None
+) -> Trace:
     """Logits, of texts whose second half is a text of its own where the model tells two apart.
 
     A class that is neither likely nor unlikely has a logit near 0, of which a quarter nat is what rounding may cost.
@@ -132,7 +150,7 @@ def _image_trace(module: PreTrainedModel, name: str, images: Tensor) -> Trace:
     return [TraceStep(name, arrays(inputs), {"logits": module(**inputs).logits.numpy()}, compared, least=1.0)]
 
 
-def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor) -> Trace:
+def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor, chain: SentenceChain | None) -> Trace:
     """The text but for its last token, then that token on the cache; expected are the logits of the text in one run.
 
     Where rotations change with the length of a call's text, those of each call: keys keep what they were written with.
@@ -215,7 +233,7 @@ def cache_arrays(cache: Any, side: str = "") -> Arrays:
     return outputs
 
 
-_TRACES: Mapping[TaskKind, Callable[[PreTrainedModel, str, Tensor, Tensor], Trace]] = {
+_TRACES: Mapping[TaskKind, Callable[[PreTrainedModel, str, Tensor, Tensor, SentenceChain | None], Trace]] = {
     DECODER: _decoder_trace,
     ENCODER: _encoder_trace,
     CLASSIFIER: _classifier_trace,

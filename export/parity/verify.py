@@ -24,7 +24,6 @@ from compress.export.parity import reference, seq2seq_reference
 from compress.export.parity.compare import check_close, check_rounded
 from compress.export.parity.reference import Trace, rounded_inputs
 from compress.export.parity.sample import sample_input
-from compress.modeling.kinds import TaskKind
 from compress.onnx_names import MODEL_FILE
 from compress.progress import Progress, Silent
 
@@ -63,7 +62,7 @@ def lower_and_verify(
     """
     module, inputs = checkpoint.torch_module(), sample_input(checkpoint)
     scales = {file: fill_scales(model, module, inputs) for file, model in graphs.items()}
-    expected = _reference_traces(module, checkpoint.kind, inputs)
+    expected = _reference_traces(module, checkpoint, inputs)
     del module  # the whole model, which writing the graphs has no use for
     twins = {file: model.clone() for file, model in graphs.items()}
     lowered = _write(graphs, weights, out, progress, nodes, dtype, check)
@@ -110,18 +109,19 @@ def _check_all(folder: Path, expected: Mapping[str, list[Trace]]) -> None:
         check_close(folder / file, traces)
 
 
-def _reference_traces(module: PreTrainedModel, kind: TaskKind, inputs: Tensor) -> dict[str, list[Trace]]:
+def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: Tensor) -> dict[str, list[Trace]]:
     """The torch model's outputs by the graphs' files."""
-    if kind.is_seq2seq:
+    if checkpoint.kind.is_seq2seq:
         return seq2seq_reference.reference_traces(module, inputs)
-    return {MODEL_FILE: reference.reference_traces(module, kind, inputs)}
+    chain = None if checkpoint.sentence is None else checkpoint.sentence.chain
+    return {MODEL_FILE: reference.reference_traces(module, checkpoint.kind, inputs, chain)}
 
 
 def _rounded_traces(checkpoint: Checkpoint, inputs: Tensor) -> dict[str, list[Trace]]:
     """The same where every linear rounds its inputs to 8 bits."""
     module = checkpoint.torch_module()
     with rounded_inputs(module):
-        return _reference_traces(module, checkpoint.kind, inputs)
+        return _reference_traces(module, checkpoint, inputs)
 
 
 def _first(traces: Callable[[], Mapping[str, list[Trace]]], file: str) -> Trace:

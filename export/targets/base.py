@@ -24,6 +24,7 @@ from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.lowering.lower import Lowered, Nodes
 from compress.export.lowering.weights import SlicedWeights
 from compress.export.parity.verify import lower_and_verify
+from compress.export.sentence_embedding import append_sentence_embedding
 from compress.export.source import export_with_fallback, unsupported_reason
 from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
@@ -176,6 +177,8 @@ class OnnxTarget(Target):
         model, dtype = graph.model, self.dtype(checkpoint)
         for graph_pass in graph_passes:
             graph_pass.rewrite(model)
+        if checkpoint.sentence is not None:
+            append_sentence_embedding(model, checkpoint.sentence.chain)
         self.prepare(model)
         write_metadata(model, checkpoint, graph_passes, self.name)
         lowered = lower_and_verify(

@@ -66,6 +66,9 @@ class TensorRt(OnnxTarget):
     def prepare(self, model: ir.Model) -> None:
         """Decompose to standard operators, of an opset that TensorRT reads."""
         decompose(model)
+        defaults = [value for value in model.graph.inputs if value.is_initializer()]
+        for value in defaults:  # an engine has no inputs that may be left out
+            model.graph.inputs.remove(value)
         model.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
 
     def check_graph(self, model: ir.Model, dtype: torch.dtype) -> None:

@@ -89,6 +89,22 @@ def rename_weights(graph: ir.Graph, old: str, new: str, weights: Mapping[str, Te
             graph.initializers.add(value)
 
 
+def number_positions(graph: ir.Graph) -> None:
+    """Number positions from 0 inside the graph, ``[b, s]``, in place of its input ``position_ids``.
+
+    A decoder that embeds texts is called without them, padding or not: rotations go by distances alone.
+    """
+    ids = graph.inputs[0]
+    positions = next(value for value in graph.inputs if value.name == "position_ids")
+    builder = GraphBuilder(graph, "traced")
+    row = builder.op("Range", builder.constant(0), builder.size(ids, 1), builder.constant(1))
+    numbers = builder.op("Expand", builder.op("Unsqueeze", row, builder.constant([0])), builder.op("Shape", ids))
+    numbers.type, numbers.shape = positions.type, positions.shape
+    positions.replace_all_uses_with(numbers)
+    builder.insert_before(next(iter(graph)))
+    graph.inputs.remove(positions)
+
+
 def name_dynamic_dims(graph: ir.Graph) -> None:
     """Name the sizes that vary as a built graph does; of values in between, those aren't known any more."""
     lengths = {"attention_mask": "past_seq_len + seq_len"}

@@ -22,7 +22,13 @@ from compress.calibration.images import image_shape
 from compress.calibration.load_state import init_buffers
 from compress.errors import ExportError
 from compress.export.lowering.float_graph import FloatGraph, GraphKey
-from compress.export.traced.assemble import inline_layer, name_dynamic_dims, rename_weights, transpose_weight
+from compress.export.traced.assemble import (
+    inline_layer,
+    name_dynamic_dims,
+    number_positions,
+    rename_weights,
+    transpose_weight,
+)
 from compress.export.traced.attention import ProbeCache, ProbeDone, TracedCache, traced_attention
 from compress.export.traced.fuse import fuse_operators
 from compress.export.traced.patterns import match_patterns
@@ -66,6 +72,7 @@ class _Tracer:
         self.architecture = architecture
         self.names = set(names)
         self.decoder = architecture.kind.is_decoder_only
+        self.embeds = FAMILIES[architecture.config.model_type].kind.is_decoder_only and not self.decoder
         self.module = architecture.meta_module().eval()
         forget_lengths(self.module)
         self.path, self.layers = layer_list(self.module)
@@ -85,6 +92,8 @@ class _Tracer:
         model.opset_imports.pop(DOMAIN, None)
         CommonSubexpressionEliminationPass()(model)
         replace_by_tables(model.graph, longest_input(self.architecture.config))
+        if self.embeds:
+            number_positions(model.graph)
         RemoveUnusedNodesPass()(model)
         name_dynamic_dims(model.graph)
         return model
@@ -114,7 +123,7 @@ class _Tracer:
             shape = image_shape(self.architecture.config)
             return {"pixel_values": ExampleInput((_BATCH, *shape), (True, False, False, False))}
         lengths = {"input_ids": _NEW, "attention_mask": _TOTAL if self.decoder else _NEW}
-        if self.decoder:
+        if self.decoder or self.embeds:
             lengths["position_ids"] = _NEW
         elif getattr(self.architecture.config, "type_vocab_size", 0) > 1:
             lengths["token_type_ids"] = _NEW

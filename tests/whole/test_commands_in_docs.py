@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 GENERATED = {DOCS / "cli.md", DOCS / "passes.md"}
 PAGES = [DOCS / "guide.md", ROOT / "README.md", *sorted({*DOCS.rglob("*.md")} - GENERATED - {DOCS / "guide.md"})]
 """The guide first: what its commands leave is what other pages go on with."""
-NEEDS = {"demo", "gpu", "llama.cpp", "network", "vllm"}
+NEEDS = {"demo", "gpu", "llama.cpp", "network", "sentence encoder", "vllm"}
 """What a block may say that it needs."""
 DEMO_COMMAND = "compress demo:smollm2 --pipeline int8,fuse"
 """What the docs have a reader run first."""

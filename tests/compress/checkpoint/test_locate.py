@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from compress.checkpoint.locate import locate_offline
+from compress.checkpoint.locate import locate, locate_offline
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
+from compress.progress import Silent
 from tests.support.checkpoints import build
+from tests.support.sentences import dense, pooling, save_modules
 
 
 @pytest.fixture
@@ -38,6 +40,18 @@ def test_a_checkpoint_in_the_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path
     model = Model.open("somebody/tiny")
     assert (model.name, model.source, model.class_name) == ("tiny", "somebody/tiny", "LlamaForCausalLM")
     assert locate_offline("somebody/tiny") == cached / "snapshots" / "0123abcd"
+
+
+def test_the_weights_of_a_sentence_encoders_modules_are_fetched(monkeypatch, tmp_path: Path, llama: Path) -> None:
+    save_modules(llama, [pooling("mean"), dense(64, 8)])
+    asked: list[list[str]] = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, allow_patterns, **__: asked.append(allow_patterns) or llama
+    )
+    locate("somebody/tiny", False, Silent())
+    assert asked[1][:2] == ["1_Pooling/*.json", "1_Pooling/*.txt"]
+    assert "2_Dense/*.safetensors" in asked[1]
+    assert not any(pattern.endswith(".bin") for pattern in asked[1])
 
 
 def test_what_is_not_here_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, llama: Path) -> None:
