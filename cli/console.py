@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
 
+from compress.escape import encodable, printable
+
 T = TypeVar("T")
 
 _SECONDS_WITHOUT_BAR = 2.0
@@ -46,7 +48,7 @@ class Console:
         from compress.cli.progress_bar import new_bar
 
         bar = new_bar(self.err, unit)
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(printable(label), total=total)
         start = time.monotonic()
         try:
             for item in items:
@@ -59,7 +61,11 @@ class Console:
 
     def status(self, text: str) -> AbstractContextManager[object]:
         """Show a spinner while work without countable steps runs."""
-        return self.err.status(text) if self.err.is_terminal else nullcontext()
+        if not self.err.is_terminal:
+            return nullcontext()
+        from rich.text import Text
+
+        return self.err.status(Text(printable(text)))
 
     def notice(self, text: str) -> None:
         """Print a line that the user should not miss, on standard error, and keep it for the report."""
@@ -68,16 +74,21 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print that a step is done, on standard error."""
-        self.err.print(text, markup=False, soft_wrap=True)
+        self.err.print(printable(text), markup=False, soft_wrap=True)
+
+    def line(self, text: str) -> None:
+        """Print one line of results on standard output."""
+        self.out.print(printable(text), markup=False, soft_wrap=True)
 
     def show(self, headers: list[str], rows: list[list[str]]) -> None:
         """Print a table on standard output; its lines are never cut where that is a file or a pipe."""
+        from rich.markup import escape
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*headers, header_style="bold")
+        table = Table(*(escape(printable(header)) for header in headers), header_style="bold")
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(printable(cell, lines=True)) for cell in row))
         if self.out.is_terminal:
             self.out.print(table)
         else:
@@ -86,7 +97,7 @@ class Console:
 
 def command_line() -> str:
     """This run as it can be typed again."""
-    return shlex.join(["compress", *sys.argv[1:]])
+    return encodable(shlex.join(["compress", *sys.argv[1:]]))
 
 
 def _terminal(stderr: bool = False, width: int | None = None) -> Terminal:

@@ -16,6 +16,7 @@ import click
 from compress.benchmarks.runtime.specs import spec_of_library
 from compress.cli.streams import drop_unwritable, prepare_output
 from compress.errors import CompressError
+from compress.escape import printable
 from compress.system import interrupt
 from compress.system.environment import OFFLINE
 from compress.version import __version__
@@ -128,7 +129,7 @@ def _fail(text: str, code: int, debug: bool) -> int:
         traceback.print_exc()
     if interrupt.heard():  # another library may have turned the interrupt into an error of its own
         text, code = _INTERRUPTED, INTERRUPTED
-    click.echo(f"compress: {text}", err=True)
+    click.echo(f"compress: {printable(text)}", err=True)
     return code
 
 

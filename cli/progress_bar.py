@@ -10,7 +10,7 @@ from rich.text import Text
 def new_bar(terminal: Terminal, unit: str) -> Progress:
     """A bar, not shown yet: a label, what is done of how much, the rate in ``unit`` a second and the time left."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(unit),

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 from compress.benchmarks.gate.judge import Outcome, Verdict
 from compress.errors import UsageError
+from compress.escape import printable
 from compress.system.file_set import write_files
 
 _TAGS: dict[Outcome, str] = {"failed": "failure", "inconclusive": "skipped"}
@@ -23,11 +24,12 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
     root = Element("testsuites", _counts(verdicts) | {"name": "compress gate"})
     for (model, variant), group in groupby(verdicts, lambda verdict: (verdict.model, verdict.variant)):
         cases = list(group)
-        suite = SubElement(root, "testsuite", _counts(cases) | {"name": f"{model} {variant}"})
+        suite = SubElement(root, "testsuite", _counts(cases) | {"name": printable(f"{model} {variant}")})
         for verdict in cases:
-            case = SubElement(suite, "testcase", {"classname": variant, "name": verdict.requirement, "time": "0"})
+            names = {"classname": printable(variant), "name": printable(verdict.requirement)}
+            case = SubElement(suite, "testcase", names | {"time": "0"})
             if verdict.outcome in _TAGS:
-                SubElement(case, _TAGS[verdict.outcome], {"message": f"{verdict.measured}: {verdict.why}"})
+                SubElement(case, _TAGS[verdict.outcome], {"message": printable(f"{verdict.measured}: {verdict.why}")})
     indent(root)
     text = io.BytesIO()
     ElementTree(root).write(text, encoding="utf-8", xml_declaration=True)

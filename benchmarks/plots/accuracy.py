@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from compress.benchmarks.plots.base import Draw, Suffix, few, picture
+from compress.benchmarks.plots.base import Draw, Suffix, add_legend, few, picture
 from compress.benchmarks.results.overview import ReportRow, report_rows
 from compress.benchmarks.results.scorecard import Scorecard, ratio
 
@@ -166,7 +166,7 @@ def _label(figure: Figure, axes: Axes, cost: CostAxis, several: bool) -> None:
     axes.margins(x=0.15)  # names stand to the right of their points
     axes.set_title(f"filled: nothing else is as accurate and as {cost.gain}", loc="left", fontsize="small")
     if several:
-        figure.legend(loc="outside right upper", frameon=False)
+        add_legend(figure)
 
 
 PICTURES: dict[str, Draw] = {cost.name: partial(draw_front, cost) for cost in COSTS}

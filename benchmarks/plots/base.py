@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
@@ -29,7 +30,8 @@ def few(names: Sequence[str]) -> str:
     half = _LONGEST // 2
     shown = [name if len(name) <= _LONGEST else f"{name[:half]}…{name[1 - half :]}" for name in names[:_LISTED]]
     more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    listed = ", ".join(shown) + (f" and {more} more" if more else "")
+    return f" {listed}" if listed.startswith("_") else listed  # matplotlib leaves what begins so out of a legend
 
 
 @contextmanager
@@ -78,7 +80,8 @@ def picture(name: str, suffix: Suffix, fill: Callable[[Figure], None]) -> bytes:
     """
     from matplotlib import rc_context
 
-    with own_style(), rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with own_style(), rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # emoji in a name: boxes are shown for them
         figure = new_figure()
         fill(figure)
         drawn = io.BytesIO()

@@ -10,6 +10,7 @@ from compress.benchmarks.plots.base import new_figure, own_style, percent_over_l
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of
 from compress.errors import UsageError
+from compress.escape import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,12 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
         figure = new_figure()
         axes = figure.subplots()
         _draw(axes, lines)
-        axes.set_title(f"{manifest.source.title}\n{manifest.pipeline}", loc="left", fontsize="medium", parse_math=False)
+        axes.set_title(
+            f"{printable(manifest.source.title)}\n{printable(manifest.pipeline)}",
+            loc="left",
+            fontsize="medium",
+            parse_math=False,
+        )
         axes.set_ylabel(f"relative squared {label}, %")
         figure.savefig(path)
     return notice

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from compress.benchmarks.plots.base import Draw, Suffix, add_legend, picture
+from compress.benchmarks.plots.base import Draw, Suffix, add_legend, few, picture
 from compress.benchmarks.results.fusion_gain import gains
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metric
@@ -89,7 +89,7 @@ def _draw(name: str, panels: dict[str, list[_Curve]], suffix: Suffix, logarithmi
                 _plot(axes, curve, f"C{labels.index(curve.label)}", _style(batches, curve.batch))
             _label(axes, title, curves, logarithmic)
         for i, label in enumerate(labels):
-            every[0].plot([], [], color=f"C{i}", label=label)
+            every[0].plot([], [], color=f"C{i}", label=few([label]))
         for batch in batches if len(batches) > 1 else ():
             every[0].plot([], [], color="grey", linestyle=_style(batches, batch), label=f"batch {batch}")
         add_legend(figure)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import compress.benchmarks.report
 from compress.benchmarks.plots.base import Draw, Suffix
+from compress.benchmarks.results.printable_card import printable_card
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.registry import import_all
 from compress.system.file_set import write_files
@@ -17,10 +18,14 @@ _registry: dict[str, type[ReportFormat]] = {}
 
 
 class Report:
-    """Scorecards to report on, and their pictures, each drawn once however many formats show it."""
+    """Scorecards to report on, and their pictures, each drawn once however many formats show it.
+
+    ``cards`` are for people: controls in their text are spelled out. ``exact`` are for programs.
+    """
 
     def __init__(self, cards: Sequence[Scorecard]) -> None:
-        self.cards = cards
+        self.exact = cards
+        self.cards = [printable_card(card) for card in cards]
         self._pictures: dict[tuple[Draw, Suffix], bytes | None] = {}
 
     def picture(self, draw: Draw, suffix: Suffix) -> bytes | None:

@@ -11,6 +11,7 @@ from compress.benchmarks.report.base import Report, ReportFormat
 from compress.benchmarks.results.metrics import Metric
 from compress.benchmarks.results.overview import ReportRow, measured, report_rows
 
+_FORMULA = ("=", "+", "-", "@")
 _FACTS = ("model", "machine", "created", "variant", "role", "engine", "recipe", "parameters")
 
 
@@ -43,8 +44,14 @@ def _table(chosen: Sequence[Metric], rows: Sequence[tuple[list[int], ReportRow]]
     for setting, line in rows:
         card, row = line.card, line.row
         facts = [card.model, line.machine, card.created, row.name, row.role, row.engine, row.recipe, row.parameters]
+        facts = [_plain(fact) if isinstance(fact, str) else fact for fact in facts]
         writer.writerow([*facts, *setting, *(figure for metric in chosen for figure in _figures(line, metric))])
     return text.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Text that a spreadsheet doesn't take for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _kinds(metric: Metric) -> tuple[str, ...]:

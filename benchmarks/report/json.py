@@ -15,4 +15,4 @@ class Json(ReportFormat):
 
     def files(self, report: Report) -> dict[str, str]:
         """The scorecard, or several merged."""
-        return {NAME: report_text(report.cards)}
+        return {NAME: report_text(report.exact)}

@@ -2,6 +2,7 @@ r"""LaTeX report for papers: a table for each run, with ``\usepackage{booktabs}`
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -10,12 +11,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from compress.benchmarks.report.base import Report, ReportFormat
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import TableCell, TableRow, comparison_table, groups, legend, length_tables
+from compress.escape import printable
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "–": "--",
+    "|": r"\textbar{}", "`": r"\`{}", "[": "{[}", "]": "{]}",
+    "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "–": "--", "—": "---", "…": r"\dots{}", "°": r"$^\circ$",
+    "µ": r"$\mu$", "μ": r"$\mu$", "ρ": r"$\rho$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\to$", "²": r"$^2$",
+    "’": "'", "‘": "`", "“": "``", "”": "''", "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}",
+    "œ": r"\oe{}", "Œ": r"\OE{}", "ł": r"\l{}", "Ł": r"\L{}", "\N{NO-BREAK SPACE}": "~",
 }  # fmt: skip
+_ACCENTS = {
+    "GRAVE ACCENT": "`", "ACUTE ACCENT": "'", "CIRCUMFLEX ACCENT": "^", "TILDE": "~", "DIAERESIS": '"', "MACRON": "=",
+    "BREVE": "u", "CARON": "v", "CEDILLA": "c", "RING ABOVE": "r", "DOT ABOVE": ".", "DOUBLE ACUTE ACCENT": "H",
+}  # fmt: skip
+"""LaTeX's commands for Unicode's combining marks."""
 
 
 class Latex(ReportFormat):
@@ -64,5 +75,15 @@ def _cell(cell: TableCell) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape text for LaTeX."""
-    return "".join(_ESCAPES.get(letter, letter) for letter in text)
+    """Escape text for LaTeX; what pdflatex has no letter for (emoji, other scripts) goes by its number in Unicode."""
+    return "".join(map(_letter, printable(text)))
+
+
+def _letter(letter: str) -> str:
+    if letter in _ESCAPES or letter.isascii():
+        return _ESCAPES.get(letter, letter)
+    decomposed = unicodedata.normalize("NFD", letter)
+    base, accent = decomposed[0], _ACCENTS.get(unicodedata.name(decomposed[-1], "").removeprefix("COMBINING "))
+    if len(decomposed) == 2 and accent is not None and base.isascii():
+        return f"\\{accent}{{{base}}}"
+    return rf"{{\ttfamily U+{ord(letter):04X}}}"

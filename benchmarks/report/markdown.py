@@ -11,9 +11,13 @@ from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
 from compress.benchmarks.results.method import machine_facts, method_facts
 from compress.benchmarks.results.overview import overview
+from compress.benchmarks.results.printable_card import printable_card
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import TableCell, TableRow, comparison_table, groups, legend, length_tables
+from compress.escape import markdown_block, markdown_code, markdown_text, printable
 
+_OF_ALL = ("BUSY ", "NOISY ", "DOUBTFUL ")
+"""beginnings of findings that concern every variant"""
 EFFECTS = "How many times what it is without that pass alone a figure is. Stars as docs/metrics.md counts them."
 GAINS = "How many times as fast it is with that pass as without it alone, of inputs of that length × so many at once."
 
@@ -31,49 +35,54 @@ class Markdown(ReportFormat):
 
 def variant_section(card: Scorecard, name: str) -> str:
     """Scores of a variant for its model card: its figures beside the baselines', and what didn't help."""
+    card, name = printable_card(card), printable(name)
     shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
     lines = _comparison(*comparison_table(card, shown))
-    about = [line for line in findings(card) if line.startswith(f"{name} ")]
-    return "\n".join([*lines, "", *_items([*about, *card.notes[:1], *method_facts(card), *machine_facts(card)])])
+    about = [line for line in findings(card) if line.startswith((f"{name} ", *_OF_ALL))]
+    facts = [*map(markdown_text, (*about, *card.notes[:1])), *method_facts(card)]
+    return "\n".join([*lines, "", *_items([*facts, *map(markdown_text, machine_facts(card))])])
 
 
 def _merged(cards: Sequence[Scorecard]) -> str:
     headers, rows = overview(cards)
     complaints = [f"{card.model}: {line}" for card in cards for line in findings(card)]
-    runs = [f"{card.model}, {card.created}, {card.read}: `{card.command}`" for card in cards]
+    runs = [
+        f"{markdown_text(f'{card.model}, {card.created}, {card.read}')}: {markdown_code(card.command)}"
+        for card in cards
+    ]
     lines = [
         "# Report",
         "",
-        *_markdown_table(headers, rows),
+        *_markdown_table(headers, _escaped(rows)),
         "",
         "A figure in brackets is how many times the original's.",
         "",
     ]
     for card in cards:
-        lines += _by_length(card, f"{card.model}, {card.created}: ")
-    lines += ["## What didn't help", "", *(_items(complaints) or ["Nothing to complain of."])]
+        lines += _by_length(card, markdown_text(f"{card.model}, {card.created}: ") + " ")
+    lines += ["## What didn't help", "", *(_items(map(markdown_text, complaints)) or ["Nothing to complain of."])]
     lines += ["", "## Runs", "", *_items(runs), ""]
     return "\n".join(lines)
 
 
 def markdown(card: Scorecard) -> str:
     """Report of one run: tables, findings, recipes, notes, method and machine."""
-    lines = [f"# {card.model}", ""]
+    lines = [f"# {markdown_text(card.model)}", ""]
     if card.command:
-        lines += ["```", card.command, "```", ""]
+        lines += [*markdown_block(card.command), ""]
     for group in groups(card):
         lines += [*_comparison(*comparison_table(card, group)), ""]
     headers, effects = effect_table(card)
     if effects:
-        lines += ["## What helped", "", *_markdown_table(headers, effects, "---"), "", EFFECTS, ""]
+        lines += ["## What helped", "", *_markdown_table(headers, _escaped(effects), "---"), "", EFFECTS, ""]
     lines += _by_length(card)
     lines += ["## What didn't help", ""]
-    lines += _items(findings(card)) or ["Nothing to complain of: no variant is worse in anything."]
+    lines += _items(map(markdown_text, findings(card))) or ["Nothing to complain of: no variant is worse in anything."]
     lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card), "---"), ""]
     if card.notes:
-        lines += ["## Notes", "", *_items(card.notes), ""]
+        lines += ["## Notes", "", *_items(map(markdown_text, card.notes)), ""]
     lines += ["## How it was measured", "", *_items(method_facts(card)), ""]
-    lines += ["## Machine", "", *_items(machine_facts(card)), ""]
+    lines += ["## Machine", "", *_items(map(markdown_text, machine_facts(card))), ""]
     return "\n".join(lines)
 
 
@@ -82,9 +91,16 @@ def _by_length(card: Scorecard, title: str = "") -> list[str]:
     lines = []
     headers, gained = gain_table(card)
     if gained:
-        lines += [f"## {title}Operators and length", "", *_markdown_table(headers, gained, "---"), "", GAINS, ""]
+        lines += [
+            f"## {title}Operators and length",
+            "",
+            *_markdown_table(headers, _escaped(gained), "---"),
+            "",
+            GAINS,
+            "",
+        ]
     if card.settings.cells:
-        lines += [f"## {title}By length and batch", "", f"Ratios: {legend(card)}.", ""]
+        lines += [f"## {title}By length and batch", "", f"Ratios: {markdown_text(legend(card))}.", ""]
     for names in groups(card):
         for heads, rows in length_tables(card, names):
             lines += [*_comparison(heads, rows), ""]
@@ -97,11 +113,14 @@ def _items(facts: Iterable[str]) -> list[str]:
 
 
 def _recipes(card: Scorecard) -> list[list[str]]:
-    return [[row.name, f"`{row.recipe}`" if row.recipe else "", f"`{row.path}`"] for row in card.rows]
+    return [
+        [markdown_text(row.name), *(markdown_code(fact) if fact else "" for fact in (row.recipe, row.path))]
+        for row in card.rows
+    ]
 
 
 def _comparison(headers: list[str], rows: list[TableRow]) -> list[str]:
-    return _markdown_table(headers, [row.texts(_cell) for row in rows])
+    return _markdown_table(headers, [[markdown_text(row.heading), *map(_cell, row.cells)] for row in rows])
 
 
 def _cell(cell: TableCell) -> str:
@@ -109,8 +128,19 @@ def _cell(cell: TableCell) -> str:
     return "<br>".join(cell.lines)
 
 
-def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---:") -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Rows of plain text, for a table."""
+    return [[markdown_text(cell) for cell in row] for row in rows]
 
-    return [line(headers), line(["---", *(align for _ in headers[1:])]), *(line(row) for row in rows)]
+
+def _markdown_table(headers: list[str], rows: list[list[str]], align: str = "---:") -> list[str]:
+    """Lines of a table: headers are plain text, cells of rows are Markdown."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    return [
+        line(map(markdown_text, headers)),
+        line(["---", *(align for _ in headers[1:])]),
+        *(line(row) for row in rows),
+    ]

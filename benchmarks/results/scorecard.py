@@ -12,6 +12,7 @@ from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.statistics.measure import Measure, summarize
+from compress.encodable_text import EncodableText
 from compress.modeling.kinds import TaskKind
 
 SCHEMA = 1
@@ -101,11 +102,11 @@ class Row(BaseModel, frozen=True):
     layer; ``cells`` as `Settings.cells`.
     """
 
-    name: str
-    path: str
+    name: EncodableText
+    path: EncodableText
     engine: str
     role: Role
-    recipe: str
+    recipe: EncodableText
     parameters: int
     unchanged: bool = False
     zeros: bool = False
@@ -120,15 +121,15 @@ class Scorecard(BaseModel, frozen=True):
     """The original in the first row, then every other contender, all measured in one interleaved run."""
 
     schema_version: Literal[1] = 1
-    model: str
+    model: EncodableText
     model_sha256: str = ""
     """over the original's weight files; empty in reports of before it was recorded"""
     kind: TaskKind
     created: str
-    command: str
+    command: EncodableText
     settings: Settings
     threads: int
-    machine: dict[str, str]
+    machine: dict[str, EncodableText]
     versions: dict[str, str]
     load: float
     """one-minute load average before the first measurement"""
@@ -142,8 +143,8 @@ class Scorecard(BaseModel, frozen=True):
     """how many evaluation windows, of how many tokens each; an image is a window of 1"""
     text_sha256: str = ""
     """over the evaluation windows' tokens and their mask, labeled text with its labels, and tasks"""
-    notes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
+    notes: tuple[EncodableText, ...] = ()
+    doubts: tuple[EncodableText, ...] = ()
     """why accuracy on these windows says little, by the original's own outputs: a line each"""
     tasks: dict[str, Direction] = {}
     """every task's figures, ``task.metric`` as in the rows' measures, and which way is better"""

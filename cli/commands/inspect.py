@@ -41,7 +41,7 @@ def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwri
         click.echo(json.dumps(_json(manifest), indent=2))
         return
     for line in _header(manifest):
-        console.out.print(line, markup=False, soft_wrap=True)
+        console.line(line)
     layers = layers_of(manifest)
     model = total(layers)
     if weights:
@@ -49,7 +49,7 @@ def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwri
     else:
         console.show(_LAYER_HEADERS, [_layer_row(layer) for layer in [*layers, model]])
     for notice in notices(manifest):
-        console.out.print(f"! {notice}", markup=False, soft_wrap=True)
+        console.line(f"! {notice}")
     if model.worst is None:
         available = "only weight errors are" if model.solvers else "no errors are"
         console.notice(f"{available} available: no pass of this recipe measured outputs")

@@ -32,9 +32,9 @@ def command(paths: tuple[Path, ...], model: str | None, trust_remote_code: bool)
     for path in folders:
         result = verify(path, model, trust_remote_code, console)
         for problem in result.problems:
-            console.out.print(f"{path}: {problem}", markup=False, soft_wrap=True)
+            console.line(f"{path}: {problem}")
         if not result.problems:
-            console.out.print(f"{path}: as recorded: {result.compared}", markup=False, soft_wrap=True)
+            console.line(f"{path}: as recorded: {result.compared}")
         broken += bool(result.problems)
     if broken:
         raise ModelError(f"{broken} of {len(folders)} variants are not as they were made; make or export them again")

@@ -55,7 +55,7 @@ def enforce(
         cells = [[v.variant, v.requirement, v.measured, v.outcome, v.why] for v in not_passed]
         console.show(["variant", "required", "measured", "", ""], cells)
     counts = Counter(verdict.outcome for verdict in verdicts)
-    console.out.print(f"gate: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")
+    console.line(f"gate: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")
     if failed := [verdict for verdict in not_passed if verdict.outcome == "failed"]:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise RequirementError(f"requirement not met: {failed[0]}{more}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate.judge import Verdict
+from compress.escape import markdown_code, markdown_text, printable
 
 _COMMANDS = {"failed": "error", "inconclusive": "warning"}
 _MARKS = {"passed": "✅", "failed": "❌", "inconclusive": "❔"}
@@ -33,13 +34,14 @@ def summarize_step(verdicts: Sequence[Verdict], notices: Sequence[str]) -> None:
     lines = ["### compress gate", "", "| | variant | required | measured | |", "| --- | --- | --- | ---: | --- |"]
     for verdict in verdicts:
         reason = verdict.why or verdict.outcome
-        cells = [_MARKS[verdict.outcome], verdict.variant, f"`{verdict.requirement}`", verdict.measured, reason]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", *(f"- {notice}" for notice in notices), ""]
+        variant, measured, why = map(markdown_text, (verdict.variant, verdict.measured, reason))
+        cells = [_MARKS[verdict.outcome], variant, markdown_code(verdict.requirement), measured, why]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *(f"- {markdown_text(notice)}" for notice in notices), ""]
     with Path(file).open("a", encoding="utf-8") as summary:
         summary.write("\n".join(lines))
 
 
 def _escaped(text: str) -> str:
     """A workflow command's message with GitHub's own escapes."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text, lines=True).replace("%", "%25").replace("\n", "%0A")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from compress.checkpoint.folder import LICENSES
 from compress.errors import ModelError
+from compress.escape import markdown_code, markdown_text
 from compress.system.regular_files import open_file, read_json, refusal
 
 _TITLES = {
@@ -19,7 +19,8 @@ _TITLES = {
 """Beginnings of licenses' texts, by the hub's identifiers."""
 _BEGINNING = 2000
 _LARGEST_CARD = 16 << 20
-_PLAIN = re.compile(r"[A-Za-z][\w.-]*")
+_ADDRESS = re.compile(r"https://[\w./#?=%-]+")
+"""A link's address without anything that Markdown or HTML reads another way."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,19 @@ class License:
     fields: dict[str, str]
     file: str | None
 
-    @property
-    def lines(self) -> list[str]:
-        """The fields as lines of YAML; whatever isn't a plain word is quoted."""
-        return [
-            f"{key}: {value if _PLAIN.fullmatch(value) else json.dumps(value)}" for key, value in self.fields.items()
-        ]
-
     def __str__(self) -> str:
+        """A sentence of Markdown."""
         name = self.fields.get("license_name") or self.fields.get("license")
-        where = f"its text is in `{self.file}`" if self.file else self.fields.get("license_link", "")
+        link = self.fields.get("license_link", "")
+        where = f"its text is in {markdown_code(self.file)}" if self.file else _link(link)
+        name = name and markdown_text(name)
         if name is None and not where:
             return "The base model doesn't name its license; whatever it is holds for this variant too."
         return f"The base model's license holds for this variant too: {', '.join(filter(None, [name, where]))}."
+
+
+def _link(text: str) -> str:
+    return text if _ADDRESS.fullmatch(text) else markdown_text(text)
 
 
 def find_license(path: Path) -> License:

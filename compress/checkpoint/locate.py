@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -45,10 +46,10 @@ def check_source(source: str, trust_remote_code: bool = False) -> None:
 
 def _local(source: str) -> Path | None:
     """The directory on this machine; None where the source is an id on the hub."""
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
         return path
-    if path.exists():
+    if os.path.exists(path):
         raise ModelError(f"{source} is a file; give the directory of its checkpoint")
     if not _HUB_ID.fullmatch(source):
         raise ModelError(f"{source}: no such directory")
@@ -60,7 +61,7 @@ def locate_offline(source: str) -> Path | None:
     if source.startswith(DEMO):
         path = cache_directory() / source.removeprefix(DEMO)
         return path if (path / SUMS).is_file() else None
-    if (path := Path(source).expanduser()).is_dir():
+    if os.path.isdir(path := Path(os.path.expanduser(source))):
         return path
     if not _HUB_ID.fullmatch(source):
         return None

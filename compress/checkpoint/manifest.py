@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from compress.encodable_text import EncodableText
 from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
 from compress.system.file_set import write_files
@@ -20,7 +22,7 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: EncodableText
     """as the user named it"""
     sha256: str
     """over its weight files"""
@@ -37,8 +39,8 @@ class Source(BaseModel):
     @property
     def title(self) -> str:
         """A short name without this machine's paths."""
-        path = Path(self.name).expanduser()
-        return path.resolve().name if path.is_dir() else self.name.removeprefix("demo:")
+        path = os.path.expanduser(self.name)
+        return Path(path).resolve().name if os.path.isdir(path) else self.name.removeprefix("demo:")
 
 
 class LayerReport(BaseModel):
@@ -63,12 +65,12 @@ class Manifest(BaseModel):
     """name of the format that its checkpoint is stored in"""
     unreadable: str | None = None
     """what transformers can't load of it; None where it loads"""
-    pipeline: str
+    pipeline: EncodableText
     """as its user wrote it"""
-    recipe: list[str]
+    recipe: list[EncodableText]
     """the passes with every option decided"""
     seed: int
-    calibration: str
+    calibration: EncodableText
     """which text the statistics are from, and how much of it; "none" where no pass asked"""
     calibration_sketch: str = ""
     """hashes of that text, so that an evaluation on the same is noticed (`Sketch`)"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -69,7 +70,7 @@ class Model(Checkpoint):
         """A short name: the demo's, or the last part of the directory or the hub id."""
         if self.source.startswith(DEMO):
             return self.source.removeprefix(DEMO)
-        return Path(self.source).expanduser().resolve().name
+        return Path(os.path.expanduser(self.source)).resolve().name
 
     @property
     def brings_code(self) -> bool:

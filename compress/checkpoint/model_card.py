@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from statistics import median
 
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from compress.checkpoint.hashes import CARD
 from compress.checkpoint.license import License
 from compress.checkpoint.manifest import Manifest
 from compress.checkpoint.summary import layers_of, notices, total
+from compress.escape import markdown_code, markdown_text, printable
 from compress.formats.base import find_format
 from compress.modeling.classifier import auto_class
 from compress.weights.stored import DEFAULT_FORMAT
 
+_LIBRARY_OF = {
+    False: {"library_name": "transformers"},
+    True: {"library_name": "sentence-transformers", "pipeline_tag": "sentence-similarity"},
+}
+"""What the hub is told of a variant, and of a sentence encoder."""
 _LIBRARIES = ("torch", "transformers", "compressed-tensors", "onnxruntime", "onnxruntime-genai")
 _LOADING = "## Loading"
 """The heading, as in the template, that scores come before."""
@@ -36,6 +44,7 @@ def write_card(directory: Path, manifest: Manifest, license: License, embeds: bo
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"text": markdown_text, "code": markdown_code}
     card = environment.get_template("card.md.jinja").render(
         manifest=manifest,
         source=source,
@@ -43,7 +52,7 @@ def write_card(directory: Path, manifest: Manifest, license: License, embeds: bo
         embeds=embeds,
         unpacks_when_called=_unpacks_when_called(directory) if embeds else False,
         license=license,
-        quantized=any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves),
+        front_matter=_front_matter(manifest, license, embeds),
         has_products=any(form.parts for form in manifest.weights.values()),
         shares_integers=_shares_integers(manifest),
         auto_class=auto_class(source.kind, source.architecture),
@@ -52,6 +61,25 @@ def write_card(directory: Path, manifest: Manifest, license: License, embeds: bo
         libraries=[f"{name} {manifest.versions[name]}" for name in _LIBRARIES if name in manifest.versions],
     )
     (directory / CARD).write_text(card, encoding="utf-8")
+
+
+def _front_matter(manifest: Manifest, license: License, embeds: bool) -> str:
+    """The card's facts for the hub, as YAML."""
+    is_quantized = any(leaf.form == "quantized" for form in manifest.weights.values() for leaf in form.leaves)
+    facts = {
+        "base_model": manifest.source.title,
+        **({"base_model_relation": "quantized"} if is_quantized else {}),
+        **_LIBRARY_OF[embeds],
+        **license.fields,
+    }
+    return "\n".join(_yaml_line(key, value) for key, value in facts.items())
+
+
+def _yaml_line(key: str, value: str) -> str:
+    """A line of YAML; what isn't printable is escaped in double quotes."""
+    style = {"allow_unicode": True} if value == printable(value) else {"default_style": '"'}
+    line: str = yaml.safe_dump({key: value}, width=math.inf, **style)
+    return line.rstrip()
 
 
 def card_with_scores(directory: Path, scores: str) -> dict[Path, str]:
@@ -64,10 +92,10 @@ def card_with_scores(directory: Path, scores: str) -> dict[Path, str]:
         return {}
     text = file.read_text(encoding="utf-8")
     section = f"{_BEGIN}\n## Measured\n\n{scores.strip()}\n{_END}\n"
-    before, begin, rest = text.partition(_BEGIN)
+    before, begin, rest = text.partition(f"\n{_BEGIN}\n")
     _, end, after = rest.partition(f"{_END}\n")
     if begin and end:
-        text = before + section + after
+        text = f"{before}\n{section}{after}"
     else:
         before, heading, after = text.partition(_LOADING)
         text = before + section + "\n" + heading + after if heading else f"{text.rstrip()}\n\n{section}"
@@ -102,4 +130,4 @@ def _losses(manifest: Manifest) -> list[str]:
             f"relative squared error of a matrix's outputs, on the calibration text: {100 * median(errors):.3g} % in "
             f"the median, at worst {100 * max(errors):.3g} % (`{model.worst.name}`)"
         )
-    return [*lines, *notices(manifest)]
+    return [*lines, *map(markdown_text, notices(manifest))]

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from compress.calibration.images import PROCESSOR
 from compress.checkpoint.base import Checkpoint
+from compress.escape import printable
 from compress.pipeline.contract import GraphPass
 from compress.system.leftovers import name_in_place
 from compress.system.regular_files import copy_file, refusal
@@ -38,7 +39,7 @@ def write_metadata(model: ir.Model, checkpoint: Checkpoint, graph_passes: Sequen
     model.producer_name, model.producer_version = "compress", __version__
     model.metadata_props.update(
         {
-            "source": name_in_place(checkpoint.path),
+            "source": printable(name_in_place(checkpoint.path)),
             "recipe": ",".join(dict.fromkeys(recipe)),
             "target": target,
         }

@@ -6,6 +6,8 @@ import pytest
 import yaml
 
 from compress.checkpoint.license import find_license
+from compress.checkpoint.model_card import write_card
+from tests.support.manifests import manifest
 
 APACHE = "\n                                 Apache License\n                           Version 2.0, January 2004\n"
 
@@ -39,17 +41,26 @@ def test_where_a_license_is_found(tmp_path, files, fields, file):
     assert (license.fields, license.file) == (fields, file)
 
 
+def front_matter(folder, license):
+    """What the hub reads of a card with that license."""
+    write_card(folder, manifest(weights={}, layers={}), license)
+    _, front, _ = (folder / "README.md").read_text().split("---\n", 2)
+    return yaml.safe_load(front)
+
+
 def test_a_named_license_keeps_its_name_and_link(tmp_path):
     matter = {"license": "other", "license_name": "my: own", "license_link": "https://example.org/a#b"}
     license = write(tmp_path, readme=f"---\n{yaml.safe_dump(matter)}---\n")
-    assert yaml.safe_load("\n".join(license.lines)) == matter
+    assert front_matter(tmp_path, license) == {"base_model": "llama", "library_name": "transformers", **matter}
     assert str(license) == "The base model's license holds for this variant too: my: own, https://example.org/a#b."
 
 
 def test_no_value_breaks_out_of_the_front_matter(tmp_path):
     license = write(tmp_path, config=json.dumps({"license": "mit\n---\n# hello"}))
-    assert yaml.safe_load("\n".join(license.lines)) == {"license": "mit\n---\n# hello"}
-    assert len(license.lines[0].splitlines()) == 1
+    assert front_matter(tmp_path, license)["license"] == "mit\n---\n# hello"
+    assert str(license).splitlines() == [
+        "The base model's license holds for this variant too: mit\\\\n---\\\\n# hello."
+    ]
 
 
 def test_a_checkpoint_without_a_license_says_so(tmp_path):
