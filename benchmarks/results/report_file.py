@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -79,7 +79,7 @@ def read_cards(path: Path) -> list[Scorecard]:
     return cards
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON; a ValueError where a name stands in it twice, as only one of them would count."""
     counts = Counter(name for name, _ in pairs)
     if twice := next((name for name, count in counts.items() if count > 1), None):

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,6 +31,7 @@ from compress.cli.shared.scores import print_scores
 from compress.errors import RequirementError
 from compress.escape import encodable, printable
 from tests.support.cards import ONNX, QUANTIZED, TORCH, build_card
+from tests.support.cli import run_cli
 from tests.support.manifests import manifest
 from tests.support.names import HOSTILE
 
@@ -231,3 +233,20 @@ def test_github(name, tmp_path, monkeypatch, capsys):
     check_tables(text)
     assert count_rows(text) == 3
     assert words(printable(name)) in words(read_markdown(text))
+
+
+@pytest.mark.slow
+def test_a_variant_of_a_model_of_such_a_name(llama, tmp_path):
+    name = "my: `model` #1 <b>|\\|$x$\x1b[31m\n🤖=cmd()"
+    model = shutil.copytree(llama, tmp_path / name)
+    made = run_cli("run", model, "-p", "fp16", "-o", tmp_path / "out", "--no-score")
+    assert made.returncode == 0, made.stderr
+    card = (tmp_path / "out" / "fp16" / "README.md").read_text()
+    assert yaml.safe_load(card.split("---\n")[1])["base_model"] == name
+    assert words(printable(name)) in words(read_markdown(card.split("---\n", 2)[2].partition("## Loading")[0]))
+    held = run_cli("verify", tmp_path / "out" / "fp16")
+    assert (held.returncode, held.stdout.count("\n")) == (0, 1)
+    assert not CONTROLS.search(held.stdout + made.stderr)
+    refused = run_cli("run", tmp_path / f"{name}x", "-p", "fp16", "-o", tmp_path / "other")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (3, 1)
+    assert not CONTROLS.search(refused.stderr)
