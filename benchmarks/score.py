@@ -62,12 +62,15 @@ def score_contenders(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
         images = None if evaluation.pixels is None else ImageFile.saved(evaluation.pixels, folder)
+        progress.phase(f"loading {len(contenders)} models")
         loading = progress.track(contenders, "loading", len(contenders), "models")
         workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
         clock.lap("load")
+        progress.phase(f"measuring speed, {settings.rounds} rounds")
         speeds = measure_speed(workers, evaluation.tokens, settings, progress, clock, images)
         bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
         clock.lap("bandwidth")
+        progress.phase(f"measuring accuracy on {len(evaluation.windows)} windows")
         accuracy = measure_accuracy(workers, evaluation, progress, settings.seed, images, clock)
     rows = _rows(contenders, speeds, accuracy.measures, settings, bandwidth)
     clock.lap("summing up")

@@ -6,8 +6,9 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
+from threading import Timer
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -19,11 +20,16 @@ T = TypeVar("T")
 
 _SECONDS_WITHOUT_BAR = 2.0
 """seconds that work may take before it shows a bar"""
+_SECONDS_WITHOUT_LINE, _SECONDS_BETWEEN_LINES = 10.0, 60.0
+"""the same before a line shows where no bar can, and until it shows another"""
 _PIPE_WIDTH = 200
 
 
 class Console:
-    """A `Progress` that draws bars where standard error is a terminal and none elsewhere; notices are always shown."""
+    """A `Progress` that draws bars where standard error is a terminal, and elsewhere prints a line now and then.
+
+    Notices are always shown.
+    """
 
     def __init__(self) -> None:
         self.notices: list[str] = []
@@ -43,7 +49,7 @@ class Console:
         if total is None:
             total = len(items) if isinstance(items, Sized) else None
         if not self.err.is_terminal:
-            yield from items
+            yield from self._lines(items, label, total)
             return
         from compress.cli.progress_bar import new_bar
 
@@ -60,12 +66,17 @@ class Console:
             bar.stop()
 
     def status(self, text: str) -> AbstractContextManager[object]:
-        """Show a spinner while work without countable steps runs."""
+        """Show a spinner while work without countable steps runs; a line, if it takes long, where no spinner can be."""
         if not self.err.is_terminal:
-            return nullcontext()
+            return self._delayed(text)
         from rich.text import Text
 
         return self.err.status(Text(printable(text)))
+
+    def phase(self, text: str) -> None:
+        """Print that a part of the work begins, on standard error, unless that is a terminal, where bars tell."""
+        if not self.err.is_terminal:
+            self.say(text)
 
     def notice(self, text: str) -> None:
         """Print a line that the user should not miss, on standard error, and keep it for the report."""
@@ -93,6 +104,26 @@ class Console:
             self.out.print(table)
         else:
             _terminal(width=_PIPE_WIDTH).print(table)
+
+    def _lines(self, items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
+        """Yield the items; print how many are done after some seconds, and then each minute."""
+        due = time.monotonic() + _SECONDS_WITHOUT_LINE
+        for count, item in enumerate(items, start=1):
+            yield item
+            if time.monotonic() > due:
+                self.say(f"{label}: {count}" + (f" of {total}" if total is not None else ""))
+                due = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    @contextmanager
+    def _delayed(self, text: str) -> Iterator[None]:
+        """Print a line if what is inside takes some seconds."""
+        timer = Timer(_SECONDS_WITHOUT_LINE, self.say, [text])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def command_line() -> str:

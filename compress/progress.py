@@ -22,6 +22,10 @@ class Progress(Protocol):
         """Show that work without countable steps is under way."""
         ...
 
+    def phase(self, text: str) -> None:
+        """Show that another part of the work begins, where nothing else shows how far it is."""
+        ...
+
     def notice(self, text: str) -> None:
         """Show one line that the user should not miss."""
         ...
@@ -40,6 +44,9 @@ class Silent:
     def status(self, text: str) -> AbstractContextManager[object]:
         """Show nothing."""
         return nullcontext()
+
+    def phase(self, text: str) -> None:
+        """Show nothing."""
 
     def notice(self, text: str) -> None:
         """Keep the line."""

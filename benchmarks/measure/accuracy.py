@@ -36,11 +36,13 @@ def measure_accuracy(
     measures = results.measures
     clock.lap("accuracy")
     if evaluation.labeled is not None:
+        progress.phase("measuring accuracy on labels")
         measures = _joined(measures, measure_labeled(workers, evaluation.labeled, seed, progress))
         clock.lap("labels")
     if evaluation.tasks is not None:
         from compress.benchmarks.measure.lm_eval import measure_tasks  # here: lm-eval may not be installed
 
+        progress.phase("measuring accuracy on tasks")
         measures = _joined(measures, measure_tasks(workers, evaluation.tasks, progress))
         clock.lap("tasks")
     return replace(results, measures=measures)

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import pytest
 from rich.console import Console as Terminal
@@ -29,6 +30,27 @@ def test_a_file_gets_no_bar(capsys):
     with console.status("reading"):
         pass
     assert capsys.readouterr() == ("", "")
+
+
+def test_where_no_bar_can_be_long_work_prints_a_line_now_and_then(monkeypatch, capsys):
+    console = Console()
+    monkeypatch.setattr("compress.cli.console._SECONDS_WITHOUT_LINE", 0.0)
+    assert list(console.track(iter("abc"), "letters", total=3)) == ["a", "b", "c"]
+    assert list(console.track(iter("a"), "letters")) == ["a"]
+    with console.status("reading"):
+        time.sleep(0.1)
+    console.phase("measuring speed")
+    assert capsys.readouterr() == ("", "letters: 1 of 3\nletters: 1\nreading\nmeasuring speed\n")
+    monkeypatch.setattr("compress.cli.console._SECONDS_BETWEEN_LINES", 0.0)
+    assert list(console.track("abc", "letters")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == "letters: 1 of 3\nletters: 2 of 3\nletters: 3 of 3\n"
+
+
+def test_a_terminal_needs_no_lines_for_phases():
+    console, screen = Console(), io.StringIO()
+    console.err = Terminal(file=screen, force_terminal=True, width=80)
+    console.phase("measuring speed")
+    assert screen.getvalue() == ""
 
 
 def test_a_bar_appears_once_work_takes_long(monkeypatch):
