@@ -12,6 +12,8 @@ from compress.system.leftovers import is_leftover
 _MANIFEST, _ARTIFACT = "compress.json", "artifact.json"
 _CHANGING = frozenset({_MANIFEST, _ARTIFACT, "README.md", "SHA256SUMS"})
 """Files of a variant that its manifest doesn't list."""
+_SCORES = "report.json"
+"""The file that no report lacks."""
 _REPORT = ("report.*",)
 _EXPORTED = ("*.onnx", "*.onnx.data*", "*.gguf", "engine.plan", "*.json", "*.jinja", "*.model", "*.spm", "vocab.txt",
              "merges.txt", *_CHANGING)  # fmt: skip
@@ -39,7 +41,7 @@ def _rule(directory: Path) -> Callable[[str], bool] | None:
         return lambda path: path in listed or _is_beside(path, artifacts, () if listed else _STORED)
     if _ARTIFACT in names:
         return lambda path: _is_like(path, _EXPORTED)
-    if any(_is_like(name, _REPORT) for name in names):
+    if _SCORES in names:
         return lambda path: _is_like(path, _REPORT)
     return None
 

@@ -65,6 +65,10 @@ def test_a_report(folder):
     assert foreign_entry(folder("int8/compress.json")) == "int8/compress.json"
 
 
+def test_a_file_named_report_is_no_report(folder):
+    assert foreign_entry(folder("report.docx", "report.md")) == ""
+
+
 def test_links_are_foreign(folder, tmp_path):
     variant = folder("report.md")
     (variant / "report.json").symlink_to("report.md")
