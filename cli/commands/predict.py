@@ -26,11 +26,13 @@ _HEADERS = ["variant", "MB of weights", "of the original", "bits per weight"]
 @target("ort-cpu")
 def command(path: Path, pipelines: tuple[str, ...], target: str) -> None:
     """Predict the size of variants from the config.json in DIRECTORY; weights are not needed."""
+    from compress.modeling.config_file import read_config
     from compress.pipeline.parse import Pipeline
 
     parsed = [Pipeline.parse(text) for text in pipelines]
+    read_config(path)
 
-    from compress.export.targets.base import find_target  # after the parsing: a mistake there waits for no torch
+    from compress.export.targets.base import find_target  # after these: a mistake in them waits for no torch
     from compress.pipeline.predict import ConfigOnlyModel, predict
 
     console, runtime = Console(), find_target(target)

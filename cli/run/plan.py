@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.checkpoint.locate import check_source
 from compress.errors import UsageError
 from compress.pipeline.parse import Pipeline
 from compress.profiles.loader import Profile, load_profile
@@ -71,10 +72,10 @@ def check(request: RunRequest) -> RunPlan:
     """Refuse, with a UsageError, what can't work whatever the model is; with a ModelError, a model that isn't there."""
     profile = load_profile(request.profile)
     requested = _parse(request.pipelines or profile.pipelines)
+    check_source(request.source, request.trust_remote_code)
 
-    from compress.api.compress_model import choose_target  # after the parsing: a mistake there waits for no torch
+    from compress.api.compress_model import choose_target  # after these: a mistake in them waits for no torch
     from compress.benchmarks.gate.requirement import parse_requirements
-    from compress.checkpoint.locate import check_source
     from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
 
     requirements = parse_requirements(request.require)
@@ -84,7 +85,6 @@ def check(request: RunRequest) -> RunPlan:
     target = choose_target(request.target or profile.target, request.checkpoint_format)
     for pipeline in pipelines:
         target.check(pipeline.passes, request.merge)
-    check_source(request.source, request.trust_remote_code)
     _check_free(request, pipelines)
     write_options = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)
     return RunPlan(request, requirements, profile, requested, pipelines, target, write_options)

@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 
 from compress.checkpoint.demo import cache_directory, check_demo, demo_model
-from compress.checkpoint.sentence_modules import is_sentence_encoder, module_folders, transformer_folder
-from compress.checkpoint.shards import SUMS
+from compress.checkpoint.shards import SUMS, check_headers
 from compress.errors import ModelError
-from compress.modeling.architecture import check_config
+from compress.modeling.config_file import check_config
 from compress.progress import Progress
 
 DEMO = "demo:"
@@ -39,9 +38,18 @@ def check_source(source: str, trust_remote_code: bool = False) -> None:
     """Refuse, as opening does, a source that is no supported model; of a hub checkpoint only settings are fetched."""
     if source.startswith(DEMO):
         check_demo(source.removeprefix(DEMO))
-    else:
-        path = transformer_folder(_local(source) or _fetch(source, _SETTINGS))
-        check_config(path, trust_remote_code, is_sentence_encoder(path))
+        return
+    local = _local(source)
+    path = local or _fetch(source, _SETTINGS)
+    places = (path, path.parent)
+    if embeds := any((place / "modules.json").is_file() for place in places):  # else nothing has to wait for torch
+        from compress.checkpoint.sentence_modules import is_sentence_encoder, transformer_folder
+
+        path = transformer_folder(path)
+        embeds = is_sentence_encoder(path)
+    check_config(path, trust_remote_code, embeds)
+    if local is not None:
+        check_headers(path)
 
 
 def _local(source: str) -> Path | None:
@@ -84,6 +92,8 @@ def _fetch(name: str, patterns: list[str]) -> Path:
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
+
+    from compress.checkpoint.sentence_modules import module_folders
 
     try:
         path = Path(

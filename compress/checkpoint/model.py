@@ -20,7 +20,8 @@ from compress.checkpoint.locate import DEMO, locate
 from compress.checkpoint.sentence_modules import is_sentence_encoder, read_sentence_modules, transformer_folder
 from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
-from compress.modeling.architecture import Architecture, check_buildable, check_config, read_architecture
+from compress.modeling.architecture import Architecture, check_buildable, read_architecture
+from compress.modeling.config_file import check_config
 from compress.modeling.families import FAMILIES
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.tensor_names import stored_names, unused_tensors

@@ -8,28 +8,34 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from compress.checkpoint.hashes import sha256
 from compress.errors import ModelError
+from compress.lazy import torch
 from compress.progress import Progress
 from compress.system.regular_files import check_file, open_file, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUMS = "SHA256SUMS"
 SAFE = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING_STATE = {"training_args", "optimizer", "scheduler", "scaler", "rng_state"}
+_Shapes = dict[str, tuple[int, ...]]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST_SUMS = 16 << 20
+_LARGEST_HEADER = 16 << 20
+_MOST_TENSORS = 200_000
+"""Bounds of what is read: the largest models that are known have some 90,000 tensors, all files together."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,7 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool
     if not files:
         files, index = _find_pickles(path, trust_pickle)
         cls = PickleShards
-    for each in files:
-        check_file(each)
-    headers = {file: _header(file) if cls is Shards else _pickled(file) for file in files}
+    headers = _headers(path, files, _header if cls is Shards else _pickled)
     for name, file in index.items():
         if name not in headers[path / file]:
             raise ModelError(f"{path / file} lacks {name}, which the index says it holds; fetch the file again")
@@ -111,6 +115,22 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool
     if verify:
         _check_hashes(path, shards, progress)
     return shards
+
+
+def check_headers(path: Path) -> None:
+    """Refuse, as `find_shards` does, safetensors that are broken or beyond all bounds; no data is read."""
+    files, _ = _listed(path, SAFE)
+    _headers(path, files, _header)
+
+
+def _headers(path: Path, files: Sequence[Path], read: Callable[[Path], _Shapes]) -> dict[Path, _Shapes]:
+    for each in files:
+        check_file(each)
+    headers: dict[Path, _Shapes] = {}
+    for each in files:
+        headers[each] = read(each)
+        _check_count(path, sum(map(len, headers.values())))
+    return headers
 
 
 def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
@@ -125,6 +145,7 @@ def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
         index = {str(name): str(file) for name, file in raw["weight_map"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index_file} can't be read ({error})") from error
+    _check_count(path, len(index))
     files = [path / file for file in sorted(set(index.values()))]
     for file in files:
         if file.parent != path:
@@ -134,17 +155,35 @@ def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
     return files, index
 
 
+def _check_count(path: Path, count: int) -> None:
+    if count > _MOST_TENSORS:
+        raise ModelError(f"{path} has {count:,} tensors, and {_MOST_TENSORS:,} are read at most")
+
+
 def _header(file: Path) -> dict[str, tuple[int, ...]]:
     """The tensors' shapes in a safetensors header; a ModelError where the file is not as long as the header says."""
     size = file.stat().st_size
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
+            if length > _LARGEST_HEADER:
+                raise ModelError(
+                    f"{file}: its header is {length:,} bytes long, and {_LARGEST_HEADER:,} are read at most"
+                )
             header: dict[str, Any] = json.loads(stream.read(min(length, size)))
         header.pop("__metadata__", None)
         end = 8 + length + max((info["data_offsets"][1] for info in header.values()), default=0)
         shapes = {name: tuple(info["shape"]) for name, info in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        struct.error,
+        RecursionError,
+    ) as error:
         raise ModelError(f"{file} is no readable safetensors file ({error})") from error
     if size != end:
         problem = "truncated" if size < end else "too long"
@@ -177,7 +216,7 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch.load documents no errors of its own
         reason = str(error).splitlines()[0]
         raise ModelError(f"{file} can't be read as weights alone ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{file} is no state dict: a mapping of names to tensors is needed")
     return state
 

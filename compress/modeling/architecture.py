@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,15 +14,15 @@ from torch import Tensor
 
 from compress.errors import ModelError
 from compress.modeling.classifier import classifier_class
+from compress.modeling.config_file import read_config
 from compress.modeling.experts import Names, open_experts
-from compress.modeling.families import FAMILIES, supported
+from compress.modeling.families import FAMILIES
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
 from compress.modeling.modules import transposed
 from compress.modeling.outline import Outline, read_outline
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import check_shared_embedding, declares_untied_head, untie_head
 from compress.modeling.transformers_private import computed_on_load, not_saved, on_meta
-from compress.system.regular_files import read_json
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -41,9 +40,6 @@ _NOT_STRUCTURAL = (
     "transformers_version",
 )
 """Settings of a config that make no other module."""
-_ATTENTION = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
-_OWN_ATTENTION = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm", None)
-_LARGEST_CONFIG = 16 << 20
 _UNBOUNDED = 2048
 """Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
 
@@ -139,29 +135,6 @@ def _outline(architecture: Architecture) -> Outline:
         return read_outline(architecture._module(), architecture._experts)
 
 
-def check_config(path: Path, trust_remote_code: bool, embeds: bool = False) -> None:
-    """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code.
-
-    ``embeds`` as in `read_architecture`.
-    """
-    raw = _read_config(path)
-    if quantized := raw.get("quantization_config"):
-        method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
-        raise ModelError(f"{path} is already quantized ({method}); compress the float checkpoint that it was made from")
-    if raw.get("auto_map") and not trust_remote_code:
-        raise ModelError(
-            f"{path} brings its own code (auto_map in config.json); pass --trust-remote-code to accept that"
-        )
-    model_type = str(raw.get("model_type"))
-    classes = raw.get("architectures") or [None]
-    if not isinstance(classes, list) or not isinstance(classes[0], str | None):
-        raise ModelError(f"{path / 'config.json'}: architectures is {classes!r}; a list of class names is needed")
-    class_name = classes[0]
-    family = FAMILIES.get(model_type)
-    if family is None or (family.kind.has_head and not embeds and class_name not in (family.cls, None)):
-        raise ModelError(f"{path}: {class_name or model_type} is not supported; supported: {supported()}")
-
-
 def head_size(config: PretrainedConfig) -> int:
     """Number of channels of an attention head."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
@@ -183,7 +156,7 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
     """
     import transformers  # only where a model is opened: it takes a second that `--help` shouldn't wait for
 
-    _check_attention(path, _read_config(path))
+    read_config(path)
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -215,8 +188,7 @@ def any_architecture(path: Path) -> Architecture:
     """
     import transformers
 
-    raw = _read_config(path)
-    _check_attention(path, raw)
+    raw = read_config(path)
     if raw.get("model_type") in FAMILIES:
         architecture = read_architecture(path, ["pooler."])
         check_buildable(path, architecture)
@@ -248,24 +220,3 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
         raise ModelError(
             f"{path / 'config.json'}: transformers can't build a {architecture.class_name} of it ({reason})"
         ) from error
-
-
-def _check_attention(path: Path, raw: object) -> None:
-    """Refuse attention by another name than transformers' own: it fetches such code from the hub, and runs it."""
-    if isinstance(raw, dict):
-        for key, value in raw.items():
-            names = value.values() if isinstance(value, dict) else [value]
-            if key in _ATTENTION and (foreign := next((name for name in names if name not in _OWN_ATTENTION), None)):
-                file = path / "config.json"
-                raise ModelError(f"{file} names attention code from elsewhere ({key}: {foreign}); remove {key} from it")
-            _check_attention(path, value)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
-    if not os.path.lexists(file):
-        raise ModelError(f"{path} is not a checkpoint: it has no config.json")
-    raw = read_json(file, _LARGEST_CONFIG)
-    if not isinstance(raw, dict):
-        raise ModelError(f"{file} is no config: a JSON object is needed")
-    return raw

@@ -1,0 +1,42 @@
+"""Numbers in a config beyond all models are refused wherever they stand; those of the largest models are not."""
+
+from pathlib import Path
+
+import pytest
+
+from compress.errors import ModelError
+from compress.modeling.bounds import check_bounds
+
+FILE = Path("config.json")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1,000,000, and no model of more than 2,000 can be read"),
+        ({"num_labels": 3 * 10**7}, "num_labels is 30,000,000, and no model of more than 100,000 can be read"),
+        ({"id2label": dict.fromkeys(map(str, range(100_001)))}, "id2label is 100,001, and no"),
+        ({"text_config": {"n_layer": 1e9}}, "n_layer is 1,000,000,000, and no"),
+        ({"encoder": {"decoder_layers": 2_001}}, "decoder_layers is 2,001, and no"),
+        ({"num_local_experts": 10_001}, "num_local_experts is 10,001, and no"),
+        ({"num_hidden_layers": 1000, "num_experts": 1000}, "1,000 layers of 1,000 experts are more than can be read"),
+    ],
+)
+def test_beyond_all_models(raw, message):
+    with pytest.raises(ModelError) as error:
+        check_bounds(FILE, raw)
+    assert str(error.value).startswith(f"config.json: {message}")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"num_hidden_layers": 126, "id2label": {str(i): "x" for i in range(21_843)}},
+        {"num_hidden_layers": 94, "num_experts": 512},
+        {"num_hidden_layers": None, "num_labels": "many", "depth": -1},
+        [],
+        None,
+    ],
+)
+def test_within(raw):
+    check_bounds(FILE, raw)
