@@ -22,6 +22,9 @@ _ROLES = {
 }  # fmt: skip
 """ShareGPT's names of who speaks, as templates know them."""
 
+_SHOWN = 20
+"""columns that an error names"""
+
 COLUMNS = (*_TEXT, *_CHAT, "instruction", "input", "context", "prompt", *_ANSWERS)
 """Columns that are read where no one is named."""
 
@@ -139,4 +142,5 @@ def _message(entry: object, where: str) -> Message:
 
 
 def _names(columns: Mapping[str, object]) -> str:
-    return ", ".join(map(str, columns)) or "none"
+    names = [" ".join(str(name).split()) for name in columns]
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "") or "none"

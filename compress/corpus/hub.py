@@ -62,8 +62,8 @@ class HubDataset:
             for number, value in enumerate(self._load(streaming=not offline), start=1):
                 yield Record(f"{self.address}, row {number}", value)
         except Exception as error:  # datasets raises whatever a server or a file makes it
-            hint = "; the hub is not asked offline, and the local cache lacks it" if offline else ""
-            raise UsageError(f"{self.address} can't be read ({first_line(error)}){hint}") from error
+            hint = "the hub isn't asked, and the local cache lacks it" if offline else "--offline reads the local cache"
+            raise UsageError(f"{self.address} can't be read ({first_line(error)}); {hint}") from error
 
     def _load(self, streaming: bool) -> Iterable[object]:
         import datasets

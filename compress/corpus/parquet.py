@@ -33,7 +33,7 @@ def parquet_rows(path: Path, columns: Sequence[str], share: float = 0.0) -> Iter
             yield from _rows(file, path, columns, share)
     except OSError as error:
         raise UsageError(f"can't read the text {path} ({error.strerror or first_line(error)})") from error
-    except pyarrow.ArrowException as error:
+    except Exception as error:  # pyarrow raises Python's own errors too, of names that are no UTF-8 and others
         raise UsageError(f"{path} is no Parquet file that can be read ({first_line(error)})") from error
 
 

@@ -15,7 +15,9 @@ from compress.benchmarks.worker.client import Worker
 from compress.checkpoint.model import Model
 from compress.export.targets.base import find_target
 from compress.progress import Silent
+from tests.support.models import copy_checkpoint, frame_texts
 from tests.support.tasks import task_yaml
+from tests.support.workers import FakeWorker
 
 TEXT = "the quick brown fox jumps over a lazy dog while seven wizards box daily with jugs of quartz liquor"
 WORDS = TEXT.split()
@@ -136,3 +138,16 @@ def test_answers_are_those_of_lm_evals_own_model(workers, model, tasks, theirs, 
         values, greedy = zip(*mine.loglikelihood(requests["choice"]), strict=True)
         assert values == pytest.approx([value for value, _ in likely], rel=1e-4)
         assert list(greedy) == [is_greedy for _, is_greedy in likely]
+
+
+@pytest.mark.parametrize("template", ["<s> $A", "<s> $A </s>", "$A"])
+def test_tokens_begin_as_those_of_lm_evals_own_model(checkpoint, tmp_path, template):
+    path = frame_texts(copy_checkpoint(checkpoint, tmp_path / "model"), template)
+    module, words = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    with silence_lm_eval():
+        theirs = HFLM(pretrained=module, tokenizer=words, batch_size=1)
+    ours = TaskModel(FakeWorker(lambda request: None), Model.open(path), Silent())
+    for text in ("", "the quick", "<s>the quick"):
+        assert ours.tok_encode(text) == theirs.tok_encode(text)
+    assert ours._encode_pair("the quick ", "brown") == theirs._encode_pair("the quick ", "brown")
+    assert ours.prefix_token_id == theirs.prefix_token_id

@@ -81,6 +81,8 @@ def test_a_column(value: object, text: str) -> None:
         ({"prompt": "How?"}, None, "no string under"),
         ({"a": 1, "b": 2}, "text", "line 1: no column 'text'; there are a, b"),
         ({}, "text", "no column 'text'; there are none"),
+        ({"a\n b": 1}, "text", "no column 'text'; there are a b$"),
+        (dict.fromkeys(map(str, range(30))), "text", "there are 0, .*, 19, …$"),
         ({"text": 3}, "text", "column 'text' holds no text but int"),
         ({"messages": ["How?"]}, None, "a message is an object with a role and its content, not str"),
         ({"messages": [{"who": "user", "said": "How?"}]}, None, r"has a role and its content .*; there are who, said"),

@@ -40,6 +40,9 @@ def test_what_can_not_be_read(tmp_path: Path, file: Path, monkeypatch: pytest.Mo
     broken.write_bytes(file.read_bytes()[:-50])
     with pytest.raises(UsageError, match=r"b\.parquet is no Parquet file that can be read \("):
         list(parquet_rows(broken, ["text"]))
+    broken.write_bytes(file.read_bytes().replace(b"\x04text", b"\x04te\x8ct"))
+    with pytest.raises(UsageError, match=r"b\.parquet is no Parquet file that can be read \("):
+        list(parquet_rows(broken, ["text"]))
     with pytest.raises(UsageError, match=r"can't read the text .*absent\.parquet \("):
         list(parquet_rows(tmp_path / "absent.parquet", ["text"]))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
