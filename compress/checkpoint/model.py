@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from compress.checkpoint.adapter import find_adapter
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.folder import check_folder
 from compress.checkpoint.load import load_module
@@ -51,10 +52,20 @@ class Model(Checkpoint):
 
         Raises ModelError for what can't be read, isn't safe to read or isn't supported. ``trust_remote_code`` admits
         pickled weights (read as tensors only) and checkpoints that bring code, which is not run: the class is always
-        transformers' own.
+        transformers' own. A LoRA adapter beside the model is merged into it; MissingComponentError where peft is
+        missing.
         """
         source, progress = str(source), progress or Silent()
         path = transformer_folder(locate(source, trust_remote_code, progress))
+        adapter = find_adapter(path, trust_remote_code, progress)
+        model = cls._read(source, path, trust_remote_code, progress)
+        if adapter is None:
+            return model
+        return cls._read(source, adapter.merged(model, model.digest, progress), trust_remote_code, progress)
+
+    @classmethod
+    def _read(cls, source: str, path: Path, trust_remote_code: bool, progress: Progress) -> Model:
+        """Read the headers of the checkpoint in a directory."""
         embeds = is_sentence_encoder(path)
         check_config(path, trust_remote_code, embeds)
         check_folder(path, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import ModelError
+from compress.modeling.adapter_config import AdapterConfig
 from compress.modeling.bounds import check_bounds
 from compress.modeling.families import FAMILIES, supported
 from compress.system.regular_files import read_json
@@ -43,6 +44,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """The content of a directory's ``config.json``; a ModelError where there is none, or it isn't safe to read."""
     file = path / "config.json"
     if not os.path.lexists(file):
+        if adapter := AdapterConfig.read(path):
+            raise adapter.refuse_alone()
         raise ModelError(f"{path} is not a checkpoint: it has no config.json")
     raw = read_json(file, _LARGEST_CONFIG)
     if not isinstance(raw, dict):
