@@ -158,7 +158,7 @@ def _row(
     compared = floats is not None and contender.role == "variant" and contender.engine == floats.engine
     return Row(
         name=contender.name,
-        path=str(contender.path),
+        path="" if contender.role == "float" else str(contender.path),  # it was made for this run alone
         engine=contender.engine,
         role=contender.role,
         recipe=contender.recipe,

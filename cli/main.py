@@ -99,8 +99,9 @@ def main() -> NoReturn:
     try:
         code = cli.main(args, prog_name="compress", standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        code = _fail(_INTERRUPTED, INTERRUPTED, debug)
+    except (KeyboardInterrupt, click.exceptions.Abort) as error:
+        hint = str(error.__cause__ or "") or str(error)  # click makes an error of its own of an interrupt
+        code = _fail(f"{_INTERRUPTED}; {hint}" if hint else _INTERRUPTED, INTERRUPTED, debug)
     except click.ClickException as error:
         code = _fail(_one_line(error.format_message()) + _command_hint(args), 2, debug)
     except CompressError as error:
@@ -127,7 +128,7 @@ def _split_flags(words: list[str]) -> tuple[list[str], set[str]]:
 def _fail(text: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    if interrupt.heard():  # another library may have turned the interrupt into an error of its own
+    if interrupt.heard() and code != INTERRUPTED:  # another library may have made an error of its own of it
         text, code = _INTERRUPTED, INTERRUPTED
     click.echo(f"compress: {printable(text)}", err=True)
     return code

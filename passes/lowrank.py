@@ -19,7 +19,7 @@ from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.pipeline.alias import Alias
 from compress.pipeline.contract import WeightPass
 from compress.weights.forms import Dense, Factored
-from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
+from compress.weights.stored import LEFT_DENSE, OF_RANK, StoredForm, WeightReport
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,5 +164,5 @@ def _report(old: Weight, new: Weight, gram: Tensor | None) -> WeightReport:
             solver=f"{LEFT_DENSE}: no product that keeps enough of it is smaller", error=None, weight_error=0.0
         )
     assert isinstance(new, Factored)
-    solver = f"{'svd' if gram is None else 'whitened svd'}, rank {new.right.shape[0]}"
+    solver = f"{'svd' if gram is None else 'whitened svd'}{OF_RANK}{new.right.shape[0]}"
     return WeightReport.of(solver, old.dequantize(), new.dequantize(), gram)

@@ -18,6 +18,7 @@ from compress.benchmarks.results.method import machine_facts, method_facts
 from compress.benchmarks.results.metrics import Metric
 from compress.benchmarks.results.overview import ReportRow, measured, report_rows
 from compress.benchmarks.results.scorecard import Scorecard
+from compress.benchmarks.results.significant import times_text
 from compress.benchmarks.results.table import TableCell, legend, length_tables
 
 
@@ -52,7 +53,7 @@ def _cell(line: ReportRow, metric: Metric) -> tuple[str, str, str]:
     measure, times = line.row.measures.get(metric.key), line.ratio(metric)
     if measure is None:
         return "", "–", ""
-    return repr(measure.value), metric.shown(measure), "" if times is None else f"{times.value:.2f}×"
+    return repr(measure.value), metric.shown(measure), "" if times is None else times_text(times.value)
 
 
 def _tables(card: Scorecard) -> list[tuple[str, list[str], list[list[str]], str]]:

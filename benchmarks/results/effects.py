@@ -9,6 +9,7 @@ from compress.benchmarks.results.contender import Applied
 from compress.benchmarks.results.kinds import ACCURACY, PLANS, SIZE
 from compress.benchmarks.results.metrics import metric
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
+from compress.benchmarks.results.significant import times_text
 from compress.benchmarks.statistics.estimators import paired_ratio
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.statistics.measure import Measure
@@ -100,7 +101,7 @@ def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
 
 def times_shown(times: Measure, decimals: int = 2) -> str:
     """A ratio in words, with a mark where it may be noise."""
-    shown = f"{times.value:.{decimals}f}×"
+    shown = times_text(times.value, decimals)
     return f"{shown} (noise)" if within_noise(times) and times.value != 1 else shown
 
 

@@ -8,6 +8,7 @@ from compress.benchmarks.results.effects import effects
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metric
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
+from compress.benchmarks.results.significant import times_text
 from compress.benchmarks.results.table import setting
 from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.statistics.measure import Measure
@@ -85,7 +86,7 @@ def beyond_noise(change: Measure, worse: bool) -> bool:
 
 def _slower(row: Row, base: Row) -> list[str]:
     return [
-        f"{row.name} is SLOWER than {base.name} at {work}: {pace:.2f}× its speed"
+        f"{row.name} is SLOWER than {base.name} at {work}: {times_text(pace)} its speed"
         for key, work in _SPEED.items()
         if (pace := _slower_pace(row, base, key)) is not None
     ]
@@ -109,7 +110,7 @@ def _slower_at(cards: Mapping[str, Scorecard], kind: TaskKind, row: Row, base: R
             worst = min(slower.values())
             lines.append(
                 f"{row.name} is SLOWER than {base.name} at {work} with {', '.join(slower)}: "
-                f"{worst:.2f}× its speed{' at worst' if len(slower) > 1 else ''}"
+                f"{times_text(worst)} its speed{' at worst' if len(slower) > 1 else ''}"
             )
     return lines
 
@@ -119,7 +120,7 @@ def _larger(row: Row, base: Row) -> list[str]:
     for key, where in _SIZES.items():
         change = ratio(row, base, key)
         if change is not None and change.value > 1 + _LEAST:
-            lines.append(f"{row.name} is LARGER than {base.name} {where}: {change.value:.2f}×")
+            lines.append(f"{row.name} is LARGER than {base.name} {where}: {times_text(change.value)}")
     return lines
 
 

@@ -17,9 +17,10 @@ class ScoringPlan:
 
     ``evaluation_windows``: how many windows of how many tokens, or of one image, are read, and up to ``most_windows``
     of a text until the ratios are known. ``rounds`` of speed, and up to ``extra_rounds`` times as many more until they
-    are. ``speed`` is the metric that stands
-    for speed; ``compared`` are those shown for each pass; ``paces`` are rates by length and batch, with what each is a
-    rate of. ``latency_of`` and ``batches_of`` say what one turn reads, for kinds that write nothing.
+    are. ``speed`` is the metric that stands for speed, ``verb`` what the model does so fast. ``compared`` are those
+    shown for each pass, ``shown`` those that a terminal shows unless all are asked for. ``paces`` are rates by length
+    and batch, with what each is a rate of. ``latency_of`` and ``batches_of`` say what one turn reads, for kinds that
+    write nothing.
     ``accuracy_by``: what of the outputs is compared; ``prefill_by``: how a prompt is read.
     """
 
@@ -27,8 +28,10 @@ class ScoringPlan:
     rounds: int
     extra_rounds: int
     speed: str
+    verb: str
     compared: tuple[str, ...]
     paces: Mapping[str, str]
+    shown: tuple[str, ...]
     most_windows: int = 256
     accuracy_by: str = ""
     prefill_by: str = ""
@@ -51,7 +54,9 @@ _WRITING = ScoringPlan(
     rounds=5,
     extra_rounds=2,
     speed="decode_tps",
+    verb="decodes",
     compared=("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
+    shown=("decode_tps", "ttft", "prefill_tps", "peak_rss", SIZE, ACCURACY, "perplexity", "top1"),
     paces={"prefill_tps": "prefill", "decode_tps": "decoding"},
     accuracy_by=", on the exported artifact.",
     prefill_by="torch computes the last logits only, as `generate` does.",
@@ -61,18 +66,26 @@ _READING = ScoringPlan(
     rounds=15,
     extra_rounds=1,
     speed="latency_p50",
+    verb="embeds",
     compared=("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY),
+    shown=("latency_p50", "latency_p95", "sentences_ps", "peak_rss", SIZE, ACCURACY, "cosine", "cosine_centered"),
     paces={"sentences_ps": "sentences"},
     accuracy_by="; cosine of the mean-pooled embeddings to the original's.",
     latency_of="one sentence of {prompt} tokens",
     batches_of="sentences/s",
 )
+_CLASSES = ("peak_rss", SIZE, ACCURACY, "kl", "top1")
 _BY_CLASS = "; the classes' probabilities against the original's."
 
 PLANS: Mapping[TaskKind, ScoringPlan] = {
     DECODER: _WRITING,
     ENCODER: _READING,
-    CLASSIFIER: replace(_READING, accuracy_by=_BY_CLASS),
+    CLASSIFIER: replace(
+        _READING,
+        verb="classifies",
+        shown=("latency_p50", "latency_p95", "sentences_ps", *_CLASSES),
+        accuracy_by=_BY_CLASS,
+    ),
     SEQ2SEQ: replace(
         _WRITING,
         evaluation_windows=(8, 256),
@@ -82,6 +95,8 @@ PLANS: Mapping[TaskKind, ScoringPlan] = {
     IMAGE_CLASSIFIER: replace(
         _READING,
         evaluation_windows=(64, 1),
+        verb="classifies",
+        shown=("latency_p50", "latency_p95", "images_ps", *_CLASSES),
         compared=("latency_p50", "images_ps", "peak_rss", SIZE, ACCURACY),
         paces={"images_ps": "images"},
         accuracy_by=_BY_CLASS,

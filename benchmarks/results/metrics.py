@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.benchmarks.results.scorecard import Direction, Scorecard
+from compress.benchmarks.results.significant import decimals_for
 from compress.benchmarks.statistics.measure import Measure
 from compress.modeling.kinds import KINDS, TaskKind
 
@@ -47,10 +48,10 @@ class Metric:
 
     def shown(self, measure: Measure) -> str:
         """The figure with its spread, where it has one."""
-        value = f"{measure.value * self.scale:,.{self.decimals}f}"
-        if measure.spread is None:
-            return value
-        return f"{value} ± {measure.spread * self.scale:,.{self.decimals}f}"
+        scaled = measure.value * self.scale
+        decimals = decimals_for(scaled, self.decimals) if self.compared else self.decimals
+        value = f"{scaled:,.{decimals}f}"
+        return value if measure.spread is None else f"{value} ± {measure.spread * self.scale:,.{decimals}f}"
 
 
 _EVERY = tuple(KINDS.values())

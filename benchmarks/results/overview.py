@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compress.benchmarks.results.metrics import METRICS, Metric, task_metric
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
+from compress.benchmarks.results.significant import times_text
 from compress.benchmarks.statistics.measure import Measure
 
 
@@ -34,7 +35,7 @@ class ReportRow:
         if measure is None:
             return "–"
         times = self.ratio(metric)
-        return metric.shown(measure) + (f" ({times.value:.2f}×)" if times is not None else "")
+        return metric.shown(measure) + (f" ({times_text(times.value)})" if times is not None else "")
 
 
 def report_rows(cards: Sequence[Scorecard]) -> list[ReportRow]:

@@ -98,7 +98,8 @@ class Cell(BaseModel, frozen=True):
 class Row(BaseModel, frozen=True):
     """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
 
-    ``zeros`` and ``products`` as in `Artifact`; ``passes`` were applied in order, ``errors`` are what they cost each
+    ``path`` is its directory, empty for what was made for the run alone. ``zeros`` and ``products`` as in `Artifact`;
+    ``passes`` were applied in order, ``errors`` are what they cost each
     layer; ``cells`` as `Settings.cells`.
     """
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from compress.benchmarks.results.metrics import Metric, metrics, metrics_of
+from compress.benchmarks.results.kinds import PLANS
+from compress.benchmarks.results.metrics import METRICS, Metric, metrics, metrics_of
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
+from compress.benchmarks.results.significant import times_text
 
 _ABREAST = 4
 """contenders beside the baselines in one table of a page"""
 _UNKNOWN = "–"
+_ON_DEMAND = ("beam_tps", "sample_tps", "cost", "image_cost")
+"""metrics that an option or a profile asks for"""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,15 @@ class TableRow:
         return [self.heading, *map(layout, self.cells)]
 
 
-def comparison_table(card: Scorecard, names: Sequence[str] | None = None) -> tuple[list[str], list[TableRow]]:
-    """Headers and rows: a line a metric, a column a contender (``names`` picks some)."""
+def comparison_table(
+    card: Scorecard, names: Sequence[str] | None = None, keys: Container[str] | None = None
+) -> tuple[list[str], list[TableRow]]:
+    """Headers and rows: a line a metric (``keys`` picks some), a column a contender (``names`` picks some)."""
     chosen = [row for row in card.rows if names is None or row.name in names]
     lines = [
         TableRow(metric.heading, tuple(_cell(card, row, metric) for row in chosen))
         for metric in metrics_of(card)
-        if any(metric.key in row.measures for row in chosen)
+        if (keys is None or metric.key in keys) and any(metric.key in row.measures for row in chosen)
     ]
     return [legend(card), *(row.name for row in chosen)], lines
 
@@ -87,7 +93,13 @@ def _cell(card: Scorecard, row: Row, metric: Metric) -> TableCell:
         return TableCell(shown)
     bases = [card.original, card.float_export]
     ratios = [ratio(row, base, metric.key) for base in bases if base is not None and base.name != row.name]
-    return TableCell(shown, tuple(_UNKNOWN if times is None else f"{times.value:.2f}×" for times in ratios))
+    return TableCell(shown, tuple(_UNKNOWN if times is None else times_text(times.value) for times in ratios))
+
+
+def shown_keys(card: Scorecard) -> set[str]:
+    """Metrics that a terminal shows of a card: its kind's eight, and what was asked for besides."""
+    asked = {metric.key for metric in METRICS if metric.labeled or metric.key in _ON_DEMAND}
+    return {*PLANS[card.kind].shown, *asked, *card.tasks}
 
 
 def groups(card: Scorecard) -> Iterator[list[str]]:

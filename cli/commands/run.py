@@ -14,6 +14,7 @@ from compress.cli.shared.options import (
     checkpoint_format,
     evaluation_file,
     evaluation_windows,
+    every_figure,
     labels_file,
     max_shard_size,
     merge,
@@ -77,6 +78,7 @@ from compress.cli.shared.options import (
 @extra_measurement_options
 @require
 @strict
+@every_figure
 @checkpoint_format
 @max_shard_size
 @merge

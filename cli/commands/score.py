@@ -14,6 +14,7 @@ from compress.cli.shared.options import (
     allow_overlap,
     evaluation_file,
     evaluation_windows,
+    every_figure,
     labels_file,
     profile,
     quick,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 @extra_measurement_options
 @require
 @strict
+@every_figure
 @click.option("--unverified", is_flag=True, help="Score artifacts and an original that aren't as they were recorded.")
 @seed
 @threads
@@ -71,6 +73,7 @@ def command(
     extra: ExtraMeasurements,
     require: tuple[str, ...],
     strict: bool,
+    every_figure: bool,
     unverified: bool,
     seed: int,
     threads: int | None,
@@ -135,7 +138,7 @@ def command(
     check_overlap(variants, inputs)
     check_measured(requirements, inputs)
     card = score_variants(variants, runtime, inputs, settings, report_folder, command_line())
-    print_scores(card, report_folder, console)
+    print_scores(card, report_folder, console, every_figure)
     if requirements:
         enforce(judge(card, requirements), strict, console)
 

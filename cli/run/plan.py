@@ -43,6 +43,7 @@ class RunRequest:
     extra: ExtraMeasurements
     require: tuple[str, ...]
     strict: bool
+    every_figure: bool
     checkpoint_format: str | None
     shard_bytes: int | None
     merge: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +148,28 @@ def complete(plan: RunPlan, variants: Sequence[VariantToScore]) -> None:
 def score(plan: RunPlan, inputs: RunInputs, variants: Sequence[VariantToScore], console: Console) -> Scorecard:
     """Measure the variants together with their baselines, and write and print the report."""
     out = plan.request.out
-    card = score_variants(variants, plan.target, inputs.evaluation, inputs.settings, out, command_line())
-    print_scores(card, out, console)
+    try:
+        card = score_variants(variants, plan.target, inputs.evaluation, inputs.settings, out, command_line())
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"the variants are complete: `{_score_command(plan, variants)}` measures them"
+        ) from None
+    print_scores(card, out, console, plan.request.every_figure)
     return card
+
+
+def _score_command(plan: RunPlan, variants: Sequence[VariantToScore]) -> str:
+    """The command that does what is left of a run when its variants are complete."""
+    request = plan.request
+    options = {
+        "--target": request.target,
+        "--profile": None if request.profile == "cpu" else request.profile,
+        "--eval": request.evaluation,
+        "--eval-windows": request.eval_windows,
+        "--labels": request.labels,
+    }
+    words = [str(word) for option in options.items() if option[1] is not None for word in option]
+    return shlex.join(["compress", "score", *(str(variant.path) for variant in variants), *words])
 
 
 def gate(plan: RunPlan, card: Scorecard, console: Console) -> None:

@@ -148,5 +148,8 @@ require = click.option(
     help="Requirements that every variant must meet, or exit with code 1: "
     '"retention>=0.98, decode_speedup>=1.5, bytes<=0.3x, peak_rss<2GB".',
 )
+every_figure = click.option(
+    "--all", "every_figure", is_flag=True, help="Print every figure, not eight of each variant."
+)
 strict = click.option("--strict", is_flag=True, help="Treat inconclusive results as failures.")
 profile = click.option("--profile", default="cpu", show_default=True, help="Machine profile: its name, or a TOML file.")

@@ -52,6 +52,7 @@ def write_card(directory: Path, manifest: Manifest, license: License, embeds: bo
         embeds=embeds,
         unpacks_when_called=_unpacks_when_called(directory) if embeds else False,
         license=license,
+        nbytes=sum(file.stat().st_size for file in directory.glob("*.safetensors")) or manifest.nbytes,
         front_matter=_front_matter(manifest, license, embeds),
         has_products=any(form.parts for form in manifest.weights.values()),
         shares_integers=_shares_integers(manifest),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.checkpoint.manifest import Manifest
-from compress.weights.stored import LEFT_DENSE, StoredForm, WeightReport
+from compress.weights.stored import StoredForm, WeightReport
 
 _LAYER = re.compile(r"(?P<layer>(?:.+?\.)?(?P<index>\d+))\.(?P<local>.+)")
 _NAMED_IN_NOTICE = 3
@@ -137,12 +137,15 @@ def _underflow(manifest: Manifest) -> str | None:
 
 def _left_dense(manifest: Manifest) -> str | None:
     """One line on the matrices that weren't factored because their products would not be smaller."""
-    reports = [report for layer in manifest.layers.values() for report in layer.weights.values()]
-    dense = sum(report.solver.startswith(LEFT_DENSE) for report in reports)
+    reports = {name: report for layer in manifest.layers.values() for name, report in layer.weights.items()}
+    dense = sum(report.left_dense for report in reports.values())
     if not dense:
         return None
-    factored = sum(form.form == "factored" for form in manifest.weights.values())
-    return f"{dense} of {dense + factored} matrices were left dense: as products they would not be smaller"
+    products = {name for name, form in manifest.weights.items() if form.form == "factored"}
+    merged = {name for name, report in reports.items() if report.factored}
+    return (
+        f"{dense} of {dense + len(products | merged)} matrices were left dense: as products they would not be smaller"
+    )
 
 
 def fallback_notice(manifest: Manifest) -> str | None:

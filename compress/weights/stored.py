@@ -124,6 +124,16 @@ class WeightReport(BaseModel):
         return cls(solver=solver, error=error, weight_error=weight_error)
 
     @property
+    def left_dense(self) -> bool:
+        """Whether a pass could have factored it, but the product would not have become smaller."""
+        return self.solver.startswith(LEFT_DENSE)
+
+    @property
+    def factored(self) -> bool:
+        """Whether it was factored, even where its product was multiplied out since."""
+        return OF_RANK in self.solver
+
+    @property
     def fell_back(self) -> bool:
         """Whether the solver that was asked for gave way to a simpler one."""
         return "(fallback" in self.solver
@@ -131,6 +141,10 @@ class WeightReport(BaseModel):
 
 PER_CHANNEL = -1
 """The group that stands for one scale a whole output channel, as in compressed-tensors."""
+
+
+OF_RANK = ", rank "
+"""Before a product's rank, in a `WeightReport`."""
 
 
 LEFT_DENSE = "left dense"

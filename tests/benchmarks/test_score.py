@@ -130,6 +130,10 @@ def test_a_variant_that_changed_nothing_is_known(scored):
     assert [row.name for row in scored.rows if row.unchanged] == ["same"]
 
 
+def test_a_report_names_no_directory_of_what_was_made_for_it_alone(scored):
+    assert [row.path == "" for row in scored.rows] == [row.role == "float" for row in scored.rows]
+
+
 def test_a_card_comes_back_from_its_file(scored, tmp_path):
     (tmp_path / "card.json").write_text(report_text([scored]))
     assert read_card(tmp_path / "card.json") == scored

@@ -1,7 +1,7 @@
 """Pages for people."""
 
-from compress.benchmarks.report.markdown import markdown
-from tests.support.cards import ONNX, QUANTIZED, TORCH
+from compress.benchmarks.report.markdown import markdown, variant_section
+from tests.support.cards import BASE, INT8, ONNX, QUANTIZED, TORCH
 
 
 def test_markdown(card):
@@ -20,3 +20,20 @@ def test_many_variants_make_several_tables(card):
     assert columns == [
         ["torch", "onnx", *names] for names in (["v0", "v1", "v2", "v3"], ["v4", "v5", "v6", "v7"], ["v8"])
     ]
+
+
+def test_a_card_tells_what_concerns_every_variant_of_the_run(card):
+    noisy = BASE | {"decode_tps": [10.0, 20.0, 30.0]}
+    run = card(others=1.2, torch=noisy, onnx=BASE, int8=INT8, int4=INT8 | {"disk_bytes": 200e6})
+    run = run.model_copy(update={"doubts": ("the text is another language's",)})
+    section = variant_section(run, "int8")
+    assert "- BUSY machine: other programs kept 1.2 cores busy" in section
+    assert "- NOISY run: torch: decoding varies by ±25% between rounds" in section
+    assert "- DOUBTFUL accuracy: the text is another language's; give other data with --eval" in section
+    assert "int4" not in section
+
+
+def test_what_was_made_for_the_run_alone_has_no_directory(card):
+    run = card(torch=BASE, onnx=BASE, int8=INT8)
+    rows = tuple(row.model_copy(update={"path": "" if row.role == "float" else row.path}) for row in run.rows)
+    assert "| onnx | `onnx` |  |" in markdown(run.model_copy(update={"rows": rows}))

@@ -1,6 +1,9 @@
 """A run of a vision model, step by step: what is made and measured, and what is refused in one line."""
 
 import json
+import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -108,3 +111,22 @@ def test_other_graphs_and_other_heads_are_refused(vit, tmp_path, inside):
     done = inside("run", bare, "-p", "int8", "-o", out)
     assert done.returncode == 3
     assert "ViTModel is not supported; supported: " in done.stderr
+
+
+def test_an_interrupt_while_scoring_tells_how_to_go_on(llama, tmp_path, inside, monkeypatch):
+    """The variants are there: what is left is a score, with the options of the run."""
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setattr("compress.cli.run.steps.score_variants", interrupted)
+    text, out = tmp_path / "a text.txt", tmp_path / "out"
+    text.write_text("the quick brown fox jumps over a lazy dog while seven wizards box daily " * 400)
+    done = inside("run", llama, "-p", "fp16", "-o", out, "--target", "hf", "--eval", text)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == (
+        "compress: interrupted; no partial output was left behind; the variants are complete: `compress score "
+        f"{out / 'fp16'} --target hf --eval '{text}'` measures them"
+    )
+    assert (out / "fp16" / "compress.json").is_file()

@@ -195,3 +195,13 @@ if __name__ == "__main__":
     for card_name in CARDS:
         with tempfile.TemporaryDirectory() as folder:
             (FOLDER / f"{card_name}.md").write_text(render(card_name, Path(folder)), encoding="utf-8")
+
+
+def test_sizes_are_those_of_the_files(llama, tmp_path):
+    """A tied matrix of integers is stored twice, once for each name; headers count too."""
+    variant = make_variant(llama, "int8", find_target("hf").capability, tmp_path / "v")
+    stored = sum(file.stat().st_size for file in variant.path.glob("*.safetensors"))
+    original = (llama / "model.safetensors").stat().st_size
+    line = f"- weights: {stored / 1e6:.1f} MB, against the original's {original / 1e6:.1f} MB\n"
+    assert line in (variant.path / "README.md").read_text()
+    assert f"{stored / 1e6:.2f}" != f"{variant.manifest.nbytes / 1e6:.2f}"

@@ -5,8 +5,9 @@ import pytest
 from compress.checkpoint.license import License
 from compress.checkpoint.manifest import LayerReport
 from compress.checkpoint.model_card import write_card
-from compress.checkpoint.summary import fallback_notice, layers_of, total
-from tests.support.manifests import did, manifest, stored
+from compress.checkpoint.summary import fallback_notice, layers_of, notices, total
+from compress.weights.stored import StoredForm
+from tests.support.manifests import SHAPE, did, manifest, stored
 
 
 def test_matrices_are_grouped_by_layer_in_the_models_order():
@@ -85,3 +86,19 @@ def test_the_card_tells_what_was_lost(tmp_path):
     assert "\n- 1 matrix fell back to rtn (singular Hessian): model.layers.0.up\n" in card
     write_card(tmp_path, manifest(layers={}), License({}, None))
     assert "error" not in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("form", ["factored", "dense"])
+def test_matrices_left_dense_are_counted_among_those_that_were_tried(form):
+    """With products, and with these multiplied out."""
+    names = [f"model.layers.0.m{i}.weight" for i in range(5)]
+    solvers = ["svd, rank 8", "whitened svd, rank 16", "left dense: no product that keeps enough of it is smaller"]
+    reports = {name: did(solver, None, 0.1) for name, solver in zip(names, [*solvers, "rtn", solvers[2]], strict=True)}
+    dense = StoredForm.dense(SHAPE, 4)
+    forms = dict.fromkeys(names, dense) | (
+        {name: StoredForm.product(dense, StoredForm.dense((32, 8), 4)) for name in names[:2]}
+        if form == "factored"
+        else {}
+    )
+    facts = manifest(weights=forms, layers={"model.layers.0": LayerReport(seconds=1, weights=reports)})
+    assert notices(facts) == ["2 of 4 matrices were left dense: as products they would not be smaller"]
