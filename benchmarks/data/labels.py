@@ -12,11 +12,10 @@ from compress.benchmarks.data.label_file import LabeledLine, read_labeled_lines
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.worker.protocol import Encode
 from compress.errors import UsageError
-from compress.modeling.architecture import longest_input
 from compress.modeling.classifier import is_multi_label, is_token_classifier, label_names
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import BatchEncoding
 
     from compress.checkpoint.model import Model
 
@@ -94,7 +93,7 @@ def read_labeled(path: Path, model: Model) -> Labeled:
         )
     if model.kind.is_vision:
         raise UsageError(f"--labels takes labeled text, and {model.source} reads images; leave it out")
-    reader = _LineReader(model.config, model.tokenizer())
+    reader = _LineReader(model)
     fields: tuple[str, ...]
     if not model.kind.has_head:
         metrics, fields, read = SPEARMAN, ("text", "text2", "score"), reader.compared
@@ -127,9 +126,10 @@ def _length(line: Line) -> int:
 class _LineReader:
     """Tokenizer of labeled lines for one model, and its class numbers."""
 
-    def __init__(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._longest = longest_input(config)
+    def __init__(self, model: Model) -> None:
+        config = model.config
+        self._tokenizer = model.tokenizer()
+        self._longest = model.longest_text
         self._tells_pairs = getattr(config, "type_vocab_size", 0) > 1
         self.padding = config.pad_token_id or 0
         self._names = label_names(config)

@@ -70,7 +70,7 @@ _READING = ScoringPlan(
     compared=("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY),
     shown=("latency_p50", "latency_p95", "sentences_ps", "peak_rss", SIZE, ACCURACY, "cosine", "cosine_centered"),
     paces={"sentences_ps": "sentences"},
-    accuracy_by="; cosine of the mean-pooled embeddings to the original's.",
+    accuracy_by="; cosine of the sentence embeddings to the original's.",
     latency_of="one sentence of {prompt} tokens",
     batches_of="sentences/s",
 )

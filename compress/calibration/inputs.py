@@ -17,7 +17,6 @@ from compress.checkpoint.model import Model
 from compress.corpus.source import TextSource, open_source
 from compress.corpus.windows import Frame, WindowSize, windows
 from compress.errors import ModelError, UsageError
-from compress.modeling.architecture import longest_input
 from compress.progress import Progress, Silent
 
 
@@ -95,7 +94,7 @@ class TextInputs(Inputs):
         return len(prefix) if bool((tokens[:, : len(prefix)] == prefix).all()) else 0
 
     def _fit(self, length: int) -> int:
-        return min(length, longest_input(self.model.config))
+        return min(length, self.model.longest_text)
 
 
 class ImageInputs(Inputs):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from torch import Tensor
 
 from compress.checkpoint.sentence_modules import SentenceModules
+from compress.modeling.architecture import longest_input
 from compress.modeling.kinds import TaskKind
 from compress.weights.forms import Weight
 from compress.weights.stored import StoredForm
@@ -99,6 +100,12 @@ class Checkpoint(ModelOutline):
     def license_folder(self) -> Path:
         """Where its license and model card lie: its directory, or a sentence encoder's around it."""
         return self.path if self.sentence is None else self.sentence.root
+
+    @property
+    def longest_text(self) -> int:
+        """Number of tokens that it takes in at once; a sentence encoder may cut texts off earlier."""
+        longest = longest_input(self.config)
+        return longest if self.sentence is None else min(longest, self.sentence.max_length or longest)
 
     @property
     @abstractmethod

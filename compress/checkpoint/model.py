@@ -18,7 +18,12 @@ from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.folder import check_folder
 from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
-from compress.checkpoint.sentence_modules import is_sentence_encoder, read_sentence_modules, transformer_folder
+from compress.checkpoint.sentence_modules import (
+    is_sentence_encoder,
+    lowercase,
+    read_sentence_modules,
+    transformer_folder,
+)
 from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, check_buildable, read_architecture
@@ -120,7 +125,10 @@ class Model(Checkpoint):
 
         try:
             with quiet_transformers():
-                return AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+                tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+                if self.sentence is not None and self.sentence.lowercase:
+                    lowercase(tokenizer)
+                return tokenizer
         except Exception as error:  # transformers raises whatever its many tokenizers raise
             raise ModelError(f"{self.path} has no tokenizer that can be read ({first_line(error)})") from error
 

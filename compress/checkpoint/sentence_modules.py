@@ -36,7 +36,7 @@ from compress.progress import Silent
 from compress.system.regular_files import copy_file, read_json
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 MODULES = "modules.json"
 _FACTS = "config_sentence_transformers.json"
@@ -160,6 +160,15 @@ def sentence_chain(path: Path, kind: TaskKind, config: PretrainedConfig) -> Sent
 def is_sentence_encoder(path: Path) -> bool:
     """Whether a transformer's folder belongs to a sentence encoder."""
     return _root(path) is not None
+
+
+def lowercase(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer lowercase texts first, in place."""
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    others = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *others])
 
 
 def module_folders(root: Path) -> list[str]:

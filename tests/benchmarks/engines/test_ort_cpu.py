@@ -13,6 +13,7 @@ from compress.export.targets.base import find_target
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
+from tests.support.sentences import NORMALIZE, cls_pooling, dense, save_sentence_encoder
 
 LAYERS, KV_HEADS, HEAD_SIZE = 2, 2, 16
 
@@ -95,3 +96,19 @@ def test_classes_of_a_pair_agree_with_transformers(tiny, tokens, tmp_path):
         expected = module(**{name: torch.from_numpy(array) for name, array in read.items()}).logits.numpy()
     for engine in (TorchEngine(path, CLASSIFIER, 1), OrtCpuEngine(tmp_path, CLASSIFIER, 1)):
         assert engine.classify(tokens, mask, kinds) == pytest.approx(expected, abs=1e-4)
+
+
+def test_sentences_are_embedded_by_the_models_own_modules(bert, tmp_path):
+    path = save_sentence_encoder(tmp_path / "model", bert, [cls_pooling(), dense(64, 8), NORMALIZE])
+    model = Model.open(path)
+    (tmp_path / "onnx").mkdir()
+    find_target("ort-cpu").export(model, (), tmp_path / "onnx", Silent())
+    ids = np.random.default_rng(0).integers(3, 60, (2, 12))
+    mask = np.ones_like(ids)
+    mask[1, 5:] = 0
+    with torch.inference_mode():
+        hidden = AutoModel.from_pretrained(path)(torch.from_numpy(ids), torch.from_numpy(mask)).last_hidden_state
+    expected = model.sentence.chain.embed(hidden, torch.from_numpy(mask)).numpy()
+    assert expected.shape == (2, 8)
+    for engine in (TorchEngine(path, ENCODER, 1), OrtCpuEngine(tmp_path / "onnx", ENCODER, 1)):
+        assert engine.embed(ids, mask) == pytest.approx(expected, abs=1e-5)

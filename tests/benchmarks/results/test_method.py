@@ -21,7 +21,7 @@ def test_every_kind_says_what_was_read_and_compared(card):
     assert "Memory bandwidth: 10.0 GB/s read by 2 threads" in writing
     reading = "\n".join(facts(card, "encoder"))
     assert "Latency: one sentence of 128 tokens, 20 times a round; sentences/s: batches of 8." in reading
-    assert "cosine of the mean-pooled embeddings" in reading
+    assert "cosine of the sentence embeddings" in reading
     assert "Latency: one image, 20 times a round; images/s: batches of 8." in facts(card, "image-classifier")
 
 

@@ -41,6 +41,13 @@ def test_every_module_is_read_in_its_order(bert, tmp_path):
     assert str(model.sentence.chain) == "cls and mean pooling, a dense layer 128 → 48, layer norm, normalize"
 
 
+def test_texts_are_cut_off_and_lowercased_as_the_modules_say(bert, tmp_path):
+    path = save_sentence_encoder(tmp_path / "model", bert, [pooling("mean")], do_lower_case=True, max_seq_length=40)
+    model = Model.open(path)
+    assert (model.longest_text, Model.open(bert).longest_text) == (40, 128)
+    assert model.tokenizer()("THE Quick")["input_ids"] == Model.open(bert).tokenizer()("the quick")["input_ids"]
+
+
 def test_old_and_new_names_and_spellings_are_alike(bert, tmp_path):
     old = Model.open(save_sentence_encoder(tmp_path / "old", bert, [cls_pooling(), dense(64, 64), NORMALIZE]))
     new = save_sentence_encoder(tmp_path / "new", bert, [pooling("cls"), dense(64, 64), NORMALIZE], names=NEW)
