@@ -80,7 +80,8 @@ class Comparison(ABC, Generic[S]):
             self._evaluation = self._evaluation.extended()
             progress.phase(f"measuring accuracy on {len(self._evaluation.windows) - read} more windows")
         reason = "until every ratio was known to ±0.5 %" if known else "as many as there is time or text for"
-        notes = (f"accuracy on {read} windows, {reason}",) if read > at_first else ()
+        stopped = not known and self._evaluation.further is not None
+        notes = (f"accuracy on {read} windows, {reason}",) if read > at_first or stopped else ()
         return AccuracyResults(measures, tuple(self.doubts(scores[0])), read, notes)
 
     @abstractmethod

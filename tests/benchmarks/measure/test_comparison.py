@@ -172,7 +172,8 @@ def test_windows_are_read_until_the_ratio_is_known(tmp_path):
 
 def test_windows_are_read_for_two_minutes_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "_SECONDS", 0.0)
-    assert read_more(tmp_path, [-0.1, 0.2]).windows == 4
+    stopped = read_more(tmp_path, [-0.1, 0.2])
+    assert (stopped.windows, stopped.notes) == (4, ("accuracy on 4 windows, as many as there is time or text for",))
 
 
 def test_no_more_windows_are_read_for_what_is_ruined(tmp_path):
