@@ -20,6 +20,7 @@ from compress.escape import printable
 from compress.export.gguf.blocks import Blocks, blocks
 from compress.export.gguf.tokenizer import add_tokenizer
 from compress.modeling.architecture import head_size
+from compress.system.leftovers import name_in_place
 from compress.weights.forms import Dense, Quantized, Weight
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _add_sizes(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
     config = checkpoint.config
     size = head_size(config)
     window = getattr(config, "sliding_window", None) or config.max_position_embeddings
-    writer.add_name(printable(checkpoint.path.name))
+    writer.add_name(printable(name_in_place(checkpoint.path)))
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_context_length(min(config.max_position_embeddings, window))
     writer.add_embedding_length(config.hidden_size)

@@ -7,6 +7,7 @@ import torch
 
 from compress.checkpoint.model import Model
 from compress.export.gguf.file import interleaved, write_gguf
+from tests.support.models import copy_checkpoint
 
 
 def test_rows_are_put_where_neighbors_rotate_together():
@@ -25,3 +26,9 @@ def test_a_window_ends_the_context(tiny, tmp_path):
     fields = gguf.GGUFReader(tmp_path / "a.gguf").fields
     assert fields["llama.context_length"].contents() == 8
     assert fields["general.file_type"].contents() == gguf.LlamaFileType.ALL_F32
+
+
+def test_the_name_is_not_that_of_the_folder_in_which_a_variant_is_made(llama, tmp_path):
+    staged = copy_checkpoint(llama, tmp_path / ".int8.0a5dc8ab.partial")
+    write_gguf(Model.open(str(staged)), tmp_path / "a.gguf")
+    assert gguf.GGUFReader(tmp_path / "a.gguf").fields["general.name"].contents() == "int8"
