@@ -5,6 +5,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 PIP_FLAGS ?=
+INPUTS ?= 10000
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -13,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 ROOMS := benchmarks cli export passes profiles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs bench peers clean
+.PHONY: help demo test test-fast fuzz lint docs bench peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ test: $(STAMP)  ## every test, those on the demo checkpoints included
 
 test-fast: $(STAMP)  ## the quick tests on tiny models alone
 	$(PYTEST) -m "not slow"
+
+fuzz: $(STAMP)  ## so many broken inputs for every reader of files: make fuzz INPUTS=100000
+	$(BIN)/python -m tests.whole.test_fuzz $(INPUTS)
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .

@@ -81,8 +81,8 @@ def _evenly_spaced(available: int, count: int) -> list[int]:
 def _array(file: Path, shape: tuple[int, int, int]) -> Any:
     try:
         pixels = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"can't read the images {file} ({error})") from error
+    except Exception as error:  # numpy parses the header as Python, and raises whatever comes of that
+        raise UsageError(f"can't read the images {file} ({first_line(error)})") from error
     if pixels.ndim != 4 or not len(pixels) or not np.issubdtype(pixels.dtype, np.floating):
         raise UsageError(
             f"{file} holds {pixels.dtype} {list(pixels.shape)}; give normalized pixels, float32 [n, c, h, w]"

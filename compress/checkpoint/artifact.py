@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compress.errors import ModelError
 from compress.modeling.kinds import KINDS, TaskKind
+from compress.system.regular_files import read_json
 
 FILE = "artifact.json"
 FOLDER = "onnx"
@@ -42,7 +43,18 @@ class Artifact:
     def open(cls, path: Path) -> Artifact:
         """Read an artifact's facts; a directory that holds none is a ModelError."""
         try:
-            facts = json.loads((path / FILE).read_text())
-            return cls(path=path, **facts | {"kind": KINDS[facts["kind"]]})
-        except (OSError, ValueError, TypeError, LookupError) as error:
+            facts = read_json(path / FILE)
+            artifact = cls(path=path, **facts | {"kind": KINDS[facts["kind"]]})
+            artifact._check_types()
+        except (ModelError, TypeError, LookupError) as error:
             raise ModelError(f"{path} is not an artifact: its {FILE} can't be read ({error})") from error
+        return artifact
+
+    def _check_types(self) -> None:
+        """Raise TypeError for a fact of another type, or a number below 0."""
+        types = {"target": str, "zeros": bool, "products": bool}
+        for name, value in vars(self).items():
+            if name in types and not isinstance(value, types[name]):
+                raise TypeError(f"{name} is {value!r}")
+            if name.endswith(("parameters", "_bytes")) and (type(value) is not int or value < 0):
+                raise TypeError(f"{name} is {value!r}, no number of them")

@@ -10,6 +10,7 @@ from compress.checkpoint.demo import cache_directory, check_demo, demo_model
 from compress.checkpoint.shards import SUMS, check_headers
 from compress.errors import ModelError
 from compress.modeling.config_file import check_config
+from compress.modeling.quiet import first_line
 from compress.progress import Progress
 
 DEMO = "demo:"
@@ -110,4 +111,4 @@ def _fetch(name: str, patterns: list[str]) -> Path:
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(f"{name} is no directory here and no public checkpoint on the hub") from error
     except (HfHubHTTPError, OSError) as error:
-        raise ModelError(f"{name} can't be fetched from the hub ({str(error).splitlines()[0]})") from error
+        raise ModelError(f"{name} can't be fetched from the hub ({first_line(error)})") from error

@@ -128,9 +128,10 @@ class Model(Checkpoint):
                 tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
                 if self.sentence is not None and self.sentence.lowercase:
                     lowercase(tokenizer)
-                return tokenizer
+                tokenizer("a text")  # some of its settings are looked at only then
         except Exception as error:  # transformers raises whatever its many tokenizers raise
             raise ModelError(f"{self.path} has no tokenizer that can be read ({first_line(error)})") from error
+        return tokenizer
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The checkpoint's tokenizer; a ModelError where it has none."""

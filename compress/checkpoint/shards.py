@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from compress.checkpoint.hashes import sha256
 from compress.errors import ModelError
 from compress.lazy import torch
+from compress.modeling.quiet import first_line
 from compress.progress import Progress
 from compress.system.regular_files import check_file, open_file, read_json
 
@@ -214,8 +215,7 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # torch.load documents no errors of its own
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{file} can't be read as weights alone ({reason})") from error
+        raise ModelError(f"{file} can't be read as weights alone ({first_line(error)})") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{file} is no state dict: a mapping of names to tensors is needed")
     return state

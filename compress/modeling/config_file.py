@@ -31,10 +31,7 @@ def check_config(path: Path, trust_remote_code: bool, embeds: bool = False) -> N
             f"{path} brings its own code (auto_map in config.json); pass --trust-remote-code to accept that"
         )
     model_type = str(raw.get("model_type"))
-    classes = raw.get("architectures") or [None]
-    if not isinstance(classes, list) or not isinstance(classes[0], str | None):
-        raise ModelError(f"{path / 'config.json'}: architectures is {classes!r}; a list of class names is needed")
-    class_name = classes[0]
+    class_name = (raw.get("architectures") or [None])[0]
     family = FAMILIES.get(model_type)
     if family is None or (family.kind.has_head and not embeds and class_name not in (family.cls, None)):
         raise ModelError(f"{path}: {class_name or model_type} is not supported; supported: {supported()}")
@@ -50,6 +47,9 @@ def read_config(path: Path) -> dict[str, Any]:
     raw = read_json(file, _LARGEST_CONFIG)
     if not isinstance(raw, dict):
         raise ModelError(f"{file} is no config: a JSON object is needed")
+    classes = raw.get("architectures") or [None]
+    if not isinstance(classes, list) or not all(isinstance(name, str | None) for name in classes):
+        raise ModelError(f"{file}: architectures is {classes!r}; a list of class names is needed")
     check_bounds(file, raw)
     _check_attention(path, raw)
     return raw

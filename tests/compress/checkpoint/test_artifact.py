@@ -31,3 +31,22 @@ def test_a_directory_that_is_none_is_named(tmp_path, content):
         (tmp_path / "artifact.json").write_text(content)
     with pytest.raises(ModelError, match=f"{tmp_path} is not an artifact: its artifact.json can't be read"):
         Artifact.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("target", ["ort-cpu"]),
+        ("kind", ["decoder"]),
+        ("parameters", "9"),
+        ("stored_bytes", -1),
+        ("zeros", []),
+        ("x", 1),
+    ],
+)
+def test_a_fact_of_another_type_is_refused(tmp_path, name, value):
+    Artifact(tmp_path, "ort-cpu", SEQ2SEQ, 9, 9, 9).save()
+    facts = json.loads((tmp_path / "artifact.json").read_text())
+    (tmp_path / "artifact.json").write_text(json.dumps(facts | {name: value}))
+    with pytest.raises(ModelError, match=r"is not an artifact: its artifact\.json can't be read"):
+        Artifact.open(tmp_path)
