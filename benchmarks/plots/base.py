@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.results.scorecard import Scorecard
+from compress.checkpoint.demo import cache_directory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,11 +44,25 @@ def own_style() -> Iterator[None]:
 
     It could have LaTeX run on every title.
     """
+    _prepare_cache()
     from matplotlib import rc_context, rcdefaults
 
     with rc_context():
         rcdefaults()
         yield
+
+
+def _prepare_cache() -> None:
+    """Have matplotlib, before it loads, keep its list of fonts in this program's cache.
+
+    Where that can't be written, matplotlib makes a temporary one, which no user needs to hear of.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    folder = cache_directory() / "matplotlib"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if os.access(folder, os.W_OK):
+        os.environ.setdefault("MPLCONFIGDIR", str(folder))
 
 
 def new_figure() -> Figure:

@@ -126,6 +126,7 @@ def new_session(
     file: Path, threads: int, providers: Sequence[str | tuple[str, dict[str, str]]] = (CPU_PROVIDER,)
 ) -> ort.InferenceSession:
     """Open a session for a graph, run by so many threads."""
+    ort.disable_telemetry_events()  # `ORT_DISABLE_TELEMETRY` is set too, but Windows' events don't heed it
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

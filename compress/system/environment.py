@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Mapping
 
+from compress.system.cores import available_cores, quota
+
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -32,6 +34,8 @@ def prepare_process() -> None:
     """
     for name, value in _POLITE.items():
         os.environ.setdefault(name, value)
+    if quota() is not None:  # libraries count cores, and know nothing of quotas
+        os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
     os.environ.update(NO_TELEMETRY | _SAFE)
     _forget_empty_entries()
 

@@ -139,9 +139,11 @@ def _run_trace(session: ort.InferenceSession, trace: Trace) -> Iterator[tuple[Tr
 
 def _session(graph: Path, rounding: bool) -> ort.InferenceSession:
     """A session. Without ``rounding`` MatMulNBits computes in float: it rounds inputs only on prepacked weights."""
+    ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception
     options.intra_op_num_threads = torch.get_num_threads()  # as the module that it is compared with
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # nothing is timed here
     options.add_session_config_entry("session.disable_prepacking", "0" if rounding else "1")
     try:
         return ort.InferenceSession(graph, options, providers=[CPU_PROVIDER])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -189,3 +191,18 @@ def test_a_mistake_does_not_wait_for_what_takes_seconds_to_import():
     code = f"import sys, compress.cli.commands.run; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.slow
+def test_nothing_is_written_beside_the_output_and_the_cache(llama, tmp_path):
+    home, out, here = tmp_path / "home", tmp_path / "out", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [Path(sys.executable).with_name("compress"), llama, "-p", "int8,fuse", "-o", out, "--quick"]
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(here.iterdir()) == []
+    written = {file.relative_to(home).parts[:2] for file in home.rglob("*") if file.is_file()}
+    assert written <= {(".cache", "compress-models")}
+    assert (out / "int8-fuse" / "compress.json").is_file()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from compress.system import cores, environment
 from compress.system.environment import child_environment
 
 SHOW = "import compress.cli, json, os, sys; print(json.dumps([dict(os.environ), sys.path]))"
@@ -43,6 +44,18 @@ def test_empty_entries_of_the_path_are_not_the_current_folder(tmp_path, entries,
 
 def test_a_path_that_names_the_current_folder_stays(tmp_path):
     assert str(tmp_path) in started(tmp_path, PYTHONPATH=f":{tmp_path}")[1]
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, None), (1, "1")])
+def test_threads_are_as_many_as_a_quota_allows(monkeypatch, limit, expected):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cores, "quota", lambda: limit)
+    monkeypatch.setattr(environment, "quota", lambda: limit)
+    environment.prepare_process()
+    assert os.environ.get("OMP_NUM_THREADS") == expected
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    environment.prepare_process()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_a_process_that_is_started_gets_the_same(monkeypatch):
