@@ -110,9 +110,12 @@ class ImageInputs(Inputs):
         return (256 if solving else 32), 1
 
     def read(self, file: str | Path, size: WindowSize) -> Calibration:
-        """Images spread evenly over the folder or the array."""
+        """Images spread evenly over the folder or the array; all, where there are fewer and no number is fixed."""
         path = Path(file)
-        return Calibration(read_images(path, self.model.path, self.model.config, size.count), path.name)
+        images = read_images(path, self.model.path, self.model.config, size.count)
+        if size.fixed_count and len(images) < size.count:
+            raise UsageError(f"{path} has {len(images)} images, too few for {size.count}")
+        return Calibration(images, path.name)
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Noise with the spectrum of photographs."""

@@ -130,3 +130,20 @@ def test_an_interrupt_while_scoring_tells_how_to_go_on(llama, tmp_path, inside, 
         f"{out / 'fp16'} --target hf --eval '{text}'` measures them"
     )
     assert (out / "fp16" / "compress.json").is_file()
+
+
+def test_images_that_calibrate_are_no_evaluation(vit, photos, tmp_path, inside):
+    """Of two folders that share one of their images."""
+    (other := tmp_path / "other").mkdir()
+    for i in (3, 4):
+        pixels = np.full((60, 50, 3), 40 * i, dtype=np.uint8)
+        Image.fromarray(pixels).save(other / f"{i}.png")
+    (other / "again.png").write_bytes((photos / "5.png").read_bytes())
+    run = ("run", vit, "-p", "int8", "-o", tmp_path / "out", "--calibration", photos)
+    done = inside(*run, "--eval", other)
+    assert done.returncode == 2
+    assert f"the evaluation on other is on what calibrated the variants ({photos}): 1 of 3 images" in done.stderr
+    done = inside(*run, "--eval", other, "--allow-overlap", "--eval-windows", 4)
+    assert (done.returncode, done.stderr) == (2, f"compress: {other} has 3 images, too few for 4\n")
+    done = inside(*run, "--samples", 9, "--no-score")
+    assert (done.returncode, done.stderr) == (2, f"compress: {photos} has 8 images, too few for 9\n")
