@@ -16,6 +16,8 @@ def test_a_plan_speaks_of_the_kinds_metrics(kind):
     plan, keys = PLANS[kind], {metric.key for metric in metrics(kind)}
     assert {plan.speed, *plan.compared, *plan.paces} <= keys
     assert plan.speed in plan.compared
+    assert len(set(plan.shown) & keys) == len(plan.shown) == 8
+    assert {plan.speed, "disk_bytes", "retention"} <= set(plan.shown)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=str)
