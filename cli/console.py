@@ -91,6 +91,13 @@ class Console:
         """Print one line of results on standard output."""
         self.out.print(printable(text), markup=False, soft_wrap=True)
 
+    def write(self, text: str) -> None:
+        """Write text as it comes on standard output; a terminal gets no controls but tabs and newlines."""
+        if sys.stdout.isatty():
+            text = "\t".join(printable(part, lines=True) for part in text.split("\t"))
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
     def show(self, headers: list[str], rows: list[list[str]]) -> None:
         """Print a table on standard output; its lines are never cut where that is a file or a pipe."""
         from rich.markup import escape

@@ -54,8 +54,11 @@ def read_cards(path: Path) -> list[Scorecard]:
     file = path / NAME if path.is_dir() else path
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_unique)
+        json.dumps(content, ensure_ascii=False).encode()  # what could not be written again
     except OSError as error:
         raise UsageError(f"can't read {file} ({error.strerror}); name a {NAME} or the directory of one") from error
+    except UnicodeEncodeError:
+        raise UsageError(f"{file} is no report of compress: half of a surrogate pair in it is no text") from None
     except RecursionError:
         raise UsageError(f"{file} is no report of compress: it nests too deep") from None
     except ValueError as error:

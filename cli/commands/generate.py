@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compress.checkpoint.artifact import FOLDER
+from compress.cli.console import Console
 from compress.cli.shared.options import seed
 from compress.errors import ModelError, RunError
 
@@ -79,11 +80,12 @@ def command(
         generator = genai.Generator(model, params)
         generator.append_tokens(ids)
         stream = tokenizer.create_stream()
-        click.echo(prompt, nl=False)
+        console = Console()
+        console.write(prompt)
         new_tokens = _best_beam(generator, len(ids)) if beams > 1 else _tokens(generator)
         for token in new_tokens:
-            click.echo(stream.decode(token), nl=False)
-        click.echo()
+            console.write(stream.decode(token))
+        console.write("\n")
     except RuntimeError as error:
         raise RunError(f"{folder}: onnxruntime-genai failed: {error}") from error
 

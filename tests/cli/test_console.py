@@ -24,6 +24,19 @@ def test_results_and_notices_go_their_own_ways(capsys):
     assert "int8" in out
 
 
+def test_what_a_model_writes_moves_no_cursor_of_a_terminal(monkeypatch):
+    """A file gets it as it is."""
+    text = "def f():\n\treturn '\x1b[31m\u202e'"
+    shown = []
+    for is_terminal in (True, False):
+        out = io.StringIO()
+        out.isatty = lambda answer=is_terminal: answer
+        monkeypatch.setattr(sys, "stdout", out)
+        Console().write(text)
+        shown.append(out.getvalue())
+    assert shown == ["def f():\n\treturn '\\x1b[31m\\u202e'", text]
+
+
 def test_a_file_gets_no_bar(capsys):
     console = Console()
     assert list(console.track(iter("abc"), "letters", total=3)) == ["a", "b", "c"]

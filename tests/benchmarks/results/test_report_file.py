@@ -47,6 +47,16 @@ def test_other_files_are_told_in_one_line(tmp_path, content, message):
     assert "\n" not in str(refused.value)
 
 
+def test_half_of_a_surrogate_pair_is_refused(card, tmp_path):
+    """It could not be written again."""
+    text = report_text([card(**ROWS)])
+    for old in ('"tiny', '"created": "2026', '"python', '"int8'):
+        assert old in text
+        (tmp_path / "report.json").write_text(text.replace(old, old + r"\ud83d", 1))
+        with pytest.raises(UsageError, match="is no report of compress: half of a surrogate pair in it is no text"):
+            read_card(tmp_path)
+
+
 def test_what_no_measurement_gives_is_refused(card, tmp_path):
     for name, text in {"nan": "NaN", "negative": "-0.5"}.items():
         (tmp_path / name).write_text(report_text([card(**ROWS | {"int8": {"kl": 0.25}})]).replace("0.25", text))
