@@ -11,6 +11,7 @@ import numpy as np
 from compress.benchmarks.data.label_file import LabeledLine, read_labeled_lines
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.worker.protocol import Encode
+from compress.calibration.token_rows import check_tokens
 from compress.errors import UsageError
 from compress.modeling.classifier import is_multi_label, is_token_classifier, label_names
 
@@ -107,6 +108,8 @@ def read_labeled(path: Path, model: Model) -> Labeled:
         metrics, fields, read = ACCURACY, ("text", "label"), reader.classified
     lines = sorted(map(read, read_labeled_lines(path, fields)), key=_length)
     texts, labels = zip(*lines, strict=True)
+    ids = {number for line in texts for text in line for number in text.ids}
+    check_tokens(model.tokenizer(), ids, model.shape(str(model.architecture.outline.embedding))[0], path.name)
     if metrics == SPEARMAN and (len(labels) < _LEAST or len(set(labels)) < 2):
         raise UsageError(f"{path}: a correlation takes {_LEAST} lines and scores that differ")
     if all(label == UNLABELED for classes in labels for label in classes) and metrics == ACCURACY:

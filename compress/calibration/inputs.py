@@ -13,6 +13,7 @@ from torch import Tensor
 from compress.calibration.data import Calibration
 from compress.calibration.images import noise_images, read_images
 from compress.calibration.text import self_written, vocabulary_text
+from compress.calibration.token_rows import check_tokens, rows_notice
 from compress.checkpoint.model import Model
 from compress.corpus.source import TextSource, open_source
 from compress.corpus.windows import Frame, WindowSize, windows
@@ -33,6 +34,10 @@ class Inputs(ABC):
 
     def check_readable(self) -> None:
         """Raise ModelError where the model lacks what its inputs are made with."""
+        return None
+
+    def notice(self) -> str | None:
+        """What a user should know of the model's inputs, in one line; by default there is nothing to say."""
         return None
 
     @abstractmethod
@@ -58,6 +63,10 @@ class TextInputs(Inputs):
         """Raise ModelError where the model has no tokenizer."""
         self.model.tokenizer()
 
+    def notice(self) -> str | None:
+        """Tokens that the embedding has no rows for."""
+        return rows_notice(self.model.tokenizer(), self._rows)
+
     def calibration_size(self, solving: bool, generated: bool) -> tuple[int, int]:
         """Fewer windows where the model has to write them: that takes longer than solving on them."""
         if not solving:
@@ -72,16 +81,27 @@ class TextInputs(Inputs):
         """Windows spread evenly over a text."""
         size = replace(size, length=self._fit(size.length))
         tokens = windows(self.model.tokenizer(), text, size, self._are_closed, self.progress.notice)
+        check_tokens(self.model.tokenizer(), tokens.unique().tolist(), self._rows, text.name)
         return Calibration(tokens, text.name, self._prefix(tokens))
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Text that a decoder samples itself; random words of the vocabulary for other models."""
         tokenizer, length = self.model.tokenizer(), self._fit(length)
         if self._are_closed:
-            tokens = vocabulary_text(tokenizer, count, length, seed)
-            return Calibration(tokens, f"random vocabulary words, seed {seed}", self._prefix(tokens))
-        tokens = self_written(self.model.torch_module(), tokenizer, count, length, seed, self.progress)
-        return Calibration(tokens, f"self-written text, seed {seed}", self._prefix(tokens))
+            tokens, origin = vocabulary_text(tokenizer, count, length, seed, self._rows), "random vocabulary words"
+        else:
+            module = self.model.torch_module()
+            tokens = self_written(module, tokenizer, count, length, seed, self.progress, self._rows)
+            origin = "self-written text"
+        check_tokens(tokenizer, tokens.unique().tolist(), self._rows, origin)
+        return Calibration(tokens, f"{origin}, seed {seed}", self._prefix(tokens))
+
+    @property
+    def _rows(self) -> int:
+        """Number of tokens that the embedding has."""
+        embedding = self.model.architecture.outline.embedding
+        assert embedding is not None, "what reads text looks its tokens up"
+        return self.model.shape(embedding)[0]
 
     @property
     def _are_closed(self) -> bool:
@@ -153,11 +173,14 @@ class CalibrationInputs:
         self._inputs.check_length(self.length)
         if self.file is not None:
             _ = self.data
-            return
-        try:
-            self._inputs.check_readable()
-        except ModelError as error:
-            self.progress.notice(f"{error}: the variant can be neither scored nor used to generate text")
+        else:
+            try:
+                self._inputs.check_readable()
+            except ModelError as error:
+                self.progress.notice(f"{error}: the variant can be neither scored nor used to generate text")
+                return
+        if notice := self._inputs.notice():
+            self.progress.notice(notice)
 
     @cached_property
     def data(self) -> Calibration:

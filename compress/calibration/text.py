@@ -25,16 +25,17 @@ def self_written(
     length: int,
     seed: int,
     progress: Progress | None = None,
+    rows: int | None = None,
 ) -> Tensor:
     """Text sampled from a decoder's own distribution: int64 ``[count, length]``.
 
     Every row begins as the tokenizer begins a text, or with its beginning-of-text token where it doesn't add that, and
     a random word token, so that rows differ from the start (LLM-QAT, arXiv 2305.17888); the rest is sampled at
-    temperature 1 with a KV cache.
+    temperature 1 with a KV cache. ``rows``: those of the embedding, where the tokenizer may have more tokens.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
-    starts = _starts(tokenizer, count, generator)[:, :length].to(device)
+    starts = _starts(tokenizer, count, generator, rows)[:, :length].to(device)
     chunks = list(starts.split(_BATCH))
     steps = [(chunk, step) for chunk in range(len(chunks)) for step in range(length - starts.shape[1])]
     fed, cache = starts[:0], None
@@ -49,27 +50,33 @@ def self_written(
     return torch.cat(chunks).cpu()
 
 
-def vocabulary_text(tokenizer: PreTrainedTokenizerBase, count: int, length: int, seed: int) -> Tensor:
-    """Random words of the vocabulary, for models that can't write: int64 ``[count, length]``, the same for a seed."""
+def vocabulary_text(
+    tokenizer: PreTrainedTokenizerBase, count: int, length: int, seed: int, rows: int | None = None
+) -> Tensor:
+    """Random words of the vocabulary, for models that can't write: int64 ``[count, length]``, the same for a seed.
+
+    ``rows`` as for `self_written`.
+    """
     generator = torch.Generator().manual_seed(seed)
-    words = [text.strip() for text in tokenizer.batch_decode([[i] for i in _word_ids(tokenizer).tolist()])]
+    words = [text.strip() for text in tokenizer.batch_decode([[i] for i in _word_ids(tokenizer, rows).tolist()])]
     picks = torch.randint(len(words), (count * length,), generator=generator)
     return windows(tokenizer, " ".join(words[i] for i in picks.tolist()), WindowSize(count, length), closed=True)
 
 
-def _starts(tokenizer: PreTrainedTokenizerBase, count: int, generator: torch.Generator) -> Tensor:
-    ids = _word_ids(tokenizer)
-    rows = ids[torch.randint(len(ids), (count, 1), generator=generator)]
+def _starts(tokenizer: PreTrainedTokenizerBase, count: int, generator: torch.Generator, rows: int | None) -> Tensor:
+    ids = _word_ids(tokenizer, rows)
+    words = ids[torch.randint(len(ids), (count, 1), generator=generator)]
     frame = Frame.of(tokenizer, closed=False)
     if not frame and isinstance(tokenizer.bos_token_id, int):
         frame = Frame((tokenizer.bos_token_id,))
-    return frame.around(rows)
+    return frame.around(words)
 
 
-def _word_ids(tokenizer: PreTrainedTokenizerBase) -> Tensor:
+def _word_ids(tokenizer: PreTrainedTokenizerBase, rows: int | None) -> Tensor:
     """Tokens that spell a word of a few letters; every token where the vocabulary has no such thing."""
     special = set(tokenizer.all_special_ids)
-    plain = [i for i in range(len(tokenizer)) if i not in special]
+    count = len(tokenizer) if rows is None else min(len(tokenizer), rows)
+    plain = [i for i in range(count) if i not in special]
     texts = tokenizer.batch_decode([[i] for i in plain])
     spelled = zip(plain, (text.strip() for text in texts), strict=True)
     words = [i for i, text in spelled if text.isalpha() and len(text) >= _WORD_LENGTH]
