@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,9 @@ def command(
         raise click.UsageError("the prompt is empty")
     if beams > 1 and temperature:
         raise click.UsageError("--beams and --temperature exclude each other; remove one of them")
+    words = json.loads((folder / "genai_config.json").read_text()).get("model", {}).get("vocab_size")
+    if isinstance(words, int) and beams > words:
+        raise click.UsageError(f"--beams {beams} exceeds the vocabulary of {path}, {words} tokens")
     try:
         model = genai.Model(str(folder))
         tokenizer = genai.Tokenizer(model)

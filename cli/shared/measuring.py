@@ -41,6 +41,8 @@ class ExtraMeasurements:
         longest = longest_input(model.config)
         if not model.kind.generates_text and (self.beams or self.sampling):
             raise UsageError(f"{model.source} does not generate text; remove --beams and --sample")
+        if self.beams and self.beams > (words := model.config.vocab_size):
+            raise UsageError(f"--beams {self.beams} exceeds the vocabulary of {model.source}, {words} tokens")
         if self.lengths and (length := max(self.lengths)) > longest:
             raise UsageError(f"--seq {length} exceeds the longest input of {model.source}, {longest} tokens")
         if model.kind.is_decoder_only:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.load import load_module
-from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.manifest import FILE, Manifest
 from compress.checkpoint.sentence_modules import is_sentence_encoder, read_sentence_modules
 from compress.checkpoint.shards import Shards, find_shards
+from compress.errors import ModelError
 from compress.formats.base import CheckpointFormat, find_format
 from compress.modeling.architecture import check_buildable, read_architecture
 from compress.progress import Silent
@@ -89,7 +90,12 @@ class Variant(Checkpoint):
         stored = self.manifest.weights.get(name)
         if stored is None:
             return Dense(self.architecture.to_out_in(name, self.shards.raw(name)))
-        return self.format.decode(name, stored, _Reader(self))
+        try:
+            return self.format.decode(name, stored, _Reader(self))
+        except ModelError:
+            raise
+        except Exception as error:  # whatever a form leads to that isn't the tensors'
+            raise ModelError(f"{self.path / FILE}: {name} isn't stored as it says; make the variant again") from error
 
     def torch_module(self) -> PreTrainedModel:
         """The module with its dequantized weights in float32, for inference: the whole model in memory."""

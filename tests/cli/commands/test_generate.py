@@ -45,6 +45,9 @@ def test_a_variant_writes(variants, inside):
     beams = ("generate", out / "int8-fuse", "the quick", "-n", "5", "--beams", "3")
     searched = inside(*beams)
     assert (searched.returncode, searched.stdout.startswith("the quick")) == (0, True)
+    many = inside("generate", out / "int8-fuse", "the quick", "--beams", "9999")
+    assert many.returncode == 2
+    assert many.stderr.endswith("/int8-fuse, 331 tokens\n")
     assert "remove one of them" in inside(*beams, "--temperature", "1").stderr
 
 

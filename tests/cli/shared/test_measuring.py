@@ -35,6 +35,7 @@ def test_settings_are_those_that_were_asked_for(llama, bert):
     ("model", "args", "message"),
     [
         ("llama", ["--seq", "64,129"], "--seq 129 exceeds the longest input of"),
+        ("llama", ["--beams", "332"], "--beams 332 exceeds the vocabulary of"),
         ("bert", ["--sample", "top_k=5"], "does not generate text; remove --beams and --sample"),
         ("llama", ["--batch", "99999999"], "GB of memory are free; reduce --batch or --seq"),
     ],
