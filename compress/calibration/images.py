@@ -114,6 +114,11 @@ def _check_shape(subject: str, shape: tuple[int, ...], expected: tuple[int, int,
         )
 
 
+def check_processor(model: Path, config: PretrainedConfig) -> None:
+    """Raise a ModelError for an image processor's file that can't be used; none is needed."""
+    _scales(model, config.num_channels)
+
+
 def _processor(model: Path) -> Any:
     import transformers
 
@@ -134,6 +139,11 @@ def _scales(model: Path, channels: int) -> tuple[Tensor, Tensor]:
     statistics = []
     for name in ("image_mean", "image_std"):
         value = getattr(processor, name, None) if getattr(processor, "do_normalize", True) else None
-        numbers = torch.tensor(0.5 if value is None else value, dtype=torch.float32).flatten()
-        statistics.append(numbers.expand(channels).reshape(channels, 1, 1))
+        try:
+            numbers = torch.tensor(0.5 if value is None else value, dtype=torch.float32).flatten()
+            statistics.append(numbers.expand(channels).reshape(channels, 1, 1))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{model / PROCESSOR}: {name} is {value!r}, not a number for each of {channels} channels"
+            ) from error
     return statistics[0], statistics[1]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compress.calibration.data import Calibration
-from compress.calibration.images import noise_images, read_images
+from compress.calibration.images import check_processor, noise_images, read_images
 from compress.calibration.text import self_written, vocabulary_text
 from compress.calibration.token_rows import check_tokens, rows_notice
 from compress.checkpoint.model import Model
@@ -120,6 +120,10 @@ class TextInputs(Inputs):
 class ImageInputs(Inputs):
     """Images, each a sample of length 1; a file is a folder of them or an ``.npy`` array of pixels."""
 
+    def check_readable(self) -> None:
+        """Raise ModelError for an image processor's file that can't be used."""
+        check_processor(self.model.path, self.model.config)
+
     def check_length(self, length: int | None) -> None:
         """Refuse any length: images have none."""
         if length is not None:
@@ -177,6 +181,8 @@ class CalibrationInputs:
             try:
                 self._inputs.check_readable()
             except ModelError as error:
+                if self.model.kind.is_vision:  # its export is checked on images, as the processor has them
+                    raise
                 self.progress.notice(f"{error}: the variant can be neither scored nor used to generate text")
                 return
         if notice := self._inputs.notice():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import ViTConfig, ViTImageProcessor
 
-from compress.calibration.images import image_shape, noise_images, read_images
+from compress.calibration.images import check_processor, image_shape, noise_images, read_images
 from compress.errors import ModelError, UsageError
 
 CONFIG = ViTConfig(image_size=(48, 64))
@@ -108,3 +110,22 @@ def test_a_model_that_resizes_to_another_size_or_does_not_say_how(model, photos)
     (model / "preprocessor_config.json").unlink()
     with pytest.raises(ModelError, match=r"has no preprocessor_config\.json.*give normalized pixels in an \.npy file"):
         read_images(photos, model, CONFIG, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"image_mean": "gray"}, "image_mean is 'gray', not a number for each of 3 channels"),
+        ({"image_std": [0.5, 0.5]}, "not a number for each of 3 channels"),
+        ({"image_processor_type": "XProcessor"}, "can't be used"),
+        ({"size": "large"}, "can't be used"),
+    ],
+)
+def test_a_processor_that_cannot_be_used_is_told_before_the_work(model, changes, reason):
+    check_processor(model, CONFIG)
+    file = model / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(ModelError, match=reason):
+        check_processor(model, CONFIG)
+    file.unlink()
+    check_processor(model, CONFIG)
