@@ -41,7 +41,7 @@ def test_what_another_process_finished_meanwhile_stays(tmp_path: Path) -> None:
             (faster / "whole").write_text("theirs")
     assert (out / "whole").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    (out / "report.whole").write_text("theirs")
+    (out / "report.json").write_text("theirs")
     (out / "whole").unlink()
     with staged(out, overwrite=True, marker="other") as stage:
         (stage / "whole").write_text("ours")
@@ -116,13 +116,13 @@ def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
 def test_overwrite_replaces_everything_only_when_it_ends_well(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "report.old").write_text("old")
+    (out / "report.json").write_text("old")
     with pytest.raises(KeyboardInterrupt), staged(out, overwrite=True):
         raise KeyboardInterrupt
-    assert (out / "report.old").read_text() == "old"
+    assert (out / "report.json").read_text() == "old"
     with staged(out, overwrite=True) as stage:
         (stage / "new").write_text("new")
-        assert (out / "report.old").exists()
+        assert (out / "report.json").exists()
     assert [p.name for p in out.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -155,7 +155,7 @@ def test_a_parent_that_cannot_be_written(tmp_path: Path) -> None:
 
 def replace(out: Path) -> None:
     out.mkdir()
-    (out / "report.old").write_text("old")
+    (out / "report.json").write_text("old")
     with staged(out, overwrite=True) as stage:
         (stage / "new").write_text("new")
 
@@ -185,7 +185,7 @@ def test_what_is_not_the_programs_is_never_overwritten(tmp_path: Path) -> None:
     (home / "thesis.odt").write_text("years of work")
     with pytest.raises(UsageError, match="Documents is not overwritten, as no variant, artifact or report is in it"):
         staging.check_replaceable(home, overwrite=True)
-    (home / "report.md").write_text("")
+    (home / "report.json").write_text("")
     with pytest.raises(UsageError, match=r"as thesis\.odt in it is not compress's; choose another output"):
         staging.check_replaceable(home, overwrite=True)
     assert (home / "thesis.odt").read_text() == "years of work"
