@@ -54,6 +54,8 @@ def load_profile(name: str) -> Profile:
         raise UsageError(f"can't read the profile {path} ({error.strerror})") from error
     except ValidationError as error:
         raise UsageError(f"profile {path}: {_first(error)}") from error
+    except RecursionError:
+        raise UsageError(f"profile {path} is not valid TOML (nested too deep)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"profile {path} is not valid TOML ({error})") from error
     for pipeline in profile.pipelines:

@@ -64,3 +64,9 @@ def test_a_profile_that_is_nowhere(tmp_path: Path) -> None:
         load_profile("cppu")
     with pytest.raises(UsageError, match=r"absent\.toml \(No such file or directory\)"):
         load_profile(str(tmp_path / "absent.toml"))
+
+
+def test_a_profile_that_is_nested_too_deep_is_refused(tmp_path):
+    (tmp_path / "deep.toml").write_text("machine = " + "[" * 50_000)
+    with pytest.raises(UsageError, match="deep.toml is not valid TOML"):
+        load_profile(str(tmp_path / "deep.toml"))

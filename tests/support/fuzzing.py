@@ -193,6 +193,7 @@ def _contents(file: str, content: bytes) -> st.SearchStrategy[bytes]:
         ways += [_edited(json.loads(content)).map(lambda text: text.encode("utf-8", "surrogatepass"))] * 8
         ways.append(st.sampled_from([_NESTED.encode(), b'{"a":' * 50_000, b"[]", b"{}", b"null", b"1" * 5000]))
     else:
+        ways.append(st.sampled_from([content + b"\na = " + _NESTED.encode(), _NESTED.encode(), b"{" * 50_000]))
         ways += [_reworded(content.decode("latin-1")).map(lambda text: text.encode("utf-8", "surrogatepass"))] * 8
     return st.one_of(ways)
 
