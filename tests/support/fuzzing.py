@@ -98,7 +98,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
     lines, labeled = ("\n".join(map(json.dumps, objects)).encode() for objects in (rows, named))
     table = b"text\tlabel\nthe fox\ta\nthe dog\tb\n"
     task = task_yaml("t", "multiple_choice", "t.jsonl", doc_to_choice=["a"], doc_to_target="answer").encode()
-    made = (
+    everyone = (
         Reader("header", model, ["model.safetensors"], lambda f: (check_headers(f), find_shards(f, False, Silent()))),
         Reader("index", _sharded(model), ["model.safetensors.index.json"], lambda f: find_shards(f, False, Silent())),
         Reader("pickle", {"pytorch_model.bin": _pickle()}, ["pytorch_model.bin"], _open_pickle),
@@ -127,7 +127,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
         Reader("tolerance", {"text": b"perplexity=1%, decode_speedup=5%, retention=1%"}, ["text"],
                lambda f: parse_tolerances([_text(f)])),
     )  # fmt: skip
-    return {reader.name: replace(reader, folder=scratch / "inputs" / reader.name) for reader in made}
+    return {reader.name: replace(reader, folder=scratch / "inputs" / reader.name) for reader in everyone}
 
 
 MODULES = [

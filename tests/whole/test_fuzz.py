@@ -118,10 +118,11 @@ def main(count: int, *names: str) -> int:
             except (Exception, HangError) as error:
                 failures += 1
                 case = CASES / f"{name}-new.json"
-                kept = CASES / f"{name}-{sha256(case.read_bytes()).hexdigest()[:8]}.json"
-                case.rename(kept)
+                saved = CASES / f"{name}-{sha256(case.read_bytes()).hexdigest()[:8]}.json"
+                case.rename(saved)
                 where = traceback.extract_tb(error.__traceback__)[-1]
-                print(f"{name}: {type(error).__name__}: {error} ({where.filename}:{where.lineno}), kept as {kept.name}")
+                place = f"{where.filename}:{where.lineno}"
+                print(f"{name}: {type(error).__name__}: {error} ({place}), kept as {saved.name}")
                 continue
             tried += done
             print(f"{name}: {done} inputs, {time.monotonic() - start:.0f} s, {peak_gigabytes():.2f} GB", flush=True)

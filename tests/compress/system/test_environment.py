@@ -35,10 +35,10 @@ def test_what_the_user_says_about_threads_stays_and_a_backend_that_names_code_do
     assert environment["MPLBACKEND"] == "agg"
 
 
-@pytest.mark.parametrize(("entries", "kept"), [(":", ""), ("/x:", "/x"), (":/x", "/x"), ("", ""), ("/x", "/x")])
-def test_empty_entries_of_the_path_are_not_the_current_folder(tmp_path, entries, kept):
+@pytest.mark.parametrize(("entries", "expected"), [(":", ""), ("/x:", "/x"), (":/x", "/x"), ("", ""), ("/x", "/x")])
+def test_empty_entries_of_the_path_are_not_the_current_folder(tmp_path, entries, expected):
     environment, path = started(tmp_path, PYTHONPATH=entries)
-    assert environment["PYTHONPATH"] == kept
+    assert environment["PYTHONPATH"] == expected
     assert str(tmp_path) not in path
 
 
