@@ -30,4 +30,4 @@ def command(folders: tuple[Path, ...]) -> None:
             count, nbytes = put_right(Path(parent))
             removed, freed = removed + count + finish_files(Path(parent)), freed + nbytes
     counted = f"{removed} leftover{'s' if removed != 1 else ''}"
-    console.out.print(f"removed {counted}, {freed / 1e6:.1f} MB" if removed else "nothing to remove")
+    console.out.print(f"removed {counted}, which frees {freed / 1e6:.1f} MB" if removed else "nothing to remove")

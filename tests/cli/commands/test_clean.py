@@ -12,9 +12,9 @@ def test_leftovers_go_and_their_bytes_are_told(tmp_path, inside):
         (tmp_path / name / "file").write_bytes(bytes(600_000))
     with in_use(tmp_path / "deep" / ".onnx.01234567.partial"):
         done = inside("clean", tmp_path)
-        assert (done.returncode, done.stdout) == (0, "removed 1 leftover, 0.6 MB\n")
+        assert (done.returncode, done.stdout) == (0, "removed 1 leftover, which frees 0.6 MB\n")
     done = inside("clean", tmp_path / "deep", tmp_path)
-    assert (done.returncode, done.stdout) == (0, "removed 1 leftover, 0.6 MB\n")
+    assert (done.returncode, done.stdout) == (0, "removed 1 leftover, which frees 0.6 MB\n")
     assert inside("clean", tmp_path).stdout == "nothing to remove\n"
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["deep", "int8", "int8/file"]
 
@@ -33,5 +33,5 @@ def test_a_report_that_a_kill_cut_short_is_finished(inside, tmp_path):
     (tmp_path / "out" / f".files.{process.pid:08x}.partial").write_text('["report.md"]')
     (tmp_path / "out" / f".report.csv.{process.pid:08x}.partial").write_text("half")
     done = inside("clean", tmp_path)
-    assert (done.returncode, done.stdout) == (0, "removed 2 leftovers, 0.0 MB\n")
+    assert (done.returncode, done.stdout) == (0, "removed 2 leftovers, which frees 0.0 MB\n")
     assert {file.name: file.read_text() for file in (tmp_path / "out").iterdir()} == {"report.md": "new"}
