@@ -14,12 +14,13 @@ from compress.benchmarks.report.plots import PICTURES
 from compress.benchmarks.results.effects import effect_table
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.fusion_gain import gain_table
+from compress.benchmarks.results.kinds import ACCURACY, PLANS, SIZE
 from compress.benchmarks.results.method import machine_facts, method_facts
 from compress.benchmarks.results.metrics import Metric
 from compress.benchmarks.results.overview import ReportRow, measured, report_rows
-from compress.benchmarks.results.scorecard import Scorecard
+from compress.benchmarks.results.scorecard import Row, Scorecard
 from compress.benchmarks.results.significant import times_text
-from compress.benchmarks.results.table import TableCell, legend, length_tables
+from compress.benchmarks.results.table import TableCell, comparison_table, legend, length_tables
 
 
 class Html(ReportFormat):
@@ -40,12 +41,21 @@ class Html(ReportFormat):
         chosen = measured(cards)
         page = environment.get_template("html.jinja").render(
             title=cards[0].model if len(cards) == 1 else f"{len(cards)} runs",
+            summaries=[(card, legend(card), *_summary(card)) for card in cards],
             metrics=chosen,
             lines=[(line, [_cell(line, metric) for metric in chosen]) for line in report_rows(cards)],
             plots=[Markup(drawn) for name in PICTURES if (drawn := _svg(report, name))],  # our own, not the cards'
             runs=[(card, _tables(card), findings(card), [*method_facts(card), *machine_facts(card)]) for card in cards],
         )
         return {"report.html": page}
+
+
+def _summary(card: Scorecard) -> tuple[list[str], list[tuple[Row, list[TableCell]]]]:
+    """Headings of size, speed and accuracy, as far as they were measured; and each contender's figures of these."""
+    keys = (SIZE, PLANS[card.kind].speed, ACCURACY)
+    _, lines = comparison_table(card, keys=keys)
+    columns = [line.cells for line in lines]
+    return [line.heading for line in lines], [(row, [cells[i] for cells in columns]) for i, row in enumerate(card.rows)]
 
 
 def _cell(line: ReportRow, metric: Metric) -> tuple[str, str, str]:

@@ -102,9 +102,9 @@ def shown_keys(card: Scorecard) -> set[str]:
     return {*PLANS[card.kind].shown, *asked, *card.tasks}
 
 
-def groups(card: Scorecard) -> Iterator[list[str]]:
-    """Names of the baselines with a few variants at a time, so that a table fits a page."""
+def groups(card: Scorecard, abreast: int = _ABREAST) -> Iterator[list[str]]:
+    """Names of the baselines with so many variants at a time, so that a table fits a page."""
     base = [row.name for row in card.rows if row.role in ("original", "float")]
     rest = [row.name for row in card.rows if row.name not in base]
-    for start in range(0, max(len(rest), 1), _ABREAST):
-        yield base + rest[start : start + _ABREAST]
+    for start in range(0, max(len(rest), 1), abreast):
+        yield base + rest[start : start + abreast]

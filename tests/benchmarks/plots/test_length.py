@@ -34,7 +34,7 @@ def test_every_format_has_it(lengths_card, tmp_path):
         (name, "256", "1") for name in ("torch", "onnx", "fuse", "int8")
     ] + [("torch", "256", "4")]  # fmt: skip
     assert float(cells[2]["ttft"]) == 0.1 and float(cells[2]["decode_tps_ratio"]) == pytest.approx(1.1)
-    page, text, tex = ((tmp_path / f"report.{suffix}").read_text() for suffix in ("html", "md", "tex"))
+    page, text, tex = ((tmp_path / f"report.{suffix}").read_text() for suffix in ("html", "md", "long.tex"))
     assert "## Operators and length" in text
     assert "| fuse | fuse | onnx | 512 tokens × 1 | 4.00× | 1.20× |" in text
     assert "| 512 tokens × 1 | 400.0 ± 0.0 | 400.0 ± 0.0<br>1.00× | 100.0 ± 0.0<br>0.25× · 0.25× |" in text
@@ -47,8 +47,8 @@ def test_every_format_has_it(lengths_card, tmp_path):
 def test_runs_without_lengths_have_none_of_it(card, tmp_path):
     plain = {"decode_tps": [1.0, 2.0]}
     written = {file.name for file in write([card(torch=plain, onnx=plain)], tmp_path)}
-    assert written == {"report.md", "report.json", "report.csv", "report.tex", "report.html"}
-    assert "length" not in (tmp_path / "report.tex").read_text()
+    assert written == {"report.md", "report.json", "report.csv", "report.tex", "report.long.tex", "report.html"}
+    assert all("length" not in (tmp_path / name).read_text() for name in ("report.tex", "report.long.tex"))
 
 
 def test_several_runs_are_told_apart(lengths_card, card):

@@ -10,7 +10,7 @@ from compress.benchmarks.report.base import Report, write
 from compress.benchmarks.results.report_file import read_card, read_cards
 from tests.support.cards import ONNX, QUANTIZED, TORCH
 
-FILES = {"report.md", "report.json", "report.csv", "report.tex", "report.html"} | {
+FILES = {"report.md", "report.json", "report.csv", "report.tex", "report.long.tex", "report.html"} | {
     f"report.accuracy-{cost}.{suffix}" for cost in ("size", "speed") for suffix in ("png", "svg")
 }
 

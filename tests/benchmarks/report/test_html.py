@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from xml.etree import ElementTree
 
@@ -21,6 +22,20 @@ const names = () => [...document.querySelectorAll("td.name")].map((td) => td.tex
 const seen = [names()];
 for (const text of CLICKS) { click(text); seen.push(names()); }
 document.body.innerHTML = `<pre>${seen.join("\\n")}</pre>`;
+</script>
+"""
+
+
+# A window as narrow as a telephone, or as wide as a laptop: where the summary ends, and how wide the page is.
+FRAME = """<iframe style="width: WIDTHpx; height: 800px; border: 0"></iframe>
+<script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const inside = frame.contentDocument, table = inside.querySelector(".summary").getBoundingClientRect();
+  const ends = [inside.documentElement.scrollWidth, table.left, table.right, table.bottom].map(Math.round);
+  document.body.innerHTML = `<pre>${ends.join(" ")}</pre>`;
+};
+frame.srcdoc = PAGE;
 </script>
 """
 
@@ -47,6 +62,33 @@ def test_a_click_on_a_header_sorts(page, tmp_path):
     assert falling == "onnx torch fp16 int8 int4"
     assert words == "fp16 int4 int8 onnx torch"
     assert kl.startswith("int8 fp16 ")  # those without the figure stay below
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1280])
+def test_size_speed_and_retention_are_seen_without_scrolling(page, tmp_path, width):
+    source = json.dumps(page.read_text()).replace("</", "<\\/")
+    framed = page.with_name("framed.html")
+    framed.write_text(FRAME.replace("WIDTH", str(width)).replace("PAGE", source))
+    arguments = ("--virtual-time-budget=5000", "--dump-dom", framed.as_uri())
+    shown = re.search(r"<pre>(.*?)</pre>", browse(tmp_path / "profile", *arguments))
+    assert shown is not None
+    total, left, right, bottom = map(int, shown.group(1).split())
+    assert (total, left >= 0, right <= width, bottom <= 800) == (width, True, True, True)
+
+
+def test_the_summary_compares_with_both_baselines(card, render):
+    text = render("html", card(torch=TORCH, onnx=ONNX, int8=QUANTIZED))
+    summary = re.search(r'<table class="summary">.*?</table>', text, re.S).group(0)
+    assert re.findall(r'role="columnheader".*?>(.*?)<', summary) == [
+        "variant",
+        "decode, tokens/s",
+        "on disk, MB",
+        "accuracy retention",
+    ]
+    assert "<small>5.00× · 2.50×</small>" in summary
+    assert "<small>0.27× · 0.27×</small>" in summary
+    assert "<p>Below a figure: × torch · × onnx.</p>" in text
 
 
 @needs_browser
