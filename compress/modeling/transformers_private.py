@@ -99,7 +99,8 @@ def rotary_module(cls: type[PreTrainedModel], config: PretrainedConfig) -> nn.Mo
     """The module that computes the angles of a class's rotations, with its numbers; None where nothing is rotated."""
     classes = vars(sys.modules[cls.__module__]).items()
     make = next((value for name, value in classes if name.endswith("RotaryEmbedding")), None)
-    return None if make is None else make(config)
+    with quiet_transformers():
+        return None if make is None else make(config)
 
 
 def reset_rotations(model: nn.Module) -> None:

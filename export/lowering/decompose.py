@@ -71,19 +71,38 @@ class _Decomposer(GraphBuilder):
         return self.op("Mul", self.op("Cast", unit, to=int(ir.DataType.FLOAT)), weight)
 
     def rotary(self, node: ir.Node) -> ir.Value:
-        """Halves of every head rotated against each other: ``[b, s, heads · size]``, cos and sin ``[b, s, size/2]``."""
+        """Halves of every head, or neighbors, rotated against each other: ``[b, s, heads · size]``.
+
+        Cos and sin are ``[b, s, width / 2]``; channels behind the ``rotary_embedding_dim``, the width, stay.
+        """
         x, cos, sin = _required_inputs(node, 3)
-        _require_attribute(node, "rotary_embedding_dim", 0)
-        _require_attribute(node, "interleaved", 0)
-        heads = node.attributes["num_heads"].as_int()
-        by_head = self.op("Reshape", x, self.constant([0, 0, heads, -1]))
-        first, second = self.multi_op("Split", by_head, outputs=2, axis=-1, num_outputs=2)
-        cos, sin = (self.op("Unsqueeze", table, self.constant([2])) for table in (cos, sin))
+        heads, width = node.attributes["num_heads"].as_int(), node.attributes.get_int("rotary_embedding_dim", 0)
+        by_head, rest = self.op("Reshape", x, self.constant([0, 0, heads, -1])), []
+        if width:
+            rest = [self.channels(by_head, width, np.iinfo(np.int64).max)]
+            by_head = self.channels(by_head, 0, width)
+        turned = self.turned(by_head, cos, sin, bool(node.attributes.get_int("interleaved", 0)))
+        out = self.op("Concat", turned, *rest, axis=-1) if rest else turned
+        return self.op("Reshape", out, self.constant([0, 0, -1]))
+
+    def turned(self, x: ir.Value, cos: ir.Value, sin: ir.Value, neighbors: bool) -> ir.Value:
+        """Channels of ``[b, s, heads, width]`` rotated: halves, or ``neighbors``, against each other."""
+        axes = [2]
+        if neighbors:
+            pairs = self.op("Reshape", x, self.constant([0, 0, 0, -1, 2]))
+            x, axes = pairs, [2, 4]
+        first, second = self.multi_op("Split", x, outputs=2, axis=-1, num_outputs=2)
+        cos, sin = (self.op("Unsqueeze", table, self.constant(axes)) for table in (cos, sin))
         rotated = [
             self.op("Sub", self.op("Mul", first, cos), self.op("Mul", second, sin)),
             self.op("Add", self.op("Mul", first, sin), self.op("Mul", second, cos)),
         ]
-        return self.op("Reshape", self.op("Concat", *rotated, axis=-1), self.constant([0, 0, -1]))
+        out = self.op("Concat", *rotated, axis=-1)
+        return self.op("Reshape", out, self.constant([0, 0, 0, -1])) if neighbors else out
+
+    def channels(self, x: ir.Value, start: int, end: int) -> ir.Value:
+        """A range of the channels of ``[b, s, heads, size]``."""
+        return self.op("Slice", x, *(self.constant([index]) for index in (start, end, -1)))
 
     def attention(self, node: ir.Node) -> list[ir.Value]:
         """Attention, and where there is a cache the keys and values that it holds now, ``[b, heads, t, size]``."""

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from compress.errors import ExportError
+from compress.errors import ExportError, ModelError
 from compress.export.lowering.kv_scales import Scales
 from compress.export.parity.reference import Array, Arrays, Trace, TraceStep
 from compress.modeling.quiet import first_line
@@ -37,12 +37,17 @@ class DiffersError(ExportError):
 
 
 def check_close(graph: Path, traces: Sequence[Trace]) -> None:
-    """Raise a DiffersError for the first output of a float graph that differs from torch's."""
+    """Raise a DiffersError for the first output of a float graph that differs from torch's.
+
+    A ModelError where torch's own isn't finite.
+    """
     session = _session(graph, rounding=False)
     for trace in traces:
         for step, outputs in _run_trace(session, trace):
             for name, expected in step.expected.items():
                 actual, counted = _compared(outputs[name], expected, _counted(name, step))
+                if not np.isfinite(counted).all():
+                    raise ModelError(f"the model itself gives NaN or infinity in torch, in {name} ({step.name})")
                 difference = _largest_difference(actual, counted)
                 if not difference <= _allowed(counted):
                     raise DiffersError(
@@ -81,13 +86,12 @@ def _counted(name: str, step: TraceStep) -> NDArray[np.bool_] | None:
 def _relative_error(actual: Array, expected: Array, least: float) -> float:
     """‖actual − expected‖ / ‖expected‖, as if the root mean square of what is expected were ``least`` at least.
 
-    Where zeros are expected, anything else is infinitely off.
+    Where zeros are expected, as if it were 1: what a kernel leaves of zeros may be no larger than its rounding.
     """
     if actual.ndim == 4:
         actual, expected = _same_cache(actual, expected)
     size = max(float(np.linalg.norm(expected)), least * math.sqrt(expected.size))
-    error = float(np.linalg.norm(actual - expected))
-    return error / size if size else (0.0 if error == 0 else math.inf)
+    return float(np.linalg.norm(actual - expected)) / (size or math.sqrt(expected.size))
 
 
 def _compared(actual: Array, expected: Array, compared: NDArray[np.bool_] | None) -> tuple[Array, Array]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
+from compress.errors import ModelError
 from compress.export.lowering import onnxruntime
 from compress.export.lowering.cast import cast_graph
 from compress.export.lowering.external_data import ExternalData
@@ -24,6 +25,7 @@ from compress.export.parity import reference, seq2seq_reference
 from compress.export.parity.compare import check_close, check_rounded
 from compress.export.parity.reference import Trace, rounded_inputs
 from compress.export.parity.sample import sample_input
+from compress.modeling.quiet import first_line
 from compress.onnx_names import MODEL_FILE
 from compress.progress import Progress, Silent
 
@@ -110,11 +112,17 @@ def _check_all(folder: Path, expected: Mapping[str, list[Trace]]) -> None:
 
 
 def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: Tensor) -> dict[str, list[Trace]]:
-    """The torch model's outputs by the graphs' files."""
-    if checkpoint.kind.is_seq2seq:
-        return seq2seq_reference.reference_traces(module, inputs)
+    """The torch model's outputs by the graphs' files; a ModelError for a model that transformers itself can't run."""
     chain = None if checkpoint.sentence is None else checkpoint.sentence.chain
-    return {MODEL_FILE: reference.reference_traces(module, checkpoint.kind, inputs, chain)}
+    try:
+        if checkpoint.kind.is_seq2seq:
+            return seq2seq_reference.reference_traces(module, inputs)
+        return {MODEL_FILE: reference.reference_traces(module, checkpoint.kind, inputs, chain)}
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        name = type(module).__name__
+        raise ModelError(
+            f"transformers can't run this {name} itself ({first_line(error)}); look at config.json"
+        ) from error
 
 
 def _rounded_traces(checkpoint: Checkpoint, inputs: Tensor) -> dict[str, list[Trace]]:

@@ -72,14 +72,26 @@ def test_one_causal_mask_serves_all_layers():
     assert same_decomposed(graph, x=floats(1, 3, 8), mask=mask_of_all).count("Range") == 2
 
 
-def test_rotations():
+@pytest.mark.parametrize("interleaved", [0, 1])
+@pytest.mark.parametrize("width", [0, SIZE // 2])
+def test_rotations(width, interleaved):
     graph = empty_graph(x=FLOAT, cos=FLOAT, sin=FLOAT)
     builder = GraphBuilder(graph)
-    output(graph, builder.op("RotaryEmbedding", *graph.inputs, num_heads=HEADS))
+    attributes = {"num_heads": HEADS, "rotary_embedding_dim": width, "interleaved": interleaved}
+    output(graph, builder.op("RotaryEmbedding", *graph.inputs, name=None, domain="", **attributes))
     builder.append()
-    angles = floats(BATCH, QUERIES, SIZE // 2)
+    angles = floats(BATCH, QUERIES, (width or SIZE) // 2)
     actual = same_decomposed(graph, x=floats(BATCH, QUERIES, HEADS * SIZE), cos=np.cos(angles), sin=np.sin(angles))
     assert "RotaryEmbedding" not in actual
+
+
+def test_capped_scores_are_refused():
+    graph = empty_graph(q=FLOAT, k=FLOAT, v=FLOAT, mask=BOOL)
+    builder = GraphBuilder(graph)
+    output(graph, builder.op("Attention", *graph.inputs, q_num_heads=2, kv_num_heads=2, scale=0.3, softcap=30.0))
+    builder.append()
+    with pytest.raises(ExportError, match="Attention with softcap=30.0 isn't written"):
+        decompose(ir.Model(graph, ir_version=11))
 
 
 def test_norms_stay_in_float32_up_to_the_product():
@@ -96,7 +108,6 @@ def test_norms_stay_in_float32_up_to_the_product():
 @pytest.mark.parametrize(
     ("op_type", "attributes", "message"),
     [
-        ("RotaryEmbedding", {"num_heads": 2, "interleaved": 1}, "RotaryEmbedding with interleaved=1 isn't written"),
         ("Attention", {"q_num_heads": 2, "kv_num_heads": 2}, "Attention has other inputs than any architecture here"),
     ],
 )
