@@ -48,9 +48,18 @@ if TYPE_CHECKING:
 @click.option(
     "--beams", default=1, show_default=True, type=click.IntRange(min=1), help="Number of beams; 1 is no beam search."
 )
+@click.option("--chat", is_flag=True, help="PROMPT is what a user says: the model answers by its chat template.")
 @seed
 def command(
-    path: Path, prompt: str, tokens: int, temperature: float, top_k: int, top_p: float, beams: int, seed: int
+    path: Path,
+    prompt: str,
+    tokens: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    beams: int,
+    chat: bool,
+    seed: int,
 ) -> None:
     """Continue PROMPT with VARIANT, in onnxruntime-genai."""
     import onnxruntime_genai as genai
@@ -73,7 +82,7 @@ def command(
     try:
         model = genai.Model(str(folder))
         tokenizer = genai.Tokenizer(model)
-        ids = _prompt_ids(folder, prompt) or tokenizer.encode(prompt).tolist()
+        ids = _prompt_ids(folder, prompt, chat) or tokenizer.encode(prompt).tolist()
         params = genai.GeneratorParams(model)
         sampling = (
             {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -85,7 +94,7 @@ def command(
         generator.append_tokens(ids)
         stream = tokenizer.create_stream()
         console = Console()
-        console.write(prompt)
+        console.write("" if chat else prompt)
         new_tokens = _best_beam(generator, len(ids)) if beams > 1 else _tokens(generator)
         for token in new_tokens:
             console.write(stream.decode(token))
@@ -94,10 +103,11 @@ def command(
         raise RunError(f"{folder}: onnxruntime-genai failed: {error}") from error
 
 
-def _prompt_ids(folder: Path, prompt: str) -> list[int]:
+def _prompt_ids(folder: Path, prompt: str, chat: bool) -> list[int]:
     """The prompt's tokens as transformers has them; none where it can't read the tokenizer.
 
-    onnxruntime-genai's own tokenizer begins a text with the special tokens of known tokenizers only.
+    onnxruntime-genai's own tokenizer begins a text with the special tokens of known tokenizers only. A ``chat`` is what
+    a user says, in the chat template; a ModelError where there is none.
     """
     from transformers import AutoTokenizer
 
@@ -107,9 +117,18 @@ def _prompt_ids(folder: Path, prompt: str) -> list[int]:
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception:  # transformers has no common class for what a tokenizer's files can be wrong in
+    except Exception as error:  # transformers has no common class for what a tokenizer's files can be wrong in
+        if chat:
+            raise ModelError(f"{folder} has no tokenizer that transformers can read; leave out --chat") from error
         return []
-    return prompt_ids(tokenizer, prompt)
+    if not chat:
+        return prompt_ids(tokenizer, prompt)
+    if not tokenizer.chat_template:
+        raise ModelError(f"{folder} has no chat template; leave out --chat")
+    messages = [{"role": "user", "content": prompt}]
+    text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _tokens(generator: genai.Generator) -> Iterator[int]:

@@ -61,3 +61,16 @@ def test_a_library_that_a_variant_names_is_not_loaded(variants, inside, tmp_path
         done = inside(*command)
         assert done.returncode == 3
         assert "sets model.decoder.session_options.custom_ops_library, which" in done.stderr.splitlines()[-1]
+
+
+def test_a_chat_is_answered_by_the_template(variants, inside, tmp_path):
+    variant = shutil.copytree(variants / "int8-fuse", tmp_path / "variant")
+    without = inside("generate", variant, "box daily", "--chat")
+    assert without.returncode == 3
+    assert without.stderr.splitlines()[-1].endswith("/variant/onnx has no chat template; leave out --chat")
+    template = "{% for message in messages %}the quick {{ message.content }}{% endfor %}"
+    (variant / "onnx" / "chat_template.jinja").write_text(template + "{% if add_generation_prompt %} with{% endif %}")
+    answer = inside("generate", variant, "box daily", "--chat", "-n", "5")
+    continued = inside("generate", variant, "the quick box daily with", "-n", "5")
+    assert answer.returncode == 0, answer.stderr
+    assert continued.stdout == "the quick box daily with" + answer.stdout
