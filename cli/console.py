@@ -101,10 +101,12 @@ class Console:
     def show(self, headers: list[str], rows: list[list[str]]) -> None:
         """Print a table on standard output; its lines are never cut where that is a file or a pipe."""
         from rich.markup import escape
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
-        table = Table(*(escape(printable(header)) for header in headers), header_style="bold")
+        # Folded where a terminal is narrow: nothing of a name is cut off.
+        columns = (Column(escape(printable(header)), overflow="fold") for header in headers)
+        table = Table(*columns, header_style="bold")
         for row in rows:
             table.add_row(*(Text(printable(cell, lines=True)) for cell in row))
         if self.out.is_terminal:

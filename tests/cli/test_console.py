@@ -85,3 +85,13 @@ def test_a_bar_appears_once_work_takes_long(monkeypatch):
 def test_a_run_can_be_typed_again(monkeypatch, args, line):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/compress", *args])
     assert command_line() == line
+
+
+def test_a_narrow_terminal_folds_what_is_long():
+    console, name = Console(), "encoder.layer.11.attention.output.dense"
+    console.__dict__["out"] = Terminal(width=40, file=io.StringIO(), force_terminal=True, color_system=None)
+    console.show(["layer", "worst", "s"], [[name, name, "0.1"]])
+    text = console.out.file.getvalue()
+    assert "…" not in text
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    assert ["".join(column) for column in zip(*cells, strict=True)] == [name, name, "0.1"]
