@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from compress.benchmarks.plots.base import Draw, Suffix, add_legend, few, picture
-from compress.benchmarks.results.overview import ReportRow, report_rows
+from compress.benchmarks.plots.base import Draw, Suffix, add_caption, add_legend, few, picture
+from compress.benchmarks.plots.labels import label_points
+from compress.benchmarks.results.overview import ReportRow, report_rows, run_names
 from compress.benchmarks.results.scorecard import Scorecard, ratio
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 _NAMED = 12
 """contenders beyond which only those on a front are named, and runs beyond which they aren't either"""
-_NEAR = (0.12, 0.03)
-"""distance within which labels would overlap, as shares of the points' range in cost and in accuracy"""
 _COLORS = 10
 """length of matplotlib's color cycle: the next run begins it anew"""
 
@@ -29,6 +28,7 @@ class CostAxis:
 
     name: str
     label: str
+    subject: str
     gain: str
     metrics: tuple[str, ...]
     """the first of these that a contender has"""
@@ -36,10 +36,11 @@ class CostAxis:
 
 
 COSTS = (
-    CostAxis("accuracy-size", "size on disk, × original", "small", ("disk_bytes",), "lower"),
+    CostAxis("accuracy-size", "size on disk, × original", "size on disk", "small", ("disk_bytes",), "lower"),
     CostAxis(
         "accuracy-speed",
         "speed, × original (decoding, sentences, images)",
+        "speed",
         "fast",
         ("decode_tps", "sentences_ps", "images_ps"),
         "higher",
@@ -77,16 +78,16 @@ def points_of(card: Scorecard, cost: CostAxis) -> list[Point]:
 def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Draw every run's contenders and front; None where nothing was measured."""
     runs = [(card, points_of(card, cost)) for card in cards]
-    drawn = sum(len(points) for _, points in runs)
+    drawn, runs_by_name = sum(len(points) for _, points in runs), run_names(cards)
     if not drawn:
         return None
 
     def fill(figure: Figure) -> None:
         axes, named = figure.subplots(), []
         marks: dict[tuple[str, bool, bool], list[Point]] = {}  # what looks alike is drawn at once: runs may be many
-        for i, (card, points) in enumerate(runs):
+        for i, (_, points) in enumerate(runs):
             best, color = front(points, cost.better), f"C{i % _COLORS}"
-            label = few([card.model]) if i < _NAMED else None
+            label = few([runs_by_name[i]]) if i < _NAMED else None
             _draw_front(axes, best, color, label)
             for point in points:
                 marks.setdefault((color, point.role == "variant", point in best), []).append(point)
@@ -97,10 +98,7 @@ def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> by
         for (color, variant, filled), group in marks.items():
             _draw_points(axes, group, color, "o" if variant else "s", filled)
         _label(figure, axes, cost, several=len(cards) > 1)
-        for names, x, y in apart(named):
-            axes.annotate(
-                few(names), (x, y), xytext=(5, -10), textcoords="offset points", fontsize="x-small", parse_math=False
-            )
+        label_points(figure, axes, [(point.name, point.cost, point.accuracy) for point in named])
 
     return picture(cost.name, suffix, fill)
 
@@ -111,27 +109,6 @@ def _point(line: ReportRow, cost: CostAxis) -> Point | None:
     if accuracy is None or times is None:
         return None
     return Point(line.row.name, times.value, accuracy.value, accuracy.spread or 0.0, line.row.role)
-
-
-def apart(points: Sequence[Point]) -> list[tuple[list[str], float, float]]:
-    """Group points whose labels would overlap: the names of each group, each once, and its place."""
-    if not points:
-        return []
-    xs, ys = [p.cost for p in points], [p.accuracy for p in points]
-    wide, high = (max(values) - min(values) for values in (xs, ys))
-    places: list[tuple[list[str], float, float]] = []
-    for point in points:
-        neighbors = (
-            names
-            for names, x, y in places
-            if abs(x - point.cost) <= _NEAR[0] * wide and abs(y - point.accuracy) <= _NEAR[1] * high
-        )
-        names = next(neighbors, None)
-        if names is None:
-            places.append(([point.name], point.cost, point.accuracy))
-        elif point.name not in names:
-            names.append(point.name)
-    return places
 
 
 def _draw_front(axes: Axes, best: Sequence[Point], color: str, label: str | None) -> None:
@@ -163,10 +140,15 @@ def _label(figure: Figure, axes: Axes, cost: CostAxis, several: bool) -> None:
     axes.set_xlabel(cost.label)
     axes.set_ylabel("accuracy retention")
     axes.grid(alpha=0.3)
-    axes.margins(x=0.15)  # names stand to the right of their points
-    axes.set_title(f"filled: nothing else is as accurate and as {cost.gain}", loc="left", fontsize="small")
+    axes.margins(x=0.15, y=0.1)  # room for names beside their points
     if several:
         add_legend(figure)
+    add_caption(
+        figure,
+        f"Accuracy retention against {cost.subject} of each variant (circle), and of the original and its float export "
+        f"(squares). Filled, on the line: nothing else is both as accurate and as {cost.gain}. Bars are the spread of "
+        "retention over windows of the evaluation text.",
+    )
 
 
 PICTURES: dict[str, Draw] = {cost.name: partial(draw_front, cost) for cost in COSTS}

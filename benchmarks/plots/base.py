@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ Draw = Callable[[Sequence[Scorecard], Suffix], bytes | None]
 _SIZE = (9.0, 4.8)
 """inches"""
 _DPI = 150
+_LEGEND = 32
+"""characters of a legend's line"""
+_CAPTION = 130
+"""characters of a caption's line"""
 _LISTED, _LONGEST = 2, 36
 """names of one entry in a legend, and characters of one"""
 
@@ -89,6 +94,13 @@ def add_legend(figure: Figure) -> None:
     """Add a legend beside the axes, whose names are plain text: a ``$`` in one is no formula."""
     for text in figure.legend(loc="outside right upper", frameon=False, fontsize="small").get_texts():
         text.set_parse_math(False)
+        text.set_text(textwrap.fill(text.get_text(), _LEGEND))
+
+
+def add_caption(figure: Figure, text: str) -> None:
+    """Add a caption below all axes, so that the picture alone says what it shows."""
+    lines = "\n".join(textwrap.wrap(text, _CAPTION))
+    figure.supxlabel(lines, fontsize="small", x=0.02, horizontalalignment="left", color="#444", parse_math=False)
 
 
 def picture(name: str, suffix: Suffix, fill: Callable[[Figure], None]) -> bytes:

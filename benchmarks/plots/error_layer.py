@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compress.benchmarks.plots.base import Draw, Suffix, add_legend, few, percent_over_layers, picture
+from compress.benchmarks.plots.base import Draw, Suffix, add_caption, add_legend, few, percent_over_layers, picture
 from compress.benchmarks.results.layer_errors import LayerErrors
+from compress.benchmarks.results.overview import run_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,10 +23,10 @@ _NAMED = 12
 def _draw(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Draw every variant's errors over its layers; None where no variant has any."""
     alike: dict[LayerErrors, list[str]] = {}  # the same integers in other graphs are one line
-    for card in cards:
+    for run, card in zip(run_names(cards), cards, strict=True):
         for row in card.rows:
             if row.errors is not None:
-                alike.setdefault(row.errors, []).append(row.name if len(cards) == 1 else f"{card.model}: {row.name}")
+                alike.setdefault(row.errors, []).append(row.name if len(cards) == 1 else f"{run}: {row.name}")
     if not alike:
         return None
 
@@ -46,6 +47,11 @@ def _draw(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
         percent_over_layers(axes)
         axes.set_ylabel("relative squared output error of the worst matrix, %")
         add_legend(figure)
+        add_caption(
+            figure,
+            "Error of each layer's matrices on the calibration text: ‖(W − Ŵ)X‖² / ‖WX‖² of the worst one; dashed, for "
+            "want of a text, ‖W − Ŵ‖² / ‖W‖². Variants of the same integers are one line.",
+        )
 
     return picture(_NAME, suffix, fill)
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from compress.benchmarks.plots.base import Draw, Suffix, add_legend, few, picture
+from compress.benchmarks.plots.base import Draw, Suffix, add_caption, add_legend, few, picture
 from compress.benchmarks.results.fusion_gain import gains
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metric
+from compress.benchmarks.results.overview import run_names
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.statistics.measure import Measure
 
@@ -34,35 +35,37 @@ class _Curve:
 def _draw_latency(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Draw latency against length, a panel for each kind of it; None with fewer than two lengths."""
     panels = {metric(key).heading: _curves(_latencies(cards, key)) for key in _LATENCIES}
-    return _draw(_LATENCY, panels, suffix, logarithmic=True)
+    caption = (
+        "Latency by length of the text, medians of all rounds with half their interquartile range; both axes are "
+        "logarithmic."
+    )
+    return _draw(_LATENCY, panels, suffix, caption, logarithmic=True)
 
 
 def _draw_gains(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Draw the speedup of graph passes against length; None with fewer than two lengths."""
     works = {key: work for plan in PLANS.values() for key, work in plan.paces.items()}
     panels = {f"{work}, × without the pass": _curves(_gains(cards, key)) for key, work in works.items()}
-    return _draw(_GAIN, panels, suffix, logarithmic=False)
+    caption = "Times as fast as the same integers in a graph without the pass, by length of the text."
+    return _draw(_GAIN, panels, suffix, caption, logarithmic=False)
 
 
 def _latencies(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
-    for card in cards:
+    for run, card in zip(run_names(cards), cards, strict=True):
         for row in card.rows:
             for cell in row.cells:
                 if measure := cell.measures.get(key):
                     scale = metric(key).scale
                     shown = Measure(value=measure.value * scale, spread=(measure.spread or 0.0) * scale)
-                    yield _named(cards, card, row.name), cell.length, cell.batch, shown
+                    yield row.name if len(cards) == 1 else f"{run}: {row.name}", cell.length, cell.batch, shown
 
 
 def _gains(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
-    for card in cards:
+    for run, card in zip(run_names(cards), cards, strict=True):
         for gain in gains(card):
             if measure := gain.times.get(key):
-                yield _named(cards, card, f"{gain.row} / {gain.without}"), gain.length, gain.batch, measure
-
-
-def _named(cards: Sequence[Scorecard], card: Scorecard, name: str) -> str:
-    return name if len(cards) == 1 else f"{card.model}: {name}"
+                name = f"{gain.row} / {gain.without}"
+                yield name if len(cards) == 1 else f"{run}: {name}", gain.length, gain.batch, measure
 
 
 def _curves(figures: Iterable[tuple[str, int, int, Measure]]) -> list[_Curve]:
@@ -75,7 +78,7 @@ def _curves(figures: Iterable[tuple[str, int, int, Measure]]) -> list[_Curve]:
     return [curve for curve in curves.values() if len(curve.points) > 1]
 
 
-def _draw(name: str, panels: dict[str, list[_Curve]], suffix: Suffix, logarithmic: bool) -> bytes | None:
+def _draw(name: str, panels: dict[str, list[_Curve]], suffix: Suffix, caption: str, logarithmic: bool) -> bytes | None:
     drawn = {title: curves for title, curves in panels.items() if curves}
     if not drawn:
         return None
@@ -93,6 +96,7 @@ def _draw(name: str, panels: dict[str, list[_Curve]], suffix: Suffix, logarithmi
         for batch in batches if len(batches) > 1 else ():
             every[0].plot([], [], color="grey", linestyle=_style(batches, batch), label=f"batch {batch}")
         add_legend(figure)
+        add_caption(figure, caption)
 
     return picture(name, suffix, fill)
 

@@ -43,6 +43,41 @@ def report_rows(cards: Sequence[Scorecard]) -> list[ReportRow]:
     return [ReportRow(card, row) for card in cards for row in card.rows]
 
 
+def run_names(cards: Sequence[Scorecard]) -> list[str]:
+    """A name for each run that no other of these has: of model, machine, text and time what tells them apart.
+
+    The model alone where there is one run; the run's number where nothing tells two apart.
+    """
+    if len(cards) == 1:
+        return [cards[0].model]
+    names = [""] * len(cards)
+    for fact in (_model, _processor, _threads, _read, _created):
+        facts = [fact(card) for card in cards]
+        if len(set(names)) < len(cards) and len(set(facts)) > 1:
+            names = [f"{name}, {own}" if name else own for name, own in zip(names, facts, strict=True)]
+    return [name if names.count(name) == 1 else f"{name} run {i}".strip() for i, name in enumerate(names, start=1)]
+
+
+def _model(card: Scorecard) -> str:
+    return card.model
+
+
+def _processor(card: Scorecard) -> str:
+    return card.machine.get("processor", "unknown")
+
+
+def _threads(card: Scorecard) -> str:
+    return f"{card.threads} thread{'s' if card.threads != 1 else ''}"
+
+
+def _read(card: Scorecard) -> str:
+    return card.read
+
+
+def _created(card: Scorecard) -> str:
+    return card.created
+
+
 def measured(cards: Sequence[Scorecard]) -> list[Metric]:
     """Metrics that any contender has."""
     keys = {key for card in cards for row in card.rows for key in row.measures}

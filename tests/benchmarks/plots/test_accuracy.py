@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from compress.benchmarks.plots.accuracy import COSTS, Point, apart, draw_front, front, points_of
+from compress.benchmarks.plots.accuracy import COSTS, Point, draw_front, front, points_of
 
 FIGURES = {"disk_bytes": 100.0, "decode_tps": [10.0, 20.0], "retention": (1.0, 1.0)}
 
@@ -38,12 +38,12 @@ def test_the_line_is_the_best_accuracy_to_be_had_at_a_size(card):
     assert corners[2][0] == corners[3][0] < corners[1][0]
 
 
-def test_names_of_near_points_share_a_place():
-    at = {"torch": (1.0, 1.0), "onnx": (0.95, 0.999), "int8": (0.3, 0.99), "int4": (0.2, 0.9)}
-    points = [Point(name, *where, 0.0, "variant") for name, where in at.items()]
-    expected = [(["torch", "onnx"], 1.0, 1.0), (["int8"], 0.3, 0.99), (["int4"], 0.2, 0.9)]
-    assert apart([*points, points[0]]) == expected
-    assert apart([]) == []
+def test_every_run_has_a_name_of_its_own(card):
+    run = card(torch=FIGURES, onnx={})
+    runs = [run.model_copy(update={"created": day}) for day in ("2026-01-01", "2026-01-02")]
+    drawn = [text for text in ElementTree.fromstring(draw_front(COSTS[0], runs, "svg")).itertext() if text.strip()]
+    assert {"2026-01-01", "2026-01-02"} <= set(drawn)
+    assert any(text.startswith("Accuracy retention against size on disk of each variant") for text in drawn)
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])

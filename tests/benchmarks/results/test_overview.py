@@ -1,6 +1,6 @@
 """Contenders of several runs in one table."""
 
-from compress.benchmarks.results.overview import measured, overview, report_rows
+from compress.benchmarks.results.overview import measured, overview, report_rows, run_names
 from tests.support.cards import ONNX, QUANTIZED, TORCH
 
 BERT = {"latency_p50": [0.01, 0.02], "disk_bytes": 10e6}
@@ -39,3 +39,14 @@ def test_a_tasks_figures_come_last(card):
     figures = {"a.acc": (0.5, 0.5), "disk_bytes": 1.0}
     run = card(torch=figures).model_copy(update={"tasks": {"a.acc": "higher", "b.acc": "higher"}})
     assert [metric.key for metric in measured([run])] == ["disk_bytes", "a.acc"]
+
+
+def test_runs_are_named_by_what_tells_them_apart(card):
+    first = card(torch=TORCH)
+    assert run_names([first]) == ["tiny"]
+    assert run_names([first, first.model_copy(update={"model": "bert"})]) == ["tiny", "bert"]
+    assert run_names([first, first.model_copy(update={"threads": 1})]) == ["2 threads", "1 thread"]
+    other = first.model_copy(update={"machine": {"processor": "another"}})
+    assert run_names([first, other, first]) == ["a processor run 1", "another", "a processor run 3"]
+    later = other.model_copy(update={"created": "2026-02-01", "model": "bert"})
+    assert run_names([first, other, later]) == ["tiny, a processor", "tiny, another", "bert, another"]
