@@ -42,7 +42,7 @@ def test_the_main_job_makes_variants_artifacts_and_a_report(main_job):
         "fp16-fuse", "fuse", "int8-fuse", "report.accuracy-size.png", "report.accuracy-size.svg",
         "report.accuracy-speed.png", "report.accuracy-speed.svg", "report.csv", "report.error-layer.png",
         "report.error-layer.svg", "report.html", "report.json",
-        "report.md", "report.tex", "report.long.tex",
+        "report.long.tex", "report.md", "report.tex",
     ]  # fmt: skip
     for slug in ("int8-fuse", "fuse", "fp16-fuse"):
         files = {path.name for path in (out / slug).iterdir()}

@@ -122,7 +122,7 @@ def test_every_contender_is_measured_and_every_report_tells(llama, folder, insid
     assert card["tasks"] == {"letters.acc": "higher"}
     assert "tasks letters (4 documents)" in card["notes"]
     assert "letters.acc" in done.stdout
-    for name in ("md", "html", "csv", "tex"):
+    for name in ("md", "html", "csv", "long.tex"):
         assert "letters.acc" in (out / f"report.{name}").read_text().replace("\\", "")
     again = inside("score", out / "fuse", "--tasks", folder / "letters.yaml", "-o", out)
     assert again.returncode == 0, again.stderr
