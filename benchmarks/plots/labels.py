@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from compress.benchmarks.plots.base import few
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
+    from numpy.typing import NDArray
 
 _SAME = 5.0
 """points of 1/72 inch within which two marks look like one, whose names share a label"""
@@ -43,7 +45,7 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, 
     figure.draw_without_rendering()
     places = merged(axes, points)
     scale = figure.dpi / 72
-    taken = [_around(*axes.transData.transform((x, y)), _SAME * scale / 2) for _, x, y in points]
+    taken = [_around(axes.transData.transform((x, y)), _SAME * scale / 2) for _, x, y in points]
     return [place for place in places if not _label(axes, place, taken)]
 
 
@@ -91,9 +93,10 @@ def _candidates(axes: Axes, place: Place) -> Iterator[Annotation]:
         )
 
 
-def _around(x: float, y: float, radius: float) -> Bbox:
+def _around(center: NDArray[np.float64], radius: float) -> Bbox:
     from matplotlib.transforms import Bbox
 
+    x, y = center
     return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
 
 
