@@ -51,31 +51,16 @@ def run_names(cards: Sequence[Scorecard]) -> list[str]:
     if len(cards) == 1:
         return [cards[0].model]
     names = [""] * len(cards)
-    for fact in (_model, _processor, _threads, _read, _created):
-        facts = [fact(card) for card in cards]
+    for facts in zip(*map(_facts, cards), strict=True):
         if len(set(names)) < len(cards) and len(set(facts)) > 1:
             names = [f"{name}, {own}" if name else own for name, own in zip(names, facts, strict=True)]
     return [name if names.count(name) == 1 else f"{name} run {i}".strip() for i, name in enumerate(names, start=1)]
 
 
-def _model(card: Scorecard) -> str:
-    return card.model
-
-
-def _processor(card: Scorecard) -> str:
-    return card.machine.get("processor", "unknown")
-
-
-def _threads(card: Scorecard) -> str:
-    return f"{card.threads} thread{'s' if card.threads != 1 else ''}"
-
-
-def _read(card: Scorecard) -> str:
-    return card.read
-
-
-def _created(card: Scorecard) -> str:
-    return card.created
+def _facts(card: Scorecard) -> tuple[str, ...]:
+    """What tells runs apart, the plainest first."""
+    threads = f"{card.threads} thread{'s' if card.threads != 1 else ''}"
+    return card.model, card.machine.get("processor", "unknown"), threads, card.read, card.created
 
 
 def measured(cards: Sequence[Scorecard]) -> list[Metric]:

@@ -64,8 +64,8 @@ class InMemory(TextSource):
 
 
 @dataclass(frozen=True)
-class PlainFile(TextSource):
-    """A file of plain text."""
+class FileSource(TextSource):
+    """A text that is in one file."""
 
     path: Path
 
@@ -73,6 +73,11 @@ class PlainFile(TextSource):
     def name(self) -> str:  # type: ignore[override]
         """The file's name."""
         return self.path.name
+
+
+@dataclass(frozen=True)
+class PlainFile(FileSource):
+    """A file of plain text."""
 
     def read(self) -> Iterator[str]:
         """The text, decoded."""
@@ -89,16 +94,10 @@ class PlainFile(TextSource):
 
 
 @dataclass(frozen=True)
-class RowFile(TextSource):
+class RowFile(FileSource):
     """A file of rows: JSON, a table or Parquet."""
 
-    path: Path
     render: RowText
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The file's name."""
-        return self.path.name
 
     def read(self) -> Iterator[str]:
         """The rows' texts, a blank line apart."""
