@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from compress.benchmarks.results.plausibility import implausible
 from compress.benchmarks.results.scorecard import SCHEMA, Scorecard
 from compress.errors import UsageError
+from compress.system.regular_files import unique_keys
 
 NAME = "report.json"
 
@@ -53,7 +53,7 @@ def read_cards(path: Path) -> list[Scorecard]:
     """
     file = path / NAME if path.is_dir() else path
     try:
-        content = json.loads(file.read_bytes(), object_pairs_hook=_unique)
+        content = json.loads(file.read_bytes(), object_pairs_hook=unique_keys)
         json.dumps(content, ensure_ascii=False).encode()  # what could not be written again
     except OSError as error:
         raise UsageError(f"can't read {file} ({error.strerror}); name a {NAME} or the directory of one") from error
@@ -80,14 +80,6 @@ def read_cards(path: Path) -> list[Scorecard]:
     if problem := next(filter(None, map(implausible, cards)), None):
         raise UsageError(f"{file} {problem}, which no measurement gives; score its variants again")
     return cards
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of JSON; a ValueError where a name stands in it twice, as only one of them would count."""
-    counts = Counter(name for name, _ in pairs)
-    if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise ValueError(f"{twice!r} is in it twice")
-    return dict(pairs)
 
 
 def read_card(path: Path) -> Scorecard:

