@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compress.checkpoint.artifact import Artifact
+    from compress.checkpoint.files.artifact import Artifact
 
 
 class _CallablePackage(ModuleType):

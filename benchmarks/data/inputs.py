@@ -14,7 +14,7 @@ from compress.benchmarks.results.kinds import PLANS
 from compress.calibration.data import Calibration
 from compress.calibration.inputs import Inputs, TextInputs, inputs_class
 from compress.calibration.overlap import Sketch
-from compress.checkpoint.demo_text import evaluation_text
+from compress.checkpoint.demo.text import evaluation_text
 from compress.checkpoint.locate import DEMO
 from compress.checkpoint.model import Model
 from compress.corpus.source import InMemory

@@ -11,7 +11,7 @@ from transformers import AutoConfig, DynamicCache, PreTrainedModel
 
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.benchmarks.runtime.torch_decoder import TorchDecoder, cached_token_bytes, last_logits
-from compress.checkpoint.sentence_modules import sentence_chain
+from compress.checkpoint.sentence.modules import sentence_chain
 from compress.modeling.classifier import auto_class
 from compress.modeling.kinds import TaskKind
 

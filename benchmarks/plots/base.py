@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.results.scorecard import Scorecard
-from compress.checkpoint.demo import cache_directory
+from compress.checkpoint.demo.model import cache_directory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.benchmarks.plots.base import new_figure, own_style, percent_over_layers
-from compress.checkpoint.manifest import Manifest
-from compress.checkpoint.summary import layers_of
+from compress.checkpoint.files.manifest import Manifest
+from compress.checkpoint.files.summary import layers_of
 from compress.errors import UsageError
 from compress.escape import printable
 

@@ -39,8 +39,8 @@ from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import TableRow, comparison_table
 from compress.benchmarks.score import RunInfo, score_contenders
 from compress.benchmarks.statistics.measure import Measure
-from compress.checkpoint.artifact import FOLDER, Artifact
-from compress.checkpoint.demo_text import calibration_text, evaluation_text
+from compress.checkpoint.demo.text import calibration_text, evaluation_text
+from compress.checkpoint.files.artifact import FOLDER, Artifact
 from compress.checkpoint.model import Model
 from compress.corpus.source import read_text
 from compress.corpus.windows import WindowSize, windows

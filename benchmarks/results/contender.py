@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.benchmarks.runtime.specs import ENGINES, spec_of_target
-from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.files.artifact import Artifact
 from compress.errors import ModelError
 from compress.modeling.classifier import is_multi_label
 from compress.modeling.kinds import TaskKind

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from compress.checkpoint.manifest import Manifest
-from compress.checkpoint.summary import LayerSummary, layers_of
+from compress.checkpoint.files.manifest import Manifest
+from compress.checkpoint.files.summary import LayerSummary, layers_of
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compress.checkpoint.artifact import FOLDER
+from compress.checkpoint.files.artifact import FOLDER
 from compress.cli.console import Console
 from compress.cli.shared.options import seed
 from compress.errors import ModelError, RunError

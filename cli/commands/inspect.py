@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from compress.checkpoint.manifest import Manifest
-from compress.checkpoint.summary import LayerSummary, Matrix, layers_of, notices, total
+from compress.checkpoint.files.manifest import Manifest
+from compress.checkpoint.files.summary import LayerSummary, Matrix, layers_of, notices, total
 from compress.cli.console import Console
 from compress.cli.shared.options import overwrite
 from compress.errors import UsageError

@@ -15,7 +15,7 @@ from compress.system.staging import check_replaceable
 
 if TYPE_CHECKING:
     from compress.benchmarks.gate.requirement import Requirement
-    from compress.checkpoint.writer import WriteOptions
+    from compress.checkpoint.writing.writer import WriteOptions
     from compress.cli.shared.measuring import ExtraMeasurements
     from compress.export.targets.base import Target
 
@@ -77,7 +77,7 @@ def check(request: RunRequest) -> RunPlan:
 
     from compress.api.compress_model import choose_target  # after these: a mistake in them waits for no torch
     from compress.benchmarks.gate.requirement import parse_requirements
-    from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
+    from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 
     requirements = parse_requirements(request.require)
     if request.no_score:

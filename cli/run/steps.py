@@ -15,9 +15,9 @@ from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.calibration.inputs import CalibrationInputs
 from compress.calibration.overlap import Sketch
 from compress.calibration.statistics import Statistic
-from compress.checkpoint.hashes import record_additions, record_artifact
+from compress.checkpoint.files.hashes import record_additions, record_artifact
+from compress.checkpoint.files.summary import notices
 from compress.checkpoint.model import Model
-from compress.checkpoint.summary import notices
 from compress.checkpoint.variant import Variant
 from compress.cli.console import Console, command_line
 from compress.cli.run.plan import RunPlan

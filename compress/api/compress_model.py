@@ -9,7 +9,7 @@ from compress.calibration.inputs import CalibrationInputs
 from compress.calibration.statistics import Statistic
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
+from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.parse import Pipeline

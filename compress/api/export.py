@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compress.checkpoint.artifact import Artifact
-from compress.checkpoint.hashes import record_additions, record_artifact
+from compress.checkpoint.files.artifact import Artifact
+from compress.checkpoint.files.hashes import record_additions, record_artifact
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writer import SHARD_BYTES, WriteOptions
+from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
 from compress.export.lowering.float_graph import GraphSource
 from compress.export.targets.base import Target, find_target

@@ -18,14 +18,14 @@ from compress.benchmarks.results.layer_errors import layer_errors
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.score import RunInfo, score_contenders
 from compress.calibration.overlap import Sketch
-from compress.checkpoint.artifact import FILE as ARTIFACT
-from compress.checkpoint.artifact import Artifact
-from compress.checkpoint.hashes import mismatches, recorded
-from compress.checkpoint.manifest import FILE as MANIFEST
-from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.files.artifact import FILE as ARTIFACT
+from compress.checkpoint.files.artifact import Artifact
+from compress.checkpoint.files.hashes import mismatches, recorded
+from compress.checkpoint.files.manifest import FILE as MANIFEST
+from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.model import Model
-from compress.checkpoint.model_card import card_with_scores
 from compress.checkpoint.variant import Variant
+from compress.checkpoint.writing.model_card import card_with_scores
 from compress.errors import ModelError, UsageError
 from compress.export.files.safety import check_artifact
 from compress.export.targets.base import Target, find_target

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.checkpoint import artifact
-from compress.checkpoint.hashes import config_digest, mismatches, unrecorded
+from compress.checkpoint.files import artifact
+from compress.checkpoint.files.hashes import config_digest, mismatches, unrecorded
+from compress.checkpoint.files.manifest import Manifest, Source
 from compress.checkpoint.locate import locate_offline
-from compress.checkpoint.manifest import Manifest, Source
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
 from compress.progress import Progress, Silent

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.demo import cache_directory
-from compress.checkpoint.folder import companions
-from compress.checkpoint.hashes import sha256
+from compress.checkpoint.demo.model import cache_directory
+from compress.checkpoint.files.folder import companions
+from compress.checkpoint.files.hashes import sha256
+from compress.checkpoint.files.shards import SUMS, record_hashes
 from compress.checkpoint.load import load_module
-from compress.checkpoint.shards import SUMS, record_hashes
 from compress.errors import MissingComponentError, ModelError
 from compress.modeling.adapter_config import FILE, AdapterConfig
 from compress.modeling.quiet import first_line, quiet_transformers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
-from compress.checkpoint.sentence_modules import SentenceModules
+from compress.checkpoint.sentence.modules import SentenceModules
 from compress.modeling.architecture import longest_input
 from compress.modeling.kinds import TaskKind
 from compress.weights.forms import Weight

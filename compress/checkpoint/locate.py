@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from compress.checkpoint.demo import cache_directory, check_demo, demo_model
-from compress.checkpoint.shards import SUMS, check_headers
+from compress.checkpoint.demo.model import cache_directory, check_demo, demo_model
+from compress.checkpoint.files.shards import SUMS, check_headers
 from compress.errors import ModelError
 from compress.modeling.config_file import check_config
 from compress.modeling.quiet import first_line
@@ -44,7 +44,7 @@ def check_source(source: str, trust_remote_code: bool = False) -> None:
     path = local or _fetch(source, _SETTINGS)
     places = (path, path.parent)
     if embeds := any((place / "modules.json").is_file() for place in places):  # else nothing has to wait for torch
-        from compress.checkpoint.sentence_modules import is_sentence_encoder, transformer_folder
+        from compress.checkpoint.sentence.modules import is_sentence_encoder, transformer_folder
 
         path = transformer_folder(path)
         embeds = is_sentence_encoder(path)
@@ -94,7 +94,7 @@ def _fetch(name: str, patterns: list[str]) -> Path:
         RepositoryNotFoundError,
     )
 
-    from compress.checkpoint.sentence_modules import module_folders
+    from compress.checkpoint.sentence.modules import module_folders
 
     try:
         path = Path(

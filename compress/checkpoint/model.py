@@ -15,16 +15,16 @@ from torch import Tensor
 
 from compress.checkpoint.adapter import find_adapter
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.folder import check_folder
+from compress.checkpoint.files.folder import check_folder
+from compress.checkpoint.files.shards import Shards, find_shards
 from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
-from compress.checkpoint.sentence_modules import (
+from compress.checkpoint.sentence.modules import (
     is_sentence_encoder,
     lowercase,
     read_sentence_modules,
     transformer_folder,
 )
-from compress.checkpoint.shards import Shards, find_shards
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, check_buildable, read_architecture
 from compress.modeling.config_file import check_config

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.files.manifest import FILE, Manifest
+from compress.checkpoint.files.shards import Shards, find_shards
 from compress.checkpoint.load import load_module
-from compress.checkpoint.manifest import FILE, Manifest
-from compress.checkpoint.sentence_modules import is_sentence_encoder, read_sentence_modules
-from compress.checkpoint.shards import Shards, find_shards
+from compress.checkpoint.sentence.modules import is_sentence_encoder, read_sentence_modules
 from compress.errors import ModelError
 from compress.formats.base import CheckpointFormat, find_format
 from compress.modeling.architecture import check_buildable, read_architecture

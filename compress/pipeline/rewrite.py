@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writer import VariantWriter, WriteOptions
+from compress.checkpoint.writing.writer import VariantWriter, WriteOptions
 from compress.pipeline.contract import WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.progress import Progress

@@ -18,11 +18,11 @@ from compress.calibration.overlap import Sketch
 from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import WholeInputs
-from compress.checkpoint.hashes import config_digest
-from compress.checkpoint.manifest import LayerReport, Manifest, Source
+from compress.checkpoint.files.hashes import config_digest
+from compress.checkpoint.files.manifest import LayerReport, Manifest, Source
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writer import VariantWriter, WriteOptions
+from compress.checkpoint.writing.writer import VariantWriter, WriteOptions
 from compress.errors import PassError
 from compress.modeling.architecture import Architecture
 from compress.pipeline.contract import TargetCapability, WeightPass

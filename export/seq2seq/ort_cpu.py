@@ -9,8 +9,8 @@ from pathlib import Path
 import onnx_ir as ir
 from transformers import PretrainedConfig
 
-from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.files.artifact import Artifact
 from compress.export.files.companions import copy_tokenizer, write_metadata
 from compress.export.parity.verify import lower_and_verify
 from compress.export.seq2seq.graphs import build_graphs

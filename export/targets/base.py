@@ -13,8 +13,8 @@ import onnx_ir as ir
 import torch
 from transformers import PretrainedConfig
 
-from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.files.artifact import Artifact
 from compress.errors import UsageError
 from compress.export import targets as targets_room
 from compress.export.files.companions import copy_tokenizer, write_metadata

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.files.artifact import Artifact
 from compress.errors import ExportError, UsageError
 from compress.export.gguf import blocks, file
 from compress.export.targets.base import Target

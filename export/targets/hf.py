@@ -16,10 +16,10 @@ import transformers
 from torch import Tensor
 
 from compress.calibration.model_inputs import model_inputs
-from compress.checkpoint.artifact import Artifact
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.layout import Layout
+from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.variant import Variant
+from compress.checkpoint.writing.layout import Layout
 from compress.errors import ExportError, UsageError
 from compress.export.parity.sample import sample_input
 from compress.export.targets.base import Target

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from transformers import PretrainedConfig
 
-from compress.checkpoint.artifact import FOLDER, Artifact
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.files.artifact import FOLDER, Artifact
 from compress.export.seq2seq import graphs
 from compress.export.seq2seq.ort_cpu import export_seq2seq
 from compress.export.source import unsupported_reason

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, P
 from compress.benchmarks.results.contender import Contender, Role
 from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.benchmarks.results.scorecard import Scorecard
-from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.export.targets.base import find_target
 from compress.modeling.kinds import DECODER, TaskKind

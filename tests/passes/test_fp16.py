@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from compress.checkpoint.summary import notices
+from compress.checkpoint.files.summary import notices
 from compress.errors import PassError
 from compress.passes.fp16 import Fp16
 from compress.weights.forms import Dense

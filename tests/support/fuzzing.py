@@ -26,11 +26,11 @@ from compress.benchmarks.data.task_file import check_task_file
 from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
 from compress.benchmarks.results.report_file import read_cards, report_text
 from compress.calibration import images
-from compress.checkpoint.artifact import Artifact
-from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.files.artifact import Artifact
+from compress.checkpoint.files.manifest import Manifest
+from compress.checkpoint.files.shards import check_headers, find_shards
+from compress.checkpoint.files.summary import layers_of, notices
 from compress.checkpoint.model import Model
-from compress.checkpoint.shards import check_headers, find_shards
-from compress.checkpoint.summary import layers_of, notices
 from compress.checkpoint.variant import Variant
 from compress.corpus.source import open_source
 from compress.errors import CompressError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compress.checkpoint.manifest import LayerReport, Manifest, Source
+from compress.checkpoint.files.manifest import LayerReport, Manifest, Source
 from compress.weights.stored import StoredForm, WeightReport
 
 SHAPE = (16, 32)

@@ -12,7 +12,7 @@ from compress.calibration.data import Calibration
 from compress.calibration.statistics import InputStatistics
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writer import WriteOptions
+from compress.checkpoint.writing.writer import WriteOptions
 from compress.export.targets.hf import Hf
 from compress.pipeline.contract import TargetCapability, WeightPass
 from compress.pipeline.parse import Pipeline

@@ -13,10 +13,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from compress.benchmarks.engines.ort_cpu import OrtCpuEngine
-from compress.checkpoint.artifact import Artifact
-from compress.checkpoint.demo_text import calibration_text, demo_text, evaluation_text
+from compress.checkpoint.demo.text import calibration_text, demo_text, evaluation_text
+from compress.checkpoint.files.artifact import Artifact
+from compress.checkpoint.files.summary import fallback_notice
 from compress.checkpoint.model import Model
-from compress.checkpoint.summary import fallback_notice
 from compress.checkpoint.variant import Variant
 from compress.corpus.windows import WindowSize, windows
 from compress.modeling.kinds import DECODER, ENCODER

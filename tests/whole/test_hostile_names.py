@@ -23,8 +23,8 @@ from compress.benchmarks.report.latex import Latex
 from compress.benchmarks.report.markdown import Markdown, variant_section
 from compress.benchmarks.report.plots import PICTURES
 from compress.benchmarks.results.report_file import read_card
-from compress.checkpoint.license import License
-from compress.checkpoint.model_card import card_with_scores, write_card
+from compress.checkpoint.writing.license import License
+from compress.checkpoint.writing.model_card import card_with_scores, write_card
 from compress.cli.console import Console
 from compress.cli.shared.gating import enforce
 from compress.cli.shared.scores import print_scores

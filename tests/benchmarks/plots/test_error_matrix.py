@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compress.benchmarks.plots.error_matrix import plot_errors
-from compress.checkpoint.manifest import LayerReport
+from compress.checkpoint.files.manifest import LayerReport
 from compress.errors import UsageError
 from tests.support.manifests import did, manifest
 

@@ -1,7 +1,7 @@
 """Errors of the layers, from a manifest."""
 
 from compress.benchmarks.results.layer_errors import LayerErrors, layer_errors
-from compress.checkpoint.manifest import LayerReport, Manifest, Source
+from compress.checkpoint.files.manifest import LayerReport, Manifest, Source
 from compress.weights.stored import StoredForm, WeightReport
 
 

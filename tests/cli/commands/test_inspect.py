@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from compress.checkpoint.manifest import LayerReport, Manifest
+from compress.checkpoint.files.manifest import LayerReport, Manifest
 from compress.weights.stored import WeightReport
 from tests.support.cli import run_cli
 
@@ -161,4 +161,4 @@ def test_neither_torch_nor_matplotlib_is_loaded(variant):
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert " torch" not in loaded
     assert " matplotlib" not in loaded
-    assert " compress.checkpoint.summary" in loaded
+    assert " compress.checkpoint.files.summary" in loaded

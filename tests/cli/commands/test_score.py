@@ -10,7 +10,7 @@ import pytest
 from compress.benchmarks.results.fusion_gain import gains
 from compress.benchmarks.results.report_file import read_card
 from compress.benchmarks.runtime.decoding import Sampling
-from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.files.manifest import Manifest
 from tests.support.cli import few_rounds
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.checkpoint.writer import SHARD_BYTES
+from compress.checkpoint.writing.writer import SHARD_BYTES
 from compress.cli.run.plan import RunRequest, check
 from compress.cli.shared.measuring import ExtraMeasurements
 from compress.errors import UsageError

@@ -7,7 +7,7 @@ import pytest
 from compress.api.compress_model import compress_model
 from compress.api.export import export, plan_export
 from compress.api.verify import verify
-from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.errors import UsageError

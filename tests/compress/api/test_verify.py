@@ -7,7 +7,7 @@ import pytest
 
 from compress.api.compress_model import compress_model
 from compress.api.verify import original_problems, verify
-from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
 

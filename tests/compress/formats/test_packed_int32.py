@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from compress.checkpoint.model import Model
-from compress.checkpoint.writer import WriteOptions
+from compress.checkpoint.writing.writer import WriteOptions
 from compress.errors import ExportError, UsageError
 from compress.export.targets.hf import Hf
 from compress.formats.base import find_format, formats

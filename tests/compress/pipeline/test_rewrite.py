@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writer import WriteOptions
+from compress.checkpoint.writing.writer import WriteOptions
 from compress.formats.base import find_format
 from compress.pipeline.rewrite import rewrite
 from compress.progress import Silent

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from compress.calibration.walk import walk_blocks
-from compress.checkpoint.manifest import Manifest
+from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.errors import PassError
 from compress.export.targets.ort_cpu import OrtCpu

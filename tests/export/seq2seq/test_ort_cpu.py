@@ -9,7 +9,7 @@ import torch
 
 from compress.benchmarks.engines.seq2seq.ort_cpu import OrtCpuSeq2SeqEngine
 from compress.benchmarks.engines.seq2seq.torch import TorchSeq2SeqEngine
-from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.errors import ExportError, ModelError, UsageError
 from compress.export.parity.compare import check_close

@@ -16,7 +16,7 @@ from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.runtime.load import load_engine
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writer import WriteOptions
+from compress.checkpoint.writing.writer import WriteOptions
 from compress.errors import ExportError, UsageError
 from compress.export.targets.hf import Hf
 from compress.pipeline.parse import Pipeline

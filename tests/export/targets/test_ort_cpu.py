@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from compress.checkpoint.artifact import Artifact
+from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.model import Model
 from compress.errors import ExportError
 from compress.export.targets.base import find_target

@@ -1,0 +1,1 @@
+"""Demo checkpoints and the demo text."""

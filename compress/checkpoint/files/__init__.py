@@ -1,0 +1,1 @@
+"""Files in a checkpoint's directory: weights, hashes, manifest, artifact."""

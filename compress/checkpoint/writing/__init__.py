@@ -1,0 +1,1 @@
+"""Variants, written to a directory with their model card."""
