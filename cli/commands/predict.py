@@ -26,11 +26,12 @@ _HEADERS = ["variant", "MB of weights", "of the original", "bits per weight"]
 @target("ort-cpu")
 def command(path: Path, pipelines: tuple[str, ...], target: str) -> None:
     """Predict the size of variants from the config.json in DIRECTORY; weights are not needed."""
+    from compress.checkpoint.sentence.listing import transformer_folder
     from compress.modeling.config_file import read_config
     from compress.pipeline.parse import Pipeline
 
     parsed = [Pipeline.parse(text) for text in pipelines]
-    read_config(path)
+    read_config(transformer_folder(path))
 
     from compress.export.targets.base import find_target  # after these: a mistake in them waits for no torch
     from compress.pipeline.predict import ConfigOnlyModel, predict

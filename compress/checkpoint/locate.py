@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compress.checkpoint.demo.model import cache_directory, check_demo, demo_model
 from compress.checkpoint.files.shards import SUMS, check_headers
+from compress.checkpoint.sentence.listing import is_sentence_encoder, module_folders, transformer_folder
 from compress.errors import ModelError
 from compress.modeling.config_file import check_config
 from compress.modeling.quiet import first_line
@@ -41,14 +42,8 @@ def check_source(source: str, trust_remote_code: bool = False) -> None:
         check_demo(source.removeprefix(DEMO))
         return
     local = _local(source)
-    path = local or _fetch(source, _SETTINGS)
-    places = (path, path.parent)
-    if embeds := any((place / "modules.json").is_file() for place in places):  # else nothing has to wait for torch
-        from compress.checkpoint.sentence.modules import is_sentence_encoder, transformer_folder
-
-        path = transformer_folder(path)
-        embeds = is_sentence_encoder(path)
-    check_config(path, trust_remote_code, embeds)
+    path = transformer_folder(local or _fetch(source, _SETTINGS))
+    check_config(path, trust_remote_code, is_sentence_encoder(path))
     if local is not None:
         check_headers(path)
 
@@ -93,8 +88,6 @@ def _fetch(name: str, patterns: list[str]) -> Path:
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
-
-    from compress.checkpoint.sentence.modules import module_folders
 
     try:
         path = Path(

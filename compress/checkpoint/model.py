@@ -19,12 +19,8 @@ from compress.checkpoint.files.folder import check_folder
 from compress.checkpoint.files.shards import Shards, find_shards
 from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
-from compress.checkpoint.sentence.modules import (
-    is_sentence_encoder,
-    lowercase,
-    read_sentence_modules,
-    transformer_folder,
-)
+from compress.checkpoint.sentence.listing import is_sentence_encoder, transformer_folder
+from compress.checkpoint.sentence.modules import lowercase, read_sentence_modules
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, check_buildable, read_architecture
 from compress.modeling.config_file import check_config

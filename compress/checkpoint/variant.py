@@ -14,7 +14,8 @@ from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.files.manifest import FILE, Manifest
 from compress.checkpoint.files.shards import Shards, find_shards
 from compress.checkpoint.load import load_module
-from compress.checkpoint.sentence.modules import is_sentence_encoder, read_sentence_modules
+from compress.checkpoint.sentence.listing import is_sentence_encoder
+from compress.checkpoint.sentence.modules import read_sentence_modules
 from compress.errors import ModelError
 from compress.formats.base import CheckpointFormat, find_format
 from compress.modeling.architecture import check_buildable, read_architecture

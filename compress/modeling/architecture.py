@@ -180,17 +180,18 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
     )
 
 
-def any_architecture(path: Path) -> Architecture:
+def any_architecture(path: Path, embeds: bool = False) -> Architecture:
     """The architecture of a ``config.json`` of any model that transformers knows, supported here or not.
 
     Nothing but its shapes can be told from it. Where the config names no class, it is that of a causal language model,
-    or the base model. Raises ModelError for a config that is missing or that transformers can't build a model of.
+    or the base model, as it is where the model ``embeds``. Raises ModelError for a config that is missing or that
+    transformers can't build a model of.
     """
     import transformers
 
     raw = read_config(path)
     if raw.get("model_type") in FAMILIES:
-        architecture = read_architecture(path, ["pooler."])
+        architecture = read_architecture(path, ["pooler."], embeds)
         check_buildable(path, architecture)
         return replace(architecture, untied_head=architecture.kind.is_seq2seq and declares_untied_head(raw))
     try:
@@ -198,7 +199,8 @@ def any_architecture(path: Path) -> Architecture:
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
         named = getattr(transformers, (config.architectures or [""])[0], None)
         generates = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-        cls: Any = named or generates or transformers.MODEL_MAPPING[type(config)]
+        headed = None if embeds else named or generates
+        cls: Any = headed or transformers.MODEL_MAPPING[type(config)]
         cls = cls[0] if isinstance(cls, tuple) else cls  # the base model comes first
     except Exception as error:  # as in `read_architecture`
         raise ModelError(

@@ -11,6 +11,7 @@ import torch
 
 from compress.calibration.block import BlockRole
 from compress.checkpoint.base import ModelOutline
+from compress.checkpoint.sentence.listing import is_sentence_encoder, transformer_folder
 from compress.modeling.architecture import any_architecture
 from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
@@ -24,8 +25,12 @@ class ConfigOnlyModel(ModelOutline):
 
     @classmethod
     def read(cls, path: Path) -> ConfigOnlyModel:
-        """Read the ``config.json`` in a directory; a ModelError where there is none, or transformers can't use it."""
-        return cls(any_architecture(path))
+        """Read the ``config.json`` in a directory, a sentence encoder's too; its modules' few weights don't count.
+
+        Raises ModelError where there is none, or transformers can't use it.
+        """
+        path = transformer_folder(path)
+        return cls(any_architecture(path, is_sentence_encoder(path)))
 
     @cached_property
     def names(self) -> tuple[str, ...]:

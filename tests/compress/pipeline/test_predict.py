@@ -12,6 +12,7 @@ from compress.modeling.kinds import ENCODER
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from tests.support.passes import make_variant
+from tests.support.sentences import pooling, save_sentence_encoder
 from tests.support.tensors import token_ids
 
 TOKENS = token_ids(4, 24)
@@ -34,6 +35,16 @@ def test_a_run_takes_the_bytes_that_were_predicted(tiny, tmp_path, name, pipelin
     assert predicted.weights == variant.manifest.weights
     assert predicted.nbytes == variant.manifest.nbytes
     assert predicted.bits_per_weight == variant.manifest.bits_per_weight
+
+
+def test_a_decoder_that_embeds_is_predicted_without_its_head(tiny, tmp_path):
+    decoder = tiny("Qwen3ForCausalLM", head_dim=16, tie_word_embeddings=False)
+    path = save_sentence_encoder(tmp_path / "model", decoder, [pooling("lasttoken")], transformer="0_Transformer")
+    passes = Pipeline.parse("int4")
+    variant = make_variant(path, passes, OrtCpu.capability, tmp_path / "out", TOKENS)
+    predicted = predict(ConfigOnlyModel.read(path), passes, OrtCpu.capability)
+    assert predicted.weights == variant.manifest.weights
+    assert (predicted.nbytes, predicted.parameters) == (variant.manifest.nbytes, variant.manifest.source.parameters)
 
 
 def gpt_j(path):
