@@ -15,8 +15,9 @@ from compress.calibration.images import check_processor, noise_images, read_imag
 from compress.calibration.text import self_written, vocabulary_text
 from compress.calibration.token_rows import check_tokens, rows_notice
 from compress.checkpoint.model import Model
+from compress.corpus.frame import Frame
 from compress.corpus.source import TextSource, open_source
-from compress.corpus.windows import Frame, WindowSize, windows
+from compress.corpus.windows import WindowSize, windows
 from compress.errors import ModelError, UsageError
 from compress.progress import Progress, Silent
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from compress.corpus.windows import Frame, WindowSize, windows
+from compress.corpus.frame import Frame
+from compress.corpus.windows import WindowSize, windows
 from compress.progress import Progress, Silent
 
 if TYPE_CHECKING:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from compress.corpus.frame import Frame
+from compress.corpus.messages import (
+    ANSWERS,
+    DETAILS,
+    PROMPTS,
+    SYSTEMS,
+    Message,
+    column_names,
+    exchange,
+    has_system,
+    is_chat,
+    message,
+    without_system,
+)
 from compress.corpus.rows import Record
 from compress.errors import UsageError
 from compress.modeling.quiet import first_line
@@ -15,28 +30,28 @@ if TYPE_CHECKING:
 
 _TEXT = ("text", "content")
 _CHAT = ("messages", "conversations", "conversation")
-_ANSWERS = ("output", "response", "completion", "answer")
-_ROLES = {
-    "human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
-    "function": "tool", "observation": "tool",
-}  # fmt: skip
-"""ShareGPT's names of who speaks, as templates know them."""
+_TOOLS = "tools"
+_PATIENCE = 1000
+"""rows without a text that are read before the first that has one"""
 
-_SHOWN = 20
-"""columns that an error names"""
+COLUMNS = (*_TEXT, *_CHAT, _TOOLS, *PROMPTS, *DETAILS, *SYSTEMS, *ANSWERS)
+"""Columns that are read where no one is named, in whichever case they are written."""
 
-COLUMNS = (*_TEXT, *_CHAT, "instruction", "input", "context", "prompt", *_ANSWERS)
-"""Columns that are read where no one is named."""
 
-Message = dict[str, str]
+class UnusableRowError(UsageError):
+    """A row that others make up for: its text is null."""
+
+
+class UnrenderedRowError(UnusableRowError):
+    """A row that the chat template doesn't render."""
 
 
 @dataclass
 class RowText:
     """Renders rows as text: the ``column`` that is named, or what the row's columns are known for.
 
-    Chats go through the tokenizer's chat template; without one their messages are joined, which ``notice`` is told
-    once.
+    A column inside of another is named with a dot. Chats go through the tokenizer's chat template; without one their
+    messages are joined. ``notice`` is told what a user should know, each thing once.
     """
 
     tokenizer: PreTrainedTokenizerBase | None = None
@@ -44,7 +59,7 @@ class RowText:
     notice: Callable[[str], None] = field(default=lambda _: None)
     separator: str = "\n\n"
     """what stands between two texts; nothing between chats that a template has ended"""
-    _is_noticed: bool = False
+    _noticed: set[str] = field(default_factory=set)
 
     def __call__(self, row: Record) -> str:
         """The text of a row; a UsageError for one that has none, with the columns that there are."""
@@ -57,30 +72,69 @@ class RowText:
             ) from error
         return text
 
+    def texts(self, rows: Iterable[Record]) -> Iterator[str]:
+        """The texts of rows, but for those that are empty or null, or that the chat template doesn't render.
+
+        Raises UsageError for any other without a text, and where none of many has one.
+        """
+        unusable: list[UnusableRowError] = []
+        rendered = False
+        for row in rows:
+            try:
+                text = self(row)
+            except UnusableRowError as error:
+                unusable.append(error)
+                if rendered:
+                    self._tell_of(unusable)
+                elif len(unusable) > _PATIENCE:
+                    break
+                continue
+            if text:
+                rendered = True
+                self._tell_of(unusable)
+                yield text
+        if not rendered and unusable:
+            raise unusable[0]
+
+    def _tell_of(self, unusable: list[UnusableRowError]) -> None:
+        """Tell of the first row that a template doesn't render, and forget them."""
+        if error := next((error for error in unusable if isinstance(error, UnrenderedRowError)), None):
+            self._notice(f"{error}; rows like it are left out", key="unrendered")
+        unusable.clear()
+
     def _rendered(self, row: Record) -> str:
         if isinstance(row.value, str) and self.column is None:
             return row.value
+        if is_chat(row.value) and isinstance(row.value, list) and self.column is None:
+            return self._chat(row, row.value)
         if not isinstance(row.value, Mapping):
             raise UsageError(f'{row.where}: no string under "text" or "content": no object with columns')
-        columns = row.value
+        names = column_names(row.value if row.columns is None else dict.fromkeys(row.columns))
         if self.column is not None:
-            if self.column not in columns:
-                raise UsageError(f"{row.where}: no column {self.column!r}; there are {_names(columns)}")
-            return self._column(row, self.column, columns[self.column])
+            return self._column(row, row.value, self.column, names)
+        columns = {str(name).strip().lower(): value for name, value in row.value.items()}
         for name in _TEXT:
-            if isinstance(columns.get(name), str):
-                return str(columns[name])
+            if isinstance(value := columns.get(name), str):
+                return value
+            if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
+                return "\n\n".join(value)
         for name in _CHAT:
-            if isinstance(columns.get(name), list):
-                return self._chat(row, columns[name])
-        if messages := _exchange(columns):
-            return self._chat(row, messages)
-        raise UsageError(
+            if isinstance(chat := columns.get(name), list):
+                return self._chat(row, chat, columns)
+        if messages := exchange(columns):
+            return self._chat(row, messages, columns)
+        is_null = any(columns[name] is None for name in COLUMNS if name in columns)
+        raise (UnusableRowError if is_null else UsageError)(
             f'{row.where}: no string under "text" or "content", no chat ("messages", "conversations"), and no '
-            f'"instruction" or "prompt" with its answer; name a column as FILE:COLUMN, there are {_names(columns)}'
+            f'"instruction" or "prompt" with its answer; name a column as FILE:COLUMN, there are {names}'
         )
 
-    def _column(self, row: Record, name: str, value: object) -> str:
+    def _column(self, row: Record, columns: Mapping[str, object], name: str, names: str) -> str:
+        value: object = columns
+        for part in [name] if name in columns else name.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise UsageError(f"{row.where}: no column {name!r}; there are {names}")
+            value = value[part]
         if value is None or isinstance(value, str):
             return value or ""
         if isinstance(value, list):
@@ -88,59 +142,43 @@ class RowText:
             return "\n\n".join(value) if is_text else self._chat(row, value)
         raise UsageError(f"{row.where}: column {name!r} holds no text but {type(value).__name__}")
 
-    def _chat(self, row: Record, entries: Sequence[object]) -> str:
-        messages = [_message(entry, row.where) for entry in entries]
+    def _chat(self, row: Record, entries: Sequence[object], columns: Mapping[str, object] | None = None) -> str:
+        messages = [message(entry, row.where) for entry in entries]
         if not messages:
             return ""
+        system = columns.get("system") if columns else None
+        if isinstance(system, str) and system and messages[0]["role"] != "system":  # ShareGPT's, beside the chat
+            messages = [{"role": "system", "content": system}, *messages]
         if self.tokenizer is None or not self.tokenizer.chat_template:
-            if not self._is_noticed:
-                self._is_noticed = True
-                self.notice("the tokenizer has no chat template: messages are joined as plain text")
-            return "\n".join(message["content"] for message in messages if message["content"])
+            self._notice("the tokenizer has no chat template: messages are joined as plain text")
+            return "\n".join(entry["content"] for entry in messages if entry["content"])
+        tools = columns.get(_TOOLS) if columns else None
         try:
-            text = str(self.tokenizer.apply_chat_template(messages, tokenize=False))
+            text = self._apply(self.tokenizer, messages, tools if isinstance(tools, list) and tools else None)
         except Exception as error:  # a template raises whatever it was written to
-            raise UsageError(f"{row.where}: the chat template can't render it ({first_line(error)})") from error
+            raise UnrenderedRowError(f"{row.where}: the chat template can't render it ({first_line(error)})") from error
         self.separator = ""
-        begin = self.tokenizer.bos_token  # a window begins with it by itself
-        return text.removeprefix(begin) if isinstance(begin, str) else text
+        return text.removeprefix(self._begin)
 
+    def _apply(self, tokenizer: PreTrainedTokenizerBase, messages: list[Message], tools: list[Any] | None) -> str:
+        """The chat by the template; the system's words as the user's, where it knows no system."""
+        try:
+            return str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
+        except Exception:  # as above
+            if not has_system(messages):
+                raise
+            text = str(tokenizer.apply_chat_template(without_system(messages), tools=tools, tokenize=False))
+            self._notice("the chat template has no system messages: each begins the user's first message")
+            return text
 
-def _exchange(columns: Mapping[str, object]) -> list[object]:
-    """An instruction or a prompt and its answer as messages; none where the columns aren't such."""
-    answer = next((columns[name] for name in _ANSWERS if columns.get(name)), None)
-    prompt = columns.get("instruction") or columns.get("prompt")
-    if not prompt or (answer is None and not columns.get("instruction")):
-        return []
-    if isinstance(prompt, list):
-        return [*prompt, *(answer if isinstance(answer, list) else _spoken("assistant", answer))]
-    details = columns.get("input") or columns.get("context")
-    if isinstance(prompt, str) and isinstance(details, str):
-        prompt = f"{prompt}\n\n{details}"
-    answers = answer if isinstance(answer, list) else _spoken("assistant", answer)
-    return [*_spoken("user", prompt), *answers]
+    @cached_property
+    def _begin(self) -> str:
+        """What a template begins a chat with, and every window has by itself."""
+        assert self.tokenizer is not None
+        prefix = self.tokenizer.convert_ids_to_tokens(list(Frame.of(self.tokenizer, closed=False).prefix))
+        return "".join(prefix) or str(self.tokenizer.bos_token or "")
 
-
-def _spoken(role: str, content: object) -> list[object]:
-    return [] if content is None else [{"role": role, "content": content}]
-
-
-def _message(entry: object, where: str) -> Message:
-    """A message as templates take it, of OpenAI's or ShareGPT's form."""
-    if not isinstance(entry, Mapping):
-        raise UsageError(f"{where}: a message is an object with a role and its content, not {type(entry).__name__}")
-    role, content = entry.get("role", entry.get("from")), entry.get("content", entry.get("value"))
-    if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        content = "\n".join(part for part in parts if isinstance(part, str))
-    if not isinstance(role, str) or not isinstance(content, str | None):
-        raise UsageError(
-            f"{where}: a message has a role and its content (or from and value); there are {_names(entry)}"
-        )
-    calls = {name: entry[name] for name in ("tool_calls", "name", "tool_call_id") if entry.get(name)}
-    return {"role": _ROLES.get(role, role), "content": content or "", **calls}
-
-
-def _names(columns: Mapping[str, object]) -> str:
-    names = [" ".join(str(name).split()) for name in columns]
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "") or "none"
+    def _notice(self, text: str, key: str | None = None) -> None:
+        if (key or text) not in self._noticed:
+            self._noticed.add(key or text)
+            self.notice(text)

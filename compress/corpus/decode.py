@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,28 +17,28 @@ PIECE = 1 << 20
 """bytes that are decoded at a time"""
 LONGEST_LINE = 1 << 28
 """characters that one line, or one JSON value, may have: it has to be in memory"""
-_COMPRESSED = ".gz"
+_OPENERS: Mapping[str, Callable[[Path], object]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a file is compressed by gzip, by its suffix: it can only be read from its start."""
-    return path.suffix.lower() == _COMPRESSED
+    """Whether a file is compressed (gzip, bzip2, xz), by its suffix: it can only be read from its start."""
+    return path.suffix.lower() in _OPENERS
 
 
 def decode(path: Path, begin: int = 0) -> Iterator[str]:
     """The text of a UTF-8 file in pieces, from the byte ``begin`` (or the character after it) to its end.
 
-    A mark of the byte order is skipped, gzip is unpacked. Raises UsageError for a file that can't be read or is no
-    UTF-8 text, with the byte where it ends to be that.
+    A mark of the byte order is skipped, what is compressed is unpacked. Raises UsageError for a file that can't be read
+    or is no UTF-8 text, with the byte where it ends to be that.
     """
     try:
         with _open(path) as file:
             if begin:
                 file.seek(begin)
             yield from _decoded(file, path, begin)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UsageError(f"{path} can't be unpacked ({error}); compress it again with gzip") from error
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise UsageError(f"{path} can't be unpacked ({error}); compress it again, with gzip") from error
     except OSError as error:
         raise UsageError(f"can't read the text {path} ({error.strerror or error})") from error
 
@@ -59,7 +61,8 @@ def lines(pieces: Iterator[str], path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if is_compressed(path) else path.open("rb")
+    opener = _OPENERS.get(path.suffix.lower())
+    return path.open("rb") if opener is None else cast(BinaryIO, opener(path))
 
 
 def _decoded(file: BinaryIO, path: Path, begin: int) -> Iterator[str]:
@@ -94,4 +97,6 @@ def _decode_block(
         return decoder.decode(block, final)
     except UnicodeDecodeError as error:
         place = position - pending + error.start
-        raise UsageError(f"{path} is no UTF-8 text (byte {place}); give plain text, JSON, CSV or Parquet") from error
+        raise UsageError(
+            f"{path} is no UTF-8 text (byte {place}); convert it (iconv -f ENCODING -t UTF-8), or give another"
+        ) from error

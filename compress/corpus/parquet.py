@@ -39,11 +39,19 @@ def parquet_rows(path: Path, columns: Sequence[str], share: float = 0.0) -> Iter
 
 def _rows(file: ParquetFile, path: Path, columns: Sequence[str], share: float) -> Iterator[Record]:
     names = file.schema_arrow.names
-    read = [name for name in columns if name in names] or names
+    read = [name for name in names if name.strip().lower() in columns or name in columns] or names
     begin = min(int(share * file.num_row_groups), max(file.num_row_groups - 1, 0))
     number = sum(file.metadata.row_group(i).num_rows for i in range(begin))
     groups = list(range(begin, file.num_row_groups))
     for batch in file.iter_batches(_BATCH, row_groups=groups, columns=read, use_threads=False):
         for value in batch.to_pylist():
             number += 1
-            yield Record(f"{path}, row {number}", value)
+            yield Record(f"{path}, row {number}", {name: _text(cell) for name, cell in value.items()}, names)
+
+
+def _text(cell: object) -> object:
+    """A cell as it is, but text that was stored as bytes."""
+    try:
+        return cell.decode() if isinstance(cell, bytes) and b"\0" not in cell else cell
+    except UnicodeDecodeError:
+        return cell

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from compress.corpus.decode import LONGEST_LINE, lines
@@ -15,16 +15,21 @@ from compress.errors import UsageError
 JSON_LINES = (".jsonl", ".ndjson")
 JSON = (".json", *JSON_LINES)
 TABLES = (".csv", ".tsv")
+_DELIMITERS = ",;\t|"
 _FAR_FROM_END = 12
 """characters from the end of what is read where a mistake is one, and not something that goes on"""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A row and its place, for messages; ``value`` is a dict by column where the file is one of rows."""
+    """A row and its place, for messages; ``value`` is a dict by column where the file is one of rows.
+
+    ``columns``: the names of all columns, where ``value`` doesn't have them.
+    """
 
     where: str
     value: object
+    columns: Sequence[str] | None = None
 
 
 def json_rows(pieces: Iterator[str], path: Path) -> Iterator[Record]:
@@ -39,10 +44,11 @@ def json_rows(pieces: Iterator[str], path: Path) -> Iterator[Record]:
         if begin.strip():
             break
     pieces = chain([begin], pieces)
-    first = begin.lstrip().split("\n", 1)[0]
-    if first.startswith("["):
+    first, _, rest = begin.lstrip().partition("\n")
+    has_lines = path.suffix.lower() in JSON_LINES
+    if first.startswith("[") and not (has_lines and rest.strip() and _is_value(first)):
         yield from _Values(pieces, path).elements()
-    elif path.suffix.lower() in JSON_LINES or not first.startswith("{") or _is_value(first):
+    elif has_lines or not first.startswith("{") or _is_value(first):
         yield from json_lines(pieces, path)
     else:
         yield from _unwrapped(_Values(pieces, path).values())
@@ -60,13 +66,15 @@ def json_lines(pieces: Iterator[str], path: Path) -> Iterator[Record]:
 
 
 def table_rows(pieces: Iterator[str], path: Path) -> Iterator[Record]:
-    """The rows of a table whose first line names the columns: quoted as by spreadsheets, with commas, ``;`` or tabs."""
+    """The rows of a table whose first line names the columns: quoted as by spreadsheets.
+
+    Between columns are commas, ``;``, tabs or ``|``; a line that ends early has None in the others.
+    """
     csv.field_size_limit(LONGEST_LINE)
     written = (f"{line}\n" for _, line in lines(pieces, path))
     header = next((line for line in written if line.strip()), "")
-    tabs = path.suffix.lower() == ".tsv" or header.count("\t") > max(header.count(","), header.count(";"))
-    delimiter = "\t" if tabs else ";" if header.count(";") > header.count(",") else ","
-    reader = csv.reader(chain([header], written), delimiter=delimiter)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
+    reader = csv.reader(chain([header], written), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next(reader)]
         for cells in reader:
@@ -74,7 +82,7 @@ def table_rows(pieces: Iterator[str], path: Path) -> Iterator[Record]:
             if len(cells) > len(names):
                 raise UsageError(f"{where}: {len(cells)} columns, but the first line names {len(names)}")
             if cells:
-                yield Record(where, dict(zip(names, cells, strict=False)))
+                yield Record(where, dict(zip_longest(names, cells)))
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: no table row ({error})") from error
 

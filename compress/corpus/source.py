@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _PLAIN = (".txt", ".text", ".md", ".rst", ".tex", ".html")
-_IN_FOLDERS = (*_PLAIN, *JSON, *TABLES, PARQUET)
+_WITH_COLUMNS = (*JSON, *TABLES, PARQUET)
+_IN_FOLDERS = (*_PLAIN, *_WITH_COLUMNS)
+_DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+"""files in which ``datasets`` describes a folder"""
+_ARCHIVED = "__MACOSX"
+"""where macOS's archives have files' attributes, under the files' names"""
 _LONGEST_WORD = 1000
 """characters within which a word ends where it is none of a language without blanks"""
 _BEGIN = 4 * PIECE
@@ -124,7 +130,7 @@ class RowFile(FileSource):
 
 @dataclass(frozen=True)
 class Folder(TextSource):
-    """A folder of texts: every file of a known suffix in it and below, by name."""
+    """A folder of texts: every file of a known suffix in it and below that isn't hidden, by name."""
 
     path: Path
     files: Sequence[TextSource]
@@ -137,7 +143,7 @@ class Folder(TextSource):
 
     def read(self) -> Iterator[str]:
         """The files' texts, a blank line apart."""
-        return _chained(self.files)
+        return _chained(file.read() for file in self.files)
 
     def read_from(self, share: float) -> Iterator[str] | None:
         """The text from the file at a place on, and from there inside it."""
@@ -145,7 +151,8 @@ class Folder(TextSource):
         for i, (file, size) in enumerate(zip(self.files, self.sizes, strict=True)):
             if place < size:
                 inside = file.read_from(place / size)
-                return _chained(self.files[i:]) if inside is None else _chained(self.files[i + 1 :], inside)
+                begin = self.files[i].read() if inside is None else inside
+                return _chained(chain([begin], (later.read() for later in self.files[i + 1 :])))
             place -= size
         return None
 
@@ -178,6 +185,8 @@ def open_source(
     ``notice`` is told what a user should know. Raises UsageError for what can't be read.
     """
     text, column = os.fspath(address), None
+    if not text:
+        raise UsageError("the name of a text is empty; write FILE, FOLDER or hf://datasets/OWNER/NAME")
     if not Path(text).exists() and ":" in text.removeprefix(SCHEME):
         text, _, column = text.rpartition(":")
         if not column:
@@ -198,17 +207,25 @@ def read_text(address: str | Path) -> str:
 
 def _open(path: Path, render: RowText) -> TextSource:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if _suffix(file) in _IN_FOLDERS and file.is_file())
+        files = sorted(file for file in path.rglob("*") if _is_text(file, path, render.column) and file.is_file())
         if not files:
             raise UsageError(f"{path} holds no texts ({', '.join(s.removeprefix('.') for s in _IN_FOLDERS)})")
         return Folder(path, [_open(file, render) for file in files], [file.stat().st_size for file in files])
-    if _suffix(path) in (*JSON, *TABLES, PARQUET):
+    if _suffix(path) in _WITH_COLUMNS:
         return RowFile(path, render)
     if render.column is not None:
         if not path.exists():
             raise UsageError(f"can't read the text {path} (No such file or directory)")
         raise UsageError(f"{path} is plain text, which has no column {render.column!r}; remove the colon and the name")
     return PlainFile(path)
+
+
+def _is_text(file: Path, folder: Path, column: str | None) -> bool:
+    """Whether a file in a folder is one of its texts, and has columns where one is named."""
+    parts = file.relative_to(folder).parts
+    if any(part.startswith(".") for part in parts) or _ARCHIVED in parts or file.name in _DESCRIPTIONS:
+        return False
+    return _suffix(file) in (_WITH_COLUMNS if column else _IN_FOLDERS)
 
 
 def _suffix(path: Path) -> str:
@@ -237,21 +254,25 @@ def _has_lines(path: Path) -> bool:
 def _joined(rows: Iterator[Record], render: RowText) -> Iterator[str]:
     """The texts of rows in pieces, with what separates them between."""
     first = True
-    for row in rows:
-        if text := render(row):
-            if not first:
-                yield render.separator
-            first = False
-            yield from (text[begin : begin + PIECE] for begin in range(0, len(text), PIECE))
+    for text in render.texts(rows):
+        if not first:
+            yield render.separator
+        first = False
+        yield from (text[begin : begin + PIECE] for begin in range(0, len(text), PIECE))
 
 
-def _chained(files: Sequence[TextSource], first: Iterator[str] | None = None) -> Iterator[str]:
-    if first is not None:
-        yield from first
-    for i, file in enumerate(files):
-        if i or first is not None:
+def _chained(texts: Iterable[Iterator[str]]) -> Iterator[str]:
+    """Texts, a blank line between those that hold any."""
+    is_first = True
+    for text in texts:
+        begin = next((piece for piece in text if piece), None)
+        if begin is None:
+            continue
+        if not is_first:
             yield "\n\n"
-        yield from file.read()
+        is_first = False
+        yield begin
+        yield from text
 
 
 def _from_next_word(pieces: Iterator[str]) -> Iterator[str]:

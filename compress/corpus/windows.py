@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from compress.corpus.frame import Frame, token_ids
 from compress.corpus.source import InMemory, TextSource
-from compress.errors import ModelError, UsageError
-from compress.modeling.quiet import first_line
+from compress.errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_SAMPLE = "text"
 _PART = 1 << 16
 """characters that are tokenized at a time, a word more or less: a tokenizer takes 200 bytes for each"""
 _BETWEEN_WORDS = re.compile(r"(?<=\w) (?=\w)")
@@ -29,32 +28,6 @@ _HEADS = 3
 """how many times as much is read of a longer text that can only be read from its start"""
 _LEAST = 2
 """tokens of a window that predicts something"""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Tokens that a tokenizer puts around a text: ``prefix`` before it, ``suffix`` behind it."""
-
-    prefix: tuple[int, ...] = ()
-    suffix: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, closed: bool) -> Frame:
-        """The frame of a tokenizer; ``closed``: texts also end as it ends them, as encoders are used to."""
-        text = _ids(tokenizer, _SAMPLE)
-        whole: list[int] = tokenizer(_SAMPLE, verbose=False)["input_ids"]
-        for begin in range(len(whole) - len(text) + 1):
-            if whole[begin : begin + len(text)] == text:
-                return cls(tuple(whole[:begin]), tuple(whole[begin + len(text) :]) if closed else ())
-        return cls()
-
-    def __len__(self) -> int:
-        return len(self.prefix) + len(self.suffix)
-
-    def around(self, rows: Tensor) -> Tensor:
-        """Rows ``[n, s]`` with the frame around each."""
-        parts = [torch.tensor([ids] * len(rows), dtype=torch.int64) for ids in (self.prefix, self.suffix)]
-        return torch.cat([parts[0].reshape(len(rows), -1), rows, parts[1].reshape(len(rows), -1)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +69,7 @@ def windows(
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a text that is to be continued: begun as every text, unless it already is, and not ended."""
-    prefix, ids = list(Frame.of(tokenizer, closed=False).prefix), _ids(tokenizer, text)
+    prefix, ids = list(Frame.of(tokenizer, closed=False).prefix), token_ids(tokenizer, text)
     return ids if ids[: len(prefix)] == prefix else prefix + ids
 
 
@@ -105,17 +78,17 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, pieces: Iterator[str], part: in
 
     ``part``: about how many characters are tokenized at a time.
     """
-    keeps_blank = _ids(tokenizer, "a word") == [*_ids(tokenizer, "a"), *_ids(tokenizer, " word")]
+    keeps_blank = token_ids(tokenizer, "a word") == [*token_ids(tokenizer, "a"), *token_ids(tokenizer, " word")]
     text = ""
     for piece in pieces:
         text, begin = text + piece, 0
         while len(text) - begin > 2 * part:
             blank = _BETWEEN_WORDS.search(text, begin + part, begin + 2 * part)
             end = begin + part if blank is None else blank.start()
-            yield torch.tensor(_ids(tokenizer, text[begin:end]), dtype=torch.int64)
+            yield torch.tensor(token_ids(tokenizer, text[begin:end]), dtype=torch.int64)
             begin = end if blank is None or keeps_blank else blank.end()
         text = text[begin:]
-    yield torch.tensor(_ids(tokenizer, text), dtype=torch.int64)
+    yield torch.tensor(token_ids(tokenizer, text), dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -216,11 +189,3 @@ def _read(pieces: Iterator[str], most: int) -> tuple[list[str], bool]:
         if size > most:
             return read, False
     return read, True
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    try:
-        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    except Exception as error:  # tokenizers raises plain exceptions, of a vocabulary without an unknown word
-        raise ModelError(f"the tokenizer can't read the text ({first_line(error)})") from error
-    return ids

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import lzma
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,10 @@ def test_pieces_are_the_text(tmp_path: Path) -> None:
     plain.write_text(content, encoding="utf-8")
     packed.write_bytes(gzip.compress(content.encode(), 1))
     marked.write_bytes(codecs.BOM_UTF8 + content.encode())
-    for path in (plain, packed, marked):
+    others = [tmp_path / "a.txt.bz2", tmp_path / "a.txt.xz"]
+    for path, pack in zip(others, (bz2.compress, lzma.compress), strict=True):
+        path.write_bytes(pack(content.encode()))
+    for path in (plain, packed, marked, *others):
         pieces = list(decode(path))
         assert "".join(pieces) == content
         assert max(map(len, pieces)) <= module.PIECE
@@ -62,6 +67,10 @@ def test_what_can_not_be_read(tmp_path: Path) -> None:
     packed.write_bytes(b"no gzip")
     with pytest.raises(UsageError, match=r"a\.gz can't be unpacked"):
         list(decode(packed))
+    for name, message in (("a.xz", "can't be unpacked"), ("a.bz2", r"can't read the text .* \(Invalid data stream\)")):
+        (tmp_path / name).write_bytes(b"no such thing")
+        with pytest.raises(UsageError, match=message):
+            list(decode(tmp_path / name))
     with pytest.raises(UsageError, match=r"can't read the text .*absent\.txt \(No such file or directory\)"):
         list(decode(tmp_path / "absent.txt"))
     with pytest.raises(UsageError, match=r"can't read the text .* \(Is a directory\)"):

@@ -29,6 +29,15 @@ def test_rows(file: Path) -> None:
     assert next(parquet_rows(file, ["messages"])).value == {"text": "row 0", "other": bytes(9)}
 
 
+def test_text_that_is_stored_as_bytes(tmp_path: Path) -> None:
+    """As Spark stores it; and columns in another case."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"Text": ["é".encode(), b"\xe9"], "id": [1, 2]}), path)
+    rows = list(parquet_rows(path, ["text"]))
+    assert [row.value for row in rows] == [{"Text": "é"}, {"Text": b"\xe9"}]
+    assert rows[0].columns == ["Text", "id"]
+
+
 @pytest.mark.parametrize(("share", "first"), [(0.2, 0), (0.5, 200), (0.99, 300), (1.0, 300)])
 def test_from_a_row_group_on(file: Path, share: float, first: int) -> None:
     row = next(parquet_rows(file, ["text"], share))

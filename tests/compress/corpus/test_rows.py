@@ -39,6 +39,14 @@ def test_an_object_alone_is_a_row() -> None:
         assert [r.value for r in json_rows(iter([json.dumps(row, indent=1)]), Path("a.json"))] == [row]
 
 
+def test_lines_of_lists() -> None:
+    """Each a chat."""
+    content = '[{"role": "user"}]\n[{"role": "user"}, {"role": "bot"}]\n'
+    values = [row.value for row in json_rows(iter(cut(content, 100)), Path("a.jsonl"))]
+    assert values == [[{"role": "user"}], [{"role": "user"}, {"role": "bot"}]]
+    assert [row.value for row in json_rows(iter([content.splitlines()[1]]), Path("a.jsonl"))] == values[1]
+
+
 def test_rows_know_their_line() -> None:
     assert [row.where for row in json_rows(iter(['\n{"a":\n1}\n{}{}']), Path("a.json"))] == [
         "a.json, line 2", "a.json, line 4", "a.json, line 4",
@@ -78,6 +86,7 @@ def test_what_is_no_json(name: str, content: str, message: str) -> None:
     [
         ("a.csv", 'id,text\r\n1,"one, ""two"""\r\n\r\n2,"a\nb"\r\n'),
         ("a.csv", 'id;text\n1;"one, ""two"""\n2;"a\nb"'),
+        ("a.csv", 'id|text\n1|"one, ""two"""\n2|"a\nb"'),
         ("a.tsv", '\nid\ttext\n1\t"one, ""two"""\n2\t"a\nb"\n'),
     ],
 )
@@ -86,6 +95,16 @@ def test_tables(name: str, content: str) -> None:
         {"id": "1", "text": 'one, "two"'},
         {"id": "2", "text": "a\nb"},
     ]
+
+
+def test_a_table_with_too_few_columns() -> None:
+    rows = table_rows(iter(["a,b\n1\n1,2\n"]), Path("a.csv"))
+    assert [row.value for row in rows] == [{"a": "1", "b": None}, {"a": "1", "b": "2"}]
+
+
+def test_a_quote_without_its_end() -> None:
+    with pytest.raises(UsageError, match=r"a\.csv, line 3: no table row \(unexpected end of data\)"):
+        list(table_rows(iter(['a,b\n1,"2\n3,4\n']), Path("a.csv")))
 
 
 def test_a_table_with_too_many_columns() -> None:

@@ -95,6 +95,28 @@ def test_a_folder_of_texts(tmp_path: Path) -> None:
         read_text(tmp_path / "sub")
 
 
+def test_what_else_lies_in_folders(tmp_path: Path) -> None:
+    """Hidden files, those of macOS's archives, what ``datasets`` keeps; plain texts where a column is named."""
+    for name in (".git/a.md", ".b.txt", "__MACOSX/._c.txt", "dataset_infos.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0")
+    (tmp_path / "absent.txt").symlink_to(tmp_path / "none")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "README.md").write_text("about")
+    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "rows.jsonl").write_text('{"text": "one", "mine": "1"}')
+    assert read_text(tmp_path) == "about\n\none"
+    assert read_text(f"{tmp_path}:mine") == "1"
+
+
+def test_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a shell's variable that isn't set: not the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(UsageError, match="the name of a text is empty"):
+        open_source("")
+
+
 def test_a_folder_is_entered_inside_its_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one two")
     (tmp_path / "b.txt").write_text("three four five six")

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from compress.corpus.source import open_source
-from compress.corpus.windows import Frame, WindowSize, tokenize, windows
-from compress.errors import ModelError, UsageError
+from compress.corpus.windows import WindowSize, tokenize, windows
+from compress.errors import UsageError
 from tests.support.words import WORDS, text, word_tokenizer
 
 ROOT = Path(__file__).parents[3]
@@ -45,26 +45,6 @@ def test_windows_of_a_decoder_begin_as_a_text_begins() -> None:
     starts = [0, 18, 36]  # (60 - 4) // 3 apart
     assert got.tolist() == [begins(" ".join(words[start : start + 4]))["input_ids"] for start in starts]
     assert got[:, 0].tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("template", "closed", "frame"),
-    [
-        (None, False, Frame()),
-        (None, True, Frame()),
-        ("[CLS] $A", True, Frame((1,))),
-        ("[CLS] [SEP] $A", False, Frame((1, 2))),  # ChatGLM
-        ("$A [SEP]", True, Frame((), (2,))),  # T5
-        ("[CLS] $A [SEP]", False, Frame((1,))),  # a decoder's window is cut out of a text that goes on
-        ("[CLS] $A [SEP]", True, Frame((1,), (2,))),
-    ],
-)
-def test_frames(template: str | None, closed: bool, frame: Frame) -> None:
-    assert Frame.of(word_tokenizer(template), closed) == frame
-    got = windows(word_tokenizer(template), text(30), WindowSize(2, 6), closed)
-    assert got.shape == (2, 6)
-    assert got[:, : len(frame.prefix)].tolist() == [list(frame.prefix)] * 2
-    assert got[0, len(frame.prefix)] == 3
 
 
 def test_more_windows_halve_the_distances() -> None:
@@ -114,14 +94,6 @@ def test_parts_are_tokenized_as_the_whole() -> None:
     assert torch.cat(list(tokenize(word_tokenizer(), iter(pieces), part=1000))).tolist() == [
         3 + i % 60 for i in range(20000)
     ]
-
-
-def test_a_tokenizer_that_fails() -> None:
-    def broken(text: str, **options: object) -> None:
-        raise Exception("WordLevel error: Missing [UNK] token")
-
-    with pytest.raises(ModelError, match=r"can't read the text \(WordLevel error: Missing"):
-        windows(broken, text(3), WindowSize(1, 2))
 
 
 SECTIONS = [f"{word} " * 75 for word in WORDS[:10]]
