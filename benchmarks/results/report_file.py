@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from compress.benchmarks.results.plausibility import implausible
 from compress.benchmarks.results.scorecard import SCHEMA, Scorecard
 from compress.errors import UsageError
-from compress.system.regular_files import unique_keys
+from compress.system.json_text import parse_json
 
 NAME = "report.json"
 
@@ -53,14 +53,9 @@ def read_cards(path: Path) -> list[Scorecard]:
     """
     file = path / NAME if path.is_dir() else path
     try:
-        content = json.loads(file.read_bytes(), object_pairs_hook=unique_keys)
-        json.dumps(content, ensure_ascii=False).encode()  # what could not be written again
+        content = parse_json(file.read_bytes(), unique=True)
     except OSError as error:
         raise UsageError(f"can't read {file} ({error.strerror}); name a {NAME} or the directory of one") from error
-    except UnicodeEncodeError:
-        raise UsageError(f"{file} is no report of compress: half of a surrogate pair in it is no text") from None
-    except RecursionError:
-        raise UsageError(f"{file} is no report of compress: it nests too deep") from None
     except ValueError as error:
         raise UsageError(f"{file} is no JSON ({error}); name a {NAME} that `compress` wrote") from error
     version = content.get("schema_version") if isinstance(content, dict) else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compress.checkpoint.locate import check_variant
 from compress.cli.console import Console
 from compress.cli.shared.options import checkpoint_format, max_shard_size, merge, overwrite, target, threads
 
@@ -47,7 +48,9 @@ def command(
     threads: int | None,
 ) -> None:
     """Export VARIANT to a target runtime, without compressing it again."""
-    from compress.api.export import plan_export
+    check_variant(path)
+
+    from compress.api.export import plan_export  # after this: a mistake in it waits for no torch
     from compress.checkpoint.variant import Variant
     from compress.export.targets.base import find_target
 

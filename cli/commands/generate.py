@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,21 +61,23 @@ def command(
     seed: int,
 ) -> None:
     """Continue PROMPT with VARIANT, in onnxruntime-genai."""
-    import onnxruntime_genai as genai
-
-    from compress.export.files.safety import check_artifact
-
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not (folder / "genai_config.json").is_file():
         raise ModelError(
             f"{path} can't generate text: it has no decoder for onnxruntime-genai; `compress export` a decoder first"
         )
+
+    import onnxruntime_genai as genai  # after this: a mistake in it waits for no library
+
+    from compress.export.files.safety import check_artifact
+    from compress.system.regular_files import read_json
+
     check_artifact(folder)
     if not prompt:
         raise click.UsageError("the prompt is empty")
     if beams > 1 and temperature:
         raise click.UsageError("--beams and --temperature exclude each other; remove one of them")
-    words = json.loads((folder / "genai_config.json").read_text()).get("model", {}).get("vocab_size")
+    words = read_json(folder / "genai_config.json").get("model", {}).get("vocab_size")
     if isinstance(words, int) and beams > words:
         raise click.UsageError(f"--beams {beams} exceeds the vocabulary of {path}, {words} tokens")
     try:

@@ -84,17 +84,17 @@ def command(
     Reports among the arguments are ignored, and what has no artifact for the target is left out with a note, so out/*
     works. An artifact that was changed or moved since its export is refused.
     """
-    from compress.api.score import (
-        check_artifacts,
-        check_original,
-        check_overlap,
-        open_original,
-        read_variants,
-        score_variants,
-    )
+    from compress.api.score_plan import check_sources
+    from compress.benchmarks.gate.requirement import parse_requirements
+
+    requirements = parse_requirements(require)
+    candidates = [path for path in paths if not path.name.startswith("report.")]
+    check_sources(candidates, model, trust_remote_code)
+
+    from compress.api.score import score_variants  # after these: a mistake in them waits for no torch
+    from compress.api.score_plan import plan_score
     from compress.benchmarks.data.inputs import EvaluationInputs
     from compress.benchmarks.gate.judge import judge
-    from compress.benchmarks.gate.requirement import parse_requirements
     from compress.benchmarks.results.scorecard import Settings
     from compress.cli.shared.gating import check_figures, check_measured, enforce
     from compress.cli.shared.scores import print_scores
@@ -102,29 +102,22 @@ def command(
     from compress.profiles.loader import load_profile
 
     console = Console()
-    requirements = parse_requirements(require)
     machine = load_profile(profile)
     runtime = find_target(target or machine.target)
-    folders = _scorable([path for path in paths if not path.name.startswith("report.")], runtime, console)
-    variants = read_variants(folders)
+    folders = _scorable(candidates, runtime, console)
     report_folder = out or _parent(folders)
     make_folder(report_folder)
-    original = open_original(variants, model, trust_remote_code, console)
-    if unverified:
-        console.notice("--unverified: neither artifacts nor original were held against what was recorded of them")
-    else:
-        check_original(variants, original)
-        check_artifacts(variants, runtime, console)
-    check_figures(requirements, original)
+    plan = plan_score(folders, runtime, model, unverified, trust_remote_code, console)
+    check_figures(requirements, plan.model)
     settings = Settings(
         quick=quick,
         seed=seed,
         threads=threads or machine.threads,
         price_per_hour=machine.price_per_hour,
-        **extra.settings(original),
+        **extra.settings(plan.model),
     )
     inputs = EvaluationInputs(
-        original,
+        plan.model,
         evaluation,
         labels,
         task_names,
@@ -135,9 +128,9 @@ def command(
         count=eval_windows,
         quick=quick,
     )
-    check_overlap(variants, inputs)
+    plan.check(inputs)
     check_measured(requirements, inputs)
-    card = score_variants(variants, runtime, inputs, settings, report_folder, command_line())
+    card = score_variants(plan.variants, runtime, inputs, settings, report_folder, command_line())
     print_scores(card, report_folder, console, every_figure)
     if requirements:
         enforce(judge(card, requirements), strict, console)
@@ -146,12 +139,10 @@ def command(
 def _scorable(paths: Sequence[Path], target: Target, console: Console) -> list[Path]:
     """Those that have an artifact for the target; a note names each of the others.
 
-    Raises UsageError for a path that doesn't exist, ModelError where none is left.
+    Raises ModelError where none is left.
     """
-    from compress.api.score import unscorable_reason
+    from compress.api.score_plan import unscorable_reason
 
-    if absent := next((path for path in paths if not path.exists()), None):
-        raise UsageError(f"{absent} does not exist; give directories that `compress run` wrote")
     reasons = {path: unscorable_reason(path, target) for path in paths}
     chosen = [path for path, reason in reasons.items() if reason is None]
     if paths and not chosen:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from compress.checkpoint.files.manifest import Manifest
 from compress.cli.console import Console
 from compress.cli.shared.options import trust_remote_code
 from compress.errors import ModelError, UsageError
@@ -22,13 +23,16 @@ def command(paths: tuple[Path, ...], model: str | None, trust_remote_code: bool)
     where it is at hand (nothing is fetched). One line per finding; exits with code 3 if there is one. Reports among the
     arguments are ignored, so out/* works.
     """
-    from compress.api.verify import verify
-
     console = Console()
     broken = 0
     folders = [path for path in paths if not path.name.startswith("report.")]
     if not folders:
         raise UsageError("no variant among the arguments; give directories that `compress run` wrote")
+    for path in folders:
+        Manifest.read(path)  # before torch is waited for
+
+    from compress.api.verify import verify
+
     for path in folders:
         result = verify(path, model, trust_remote_code, console)
         for problem in result.problems:

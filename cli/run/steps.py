@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.api.compress_model import resolve_for_target
-from compress.api.score import VariantToScore, score_variants
+from compress.api.score import score_variants
+from compress.api.score_plan import VariantToScore
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.results.scorecard import Scorecard, Settings

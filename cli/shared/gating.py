@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import Verdict
 from compress.benchmarks.gate.junit import write_junit
 from compress.benchmarks.gate.requirement import Requirement, check_kind, check_labeled, check_tasks
-from compress.checkpoint.model import Model
 from compress.cli.console import Console
 from compress.cli.shared.github import annotate, summarize_step
 from compress.errors import RequirementError
+
+if TYPE_CHECKING:
+    from compress.benchmarks.data.inputs import EvaluationInputs
+    from compress.checkpoint.model import Model
 
 _ORDER = ("failed", "inconclusive")
 

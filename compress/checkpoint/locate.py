@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 from compress.checkpoint.demo.model import cache_directory, check_demo, demo_model
+from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.shards import SUMS, check_headers
 from compress.checkpoint.sentence.listing import is_sentence_encoder, module_folders, transformer_folder
 from compress.errors import ModelError
-from compress.modeling.config_file import check_config
+from compress.modeling.config_file import check_config, read_config
 from compress.modeling.quiet import first_line
 from compress.progress import Progress
 
@@ -46,6 +47,13 @@ def check_source(source: str, trust_remote_code: bool = False) -> None:
     check_config(path, trust_remote_code, is_sentence_encoder(path))
     if local is not None:
         check_headers(path)
+
+
+def check_variant(path: Path) -> None:
+    """Refuse, as opening does, a directory that is no variant or is beyond all bounds; nothing waits for torch."""
+    Manifest.read(path)
+    read_config(path)
+    check_headers(path)
 
 
 def _local(source: str) -> Path | None:

@@ -6,16 +6,15 @@ and a pipe or a device must not be waited for. The hub's cache keeps a snapshot'
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from compress.errors import ModelError
+from compress.system.json_text import parse_json
 
 LARGEST_JSON = 64 << 20
 """Bytes of a JSON file that is parsed: a vocabulary of a million words takes a third of it."""
@@ -26,7 +25,7 @@ def refusal(file: Path, folder: Path | None = None) -> str | None:
 
     Worded to follow the file's name: "is a link out of the checkpoint, to /etc/hosts".
     """
-    root = (folder or file.parent).resolve()
+    folder = folder or file.parent
     try:
         real = file.resolve(strict=True)
         mode = real.stat().st_mode
@@ -35,11 +34,17 @@ def refusal(file: Path, folder: Path | None = None) -> str | None:
         return (
             f"is a link that leads nowhere ({os.readlink(file)})" if file.is_symlink() else f"can't be read ({reason})"
         )
-    if not any(real.is_relative_to(place) for place in _places(root)):
+    if not lies_in(real, folder):
         return f"is a link out of the checkpoint, to {real}"
     if not stat.S_ISREG(mode):
         return "is a directory" if stat.S_ISDIR(mode) else "is no regular file"
     return None if os.access(real, os.R_OK) else "can't be read (Permission denied)"
+
+
+def lies_in(file: Path, folder: Path) -> bool:
+    """Whether a file, or what a link leads to, is one of the checkpoint in a folder; it need not exist."""
+    real = file.resolve()
+    return any(real.is_relative_to(place) for place in _places(folder.resolve()))
 
 
 def check_file(file: Path, folder: Path | None = None) -> None:
@@ -67,33 +72,19 @@ def copy_file(file: Path, target: Path) -> None:
         shutil.copyfileobj(source, copy)
 
 
-def read_json(file: Path, limit: int = LARGEST_JSON, folder: Path | None = None) -> Any:
-    """The value in a JSON file of at most ``limit`` bytes; a ModelError for one that is larger, or can't be parsed."""
+def read_json(file: Path, limit: int = LARGEST_JSON, folder: Path | None = None, unique: bool = False) -> Any:
+    """The value in a JSON file of at most ``limit`` bytes; a ModelError for one that is larger, or can't be parsed.
+
+    ``unique`` refuses a key that comes twice as well.
+    """
     with open_file(file, folder) as stream:
         raw = stream.read(limit + 1)
     if len(raw) > limit:
         raise ModelError(f"{file} is larger than {limit >> 20} MiB, more than is read of such a file")
     try:
-        value = json.loads(raw.decode())
-        json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ModelError(f"{file} can't be read (nested too deep)") from None
-    except UnicodeEncodeError:
-        raise ModelError(f"{file} can't be read (half of a surrogate pair, which is no text)") from None
+        return parse_json(raw, unique)
     except ValueError as error:
         raise ModelError(f"{file} can't be read ({error})") from error
-    return value
-
-
-def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of JSON, for ``object_pairs_hook``; a ValueError for a key that is in it twice.
-
-    Only one of the two would count, and another reader may take the other one.
-    """
-    counts = Counter(key for key, _ in pairs)
-    if twice := next((key for key, count in counts.items() if count > 1), None):
-        raise ValueError(f"{twice!r} is in it twice")
-    return dict(pairs)
 
 
 def _places(root: Path) -> Iterator[Path]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from compress.errors import ModelError
 from compress.export.files.genai_config import CONFIG
-from compress.system.regular_files import unique_keys
+from compress.system.regular_files import check_file, lies_in, read_json
 
+_OPENED = ("*.onnx", "*.json", "*.jinja", "*.model", "*.txt")
+"""Files that runtimes open by their names; what graphs name besides is checked with them."""
 _SCALARS = (int, float, str)
 _PLAIN = "plain"
 """The rule of JSON's numbers, booleans and strings, and of lists of them."""
@@ -41,10 +43,16 @@ _RULES = {"model": _MODEL, "search": dict.fromkeys(_SEARCH, _PLAIN)}
 
 
 def check_artifact(folder: Path) -> None:
-    """Raise ModelError for graphs whose data lies elsewhere, and for a ``genai_config.json`` that could load code."""
+    """Raise ModelError for an artifact that could read other files than its own, wait for a pipe, or load code.
+
+    What its files may be is `regular_files.refusal`'s; graphs keep their data in the folder, and ``genai_config.json``
+    says no more than `write_genai_config` writes.
+    """
+    for file in sorted(file for pattern in _OPENED for file in folder.glob(pattern)):
+        check_file(file)
     for graph in sorted(folder.glob("*.onnx")):
         _check_graph(graph)
-    if (folder / CONFIG).exists():
+    if os.path.lexists(folder / CONFIG):
         _check_genai_config(folder / CONFIG)
 
 
@@ -57,10 +65,12 @@ def _check_graph(file: Path) -> None:
         model = onnx.load(file, load_external_data=False)
     except (OSError, DecodeError) as error:
         raise ModelError(f"{file} is no graph that can be read ({error}); export the variant again") from error
-    folder = file.parent.resolve()
     for location in sorted(_locations(model)):
-        if not (folder / location).resolve().is_relative_to(folder):
+        data = file.parent / location
+        if not lies_in(data, file.parent):
             raise ModelError(f"{file} reads {location!r}, which is outside its folder; this artifact isn't safe to run")
+        if os.path.lexists(data):
+            check_file(data, file.parent)
 
 
 def _locations(message: object) -> Iterator[str]:
@@ -79,9 +89,9 @@ def _locations(message: object) -> Iterator[str]:
 
 def _check_genai_config(file: Path) -> None:
     try:
-        config = json.loads(file.read_text(), object_pairs_hook=unique_keys)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file} can't be read ({error}); export the variant again") from error
+        config = read_json(file, unique=True)
+    except ModelError as error:
+        raise ModelError(f"{error}; export the variant again") from error
     if foreign := next(_foreign(config, _RULES, ""), None):
         raise ModelError(
             f"{file} sets {foreign}, which `compress export` doesn't write and which may load code; remove it, or "
@@ -90,6 +100,8 @@ def _check_genai_config(file: Path) -> None:
     name = str(config.get("model", {}).get("decoder", {}).get("filename", ""))
     if name != Path(name).name:
         raise ModelError(f"{file} names the graph {name!r}, which is outside its folder; export the variant again")
+    if name and Path(name).suffix != ".onnx":
+        raise ModelError(f"{file} names the graph {name!r}, which is no .onnx file; export the variant again")
 
 
 def _foreign(value: object, rule: object, where: str) -> Iterator[str]:

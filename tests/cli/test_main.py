@@ -156,14 +156,33 @@ def test_debug_shows_the_traceback(inside):
     ],
 )  # fmt: skip
 def test_help_and_a_typo_wait_for_no_library(args):
-    code = (
-        "import sys\nfrom compress.cli.main import main\n"
-        "try:\n    main()\nfinally:\n"
-        "    print([m for m in ('torch', 'transformers', 'onnx', 'numpy', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
+    done = slow_imports(args, "numpy")
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
     assert done.returncode == (2 if "nowhere" in args else 0)
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["score", "nowhere"], 2), (["export", "nowhere"], 3), (["verify", "nowhere"], 3),
+        (["generate", "nowhere", "x"], 3), (["gate", "nowhere", "--require", "kl<1"], 2), (["report", "nowhere"], 2),
+        (["run", "no/where", "-p", "int8", "--offline"], 3),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_none_is_refused_before_any_library_is_waited_for(args, code, tmp_path):
+    done = slow_imports(args, cwd=tmp_path)
+    assert done.stdout == "[]\n", done.stderr
+    assert done.returncode == code
+
+
+def slow_imports(args, *more, **where):
+    """The command in a fresh process, which says at last what it imported that takes long, and ``more``."""
+    names = ("torch", "transformers", "onnx", "matplotlib", "onnxruntime_genai", *more)
+    code = (
+        "import sys\nfrom compress.cli.main import main\n"
+        f"try:\n    main()\nfinally:\n    print([m for m in {names} if m in sys.modules])"
+    )
+    return subprocess.run([sys.executable, "-P", "-c", code, *args], capture_output=True, text=True, **where)
 
 
 def test_completion_waits_for_no_library():

@@ -35,6 +35,7 @@ _Shapes = dict[str, tuple[int, ...]]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST_SUMS = 16 << 20
 _LARGEST_HEADER = 16 << 20
+_LARGEST_INDEX = 32 << 20
 _MOST_TENSORS = 200_000
 """Bounds of what is read: the largest models that are known have some 90,000 tensors, all files together."""
 
@@ -141,7 +142,7 @@ def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
         return [path / name], {}
     if not os.path.lexists(index_file):
         return [], {}
-    raw = read_json(index_file)
+    raw = read_json(index_file, _LARGEST_INDEX)
     try:
         index = {str(name): str(file) for name, file in raw["weight_map"].items()}
     except (KeyError, TypeError, AttributeError) as error:
@@ -171,7 +172,9 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
                 raise ModelError(
                     f"{file}: its header is {length:,} bytes long, and {_LARGEST_HEADER:,} are read at most"
                 )
-            header: dict[str, Any] = json.loads(stream.read(min(length, size)))
+            text = stream.read(min(length, size))
+        _check_count(file.parent, text.count(b'"data_offsets"'))  # before the seconds that parsing takes
+        header: dict[str, Any] = json.loads(text)
         header.pop("__metadata__", None)
         end = 8 + length + max((info["data_offsets"][1] for info in header.values()), default=0)
         shapes = {name: tuple(info["shape"]) for name, info in header.items()}

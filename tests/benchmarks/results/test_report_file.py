@@ -34,7 +34,7 @@ def test_cards_come_back_from_their_files(card, tmp_path):
         ("[1, 2]", "is no report of compress: Input should be"),
         ('{"model": "x"}', "is no report of compress: kind: Field required"),
         ('{"cards": [{"model": "x"}]}', "is no report of compress: cards.0.kind: Field required"),
-        ("[" * 100_000, "is no report of compress: it nests too deep"),
+        ("[" * 100_000, "is no JSON \\(nested too deep\\); name a report.json that `compress` wrote"),
         ('{"a": 1, "a": 2}', "is no JSON \\('a' is in it twice\\); name a report.json that `compress` wrote"),
         ('{"schema_version": 2, "model": "x"}', "has schema version 2, and this compress reads 1"),
     ],
@@ -53,7 +53,7 @@ def test_half_of_a_surrogate_pair_is_refused(card, tmp_path):
     for old in ('"tiny', '"created": "2026', '"python', '"int8'):
         assert old in text
         (tmp_path / "report.json").write_text(text.replace(old, old + r"\ud83d", 1))
-        with pytest.raises(UsageError, match="is no report of compress: half of a surrogate pair in it is no text"):
+        with pytest.raises(UsageError, match="is no JSON \\(half of a surrogate pair, which is no text\\); name a"):
             read_card(tmp_path)
 
 

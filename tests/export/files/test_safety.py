@@ -1,6 +1,8 @@
 """Artifacts that would load code or read elsewhere are refused; those that `write_genai_config` writes are not."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -118,6 +120,45 @@ def test_data_outside_the_folder_is_refused_however_it_is_reached(tmp_path):
             check_artifact(folder)
     graph(folder, "model.onnx.data")
     check_artifact(folder)
+
+
+def test_files_that_are_none_of_its_own_are_refused(tmp_path):
+    """A runtime would wait for a pipe for ever, and may show what a link leads to."""
+    folder, secret = tmp_path / "artifact", tmp_path / "secret"
+    (folder / "inner").mkdir(parents=True)
+    secret.write_text("{}")
+    check_artifact(folder)
+    for name in ("genai_config.json", "model.onnx", "tokenizer.json", "vocab.txt"):
+        os.mkfifo(folder / name)
+        with pytest.raises(ModelError, match=f"{name} is no regular file"):
+            check_artifact(folder)
+        (folder / name).unlink()
+        (folder / name).symlink_to(secret)
+        with pytest.raises(ModelError, match=f"{name} is a link out of the checkpoint, to {secret}"):
+            check_artifact(folder)
+        (folder / name).unlink()
+    os.mkfifo(folder / "inner" / "data")
+    graph(folder, "inner/data")
+    with pytest.raises(ModelError, match="inner/data is no regular file"):
+        check_artifact(folder)
+
+
+def test_an_artifact_in_the_hubs_cache_is_read(tmp_path):
+    """There every file is a link to a blob."""
+    blobs, folder = tmp_path / "blobs", tmp_path / "snapshots" / "abc" / "onnx"
+    blobs.mkdir()
+    folder.mkdir(parents=True)
+    graph(blobs, "model.onnx.data")
+    (blobs / "data").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    for name, blob in {"model.onnx": "model.onnx", "model.onnx.data": "data"}.items():
+        (folder / name).symlink_to(Path("../../../blobs") / blob)
+    check_artifact(folder)
+
+
+def test_a_graph_in_another_format_is_refused(tmp_path):
+    """onnxruntime reads more than ONNX, and what else it reads nobody has checked."""
+    with pytest.raises(ModelError, match=r"names the graph 'model\.ort', which is no \.onnx file"):
+        check(tmp_path, changed("model", "decoder", "filename", value="model.ort"))
 
 
 def test_what_is_no_graph_is_refused(tmp_path):

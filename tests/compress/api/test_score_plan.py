@@ -1,0 +1,76 @@
+"""What is scored together comes from one model, which is the one that it was made from."""
+
+import shutil
+
+import pytest
+
+from compress.api.compress_model import compress_model
+from compress.api.score_plan import VariantToScore, check_sources, plan_score, unscorable_reason
+from compress.checkpoint.files.manifest import Manifest
+from compress.checkpoint.model import Model
+from compress.errors import ModelError, UsageError
+from compress.export.targets.base import find_target
+from compress.progress import Silent
+
+CPU = find_target("ort-cpu")
+
+
+@pytest.fixture(scope="module")
+def variants(untied, llama, tmp_path_factory):
+    """Of the untied model fp16 and bf16, of the tied one fp16."""
+    out = tmp_path_factory.mktemp("out")
+    models = {"half": (untied, "fp16"), "brain": (untied, "bf16"), "other": (llama, "fp16")}
+    for name, (path, pipeline) in models.items():
+        compress_model(Model.open(path), pipeline, out / name)
+    return out
+
+
+def test_variants_are_read_by_their_directories(variants):
+    plan = plan_score([variants / "half", variants / "brain"], CPU, unverified=True)
+    assert [(entry.name, str(entry.pipeline)) for entry in plan.variants] == [("half", "fp16"), ("brain", "bf16")]
+    with pytest.raises(UsageError, match="no variant among the arguments"):
+        plan_score([], CPU)
+    with pytest.raises(UsageError, match="the variants come from different models .*; score them separately"):
+        plan_score([variants / "half", variants / "other"], CPU)
+
+
+def test_the_original_is_where_it_was_or_where_the_user_says(variants, untied, tmp_path):
+    assert plan_score([variants / "half"], CPU, unverified=True).model.path == untied
+    with pytest.raises(ModelError, match="no such directory; give the original's present place with --model"):
+        plan_score([variants / "half"], CPU, str(tmp_path / "gone"))
+
+
+def test_another_model_is_not_the_original(variants, llama):
+    for model in (Model.open(llama), str(llama)):
+        with pytest.raises(ModelError, match="is not the original of these variants: its weights differ"):
+            plan_score([variants / "half"], CPU, model)
+
+
+def test_sources_are_refused_before_the_work(variants, tmp_path):
+    check_sources([variants / "half", tmp_path])
+    with pytest.raises(UsageError, match="/gone does not exist; give directories that `compress run` wrote"):
+        check_sources([variants / "half", tmp_path / "gone"])
+    with pytest.raises(ModelError, match="no such directory; give the original's present place with --model"):
+        check_sources([variants / "half"], str(tmp_path / "gone"))
+
+
+def test_a_variant_that_was_not_exported_has_nothing_to_run(variants):
+    with pytest.raises(ModelError, match="onnx is not an artifact"):
+        VariantToScore.read(variants / "half").contender(CPU)
+
+
+def test_a_variant_of_before_hashes_is_told_and_goes_on(variants, tmp_path):
+    old, progress = shutil.copytree(variants / "half", tmp_path / "old"), Silent()
+    manifest = Manifest.read(old)
+    manifest.files = {}
+    manifest.save(old)
+    plan_score([old], CPU, progress=progress)
+    again = f"export it again (compress export {old} --target ort-cpu), or pass --unverified"
+    assert progress.notices == [f"{old}: not verified, as no hashes were recorded; to record them, {again}"]
+
+
+def test_what_there_is_to_score(variants, tmp_path):
+    assert unscorable_reason(tmp_path, find_target("hf")) == "is not a variant"
+    assert unscorable_reason(variants / "half", find_target("hf")) == (
+        f"has no artifact for hf (compress export {variants / 'half'} --target hf makes it)"
+    )
