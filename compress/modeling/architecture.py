@@ -10,9 +10,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor
 
 from compress.errors import ModelError
+from compress.modeling import dry_run
 from compress.modeling.classifier import classifier_class
 from compress.modeling.config_file import read_config
 from compress.modeling.experts import Names, open_experts
@@ -40,6 +42,10 @@ _NOT_STRUCTURAL = (
     "transformers_version",
 )
 """Settings of a config that make no other module."""
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types that transformers makes modules in."""
+_LEAST_TOKENS = 4
+"""Tokens that a model takes in at least: a text, and some more with a cache."""
 _UNBOUNDED = 2048
 """Tokens taken in at once by a model whose config names no end: those that BLOOM and MPT were trained on."""
 
@@ -71,7 +77,15 @@ class Architecture:
     @cached_property
     def outline(self) -> Outline:
         """The names, shapes and roles of all tensors: built once for all architectures that are equal."""
-        return _outline(self)
+        return _build(self)[0]
+
+    @property
+    def failure(self) -> str | None:
+        """What transformers' own code raises when such a module is run, from shapes alone; None where it runs.
+
+        Families that are unknown here aren't run: what they are called with isn't known.
+        """
+        return _build(self)[1]
 
     def meta_module(self) -> PreTrainedModel:
         """A module of its own without weights: every tensor on torch's meta device, every expert by itself."""
@@ -130,9 +144,13 @@ class Architecture:
 
 
 @lru_cache(maxsize=8)
-def _outline(architecture: Architecture) -> Outline:
+def _build(architecture: Architecture) -> tuple[Outline, str | None]:
+    """The outline of a module and its failure, of one module that is built once."""
     with on_meta():
-        return read_outline(architecture._module(), architecture._experts)
+        module = architecture._module()
+        outline = read_outline(module, architecture._experts)
+    known = architecture.config.model_type in FAMILIES
+    return outline, dry_run.failure(module, architecture.kind) if known else None
 
 
 def head_size(config: PretrainedConfig) -> int:
@@ -143,7 +161,7 @@ def head_size(config: PretrainedConfig) -> int:
 def longest_input(config: PretrainedConfig) -> int:
     """Number of tokens that a model takes in at once."""
     limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
-    positions = int(next(filter(None, limits), _UNBOUNDED))
+    positions = int(next((limit for limit in limits if limit is not None), _UNBOUNDED))
     return positions - config.pad_token_id - 1 if config.model_type in _FROM_PADDING else positions
 
 
@@ -162,6 +180,7 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
+    _check_settings(path / "config.json", config)
     family = FAMILIES[config.model_type]
     if embeds and family.kind.is_decoder_only:
         base = cast("type[PreTrainedModel]", transformers.MODEL_MAPPING[type(config)])
@@ -178,6 +197,16 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
         kind=family.kind if head is None else CLASSIFIER,
         options={"add_pooling_layer": False} if without_pooler else {},
     )
+
+
+def _check_settings(file: Path, config: PretrainedConfig) -> None:
+    """Refuse what transformers doesn't look at before it loads weights: a dtype, and room for a token."""
+    if config.dtype not in (None, *_DTYPES):
+        raise ModelError(f"{file}: dtype is {config.dtype}; float32, float16, bfloat16 or float64 is needed")
+    if (longest := longest_input(config)) < _LEAST_TOKENS:
+        raise ModelError(
+            f"{file}: by its positions the model takes in {max(longest, 0)} tokens at once; {_LEAST_TOKENS} are needed"
+        )
 
 
 def any_architecture(path: Path, embeds: bool = False) -> Architecture:
@@ -212,13 +241,17 @@ def any_architecture(path: Path, embeds: bool = False) -> Architecture:
 
 
 def check_buildable(path: Path, architecture: Architecture) -> None:
-    """Raise a ModelError for an architecture that transformers can't build the module of; ``path`` has its config."""
+    """Raise a ModelError for an architecture that transformers can't build the module of, or can't run.
+
+    ``path`` has its config.
+    """
+    file = path / "config.json"
     try:
-        _ = architecture.outline
+        failure = architecture.failure
     except ModelError as error:
-        raise ModelError(f"{path / 'config.json'}: {error}") from error
+        raise ModelError(f"{file}: {error}") from error
     except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
         reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ModelError(
-            f"{path / 'config.json'}: transformers can't build a {architecture.class_name} of it ({reason})"
-        ) from error
+        raise ModelError(f"{file}: transformers can't build a {architecture.class_name} of it ({reason})") from error
+    if failure is not None:
+        raise ModelError(f"{file}: transformers can't run a {architecture.class_name} of it ({failure})")

@@ -1,7 +1,8 @@
-"""Bounds of a config: what transformers would take minutes and gigabytes to build, if only as shapes, is refused."""
+"""Bounds of a config: what transformers would take minutes and gigabytes to build, or computes NaN with, is refused."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from compress.errors import ModelError
@@ -13,14 +14,18 @@ _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_exp
 _LABELS = ("num_labels", "id2label", "label2id")
 _MOST = {**dict.fromkeys(_LAYERS, 2_000), **dict.fromkeys(_EXPERTS, 10_000), **dict.fromkeys(_LABELS, 100_000)}
 """The most of each; the largest models that are known have some 200 layers, 500 experts and 22,000 labels."""
+_POSITIVE = ("rope_theta", "rotary_emb_base", "attn_logit_softcapping", "final_logit_softcapping",
+             "query_pre_attn_scalar", "num_experts_per_tok")  # fmt: skip
+"""Settings that a model divides by, or takes roots of: with others transformers computes NaN, or nothing."""
+_EPSILON = re.compile(r"^(rms_norm|layer_norm|layernorm|norm)_(eps|epsilon)$")
 _MOST_EXPERTS = 100_000
 """Experts of all layers together."""
 
 
 def check_bounds(file: Path, raw: object) -> None:
-    """Raise ModelError for numbers of layers, experts or labels beyond all models, wherever a ``config.json`` has them.
+    """Raise ModelError for numbers of layers, experts or labels beyond all models, and for those that make NaN.
 
-    ``raw`` is its content.
+    Wherever a ``config.json`` has them; ``raw`` is its content.
     """
     if not isinstance(raw, dict):
         return
@@ -29,6 +34,8 @@ def check_bounds(file: Path, raw: object) -> None:
         most = _MOST.get(key)
         if most is not None and isinstance(count, int | float) and count > most:
             raise ModelError(f"{file}: {key} is {count:,.12g}, and no model of more than {most:,} can be read")
+        if isinstance(value, int | float) and (value < 0 if _EPSILON.search(key) else key in _POSITIVE and value <= 0):
+            raise ModelError(f"{file}: {key} is {value:,.12g}, which no model computes with")
         check_bounds(file, value)
     layers, experts = (_largest(raw, keys) for keys in (_LAYERS, _EXPERTS))
     if layers * experts > _MOST_EXPERTS:

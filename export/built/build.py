@@ -29,6 +29,7 @@ from compress.graph.builder import GraphBuilder
 from compress.graph.grouped_attention import group_attention
 from compress.modeling.architecture import Architecture
 from compress.modeling.families import FAMILIES
+from compress.modeling.quiet import first_line
 from compress.modeling.rotations import ungrouped_reason, unrotated_reason
 from compress.modeling.transformers_private import rotary_module
 
@@ -53,17 +54,17 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool, grouped: 
     unsupported = unsupported_reason(config) if declared else f"{config.model_type} models"
     if unsupported is not None:
         raise ExportError(f"cannot build an ONNX graph of {unsupported}; use --target hf")
-    module, arch = _declare(config)
-    task = registry.get_task(config.model_type) or getattr(type(module), "default_task", "text-generation")
     logging.getLogger("mobius").setLevel(logging.ERROR)
     # Gemma 2: standard attention caps scores after masking them, which lets what is masked through again.
     groups = (fused and grouped) or config.model_type == "gemma2"
     by_itself = (ungrouped_reason(config) or unrotated_reason(config)) is None
     provider = _FUSED if groups and by_itself else _SEPARATE if fused else _STANDARD
     try:
+        module, arch = _declare(config)
+        task = registry.get_task(config.model_type) or getattr(type(module), "default_task", "text-generation")
         package = build_from_module(module, arch, task, execution_provider=provider)
-    except Exception as error:
-        raise ExportError(f"mobius can't build a graph for {config.model_type!r}: {error}") from error
+    except Exception as error:  # it checks settings by assertions, too
+        raise ExportError(f"mobius can't build a graph for {config.model_type!r}: {first_line(error)}") from error
     if list(package) != ["model"]:
         raise ExportError(f"{config.model_type!r} takes several graphs ({', '.join(package)}); only one is supported")
     model: ir.Model = package["model"]

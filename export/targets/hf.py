@@ -20,7 +20,7 @@ from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.layout import Layout
-from compress.errors import ExportError, UsageError
+from compress.errors import ExportError, ModelError, UsageError
 from compress.export.parity.sample import sample_input
 from compress.export.targets.base import Target
 from compress.formats.base import CheckpointFormat, find_format
@@ -119,6 +119,8 @@ def _verify_loading(variant: Variant) -> None:
         raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error
     with torch.inference_mode():
         expected = module(**inputs)[0]
+    if not expected.isfinite().all():
+        raise ModelError("the model itself gives NaN or infinity in torch")
     dynamic = any(form.act == "dynamic" for form in variant.manifest.weights.values())
     exact = _HALVED if variant.format.required_packages else _TOLERANCE
     # An undecided classifier's logits are near 0: what is off is measured in nats then.

@@ -19,6 +19,10 @@ FILE = Path("config.json")
         ({"text_config": {"n_layer": 1e9}}, "n_layer is 1,000,000,000, and no"),
         ({"encoder": {"decoder_layers": 2_001}}, "decoder_layers is 2,001, and no"),
         ({"num_local_experts": 10_001}, "num_local_experts is 10,001, and no"),
+        ({"final_logit_softcapping": 0.0}, "final_logit_softcapping is 0, which no model computes with"),
+        ({"text_config": {"query_pre_attn_scalar": -4}}, "query_pre_attn_scalar is -4, which no model"),
+        ({"num_experts_per_tok": 0}, "num_experts_per_tok is 0, which no model computes with"),
+        ({"layer_norm_epsilon": -1e-5}, "layer_norm_epsilon is -1e-05, which no model computes with"),
         ({"num_hidden_layers": 1000, "num_experts": 1000}, "1,000 layers of 1,000 experts are more than can be read"),
     ],
 )
@@ -33,6 +37,7 @@ def test_beyond_all_models(raw, message):
     [
         {"num_hidden_layers": 126, "id2label": {str(i): "x" for i in range(21_843)}},
         {"num_hidden_layers": 94, "num_experts": 512},
+        {"rms_norm_eps": 0.0, "final_logit_softcapping": None, "num_experts_per_tok": 2},
         {"num_hidden_layers": None, "num_labels": "many", "depth": -1},
         [],
         None,

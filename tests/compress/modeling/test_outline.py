@@ -15,7 +15,7 @@ from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.export.targets.base import find_target
-from compress.modeling.architecture import Architecture, _outline
+from compress.modeling.architecture import Architecture, _build
 from compress.modeling.experts import expert_weights
 from compress.modeling.families import FAMILIES
 from compress.modeling.modules import linears, stacks, transposed_weights
@@ -108,7 +108,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], list[bool]]:
 
 def test_a_prediction_builds_one_module(tmp_path: Path, built: Callable[[type], list[bool]]) -> None:
     transformers.Qwen3MoeConfig(**TINY["Qwen3-MoE"][1], vocab_size=301).save_pretrained(tmp_path)
-    _outline.cache_clear()
+    _build.cache_clear()
     modules, target = built(transformers.Qwen3MoeForCausalLM), find_target("ort-cpu")
     for text in (None, "int8", "int4:solver=rtn,fuse", "fp16,fuse"):
         pipeline = None if text is None else Pipeline.parse(text)
@@ -120,7 +120,7 @@ def test_a_run_of_two_pipelines_builds_an_outline_and_a_module_for_each_walk_and
     llama: Path, tmp_path: Path, built: Callable[[type], list[bool]]
 ) -> None:
     modules, target = built(transformers.LlamaForCausalLM), find_target("ort-cpu")
-    _outline.cache_clear()
+    _build.cache_clear()
     model = Model.open(str(llama))
     for text in ("int8", "int4:solver=gptq"):
         (tmp_path / text).mkdir()
@@ -139,7 +139,7 @@ def test_a_run_of_two_pipelines_builds_an_outline_and_a_module_for_each_walk_and
 
 def test_what_a_pass_resizes_has_an_outline_of_its_own(tmp_path: Path, built: Callable[[type], list[bool]]) -> None:
     transformers.LlamaConfig(**TINY["Llama"][1], vocab_size=302).save_pretrained(tmp_path)
-    _outline.cache_clear()
+    _build.cache_clear()
     modules, target = built(transformers.LlamaForCausalLM), find_target("ort-cpu")
     model = ConfigOnlyModel.read(tmp_path)
     half = predict(model, Pipeline.parse("prune:ratio=0.5"), target.capability)

@@ -75,6 +75,14 @@ def test_a_difference_is_held_against_how_far_values_spread(doubling):
         check_close(doubling, [[step(2 * alike + 1e-3, x=alike)]])
 
 
+def test_one_classs_logit_may_be_off_by_what_its_terms_are_rounded_to(doubling):
+    x = np.full((1, 1, 1), 5e-5, np.float32)
+    logit, one = 2 * x + 1e-6, np.ones((1, 1), np.bool_)
+    check_close(doubling, [[step(logit, one, least=1.0, x=x)]])
+    with pytest.raises(DiffersError, match="by 1e-06"):
+        check_close(doubling, [[step(logit, one, x=x)]])
+
+
 def test_padding_is_not_compared(doubling):
     expected = 2 * X
     expected[0, 0] = 100
