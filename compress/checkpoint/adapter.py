@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.demo.model import cache_directory
 from compress.checkpoint.files.folder import companions
 from compress.checkpoint.files.hashes import sha256
-from compress.checkpoint.files.shards import SUMS, record_hashes
+from compress.checkpoint.files.shards import SUMS, has_weights, record_hashes
 from compress.checkpoint.load import load_module
 from compress.errors import MissingComponentError, ModelError
 from compress.modeling.adapter_config import FILE, AdapterConfig
@@ -58,7 +59,6 @@ class Adapter:
             progress.notice(f"the {self.config.title} in {self.path} is merged into the model beside it")
             return out
         progress.notice(f"merging the {self.config.title} in {self.path} into the model beside it, in {out} (once)")
-        self._check_ties(base)
         with staged(out, overwrite=True, marker=SUMS) as stage:
             self._merge(base, stage)
             record_hashes(stage)
@@ -71,7 +71,7 @@ class Adapter:
         try:
             with quiet_transformers(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of peft's, on what is checked here
-                module = self._unloaded(load_module(base, base.architecture, dtype))
+                module = self._unloaded(load_module(base, base.architecture, dtype), base)
                 if module.can_generate():
                     module.generation_config = GenerationConfig()  # the file itself goes along
                 module.save_pretrained(out)
@@ -90,31 +90,33 @@ class Adapter:
         if refusal(self.path / "README.md") is None:
             copy_file(self.path / "README.md", out / "README.md")
 
-    def _unloaded(self, module: PreTrainedModel) -> PreTrainedModel:
+    def _unloaded(self, module: PreTrainedModel, base: Checkpoint) -> PreTrainedModel:
         """The module with the adapter in its weights, and nothing of peft left."""
         import peft
 
-        config = peft.PeftConfig.from_pretrained(str(self.path))
-        model = peft.get_peft_model(module, config)
-        loaded = peft.set_peft_model_state_dict(model, peft.load_peft_weights(str(self.path), device="cpu"))
+        self.config.check_options({field.name for field in fields(peft.LoraConfig)}, peft.__version__)
+        stored = peft.load_peft_weights(str(self.path), device="cpu")
+        state = {_full_name(name, module): tensor for name, tensor in stored.items()}
+        self._check_ties(base, state)
+        model = peft.get_peft_model(module, peft.PeftConfig.from_pretrained(str(self.path)))
+        loaded = peft.set_peft_model_state_dict(model, {f"{_PREFIX}{name}": tensor for name, tensor in state.items()})
         if loaded.unexpected_keys:
             raise ModelError(
                 f"{self.weights}: {loaded.unexpected_keys[0]} belongs to no module of a {type(module).__name__}; merge "
                 "the adapter into the model that it was trained on, by peft's merge_and_unload"
             )
+        trained = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+        if missing := sorted({name.removeprefix(_PREFIX) for name in trained} - state.keys()):
+            raise ModelError(f"{self.weights} lacks {missing[0]}, which {FILE} promises; fetch it again")
         merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
         return merged
 
-    def _check_ties(self, base: Checkpoint) -> None:
+    def _check_ties(self, base: Checkpoint, changed: Iterable[str]) -> None:
         """Refuse to change an embedding or a head that are one matrix: unmerged, only one of them is changed."""
-        from safetensors import safe_open
-
-        if not base.tied or self.weights.name != _SAFE:
+        if not base.tied:
             return
         outline = base.architecture.outline
         tied = {name.removesuffix("weight"): name for name in (*outline.tied, *outline.tied.values())}
-        with safe_open(self.weights, framework="pt") as file:
-            changed = [name.removeprefix(_PREFIX) for name in file.keys()]  # noqa: SIM118 - not iterable itself
         if both := next((tied[stem] for name in changed for stem in tied if name.startswith(stem)), None):
             raise ModelError(
                 f"{self.weights} changes {both}, which is embedding and head at once; untie them with peft's "
@@ -131,18 +133,14 @@ def find_adapter(path: Path, trust_pickle: bool, progress: Progress) -> Adapter 
     config = AdapterConfig.read(path)
     if config is None:
         return None
-    if not os.path.lexists(path / "config.json") or not _has_model(path):
+    if not os.path.lexists(path / "config.json") or not has_weights(path):
         raise config.refuse_alone()
     weights = next((path / name for name in (_SAFE, _PICKLE) if os.path.lexists(path / name)), None)
     if weights is None:
         progress.notice(f"{path / FILE} has no weights beside it: the model is read as it is, merged already")
         return None
     check_file(weights)
-    if not config.is_lora:
-        raise ModelError(
-            f"{path} has a {config.title}, and LoRA's alone are merged here; merge it with peft's merge_and_unload, or "
-            f"remove {FILE} to compress the model without it"
-        )
+    config.check_mergeable()
     if weights.name == _PICKLE and not trust_pickle:
         raise ModelError(
             f"{weights} is a pickle, which can run code; convert it to safetensors or pass --trust-remote-code"
@@ -155,7 +153,12 @@ def find_adapter(path: Path, trust_pickle: bool, progress: Progress) -> Adapter 
     return Adapter(config, weights)
 
 
-def _has_model(path: Path) -> bool:
-    """Whether a folder has weights that aren't an adapter's."""
-    names = (name for name in os.listdir(path) if not name.startswith("adapter_"))
-    return any(name.endswith((".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")) for name in names)
+def _full_name(name: str, module: PreTrainedModel) -> str:
+    """Name of an adapter's tensor in a module, as transformers takes it too.
+
+    Some authors save it without peft's own beginning, or train it on the model without its head, or with it.
+    """
+    name, stem = name.removeprefix(_PREFIX), f"{module.base_model_prefix}."
+    if not hasattr(module, module.base_model_prefix):
+        return name.removeprefix(stem)
+    return name if hasattr(module, name.partition(".")[0]) else stem + name

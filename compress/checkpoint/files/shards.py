@@ -119,6 +119,13 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool
     return shards
 
 
+def has_weights(path: Path) -> bool:
+    """Whether a directory has weights of a model: neither an adapter's nor what a training leaves beside those."""
+    files = [Path(name) for name in os.listdir(path) if not name.startswith("adapter_")]
+    stems = {file.stem for file in files if file.suffix in (*_PICKLE_SUFFIXES, ".safetensors")}
+    return bool(stems - _TRAINING_STATE) or any(f"{name}.index.json" in map(str, files) for name in (SAFE, _PICKLE))
+
+
 def check_headers(path: Path) -> None:
     """Refuse, as `find_shards` does, safetensors that are broken or beyond all bounds; no data is read."""
     files, _ = _listed(path, SAFE)

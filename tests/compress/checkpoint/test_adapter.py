@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from compress.progress import Silent
 from tests.support.checkpoints import configure
 from tests.support.cli import run_cli
 from tests.support.models import SIZES, copy_checkpoint, save_model
+from tests.support.sentences import pooling, save_modules
 
 IDS = torch.arange(5, 17)[None]
 BOTH = ["q_proj", "v_proj"]
@@ -42,6 +44,19 @@ def adapt(path: Path, config: peft.PeftConfig, name: str = "AutoModelForCausalLM
             parameter.data.normal_(1.0 if "magnitude" in key else 0.0, 0.1)
     model.save_pretrained(path)
     return path
+
+
+def configure_adapter(path: Path, **settings: Any) -> None:
+    """Change settings of the adapter in a folder."""
+    file = path / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+
+
+def rename(path: Path, new_name: Callable[[str], str | None]) -> None:
+    """Rename the tensors of the adapter in a folder; those of no name go."""
+    tensors = load_file(path / "adapter_model.safetensors")
+    renamed = {new_name(name): tensor for name, tensor in tensors.items()}
+    save_file({name: tensor for name, tensor in renamed.items() if name}, path / "adapter_model.safetensors")
 
 
 def logits(module: torch.nn.Module) -> torch.Tensor:
@@ -173,6 +188,75 @@ def test_an_adapter_alone_names_its_base(llama: Path, tmp_path: Path, command: l
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("option", "reason"), [
+    ({"alora_invocation_tokens": [5]}, "works behind certain tokens alone (alora_invocation_tokens)"),
+    ({"layer_replication": [[0, 2], [1, 2]]}, "makes more layers than its model has (layer_replication)"),
+])  # fmt: skip
+def test_a_lora_that_no_weights_can_be_is_refused(
+    llama: Path, tmp_path: Path, option: dict[str, Any], reason: str
+) -> None:
+    path = adapt(copy_checkpoint(llama, tmp_path / "m"), peft.LoraConfig(r=4, target_modules=BOTH))
+    configure_adapter(path, **option)
+    with pytest.raises(ModelError) as error:
+        Model.open(path)
+    assert str(error.value) == (
+        f"{path} has a LoRA adapter that {reason}, which no merge_and_unload brings into the model's weights; remove "
+        "adapter_config.json to compress the model without it"
+    )
+
+
+def test_a_setting_that_peft_would_ignore_is_refused(llama: Path, tmp_path: Path) -> None:
+    path = adapt(copy_checkpoint(llama, tmp_path / "m"), peft.LoraConfig(r=4, target_modules=BOTH))
+    configure_adapter(path, enable_lora=None, merge_weights=False)  # of peft's beginnings
+    Model.open(path)
+    configure_adapter(path, use_tomorrow=True)
+    with pytest.raises(ModelError) as error:
+        Model.open(path)
+    assert str(error.value) == (
+        f"{path}/adapter_config.json sets use_tomorrow, which peft {peft.__version__} doesn't know; update peft, or "
+        "merge the adapter with the peft that made it (merge_and_unload)"
+    )
+
+
+@pytest.mark.parametrize(("lost", "name"), [("layers.1.", "layers.1.self_attn.q_proj.lora_A.weight"),
+                                            ("lora_B", "layers.0.self_attn.q_proj.lora_B.weight")])  # fmt: skip
+def test_an_adapter_that_lacks_a_matrix_is_refused(llama: Path, tmp_path: Path, lost: str, name: str) -> None:
+    path = adapt(copy_checkpoint(llama, tmp_path / "m"), peft.LoraConfig(r=4, target_modules=BOTH))
+    rename(path, lambda key: None if lost in key else key)
+    with pytest.raises(ModelError) as error:
+        Model.open(path)
+    assert str(error.value) == (
+        f"{path}/adapter_model.safetensors lacks model.{name}, which adapter_config.json promises; fetch it again"
+    )
+
+
+@pytest.mark.parametrize(("architecture", "trained"), [
+    ("AutoModelForCausalLM", "model.layers"), ("AutoModel", "base_model.model.layers"),
+    ("AutoModelForCausalLM", "base_model.model.model.layers"),
+])  # fmt: skip
+@pytest.mark.parametrize("embeds", [False, True])
+def test_names_are_taken_as_transformers_takes_them(
+    tiny: Any, tmp_path: Path, architecture: str, trained: str, embeds: bool
+) -> None:
+    decoder = tiny("Qwen3ForCausalLM", head_dim=16, tie_word_embeddings=False)
+    path = copy_checkpoint(decoder, tmp_path / "m")
+    adapt(path, peft.LoraConfig(r=4, target_modules=BOTH), architecture)
+    rename(path, lambda key: trained + key.partition(".layers")[2])
+    if embeds:
+        save_modules(path, [pooling("lasttoken")])
+    cls = transformers.AutoModel if embeds else transformers.AutoModelForCausalLM
+    theirs = cls.from_pretrained(path, dtype=torch.float32).eval()
+    assert torch.allclose(logits(Model.open(path).torch_module()), logits(theirs), atol=2e-5)
+
+
+def test_what_a_training_leaves_is_no_model(llama: Path, tmp_path: Path) -> None:
+    path = adapt(copy_checkpoint(llama, tmp_path / "m"), peft.LoraConfig(r=4, target_modules=BOTH))
+    (path / "model.safetensors").unlink()
+    (path / "training_args.bin").write_bytes(b"a pickle")
+    with pytest.raises(ModelError, match="holds a LoRA adapter alone"):
+        Model.open(path)
+
+
 @pytest.mark.parametrize("kind", ["IA3", "PREFIX_TUNING", "LOHA", "PROMPT_TUNING"])
 def test_other_adapters_are_refused_by_name(llama: Path, tmp_path: Path, kind: str) -> None:
     path = copy_checkpoint(llama, tmp_path / "m")
@@ -230,6 +314,10 @@ def test_a_tied_head_is_not_changed_alone(llama: Path, tmp_path: Path) -> None:
     adapt(path, peft.LoraConfig(r=4, target_modules=["lm_head"]))
     with pytest.raises(ModelError, match=r"changes lm_head\.weight, which is embedding and head at once"):
         Model.open(path)
+    torch.save(load_file(path / "adapter_model.safetensors"), path / "adapter_model.bin")
+    (path / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"changes lm_head\.weight, which is embedding and head at once"):
+        Model.open(path, trust_remote_code=True)
 
 
 def test_an_adapter_that_is_a_link_out_of_the_folder_is_refused(llama: Path, tmp_path: Path) -> None:
