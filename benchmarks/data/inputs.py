@@ -63,8 +63,7 @@ class EvaluationInputs:
         for origin, sketch in calibrations.items():
             if not (overlap := sketch.overlap(self._all_windows)):
                 continue
-            unit = "images" if self.model.kind.is_vision else "windows"
-            share = f"{overlap.windows} of {overlap.of} {unit}" if overlap.windows else f"{overlap.share:.0%} of it"
+            share = overlap.described("images" if self.model.kind.is_vision else "windows")
             line = f"the evaluation on {self.windows.origin} is on what calibrated {origin}: {share}"
             if not self.allow_overlap:
                 raise UsageError(f"{line}; give another text with --eval, or pass --allow-overlap")

@@ -14,6 +14,9 @@ from compress.modeling.quiet import first_line
 _PLAIN = {*yaml.SafeLoader.yaml_constructors, "tag:yaml.org,2002:merge"} - {None}
 """YAML's own types"""
 
+_MOST_BYTES, _MOST_VALUES, _DEEPEST, _MOST_FILES = 1 << 20, 10_000, 100, 100
+"""of a file, but for the last; the longest of lm-eval's own has a hundredth"""
+
 
 def check_task_file(file: Path) -> None:
     """Raise UsageError for a task file, or one that it includes, that can't be read or would run code.
@@ -51,9 +54,13 @@ def _nodes(file: Path, seen_files: set[Path]) -> Iterator[tuple[Path, Node]]:
         return
     seen_files.add(file)
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = _composed(file)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"can't read the task file {file} ({first_line(error)})") from error
+    if len(seen_files) > _MOST_FILES:
+        raise UsageError(
+            f"can't read the task file {file} (it comes after {_MOST_FILES} others that include each other)"
+        )
     nodes, visited = [root] if root is not None else [], set()
     while nodes:
         node = nodes.pop()
@@ -68,6 +75,30 @@ def _nodes(file: Path, seen_files: set[Path]) -> Iterator[tuple[Path, Node]]:
         for key, value in _entries(node):
             if key == "include":
                 yield from _nodes((file.parent / value.value).resolve(), seen_files)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what a task has at most: PyYAML's time grows with the square of the depth."""
+
+    _depth = _values = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        self._depth, self._values = self._depth + 1, self._values + 1
+        if self._depth > _DEEPEST or self._values > _MOST_VALUES:
+            raise yaml.YAMLError(f"more than {_DEEPEST} levels or {_MOST_VALUES} values")
+        node: Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _composed(file: Path) -> Node | None:
+    """The root of a file; a ValueError for one that is too large."""
+    with file.open("rb") as content:
+        text = content.read(_MOST_BYTES + 1)
+    if len(text) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES} bytes")
+    root: Node | None = yaml.compose(text.decode(), Loader=_Loader)
+    return root
 
 
 def _entries(node: Node) -> Iterator[tuple[str, ScalarNode]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -12,12 +13,13 @@ class Calibration:
     """Calibration data and its origin.
 
     ``inputs`` are text, int64 ``[windows, length]``, or images, float32 ``[n, c, h, w]``. ``prefix``: how many tokens
-    begin every window because they begin every text.
+    begin every window because they begin every text. ``texts``: what the windows say, where that is known.
     """
 
     inputs: Tensor
     origin: str
     prefix: int = 0
+    texts: Sequence[str] = ()
 
     def __str__(self) -> str:
         if self.inputs.ndim == 4:

@@ -83,7 +83,8 @@ class TextInputs(Inputs):
         size = replace(size, length=self._fit(size.length))
         tokens = windows(self.model.tokenizer(), text, size, self._are_closed, self.progress.notice)
         check_tokens(self.model.tokenizer(), tokens.unique().tolist(), self._rows, text.name)
-        return Calibration(tokens, text.name, self._prefix(tokens))
+        texts = self.model.tokenizer().batch_decode(tokens, skip_special_tokens=True)
+        return Calibration(tokens, text.name, self._prefix(tokens), texts)
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Text that a decoder samples itself; random words of the vocabulary for other models."""

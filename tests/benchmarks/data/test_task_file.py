@@ -50,6 +50,31 @@ def test_what_is_no_yaml_is_refused(file, text):
         check_task_file(file(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: " + "[" * 20_000 + "]" * 20_000, "more than 100 levels or 10000 values"),
+        ("\n".join(" " * i + "a:" for i in range(400)), "more than 100 levels"),
+        ("a: [" + "1," * 100_000 + "1]", "more than 100 levels or 10000 values"),
+        ("a: " + "b" * 2_000_000, "more than 1048576 bytes"),
+        ("\udcff", "invalid start byte"),
+    ],
+    ids=range(5),
+)
+def test_what_no_task_is_like_is_refused_at_once(tmp_path, text, reason):
+    """PyYAML would take minutes."""
+    (tmp_path / "task.yaml").write_text(text, errors="surrogateescape")
+    with pytest.raises(UsageError, match=rf"can't read the task file .*task\.yaml \(.*{reason}"):
+        check_task_file(tmp_path / "task.yaml")
+
+
+def test_a_chain_of_files_ends(file):
+    for i in range(200):
+        file(f"include: {i + 1}.yaml", f"{i}.yaml")
+    with pytest.raises(UsageError, match=r"/100\.yaml \(it comes after 100 others"):
+        check_task_file(file("include: 1.yaml", "0.yaml"))
+
+
 def test_aliases_are_read_once(file):
     rows = "\n".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]" for i in range(40))
     check_task_file(file(f"a0: &a0 [x]\n{rows}"))
