@@ -77,7 +77,7 @@ def _nodes(file: Path, seen_files: set[Path]) -> Iterator[tuple[Path, Node]]:
                 yield from _nodes((file.parent / value.value).resolve(), seen_files)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Reads what a task has at most: PyYAML's time grows with the square of the depth."""
 
     _depth = _values = 0
