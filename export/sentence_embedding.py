@@ -25,6 +25,7 @@ from compress.modeling.sentence_chain import (
     Pooling,
     SentenceChain,
     SentenceModule,
+    Truncation,
 )
 from compress.onnx_names import SENTENCE_OUTPUT
 
@@ -113,6 +114,9 @@ class _Builder(GraphBuilder):
             case Normalize():
                 length = self.op("ReduceL2", x, self.constant([-1]), keepdims=1)
                 return self.op("Div", x, self.op("Max", length, self.number(LEAST_LENGTH)))
+            case Truncation():
+                begin, end, axis = (self.constant([number]) for number in (0, module.size, -1))
+                return self.op("Slice", x, begin, end, axis)
         raise TypeError(f"no nodes are known of the module {module.kind}")
 
     def pool(self, mode: str, x: ir.Value) -> ir.Value:

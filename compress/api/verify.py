@@ -60,4 +60,7 @@ def original_problems(source: Source, model: Model) -> list[str]:
         problems.append(f"{model.source} is not the original of these variants: its weights differ")
     if source.config_sha256 and config_digest(model.path) != source.config_sha256:
         problems.append(f"{model.source} is not the original of these variants: its config.json differs")
+    sums = model.file_sums if source.files else {}
+    changed = sorted(name for name in source.files.keys() | sums.keys() if source.files.get(name) != sums.get(name))
+    problems += [f"{model.source} is not the original of these variants: its {name} differs" for name in changed]
     return problems

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from compress.checkpoint.adapter import find_adapter
 from compress.checkpoint.base import Checkpoint
-from compress.checkpoint.files.folder import check_folder
+from compress.checkpoint.files.folder import check_folder, input_files
+from compress.checkpoint.files.hashes import sha256
 from compress.checkpoint.files.shards import Shards, find_shards
 from compress.checkpoint.load import load_module
 from compress.checkpoint.locate import DEMO, locate
@@ -104,6 +105,14 @@ class Model(Checkpoint):
     def digest(self) -> str:
         """One sha256 over the weight files; reads them all the first time."""
         return self.shards.digest
+
+    @property
+    def file_sums(self) -> dict[str, str]:
+        """The sha256 of the files that make its inputs of texts or images, and of its sentence modules', by path."""
+        sums = {file.name: sha256(file) for file in input_files(self.path)}
+        if self.sentence is not None:
+            sums |= {file.relative_to(self.sentence.root).as_posix(): sha256(file) for file in self.sentence.files()}
+        return sums
 
     def tensor(self, name: str) -> Tensor:
         """A tensor as it is stored; a ModelError where it isn't finite."""

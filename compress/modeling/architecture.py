@@ -169,8 +169,8 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
     """The architecture that a checked ``config.json`` names; a ModelError where transformers finds it invalid.
 
     An encoder's pooler is left out where ``stored``, the checkpoint's tensor names, has none; its head is kept where it
-    is a classifier's. Where the model ``embeds``, as a sentence encoder's transformer does, a decoder is read without
-    its head, as an encoder.
+    is a classifier's. Where the model ``embeds``, as a sentence encoder's transformer does, it is read without its
+    head, a decoder as an encoder.
     """
     import transformers  # only where a model is opened: it takes a second that `--help` shouldn't wait for
 
@@ -186,7 +186,7 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
         base = cast("type[PreTrainedModel]", transformers.MODEL_MAPPING[type(config)])
         config.architectures = [base.__name__]
         return Architecture(base, config, ENCODER, {})
-    head = classifier_class(family.cls, config.architectures)
+    head = None if embeds else classifier_class(family.cls, config.architectures)
     config.architectures = [head or family.cls]
     if family.kind.is_seq2seq:
         check_shared_embedding(path, config)

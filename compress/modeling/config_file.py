@@ -35,6 +35,11 @@ def check_config(path: Path, trust_remote_code: bool, embeds: bool = False) -> N
     family = FAMILIES.get(model_type)
     if family is None or (family.kind.has_head and not embeds and class_name not in (family.cls, None)):
         raise ModelError(f"{path}: {class_name or model_type} is not supported; supported: {supported()}")
+    if embeds and (family.kind.is_seq2seq or family.kind.is_vision):
+        raise ModelError(
+            f"{path} is a sentence encoder's {model_type}, and sentence encoders are supported that are encoders or "
+            f"decoders of text; without modules.json a {family.cls} is compressed"
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -142,6 +142,22 @@ class Normalize(SentenceModule):
         return functional.normalize(x, dim=-1, eps=LEAST_LENGTH)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Truncation(SentenceModule):
+    """The first ``size`` numbers of an embedding, all of it where it has fewer; none of ``modules.json``'s classes."""
+
+    kind = "Truncation"
+    size: int
+
+    def width(self, width: int) -> int:
+        """At most its size."""
+        return min(self.size, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Its beginning."""
+        return x[..., : self.size]
+
+
 @dataclass(frozen=True)
 class SentenceChain:
     """A sentence encoder's modules behind its transformer, in order."""
@@ -196,4 +212,6 @@ def _description(module: SentenceModule) -> str:
             return f"{' and '.join(module.modes)} pooling"
         case DenseLayer():
             return f"a dense layer {module.weight.shape[1]} → {module.weight.shape[0]}"
+        case Truncation():
+            return f"the first {module.size}"
     return {"LayerNorm": "layer norm"}.get(module.kind, module.kind.lower())

@@ -182,6 +182,7 @@ def _source(model: Model) -> Source:
         name=model.source,
         sha256=model.digest,
         config_sha256=config_digest(model.path),
+        files=model.file_sums,
         architecture=model.class_name,
         kind=model.kind,
         parameters=model.parameters,

@@ -18,6 +18,7 @@ from compress.modeling.sentence_chain import (
     Normalize,
     Pooling,
     SentenceChain,
+    Truncation,
 )
 from tests.support.graphs import empty_graph, run
 from tests.support.tensors import gaussian
@@ -65,6 +66,14 @@ def test_modules_behind_it(name):
     norm = LayerNorm(weight=gaussian(4), bias=gaussian(4))
     chain = SentenceChain((Pooling(modes=("mean",), takes=8), square, narrow, norm, Normalize()))
     torch.testing.assert_close(embedded(chained(chain), RIGHT), chain.embed(HIDDEN, RIGHT))
+
+
+@pytest.mark.parametrize(("size", "width"), [(3, 3), (20, 8)])
+def test_what_is_cut_off(size, width):
+    chain = SentenceChain((Pooling(modes=("mean",), takes=8), Normalize(), Truncation(size=size)))
+    model = chained(chain)
+    torch.testing.assert_close(embedded(model, RIGHT), chain.embed(HIDDEN, RIGHT))
+    assert model.graph.outputs[1].shape == ir.Shape(["batch", width])
 
 
 def test_a_prompt_that_doesnt_count_is_an_input_that_may_be_left_out():

@@ -38,7 +38,8 @@ _VOCABULARIES = {
     "vocab.json",
     "vocab.txt",
 }
-_READ = {*SETTINGS, *_VOCABULARIES, GENERATION, "chat_template.jinja"}
+_INPUT = {*SETTINGS, *_VOCABULARIES}
+_READ = {*_INPUT, GENERATION, "chat_template.jinja"}
 """Files that transformers opens by their names, and that a model isn't itself without."""
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _LARGEST = 1 << 30
@@ -48,6 +49,11 @@ _LARGEST = 1 << 30
 def companions(folder: Path) -> list[Path]:
     """The files that go along with a checkpoint's weights into its variant: tokenizer, settings, licenses."""
     return [file for file in _matching(folder) if refusal(file) is None]
+
+
+def input_files(folder: Path) -> list[Path]:
+    """Those among them by which a text or an image becomes a model's input."""
+    return [file for file in companions(folder) if file.name in _INPUT]
 
 
 def licenses(folder: Path) -> list[Path]:

@@ -28,6 +28,9 @@ class Source(BaseModel):
     """over its weight files"""
     config_sha256: str = ""
     """over its ``config.json``, however that is laid out; empty in manifests of before it was recorded"""
+    files: dict[str, str] = Field(default_factory=dict)
+    """the sha256 of each file that makes its inputs of texts or images, or a sentence embedding of its outputs; none in
+    manifests of before they were recorded"""
     architecture: str
     kind: TaskKind
     parameters: int

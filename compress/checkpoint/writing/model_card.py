@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,6 +20,9 @@ from compress.formats.base import find_format
 from compress.modeling.classifier import auto_class
 from compress.weights.stored import DEFAULT_FORMAT
 
+if TYPE_CHECKING:
+    from compress.checkpoint.sentence.modules import SentenceModules
+
 _LIBRARY_OF = {
     False: {"library_name": "transformers"},
     True: {"library_name": "sentence-transformers", "pipeline_tag": "sentence-similarity"},
@@ -30,12 +34,12 @@ _LOADING = "## Loading"
 _BEGIN, _END = "<!-- scores -->", "<!-- /scores -->"
 
 
-def write_card(directory: Path, manifest: Manifest, license: License, embeds: bool = False) -> None:
+def write_card(directory: Path, manifest: Manifest, license: License, sentence: SentenceModules | None = None) -> None:
     """Write the card: what it was made from, how, how its weights are stored, its license, and how to load it.
 
-    ``embeds``: it is a sentence encoder's, whose modules lie in the directory, too.
+    ``sentence``: a sentence encoder's modules, which lie in the directory, too.
     """
-    source = manifest.source
+    source, embeds = manifest.source, sentence is not None
     environment = Environment(
         loader=PackageLoader("compress.checkpoint.writing"),
         autoescape=False,
@@ -50,6 +54,7 @@ def write_card(directory: Path, manifest: Manifest, license: License, embeds: bo
         source=source,
         kind=source.kind,
         embeds=embeds,
+        lowercases=sentence is not None and sentence.lowercase,
         unpacks_when_called=_unpacks_when_called(directory) if embeds else False,
         license=license,
         nbytes=sum(file.stat().st_size for file in directory.glob("*.safetensors")) or manifest.nbytes,

@@ -101,7 +101,7 @@ class VariantWriter:
         manifest.parameters = self._parameters
         manifest.files = own_files(self.directory, sums)
         manifest.save(self.directory)
-        write_card(self.directory, manifest, find_license(self.model.license_folder), self.model.sentence is not None)
+        write_card(self.directory, manifest, find_license(self.model.license_folder), self.model.sentence)
         return Variant.open(self.directory, verify=False)
 
     def _put(self, name: str, tensor: Tensor, source: str | None = None) -> None:

@@ -4,12 +4,15 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from compress.api.compress_model import compress_model
 from compress.api.verify import original_problems, verify
 from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
+from tests.support.sentences import dense, pooling, save_sentence_encoder
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,24 @@ def test_an_original_of_other_weights_or_another_config_is_told(made, variant, u
     )
     assert original_problems(source, Model.open(untied))[0].endswith("its weights differ")
     unrecorded = source.model_copy(update={"config_sha256": ""})
+    assert original_problems(unrecorded, Model.open(model)) == []
+
+
+def test_an_original_with_another_tokenizer_or_other_modules_is_told(bert, tmp_path):
+    model = save_sentence_encoder(tmp_path / "model", bert, [pooling("mean"), dense(64, 8)], "0_Transformer")
+    compress_model(Model.open(model), "fp16", tmp_path / "fp16")
+    source = Manifest.read(tmp_path / "fp16").source
+    assert original_problems(source, Model.open(model)) == []
+    (model / "0_Transformer" / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls", "embedding_dimension": 64}')
+    save_file(dense(64, 8)[2] | {"linear.bias": torch.zeros(8)}, model / "2_Dense" / "model.safetensors")
+    changed = "is not the original of these variants: its"
+    assert original_problems(source, Model.open(model)) == [
+        f"{model} {changed} 1_Pooling/config.json differs",
+        f"{model} {changed} 2_Dense/model.safetensors differs",
+        f"{model} {changed} tokenizer_config.json differs",
+    ]
+    unrecorded = source.model_copy(update={"files": {}})
     assert original_problems(unrecorded, Model.open(model)) == []
 
 

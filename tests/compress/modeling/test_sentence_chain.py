@@ -13,6 +13,7 @@ from compress.modeling.sentence_chain import (
     Normalize,
     Pooling,
     SentenceChain,
+    Truncation,
     mean_pooling,
 )
 from tests.support.tensors import gaussian
@@ -52,6 +53,13 @@ def test_modules_follow_each_other():
     assert chain.embed(HIDDEN, RIGHT).tolist() == [[1.0], [1.0]]
     assert (chain.width(2), chain.parameters) == (1, 3)
     assert str(chain) == "cls pooling, a dense layer 2 → 1, normalize"
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, [4.0]), (9, [4.0, 2.0])])
+def test_an_embedding_may_be_cut_off(size, expected):
+    chain = SentenceChain((pooling("mean"), Truncation(size=size)))
+    assert chain.embed(HIDDEN, RIGHT)[0].tolist() == expected
+    assert (chain.width(2), str(chain)) == (len(expected), f"mean pooling, the first {size}")
 
 
 def test_a_dense_layer_may_read_the_tokens():

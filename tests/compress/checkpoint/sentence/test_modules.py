@@ -53,6 +53,53 @@ def test_another_output_than_the_hidden_states_is_refused(bert, tmp_path):
         Model.open(path)
 
 
+def test_embeddings_are_cut_off_as_the_settings_say(bert, tmp_path):
+    path = save_sentence_encoder(tmp_path / "model", bert, [pooling("mean"), NORMALIZE])
+    changed(path / "config_sentence_transformers.json", truncate_dim=16)
+    assert str(Model.open(path).sentence.chain) == "mean pooling, normalize, the first 16"
+    changed(path / "config_sentence_transformers.json", truncate_dim="16")
+    with pytest.raises(ModelError, match="truncate_dim is '16'; give a number of dimensions, or null"):
+        Model.open(path)
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"tokenizer_args": {"do_lower_case": True}},
+     "sets do_lower_case in tokenizer_args, which compress doesn't read; set it in tokenizer_config.json"),
+    ({"config_kwargs": {"hidden_act": "relu"}},
+     "sets hidden_act in config_kwargs, which compress doesn't read; set it in config.json"),
+])  # fmt: skip
+def test_options_that_override_other_files_are_refused(bert, tmp_path, settings, message):
+    path = save_sentence_encoder(tmp_path / "model", bert, [pooling("mean")], **settings)
+    with pytest.raises(ModelError) as error:
+        Model.open(path)
+    assert str(error.value) == f"{path / 'sentence_bert_config.json'} {message}"
+    changed(path / "sentence_bert_config.json", tokenizer_args={"model_max_length": 9}, config_kwargs={})
+    assert Model.open(path).longest_text == 40
+
+
+def test_a_classifiers_class_is_read_without_its_head(tiny, tmp_path):
+    path = save_sentence_encoder(tmp_path / "model", tiny("BertForSequenceClassification"), [pooling("mean")])
+    model = Model.open(path)
+    assert (model.class_name, model.kind, str(model.sentence.chain)) == ("BertModel", ENCODER, "mean pooling")
+
+
+def test_a_text_generators_encoder_is_refused(tiny, tmp_path):
+    sizes = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 1, "num_heads": 4}
+    path = save_sentence_encoder(tmp_path / "model", tiny("T5ForConditionalGeneration", **sizes), [pooling("mean")])
+    with pytest.raises(ModelError) as error:
+        Model.open(path)
+    assert str(error.value) == (
+        f"{path} is a sentence encoder's t5, and sentence encoders are supported that are encoders or decoders of "
+        "text; without modules.json a T5ForConditionalGeneration is compressed"
+    )
+
+
+def test_the_card_lowercases_as_the_modules_do(bert, tmp_path):
+    path = save_sentence_encoder(tmp_path / "model", bert, [pooling("mean")], do_lower_case=True)
+    assert run_cli(path, "-p", "fp16", "--target", "hf", "--no-score", "-o", tmp_path / "out").returncode == 0
+    assert 'tokenizer("The capital of France".lower(), ' in (tmp_path / "out" / "fp16" / "README.md").read_text()
+
+
 def test_modules_are_written_as_they_were(bert, tmp_path):
     modules = [pooling("cls"), dense(64, 48), ("Dropout", {"dropout": 0.1}, {}), NORMALIZE]
     root = save_sentence_encoder(tmp_path / "model", bert, modules, transformer="0_Transformer", names=NEW)
