@@ -139,7 +139,7 @@ def _forward_from_call(
 
 
 @contextmanager
-def _quiet_compressed_tensors() -> Iterator[None]:
+def quiet_compressed_tensors() -> Iterator[None]:
     """Keep the bars that compressed-tensors draws on standard error off the terminal, and its log lines."""
     from loguru import logger
 
@@ -176,7 +176,7 @@ def load_on_meta(cls: type[PreTrainedModel], settings: Mapping[str, Any], tensor
 
     meta, dtype = {"": torch.device("meta")}, torch.float32
     try:
-        with quiet_transformers(), _quiet_compressed_tensors(), torch.no_grad():
+        with quiet_transformers(), quiet_compressed_tensors(), torch.no_grad():
             config_class: Any = cls.config_class
             settled = config_class.from_dict(dict(settings))
             quantizer, config, _ = get_hf_quantizer(settled, None, None, True, {})

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +28,7 @@ from compress.modeling.architecture import Architecture
 from compress.modeling.classifier import auto_class
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.seq2seq import decoder_inputs, read_per_decoded_token
+from compress.modeling.transformers_private import quiet_compressed_tensors
 from compress.pipeline.contract import GraphPass, TargetCapability
 from compress.progress import Progress
 from compress.weights.forms import Dense, Masked, Quantized
@@ -111,8 +110,7 @@ def _verify_loading(variant: Variant) -> None:
     if variant.kind.is_seq2seq:
         inputs["decoder_input_ids"] = decoder_inputs(variant.config, inputs["input_ids"])
     try:
-        # compressed-tensors draws bars of its own, on standard error
-        with quiet_transformers(), redirect_stderr(io.StringIO()), torch.inference_mode():
+        with quiet_transformers(), quiet_compressed_tensors(), torch.inference_mode():
             theirs = auto.from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
             output = theirs(**inputs)[0]
     except Exception as error:  # transformers raises whatever its loaders raise

@@ -126,10 +126,9 @@ class Integer(WeightPass):
                     f"{self.name}: group={self.group} doesn't divide the {features} inputs of {name}; use group={fits}"
                 )
         self._check_packed(model, target)
-        if model.expert_weights and not target.any_linear and (self.mixed is not None or self.group == "channel"):
-            option = "group=channel" if self.mixed is None else f"mixed={self.mixed:g}"
+        if model.expert_weights and not target.any_linear and self.mixed is not None:
             raise UsageError(
-                f"{self.name}: transformers loads experts of one width and group size alone; leave out {option}"
+                f"{self.name}: transformers loads experts of one width alone; leave out mixed={self.mixed:g}"
             )
         expert_features = tuple(sorted({model.shape(name)[1] for name in model.expert_weights}))
         return replace(self, choices=choices, expert_features=expert_features)

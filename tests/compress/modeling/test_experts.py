@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from compress.api.compress_model import resolve_for_target
 from compress.calibration.data import Calibration
 from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
@@ -17,6 +18,7 @@ from compress.pipeline.resolve import resolve
 from compress.pipeline.run import run_pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense, Masked, Quantized
+from compress.weights.stored import PER_CHANNEL
 from tests.support.tensors import token_ids
 
 TOKENS = token_ids(3, 20)
@@ -95,7 +97,6 @@ def test_stages_of_experts_run_side_by_side():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("int8:group=channel", "leave out group=channel"),
         ("int4:mixed=4.5", "leave out mixed=4.5"),
         ("int8:act=dynamic", "leave out act=dynamic"),
     ],
@@ -106,3 +107,14 @@ def test_what_transformers_does_not_load_of_experts_is_refused(mixture, text, re
         resolve(model, Pipeline.parse(text), find_target("hf").capability)
     assert error.value.exit_code == 2
     resolve(model, Pipeline.parse(text), find_target("ort-cpu").capability)
+
+
+@pytest.mark.parametrize("text", ["int8:group=channel", "int4:group=channel:solver=rtn"])
+def test_transformers_loads_experts_of_whole_channels(mixture, tmp_path, text, capfd):
+    model, target = Model.open(str(mixture[0])), find_target("hf")
+    pipeline = resolve_for_target(model, Pipeline.parse(text), target)
+    variant = run_pipeline(model, pipeline, target.capability, tmp_path, lambda: None, 0, Silent())
+    experts = variant.architecture.outline.expert_weights
+    assert {variant.manifest.weights[name].group for name in experts} == {PER_CHANNEL}
+    target.export(variant, [], tmp_path, Silent())  # which compares what transformers loads with the variant
+    assert "WARNING" not in capfd.readouterr().err
