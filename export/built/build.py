@@ -47,8 +47,9 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool, grouped: 
 
     ``fused`` takes the operators that onnxruntime fused for its CPU (GroupQueryAttention with rotary and packed q/k/v,
     skip connections inside normalizations), but for attention where that isn't to be ``grouped``, or rotary where the
-    operator can't; otherwise every operator is a standard one, but for Gemma 2's attention. A
-    model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an ExportError.
+    operator can't; otherwise every operator is a standard one, but for Gemma 2's attention where that may be
+    ``grouped``. A model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an
+    ExportError.
     """
     declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
     unsupported = unsupported_reason(config) if declared else f"{config.model_type} models"
@@ -56,7 +57,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool, grouped: 
         raise ExportError(f"cannot build an ONNX graph of {unsupported}; use --target hf")
     logging.getLogger("mobius").setLevel(logging.ERROR)
     # Gemma 2: standard attention caps scores after masking them, which lets what is masked through again.
-    groups = (fused and grouped) or config.model_type == "gemma2"
+    groups = grouped and (fused or config.model_type == "gemma2")
     by_itself = (ungrouped_reason(config) or unrotated_reason(config)) is None
     provider = _FUSED if groups and by_itself else _SEPARATE if fused else _STANDARD
     try:

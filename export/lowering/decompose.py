@@ -107,7 +107,6 @@ class _Decomposer(GraphBuilder):
     def attention(self, node: ir.Node) -> list[ir.Value]:
         """Attention, and where there is a cache the keys and values that it holds now, ``[b, heads, t, size]``."""
         q, k, v, mask, *past = _required_inputs(node, len([value for value in node.inputs if value is not None]))
-        _require_attribute(node, "softcap", 0.0)
         heads, shared = (node.attributes[f"{side}_num_heads"].as_int() for side in ("q", "kv"))
         scaled = self.op("Mul", self.by_head(q, heads), self.constant(node.attributes["scale"].as_float()))
         cache = [self.by_head(k, shared), self.by_head(v, shared)]
@@ -115,10 +114,21 @@ class _Decomposer(GraphBuilder):
             cache = [self.op("Concat", old, new, axis=2) for old, new in zip(past, cache, strict=True)]
         keys, values = (self.repeated(value, heads // shared, heads) for value in cache)
         scores = self.op("MatMul", scaled, self.op("Transpose", keys, perm=[0, 1, 3, 2]))
+        scores = self.capped(scores, node.attributes.get_float("softcap", 0.0))
         masked = self.masked(scores, mask, bool(node.attributes.get_int("is_causal", 0)))
         mixed = self.op("MatMul", self.op("Softmax", masked, axis=-1), values)
         out = self.op("Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3]), self.constant([0, 0, -1]))
         return [out, *cache] if past else [out]
+
+    def capped(self, scores: ir.Value, cap: float) -> ir.Value:
+        """cap · tanh(scores / cap), or the scores where the cap is 0.
+
+        Before they are masked, as transformers does; the operator caps afterwards, and lets masked keys through again.
+        """
+        if not cap:
+            return scores
+        bound = self.constant(cap)
+        return self.op("Mul", self.op("Tanh", self.op("Div", scores, bound)), bound)
 
     def by_head(self, x: ir.Value, count: int) -> ir.Value:
         """``[b, s, heads · size]`` as ``[b, heads, s, size]``."""
@@ -158,9 +168,3 @@ def _required_inputs(node: ir.Node, count: int) -> list[ir.Value]:
     if len(inputs) < count or (node.op_type == "Attention" and count < 4):
         raise ExportError(f"{node.op_type} has other inputs than any architecture here: {node.name}")
     return inputs
-
-
-def _require_attribute(node: ir.Node, name: str, value: float) -> None:
-    attribute = node.attributes.get(name)
-    if attribute is not None and attribute.value != value:
-        raise ExportError(f"{node.op_type} with {name}={attribute.value} isn't written for this target: {node.name}")

@@ -145,6 +145,8 @@ class OnnxTarget(Target):
     graph = "auto"
     nodes: ClassVar[Nodes] = onnxruntime
     """how its runtime wants each weight form"""
+    groups_attention: ClassVar[bool] = True
+    """whether its runtime has GroupQueryAttention"""
     genai_provider: ClassVar[str | None] = None
     """what onnxruntime-genai calls its runtime, for ``genai_config.json``; None where it isn't run by that"""
 
@@ -153,7 +155,8 @@ class OnnxTarget(Target):
     ) -> Artifact:
         """Build or trace a graph, rewrite, lower and verify it; the artifact loads from ``out``."""
         write = partial(self._write, checkpoint, graph_passes, out, progress)
-        grouped = self.capability.groups_switching or not switches(checkpoint.config)
+        switching = bool(switches(checkpoint.config))
+        grouped = self.groups_attention and (self.capability.groups_switching or not switching)
         model, lowered = export_with_fallback(checkpoint, self.graph, bool(graph_passes), grouped, write, progress)
         copy_tokenizer(checkpoint.path, out)
         if self.genai_provider is not None and checkpoint.kind.is_decoder_only:

@@ -49,6 +49,7 @@ class TensorRt(OnnxTarget):
     name = "tensorrt"
     folder = "tensorrt"
     nodes: ClassVar[Nodes] = qdq
+    groups_attention = False
     capability = weight_only_capability(name, graphs=False, unsupported_reason=_unsupported_reason)
     restricted = True
 

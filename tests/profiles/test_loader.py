@@ -9,6 +9,7 @@ import pytest
 
 from compress.errors import UsageError
 from compress.export.targets.base import find_target
+from compress.pipeline.contract import GraphPass, WeightPass
 from compress.pipeline.parse import Pipeline
 from compress.profiles.loader import load_profile, profiles
 
@@ -20,7 +21,11 @@ def test_every_packaged_profile_works_on_its_target(name: str) -> None:
     profile = load_profile(name)
     target = find_target(profile.target)
     for pipeline in profile.pipelines:
-        target.check(Pipeline.parse(pipeline).passes)
+        passes = Pipeline.parse(pipeline).passes
+        target.check(passes)
+        forms = {form for pass_ in passes if isinstance(pass_, WeightPass) for form in pass_.output_forms()}
+        assert forms <= set(target.capability.forms)
+        assert target.capability.graphs or not any(isinstance(pass_, GraphPass) for pass_ in passes)
 
 
 def test_the_cpu_profile_tries_8_bits_first() -> None:

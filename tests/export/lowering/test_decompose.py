@@ -85,13 +85,19 @@ def test_rotations(width, interleaved):
     assert "RotaryEmbedding" not in actual
 
 
-def test_capped_scores_are_refused():
+def test_scores_are_capped_before_they_are_masked():
     graph = empty_graph(q=FLOAT, k=FLOAT, v=FLOAT, mask=BOOL)
     builder = GraphBuilder(graph)
-    output(graph, builder.op("Attention", *graph.inputs, q_num_heads=2, kv_num_heads=2, scale=0.3, softcap=30.0))
+    output(graph, builder.op("Attention", *graph.inputs, q_num_heads=1, kv_num_heads=1, scale=2.0, softcap=3.0))
     builder.append()
-    with pytest.raises(ExportError, match="Attention with softcap=30.0 isn't written"):
-        decompose(ir.Model(graph, ir_version=11))
+    decompose(ir.Model(graph, ir_version=11))
+    q, k, v = (10 * floats(1, 3, 4) for _ in range(3))
+    scores = 3.0 * np.tanh(2.0 * q @ k.transpose(0, 2, 1) / 3.0)
+    visible = np.tril(np.ones((1, 3, 3), bool))
+    weights = np.exp(np.where(visible, scores, -np.inf))
+    expected = weights / weights.sum(-1, keepdims=True) @ v
+    (actual,) = run(graph, q=q, k=k, v=v, mask=visible[:, None])
+    assert np.abs(actual - expected).max() < 1e-4
 
 
 def test_norms_stay_in_float32_up_to_the_product():

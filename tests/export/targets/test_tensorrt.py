@@ -78,8 +78,13 @@ OWN_WAYS = {
         **HEADS, "hidden_size": 128, "intermediate_size": 192, "head_dim": 64, "num_key_value_heads": 1,
         "max_position_embeddings": 128, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"],
     },
+    "Gemma2ForCausalLM": {
+        "vocab_size": 322, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16,
+        "num_key_value_heads": 2, "intermediate_size": 96, "sliding_window": 8, "attn_logit_softcapping": 2.0,
+        "query_pre_attn_scalar": 1, "initializer_range": 0.2,
+    },
 }  # fmt: skip
-"""Attention with biases by distance, or with two rotations and windows."""
+"""Attention with biases by distance, with two rotations and windows, or with capped scores."""
 
 
 @pytest.mark.parametrize("name", OWN_WAYS)

@@ -118,7 +118,8 @@ def test_a_broken_generation_config_is_told_at_once(model: Path, text: str, reas
 
 def test_a_generation_config_with_several_ends_is_fine(model: Path) -> None:
     (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, 2], "pad_token_id": None}))
-    Model.open(model)
+    generation = Model.open(model).torch_module().generation_config
+    assert (generation.eos_token_id, generation.pad_token_id) == ([1, 2], None)
 
 
 def test_what_is_copied_is_bounded(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
