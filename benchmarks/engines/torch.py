@@ -37,9 +37,13 @@ class TorchEngine(TorchDecoder):
     @staticmethod
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
         """Load the checkpoint with its auto class."""
-        architectures = AutoConfig.from_pretrained(path, local_files_only=True).architectures or [""]
+        architectures = AutoConfig.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        ).architectures or [""]
         auto = getattr(transformers, auto_class(kind, architectures[0]))
-        module: PreTrainedModel = auto.from_pretrained(path, dtype=torch.float32, local_files_only=True)
+        module: PreTrainedModel = auto.from_pretrained(
+            path, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        )
         module.eval()
         return module
 

@@ -30,7 +30,12 @@ def load_module(
     state = {name: read(name) for name in checkpoint.names}
     with quiet_transformers():
         module = architecture.cls.from_pretrained(
-            None, config=architecture.config, state_dict=state, dtype=dtype, **architecture.options
+            None,
+            config=architecture.config,
+            state_dict=state,
+            dtype=dtype,
+            trust_remote_code=False,
+            **architecture.options,
         )
     if (checkpoint.path / "generation_config.json").is_file():
         module.generation_config = GenerationConfig.from_pretrained(checkpoint.path)

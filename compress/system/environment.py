@@ -23,8 +23,11 @@ _POLITE = {
     "OMP_WAIT_POLICY": "passive",  # threads at a barrier sleep: spinning takes the cores of whoever else has work
     "TOKENIZERS_PARALLELISM": "false",
 }
-_SAFE = {"MPLBACKEND": "agg"}
-"""Variables whose value may name code (``module://``): the user's value is not taken."""
+_SAFE = {
+    "MPLBACKEND": "agg",  # else it may name code, by module://
+    "ORT_LOAD_CONFIG_FROM_MODEL": "0",  # else a graph's metadata set up its session, profiles written included
+}
+"""Variables by which code is loaded, or a model has a say: the user's value is not taken."""
 
 
 def prepare_process() -> None:
@@ -37,7 +40,7 @@ def prepare_process() -> None:
     if quota() is not None:  # libraries count cores, and know nothing of quotas
         os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
     os.environ.update(NO_TELEMETRY | _SAFE)
-    _forget_empty_entries()
+    _forget_relative_entries()
 
 
 def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -45,15 +48,17 @@ def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, s
     return {**_POLITE, **os.environ, **NO_TELEMETRY, **_SAFE, **(variables or {})}
 
 
-def _forget_empty_entries() -> None:
-    """Drop empty entries of PYTHONPATH, such as a trailing colon leaves.
+def _forget_relative_entries() -> None:
+    """Drop entries of PYTHONPATH that depend on the current folder: ``.``, and what a trailing colon leaves.
 
-    Each stands for the current folder, which may be a stranger's checkpoint with a ``numpy.py`` in it.
+    That folder may be a stranger's checkpoint with a ``numpy.py`` in it. What holds this Python's packages stays.
     """
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if "" not in entries or entries == [""]:
+    absolute = [entry for entry in entries if os.path.isabs(entry)]
+    if entries in ([""], absolute):
         return
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, entries))
-    here = os.getcwd()
-    if here not in map(os.path.abspath, filter(None, entries)):
-        sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]
+    os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
+    relative = {os.path.abspath(entry) for entry in entries} - {os.path.abspath(entry) for entry in absolute}
+    sys.path[:] = [
+        entry for entry in sys.path if os.path.abspath(entry) not in relative or entry.startswith(sys.prefix + os.sep)
+    ]

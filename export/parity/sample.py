@@ -45,7 +45,7 @@ def _words(checkpoint: Checkpoint) -> Tensor:
     try:
         from transformers import AutoTokenizer  # here: it takes a second to import
 
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True, trust_remote_code=False)
         return torch.tensor(tokenizer(_TEXT)["input_ids"], dtype=torch.long)
     except Exception:  # transformers raises whatever its many tokenizers raise, and any text will do
         return torch.empty(0, dtype=torch.long)

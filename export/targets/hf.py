@@ -111,7 +111,9 @@ def _verify_loading(variant: Variant) -> None:
         inputs["decoder_input_ids"] = decoder_inputs(variant.config, inputs["input_ids"])
     try:
         with quiet_transformers(), quiet_compressed_tensors(), torch.inference_mode():
-            theirs = auto.from_pretrained(variant.path, dtype=torch.float32, local_files_only=True).eval()
+            theirs = auto.from_pretrained(
+                variant.path, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            ).eval()
             output = theirs(**inputs)[0]
     except Exception as error:  # transformers raises whatever its loaders raise
         raise ExportError(f"transformers can't load the variant: {first_line(error)}; nothing was written") from error

@@ -140,3 +140,22 @@ def test_a_module_has_a_test_file_of_its_name(room: str) -> None:
     files = {file.relative_to(ROOT) for file in (ROOT / room).rglob("*.py") if not file.stem.startswith("__")}
     expected = {Path("tests") / file.with_name(f"test_{file.name}") for file in files}
     assert {str(file) for file in expected if not (ROOT / file).is_file()} == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_that_transformers_loads_may_bring_code(room: str) -> None:
+    """Where nobody says, transformers asks on the terminal, and a yes runs a stranger's code."""
+    without_code = {"GenerationConfig", "PeftConfig"}
+    asking = [
+        f"{file}:{node.lineno}"
+        for file in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "from_pretrained"
+        and ast.unparse(node.func.value).rpartition(".")[2] not in without_code
+        and not any(
+            keyword.arg == "trust_remote_code" and ast.unparse(keyword.value) == "False" for keyword in node.keywords
+        )
+    ]
+    assert asking == []

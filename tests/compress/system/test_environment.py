@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
@@ -30,16 +31,32 @@ def test_threads_wait_politely_and_telemetry_is_off(tmp_path):
 
 
 def test_what_the_user_says_about_threads_stays_and_a_backend_that_names_code_does_not(tmp_path):
-    environment, _ = started(tmp_path, OMP_WAIT_POLICY="active", MPLBACKEND="module://evil")
+    environment, _ = started(
+        tmp_path, OMP_WAIT_POLICY="active", MPLBACKEND="module://evil", ORT_LOAD_CONFIG_FROM_MODEL="1"
+    )
     assert environment["OMP_WAIT_POLICY"] == "active"
     assert environment["MPLBACKEND"] == "agg"
+    assert environment["ORT_LOAD_CONFIG_FROM_MODEL"] == "0"
 
 
-@pytest.mark.parametrize(("entries", "expected"), [(":", ""), ("/x:", "/x"), (":/x", "/x"), ("", ""), ("/x", "/x")])
-def test_empty_entries_of_the_path_are_not_the_current_folder(tmp_path, entries, expected):
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (":", ""), ("/x:", "/x"), (":/x", "/x"), ("", ""), ("/x", "/x"), (".", ""), ("./:/x", "/x"), ("src:/x", "/x"),
+        ("/x:../y", "/x"),
+    ],
+)  # fmt: skip
+def test_entries_of_the_path_that_depend_on_the_current_folder_are_dropped(tmp_path, entries, expected):
     environment, path = started(tmp_path, PYTHONPATH=entries)
     assert environment["PYTHONPATH"] == expected
-    assert str(tmp_path) not in path
+    assert not {str(tmp_path), str(tmp_path / "src"), str(tmp_path.parent / "y")} & set(path)
+
+
+def test_a_relative_path_to_our_own_packages_stays(tmp_path):
+    packages = os.path.relpath(sysconfig.get_path("purelib"), tmp_path)
+    environment, path = started(tmp_path, PYTHONPATH=packages)
+    assert environment["PYTHONPATH"] == ""
+    assert sysconfig.get_path("purelib") in path
 
 
 def test_a_path_that_names_the_current_folder_stays(tmp_path):
