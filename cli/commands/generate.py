@@ -112,6 +112,7 @@ def _prompt_ids(folder: Path, prompt: str, chat: bool) -> list[int]:
     """
     from transformers import AutoTokenizer
 
+    from compress.corpus.chat_template import RefusedChatError, render_chat
     from compress.corpus.windows import prompt_ids
     from compress.modeling.quiet import quiet_transformers
 
@@ -126,8 +127,10 @@ def _prompt_ids(folder: Path, prompt: str, chat: bool) -> list[int]:
         return prompt_ids(tokenizer, prompt)
     if not tokenizer.chat_template:
         raise ModelError(f"{folder} has no chat template; leave out --chat")
-    messages = [{"role": "user", "content": prompt}]
-    text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    try:
+        text = render_chat(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)
+    except RefusedChatError as error:
+        raise ModelError(f"{folder}: its chat template refuses the prompt ({error}); leave out --chat") from error
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from compress.corpus.chat_template import RefusedChatError, render_chat
 from compress.corpus.frame import Frame
 from compress.corpus.messages import (
     ANSWERS,
@@ -23,7 +24,6 @@ from compress.corpus.messages import (
 )
 from compress.corpus.rows import Record
 from compress.errors import UsageError
-from compress.modeling.quiet import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -155,19 +155,19 @@ class RowText:
         tools = columns.get(_TOOLS) if columns else None
         try:
             text = self._apply(self.tokenizer, messages, tools if isinstance(tools, list) and tools else None)
-        except Exception as error:  # a template raises whatever it was written to
-            raise UnrenderedRowError(f"{row.where}: the chat template can't render it ({first_line(error)})") from error
+        except RefusedChatError as error:
+            raise UnrenderedRowError(f"{row.where}: the chat template can't render it ({error})") from error
         self.separator = ""
         return text.removeprefix(self._begin)
 
     def _apply(self, tokenizer: PreTrainedTokenizerBase, messages: list[Message], tools: list[Any] | None) -> str:
         """The chat by the template; the system's words as the user's, where it knows no system."""
         try:
-            return str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
-        except Exception:  # as above
+            return render_chat(tokenizer, messages, tools=tools)
+        except RefusedChatError:
             if not has_system(messages):
                 raise
-            text = str(tokenizer.apply_chat_template(without_system(messages), tools=tools, tokenize=False))
+            text = render_chat(tokenizer, without_system(messages), tools=tools)
             self._notice("the chat template has no system messages: each begins the user's first message")
             return text
 
