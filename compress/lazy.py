@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import psutil as psutil
     import torch as torch
 else:
 
@@ -17,4 +18,4 @@ else:
             value = self.__dict__[name] = getattr(import_module(self.__name__), name)
             return value
 
-    torch = _Library("torch")
+    psutil, torch = _Library("psutil"), _Library("torch")

@@ -14,6 +14,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args, get_origin
 
+from pydantic import ConfigDict
+
 from compress.calibration.statistics import Statistic
 from compress.errors import unknown
 from compress.weights.forms import Dense
@@ -65,6 +67,7 @@ class Pass(ABC):
     name is what the manifest has.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(defer_build=True)  # a list of passes needs no validators
     name: ClassVar[str]
     presets: ClassVar[Mapping[str, str]] = {}
     aliases: ClassVar[Mapping[str, Alias]] = {}

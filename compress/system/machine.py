@@ -7,8 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
-
+from compress.lazy import psutil
 from compress.version import __version__
 
 _LIBRARIES = ("torch", "transformers", "onnx", "onnx-ir", "mobius-onnx", "onnxruntime", "onnxruntime-gpu",

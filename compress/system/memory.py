@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
+from compress.lazy import psutil
 
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
 """glibc's numbers of mallopt's limits: of blocks that are mapped each by itself, and of free memory that is kept."""

@@ -156,7 +156,7 @@ def test_debug_shows_the_traceback(inside):
     ],
 )  # fmt: skip
 def test_help_and_a_typo_wait_for_no_library(args):
-    done = slow_imports(args, "numpy")
+    done = slow_imports(args, "numpy", "psutil")
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
     assert done.returncode == (2 if "nowhere" in args else 0)
 

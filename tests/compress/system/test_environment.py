@@ -25,6 +25,7 @@ def started(folder, **variables):
 def test_threads_wait_politely_and_telemetry_is_off(tmp_path):
     environment, _ = started(tmp_path, DO_NOT_TRACK="0")
     assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert environment["PYDANTIC_DISABLE_PLUGINS"] == "__all__"
     assert [environment[name] for name in ("DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")] == [
         "1"
     ] * 3
