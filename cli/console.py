@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
 
+    from compress.cli.table import Cells
+
 from compress.escape import encodable, printable
 
 T = TypeVar("T")
@@ -98,21 +100,20 @@ class Console:
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    def show(self, headers: list[str], rows: list[list[str]]) -> None:
-        """Print a table on standard output; its lines are never cut where that is a file or a pipe."""
-        from rich.markup import escape
-        from rich.table import Column, Table
-        from rich.text import Text
+    def show(self, headers: list[str], rows: list[list[str]], narrow: Cells | None = None) -> None:
+        """Print a table on standard output; its lines are never cut where that is a file or a pipe.
 
-        # Folded where a terminal is narrow: nothing of a name is cut off.
-        columns = (Column(escape(printable(header)), overflow="fold") for header in headers)
-        table = Table(*columns, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(printable(cell, lines=True)) for cell in row))
-        if self.out.is_terminal:
-            self.out.print(table)
-        else:
-            _terminal(width=_PIPE_WIDTH).print(table)
+        Where a terminal is too narrow for it, ``narrow`` is printed in its place, a line a row; where that doesn't fit
+        either, or there is none, cells are folded.
+        """
+        from compress.cli.table import Cells, compact_table, fits, lined_table
+
+        lined = lined_table(Cells(headers, rows))
+        if not self.out.is_terminal:
+            _terminal(width=_PIPE_WIDTH).print(lined)
+            return
+        tables = [lined] if narrow is None else [lined, compact_table(narrow, self.out.width)]
+        self.out.print(next((table for table in tables if fits(table, self.out)), lined))
 
     def _lines(self, items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
         """Yield the items; print how many are done after some seconds, and then each minute."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.summary import layers_of
 from compress.errors import UsageError
 from compress.escape import printable
+from compress.system.file_set import write_files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +44,7 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
         notice = "no output errors are known, as no statistics were taken; the plot shows the weights' own"
     if not lines:
         raise UsageError(f"nothing to plot: {manifest.pipeline} reported no error of a layer's matrices")
+    drawn = io.BytesIO()
     with own_style():
         figure = new_figure()
         axes = figure.subplots()
@@ -52,7 +56,8 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
             parse_math=False,
         )
         axes.set_ylabel(f"relative squared {label}, %")
-        figure.savefig(path)
+        figure.savefig(drawn, format=path.suffix[1:].lower())
+    write_files({path: drawn.getvalue()})
     return notice
 
 
@@ -64,6 +69,8 @@ def _check_file(path: Path) -> None:
         raise UsageError(f"{path}: the directory {path.parent} doesn't exist; make it, or name another")
     if path.is_dir():
         raise UsageError(f"{path} is a directory; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: nothing can be written to the directory {path.parent}; name another")
 
 
 def _lines(manifest: Manifest, outputs: bool) -> dict[str, list[_Point]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.summary import LayerSummary, Matrix, layers_of, notices, total
 from compress.cli.console import Console
 from compress.cli.shared.options import overwrite
+from compress.cli.table import Cells
 from compress.errors import UsageError
 from compress.weights.stored import PER_CHANNEL, WeightReport
 
@@ -44,10 +46,13 @@ def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwri
         console.line(line)
     layers = layers_of(manifest)
     model = total(layers)
+    prefix = _common_prefix(layers)
     if weights:
-        console.show(_WEIGHT_HEADERS, [_weight_row(m) for layer in layers for m in layer.matrices])
+        matrices = [matrix for layer in layers for matrix in layer.matrices]
+        console.show(_WEIGHT_HEADERS, [_weight_row(m) for m in matrices], _narrow_weights(matrices, prefix))
     else:
-        console.show(_LAYER_HEADERS, [_layer_row(layer) for layer in [*layers, model]])
+        rows = [*layers, model]
+        console.show(_LAYER_HEADERS, [_layer_row(layer) for layer in rows], _narrow_layers(rows, prefix))
     for notice in notices(manifest):
         console.line(f"! {notice}")
     if model.worst is None:
@@ -92,6 +97,51 @@ def _layer_row(layer: LayerSummary) -> list[str]:
         ", ".join(f"{solver} ×{count}" for solver, count in layer.solvers.items()) or NONE,
         NONE if layer.seconds is None else f"{layer.seconds:.1f}",
     ]
+
+
+def _common_prefix(layers: Sequence[LayerSummary]) -> str:
+    """What the names of all numbered layers begin with (``model.layers.``); nothing where they differ."""
+    prefixes = {layer.name.removesuffix(str(layer.index)) for layer in layers if layer.index is not None}
+    return prefixes.pop() if len(prefixes) == 1 else ""
+
+
+def _narrow_layers(layers: Sequence[LayerSummary], prefix: str) -> Cells:
+    """The rows for a narrow terminal, without what took how long.
+
+    What all names begin with is in the header; an exclamation mark is a fallback, which a notice below explains.
+    """
+    headers = [_shared("layer", prefix), "bits", "MB", "worst output error, %", "weight error, %", "solvers"]
+    rows = []
+    for layer in layers:
+        name, bits, size, output, weight, solvers, _ = _layer_row(layer)
+        rows.append(
+            [name.removeprefix(prefix), bits, size, output.replace(f" {prefix}", " "), weight, _marked(solvers)]
+        )
+    return Cells(headers, rows)
+
+
+def _narrow_weights(matrices: Sequence[Matrix], prefix: str) -> Cells:
+    """Likewise, with one column for how a matrix is stored."""
+    headers = [_shared("matrix", prefix), "stored as", "MB", "output error, %", "weight error, %", "solver"]
+    rows = []
+    for matrix in matrices:
+        name, form, bits, group, zero_point, inputs, _, output, weight, _ = _weight_row(matrix)
+        integers = f"int{bits} {group}" + (" asym" if zero_point == "asym" else "")
+        stored = f"float{bits}" if zero_point == NONE else integers if inputs == "float" else f"{integers} {inputs}"
+        stored = stored if form in ("dense", "quantized") else f"{form} {stored}"
+        report = matrix.report
+        solver = NONE if report is None else f"{report.method}{'!' if report.fell_back else ''}"
+        size = f"{matrix.stored.nbytes / 1e6:.3g}"
+        rows.append([name.removeprefix(prefix), stored, size, output, weight, solver])
+    return Cells(headers, rows)
+
+
+def _shared(header: str, prefix: str) -> str:
+    return f"{header} of {prefix.removesuffix('.')}" if prefix else header
+
+
+def _marked(solvers: str) -> str:
+    return solvers.replace(" (fallback)", "!")
 
 
 _WEIGHT_HEADERS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -122,6 +123,11 @@ class WeightReport(BaseModel):
         error = None if gram is None else output_error(exact, stored, gram)
         weight_error = float((stored - exact).square().sum()) / size if size > 0 else 0.0
         return cls(solver=solver, error=error, weight_error=weight_error)
+
+    @property
+    def method(self) -> str:
+        """The solver without its particulars (ranks, reasons, numbers of tokens): ``gptq``, ``whitened svd``."""
+        return re.split(r" \(|[,:;] ", self.solver)[0]
 
     @property
     def left_dense(self) -> bool:

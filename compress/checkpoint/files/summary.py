@@ -80,9 +80,9 @@ class LayerSummary:
 
     @property
     def solvers(self) -> Counter[str]:
-        """Number of matrices by solver; those that fell back are counted apart, whatever the reason."""
+        """Number of matrices by solver, without its particulars; those that fell back are counted apart."""
         reports = [matrix.report for matrix in self.matrices if matrix.report is not None]
-        return Counter(f"{r.solver.partition(' (')[0]} (fallback)" if r.fell_back else r.solver for r in reports)
+        return Counter(f"{report.method} (fallback)" if report.fell_back else report.method for report in reports)
 
 
 def layers_of(manifest: Manifest) -> list[LayerSummary]:

@@ -1,7 +1,5 @@
 """The plot of `compress inspect --plot`: errors, matrix by matrix."""
 
-from pathlib import Path
-
 import pytest
 
 from compress.benchmarks.plots.error_matrix import plot_errors
@@ -11,15 +9,15 @@ from tests.support.manifests import did, manifest
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def drawn(monkeypatch, tmp_path):
     """The axes that a plot ends up with."""
     from matplotlib.figure import Figure
 
     figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: figures.append(self))
 
     def draw(quantity):
-        notice = plot_errors(quantity, Path("plot.svg"))
+        notice = plot_errors(quantity, tmp_path / "plot.svg")
         return figures[-1].axes[0], notice
 
     return draw

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -12,7 +14,8 @@ import pytest
 
 from compress.checkpoint.files.manifest import LayerReport, Manifest
 from compress.weights.stored import WeightReport
-from tests.support.cli import run_cli
+from tests.support.cli import ENVIRONMENT, run_cli
+from tests.support.manifests import did, manifest, stored
 
 
 @pytest.fixture
@@ -75,6 +78,66 @@ def test_a_row_a_layer(variant, inspect, llama):
          "rtn ×1, gptq ×13, rtn (fallback) ×1", "3.2"],
     ]  # fmt: skip
     assert "! 1 matrix fell back to rtn (singular Hessian): model.layers.0.self_attn." in done.stdout
+
+
+NAMES = {
+    "SmolLM2": ("model.embed_tokens", "model.layers.{}.", "self_attn.q_proj", "mlp.down_proj"),
+    "GPT-NeoX": ("gpt_neox.embed_in", "gpt_neox.layers.{}.", "attention.query_key_value", "mlp.dense_4h_to_h"),
+    "Mixtral": ("model.embed_tokens", "model.layers.{}.", "self_attn.o_proj", "block_sparse_moe.experts.7.w2"),
+    "BERT": ("bert.embeddings.word_embeddings", "bert.encoder.layer.{}.", "attention.output.dense", "output.dense"),
+    "T5": ("shared", "decoder.block.{}.", "layer.0.SelfAttention.q", "layer.1.EncDecAttention.q"),
+}
+
+
+@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("arguments", [[], ["--weights"]])
+def test_every_row_is_one_line_at_80_columns(tmp_path, inspect, monkeypatch, family, arguments):
+    embedding, layer, *local_names = NAMES[family]
+    names = [f"{layer.format(i)}{local}.weight" for i in range(12) for local in local_names]
+    fell_back, short = (
+        "rtn (fallback: only 3 calibration tokens reach it)",
+        "gptq (128 calibration tokens, 1024 advised)",
+    )
+    layers = {
+        layer.format(i)[:-1]: LayerReport(
+            seconds=1.5,
+            weights={names[2 * i]: did(short, 0.0123 / (i + 1)), names[2 * i + 1]: did(fell_back, 0.0456)},
+        )
+        for i in range(12)
+    }
+    layers["tied"] = LayerReport(seconds=0.1, weights={f"{embedding}.weight": did("rtn", None)})
+    weights = {f"{embedding}.weight": stored(8)} | {name: stored(4) for name in names}
+    manifest(weights=weights, layers=layers).save(tmp_path)
+    for name, value in {"COLUMNS": "80", "FORCE_COLOR": "1"}.items():
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    lines = re.sub(r"\x1b\[\d*m", "", inspect(tmp_path, *arguments).stdout).splitlines()
+    rule = next(i for i, line in enumerate(lines) if line.startswith("───"))
+    rows = [line.rstrip() for line in lines[rule + 1 :] if not line.startswith("!")]
+    assert max(len(line) for line in [*lines[4 : rule + 1], *rows]) <= 80
+    assert len(rows) == (25 if arguments else 14)
+    assert all(re.search(r"(gptq|rtn!?)( ×\d+)?$", row) for row in rows)
+    assert rows[1].split()[0][:2] == ("0." if arguments else "0")
+
+
+def test_a_picture_appears_complete_or_not_at_all(variant, inspect, tmp_path, monkeypatch):
+    file = tmp_path / "plot.png"
+    file.write_bytes(b"an earlier one")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert inspect(variant, "--plot", file, "--overwrite").returncode == 4
+    assert file.read_bytes() == b"an earlier one"
+    assert [name for name in os.listdir(tmp_path) if "partial" in name] == []
+
+
+def test_a_folder_that_takes_no_picture_is_told_before_the_work(variant, inspect, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode, **_: mode != os.W_OK)
+    monkeypatch.setattr("compress.benchmarks.plots.error_matrix.own_style", None)
+    done = inspect(variant, "--plot", tmp_path / "plot.png")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"plot.png: nothing can be written to the directory {tmp_path}; name another" in done.stderr
 
 
 def test_a_row_a_matrix(variant, inspect):

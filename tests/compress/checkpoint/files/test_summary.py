@@ -42,6 +42,18 @@ def test_solvers_are_counted_and_fallbacks_apart():
 
 
 @pytest.mark.parametrize(
+    ("solver", "method"),
+    [
+        ("gptq", "gptq"), ("gptq (128 calibration tokens, 1024 advised)", "gptq"), ("learned, from gptq", "learned"),
+        ("whitened svd, rank 12", "whitened svd"), ("left dense: no product is smaller", "left dense"),
+        ("gptq (damping 0.1; 64 calibration tokens, 1024 advised), repaired with rank 4", "gptq"),
+    ],
+)  # fmt: skip
+def test_solvers_are_counted_without_their_particulars(solver, method):
+    assert did(solver, None).method == method
+
+
+@pytest.mark.parametrize(
     ("name", "layer"),
     [
         ("encoder.layer.11.attention.output.dense.weight", ("encoder.layer.11", 11, "attention.output.dense")),
