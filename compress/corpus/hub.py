@@ -15,6 +15,10 @@ SCHEME = "hf://"
 _DATASETS = "hf://datasets/"
 _OPTIONS = ("name", "split")
 _SPLIT = "train"
+_TIMEOUT = 5.0
+"""seconds that the hub may take to answer"""
+_RETRIES = 2
+"""for what is lost on its way; datasets waits five seconds before each, and more for a busy server"""
 _FORM = "hf://datasets/OWNER/NAME[@REVISION][/FILE][?name=CONFIG&split=SPLIT][:COLUMN]"
 
 
@@ -58,6 +62,8 @@ class HubDataset:
                 f"{self.address} needs datasets: pip install 'compress-models[datasets]'"
             ) from error
         offline = datasets.config.HF_HUB_OFFLINE
+        if not offline:
+            self._reach()
         try:
             for number, value in enumerate(self._load(streaming=not offline), start=1):
                 yield Record(f"{self.address}, row {number}", value)
@@ -65,9 +71,25 @@ class HubDataset:
             hint = "the hub isn't asked, and the local cache lacks it" if offline else "--offline reads the local cache"
             raise UsageError(f"{self.address} can't be read ({first_line(error)}); {hint}") from error
 
+    def _reach(self) -> None:
+        """Raise UsageError where the hub isn't reachable: ``datasets`` would try again for minutes."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            HfApi().dataset_info(self.repository, revision=self.revision, timeout=_TIMEOUT)
+        except HfHubHTTPError:
+            return  # it answers; what datasets makes of the answer says more
+        except Exception as error:  # those of whatever sends requests
+            raise UsageError(
+                f"{self.address} can't be read: the hub isn't reachable ({first_line(error)}); --offline reads the "
+                "local cache"
+            ) from error
+
     def _load(self, streaming: bool) -> Iterable[object]:
         import datasets
 
+        datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = _RETRIES
         datasets.disable_progress_bars()
         datasets.logging.set_verbosity_error()
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import datasets
+import huggingface_hub
 import pytest
 
 from compress.corpus.hub import HubDataset
@@ -66,6 +67,18 @@ def test_rows_of_what_is_in_the_cache(cache: Path) -> None:
         list(open_source("hf://datasets/owner/quotes:other").read())
     with pytest.raises(UsageError, match=r"hf://datasets/owner/absent can't be read \(.*the local cache lacks it"):
         list(open_source("hf://datasets/owner/absent").read())
+
+
+def test_without_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told at once: nobody listens at the address."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UsageError) as error:
+        list(open_source("hf://datasets/owner/quotes").read())
+    assert "quotes can't be read: the hub isn't reachable (" in str(error.value)
+    assert str(error.value).endswith("); --offline reads the local cache")
+    assert "\n" not in str(error.value)
 
 
 def test_without_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
