@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ import click
 
 from compress.checkpoint.files.artifact import FOLDER
 from compress.cli.console import Console
-from compress.cli.shared.options import seed
+from compress.cli.shared.options import seed, threads
 from compress.errors import ModelError, RunError
+from compress.system.cores import default_threads
 
 if TYPE_CHECKING:
     import onnxruntime_genai as genai
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--chat", is_flag=True, help="PROMPT is what a user says: the model answers by its chat template.")
 @seed
+@threads
 def command(
     path: Path,
     prompt: str,
@@ -59,6 +62,7 @@ def command(
     beams: int,
     chat: bool,
     seed: int,
+    threads: int | None,
 ) -> None:
     """Continue PROMPT with VARIANT, in onnxruntime-genai."""
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
@@ -81,7 +85,10 @@ def command(
     if isinstance(words, int) and beams > words:
         raise click.UsageError(f"--beams {beams} exceeds the vocabulary of {path}, {words} tokens")
     try:
-        model = genai.Model(str(folder))
+        config = genai.Config(str(folder))
+        session = {"session_options": {"intra_op_num_threads": threads or default_threads()}}
+        config.overlay(json.dumps({"model": {"decoder": session}}))
+        model = genai.Model(config)
         tokenizer = genai.Tokenizer(model)
         ids = _prompt_ids(folder, prompt, chat) or tokenizer.encode(prompt).tolist()
         params = genai.GeneratorParams(model)

@@ -53,9 +53,10 @@ def _limit_threads(context: click.Context, option: click.Parameter, count: int |
 
 threads = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     callback=_limit_threads,
-    help="Number of threads.  [default: the profile's, else all physical cores that this process may use]",
+    help="Number of threads.  [default: that of a profile, else OMP_NUM_THREADS, else the physical cores that this "
+    "process may use]",
 )
 
 

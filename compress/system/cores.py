@@ -1,4 +1,4 @@
-"""Number of physical cores that this process may use."""
+"""Number of threads to work with: as the user's environment says, or the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+THREADS = "OMP_NUM_THREADS"
+
+
+def default_threads() -> int:
+    """Threads that the environment asks for (``OMP_NUM_THREADS``), else one for each available core."""
+    first = os.environ.get(THREADS, "").split(",")[0].strip()  # of nested parts the outer one
+    return int(first) if first.isdecimal() and int(first) else available_cores()
 
 
 def available_cores() -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from compress.system.cores import available_cores, quota
+from compress.system.cores import THREADS, available_cores, quota
 
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
@@ -40,7 +40,7 @@ def prepare_process() -> None:
     for name, value in (_POLITE | _QUICK).items():
         os.environ.setdefault(name, value)
     if quota() is not None:  # libraries count cores, and know nothing of quotas
-        os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+        os.environ.setdefault(THREADS, str(available_cores()))
     os.environ.update(NO_TELEMETRY | _SAFE)
     _forget_relative_entries()
 

@@ -40,7 +40,9 @@ def test_a_variant_writes(variants, inside):
     done = inside("generate", out / "int8-fuse", "the quick", "-n", "5")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the quick")  # what a random model adds may be unprintable
-    again = inside("generate", out / "int8-fuse", "the quick", "-n", "5", "--temperature", "1", "--seed", "3")
+    again = inside(
+        "generate", out / "int8-fuse", "the quick", "-n", "5", "--temperature", "1", "--seed", "3", "--threads", "1"
+    )
     assert again.returncode == 0, again.stderr
     beams = ("generate", out / "int8-fuse", "the quick", "-n", "5", "--beams", "3")
     searched = inside(*beams)

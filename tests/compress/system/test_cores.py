@@ -1,11 +1,11 @@
-"""Physical cores that a measurement may use."""
+"""Physical cores, and threads, that a measurement may use."""
 
 import os
 
 import pytest
 
 from compress.system import cores
-from compress.system.cores import available_cores
+from compress.system.cores import available_cores, default_threads
 
 
 def test_this_machine_has_one_at_least():
@@ -18,6 +18,17 @@ def test_hyperthreads_count_once_and_a_quota_caps(monkeypatch, quota, count):
     monkeypatch.setattr(cores, "_siblings", lambda cpu: "0,2" if cpu % 2 == 0 else "1,3")
     monkeypatch.setattr(cores, "quota", lambda: quota)
     assert available_cores() == count
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [(None, 2), ("1", 1), ("16", 16), ("3,2", 3), ("0", 2), ("-1", 2), ("many", 2), ("", 2)]
+)
+def test_the_environment_has_the_last_word_on_threads(monkeypatch, words, count):
+    monkeypatch.setattr(cores, "available_cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if words is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", words)
+    assert default_threads() == count
 
 
 @pytest.fixture
