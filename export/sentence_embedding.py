@@ -6,14 +6,12 @@ float16's range.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 from torch import Tensor
 
 from compress.export.lowering.decompose import FLOAT32_SUFFIX
-from compress.graph.builder import Attribute, GraphBuilder, required
+from compress.graph.builder import GraphBuilder, NumberedBuilder, required
 from compress.modeling.sentence_chain import (
     LEAST_COUNT,
     LEAST_LENGTH,
@@ -53,12 +51,11 @@ def append_sentence_embedding(model: ir.Model, chain: SentenceChain) -> None:
     graph.outputs.append(out)
 
 
-class _Builder(GraphBuilder):
-    """Numbers its nodes and constants, whose names say that they stay in float32."""
+class _Builder(NumberedBuilder):
+    """The names of its nodes and constants say that they stay in float32."""
 
     def __init__(self, graph: ir.Graph, mask: ir.Value, leaves_out_prompts: bool) -> None:
-        super().__init__(graph, "sentence")
-        self.count = 0
+        super().__init__(graph, "sentence", FLOAT32_SUFFIX)
         self.mask, self.text = mask, self.op("Cast", mask, to=int(ir.DataType.FLOAT))
         length, step = self.size(mask, 1), self.constant(1)
         positions = self.op("Range", self.constant(0), length, step)
@@ -70,20 +67,6 @@ class _Builder(GraphBuilder):
             prompt = self.op("Cast", self._prompt_length(), to=int(ir.DataType.FLOAT))
             reached = self.op("GreaterOrEqual", self.behind_padding, prompt)
             self.text = self.op("Mul", self.text, self.op("Cast", reached, to=int(ir.DataType.FLOAT)))
-
-    def multi_op(
-        self,
-        op_type: str,
-        *inputs: ir.Value | None,
-        outputs: int | Sequence[str | None],
-        domain: str = "",
-        **attributes: Attribute,
-    ) -> list[ir.Value]:
-        """A node with the next number as its name."""
-        self.count += 1
-        return super().multi_op(
-            op_type, *inputs, outputs=[f"{self.prefix}.{self.count}{FLOAT32_SUFFIX}"], domain=domain, **attributes
-        )
 
     def number(self, value: float) -> ir.Value:
         """A constant in float32."""

@@ -132,3 +132,30 @@ class GraphBuilder:
             count, free = count + 1, f"{name}.{count + 1}"
         self._names.add(free)
         return free
+
+
+class NumberedBuilder(GraphBuilder):
+    """A builder whose nodes are numbered: outputs are named ``prefix.NODE.OUTPUT`` and what ``outputs`` adds to that.
+
+    So a name tells where a node is from, and by the ending how it is to be computed. ``ending``: what is added to the
+    names of those that get none.
+    """
+
+    def __init__(self, graph: ir.Graph, prefix: str, ending: str = "") -> None:
+        super().__init__(graph, prefix)
+        self.ending = ending
+        self.count = 0
+
+    def multi_op(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        outputs: int | Sequence[str | None],
+        domain: str = "",
+        **attributes: Attribute,
+    ) -> list[ir.Value]:
+        """Add a node of several outputs: so many, or one for each ending of their names."""
+        self.count += 1
+        endings = [None] * outputs if isinstance(outputs, int) else outputs
+        names = [f"{self.prefix}.{self.count}.{i}{ending or self.ending}" for i, ending in enumerate(endings)]
+        return super().multi_op(op_type, *inputs, outputs=names, domain=domain, **attributes)

@@ -6,14 +6,12 @@ again. Formulas are those of the ONNX operators ``Attention``, ``RotaryEmbedding
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from compress.errors import ExportError
-from compress.graph.builder import Attribute, GraphBuilder
+from compress.graph.builder import Attribute, NumberedBuilder
 from compress.graph.masks import MASKED_IN_HALVES, causal_mask
 
 FLOAT32_SUFFIX = ".exact"
@@ -34,27 +32,12 @@ def decompose(model: ir.Model) -> None:
     RemoveUnusedNodesPass()(model)
 
 
-class _Decomposer(GraphBuilder):
-    """Numbers its nodes, so that their names can say which of them stay in float32."""
+class _Decomposer(NumberedBuilder):
+    """The names of its nodes say which of them stay in float32."""
 
     def __init__(self, graph: ir.Graph) -> None:
         super().__init__(graph, "spelled")  # names in artifacts stay as they are from version to version
-        self.nodes = 0
         self.causal_masks: dict[ir.Value, ir.Value] = {}
-
-    def multi_op(
-        self,
-        op_type: str,
-        *inputs: ir.Value | None,
-        outputs: int | Sequence[str | None],
-        domain: str = "",
-        **attributes: Attribute,
-    ) -> list[ir.Value]:
-        """A node whose outputs have its number in their names, before what ``outputs`` adds to them."""
-        self.nodes += 1
-        endings = [""] * outputs if isinstance(outputs, int) else outputs
-        names = [f"{self.prefix}.{self.nodes}.{i}{ending or ''}" for i, ending in enumerate(endings)]
-        return super().multi_op(op_type, *inputs, outputs=names, domain=domain, **attributes)
 
     def exact(self, op_type: str, *inputs: ir.Value, **attributes: Attribute) -> ir.Value:
         """A node that computes in float32 whatever the graph is computed in."""

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from compress.graph.builder import GraphBuilder, required, set_dtype
+from compress.graph.builder import GraphBuilder, NumberedBuilder, required, set_dtype
 from tests.support.graphs import empty_graph, operators, output, run
 
 FLOAT = ir.DataType.FLOAT
@@ -103,3 +103,16 @@ def test_what_is_required_is_there():
     assert required(0) == 0
     with pytest.raises(ValueError, match="a graph lacks a value"):
         required(None)
+
+
+def test_numbered_nodes_have_their_numbers_and_endings_in_their_names():
+    graph = empty_graph(x=ir.DataType.FLOAT)
+    builder = NumberedBuilder(graph, "part", ".exact")
+    total = builder.op("Add", *graph.inputs, *graph.inputs)
+    halves = builder.multi_op("Split", total, outputs=2, axis=-1, num_outputs=2)
+    named = builder.op("Neg", halves[1], name=".half")
+    builder.append()
+    assert [value.name for value in (total, *halves, named)] == [
+        "part.1.0.exact", "part.2.0.exact", "part.2.1.exact", "part.3.0.half"
+    ]  # fmt: skip
+    assert [node.name for node in graph] == ["part.1.0.exact", "part.2.0.exact", "part.3.0.half"]
