@@ -20,6 +20,7 @@ from compress.escape import printable
 from compress.export.gguf.blocks import Blocks, blocks
 from compress.export.gguf.tokenizer import add_tokenizer
 from compress.modeling.architecture import head_size
+from compress.modeling.rotations import rotary_width
 from compress.system.leftovers import name_in_place
 from compress.weights.forms import Dense, Quantized, Weight
 
@@ -42,6 +43,8 @@ GGUF_FAMILIES = {
     "qwen3": GgufFamily("qwen3", False),
 }
 """Families that llama.cpp reads here, by transformers' model type."""
+_ACTIVATIONS = ("silu", "swish")
+"""Names of the one activation that llama.cpp computes whatever a file says."""
 
 
 def unsupported_reason(config: PretrainedConfig) -> str | None:
@@ -50,6 +53,16 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
         return f"{config.model_type} models; llama.cpp's {', '.join(GGUF_FAMILIES)} are written here"
     if (rope_type := config.rope_parameters["rope_type"]) != "default":
         return f"rotary embeddings of the type {rope_type}; plain ones are written here"
+    size, width = head_size(config), rotary_width(config)
+    if width != size:
+        return f"rotary embeddings of {width} of a head's {size} channels; llama.cpp rotates all of them"
+    if config.hidden_act not in _ACTIVATIONS:
+        return f"the activation {config.hidden_act}; llama.cpp computes {_ACTIVATIONS[0]} in these families"
+    has_biases = config.model_type == "qwen2" or getattr(config, "attention_bias", False)
+    if has_biases and config.model_type == "qwen3":
+        return "biases of attention; llama.cpp's qwen3 has none"
+    if has_biases and size * config.num_attention_heads != config.hidden_size:
+        return f"biases of heads of {size} channels; {config.hidden_size // config.num_attention_heads} are needed"
     return None
 
 

@@ -65,9 +65,9 @@ def check_rounded(graph: Path, trace: Trace, rounded: Callable[[], Trace], scale
     for i, (step, outputs) in enumerate(_run_trace(_session(graph, rounding=True), trace)):
         for name, expected in step.expected.items():
             scale = scales.get(to_past(name), _ONE).numpy()
-            error, allowed = _relative_error(outputs[name] * scale, expected, step.least), _LOWERED_ERROR
+            error, allowed = relative_error(outputs[name] * scale, expected, step.least), _LOWERED_ERROR
             if not error <= allowed:
-                in_torch = _relative_error(rounded()[i].expected[name], expected, step.least)
+                in_torch = relative_error(rounded()[i].expected[name], expected, step.least)
                 allowed = max(allowed, _ROUNDING_FACTOR * in_torch)
             if not error <= allowed:
                 raise ExportError(
@@ -83,7 +83,7 @@ def _counted(name: str, step: TraceStep) -> NDArray[np.bool_] | None:
     return step.compared if name in _BY_TOKEN else None
 
 
-def _relative_error(actual: Array, expected: Array, least: float) -> float:
+def relative_error(actual: Array, expected: Array, least: float = 0.0) -> float:
     """‖actual − expected‖ / ‖expected‖, as if the root mean square of what is expected were ``least`` at least.
 
     Where zeros are expected, as if it were 1: what a kernel leaves of zeros may be no larger than its rounding.

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 def compute_dtype(checkpoint: Checkpoint) -> torch.dtype:
     """The type that most of a checkpoint's float vectors have, which the passes ``fp16`` and ``bf16`` choose.
 
-    float32 where there are none.
+    float32 where there are none, and for float64, which no runtime here computes in.
     """
     vectors = [name for name, shape in checkpoint.shapes.items() if len(shape) == 1 and name in checkpoint.names]
     dtypes = Counter(checkpoint.tensor(name).dtype for name in vectors)
     floats = [dtype for dtype, _ in dtypes.most_common() if dtype.is_floating_point]
-    return floats[0] if floats else torch.float32
+    return floats[0] if floats and floats[0] != torch.float64 else torch.float32
 
 
 def lower_and_verify(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gguf
+import pytest
 import torch
+import transformers
 
 from compress.checkpoint.model import Model
-from compress.export.gguf.file import interleaved, write_gguf
+from compress.export.gguf.file import interleaved, unsupported_reason, write_gguf
 from tests.support.models import copy_checkpoint
 
 
@@ -32,3 +34,29 @@ def test_the_name_is_not_that_of_the_folder_in_which_a_variant_is_made(llama, tm
     staged = copy_checkpoint(llama, tmp_path / ".int8.0a5dc8ab.partial")
     write_gguf(Model.open(str(staged)), tmp_path / "a.gguf")
     assert gguf.GGUFReader(tmp_path / "a.gguf").fields["general.name"].contents() == "int8"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("Llama", {}, None),
+        ("Llama", {"head_dim": 64}, None),
+        ("Llama", {"attention_bias": True}, None),
+        ("Llama", {"hidden_act": "swish"}, None),
+        ("Qwen3", {}, None),
+        ("Llama", {"hidden_act": "gelu"}, "the activation gelu; llama.cpp computes silu in these families"),
+        ("Mistral", {"hidden_act": "relu"}, "the activation relu; llama.cpp computes silu in these families"),
+        (
+            "Llama",
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}},
+            "rotary embeddings of 16 of a head's 32 channels; llama.cpp rotates all of them",
+        ),
+        ("Llama", {"attention_bias": True, "head_dim": 64}, "biases of heads of 64 channels; 32 are needed"),
+        ("Qwen3", {"attention_bias": True}, "biases of attention; llama.cpp's qwen3 has none"),
+        ("Gemma2", {}, "gemma2 models; llama.cpp's llama, mistral, qwen2, qwen3 are written here"),
+    ],
+)
+def test_what_llama_cpp_would_compute_otherwise_is_refused(name, settings, reason):
+    sizes = {"hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = getattr(transformers, f"{name}Config")(**sizes, **settings)
+    assert unsupported_reason(config) == reason

@@ -28,6 +28,7 @@ def test_the_type_is_that_of_most_float_vectors():
     assert compute_dtype(checkpoint(a=single.bfloat16(), b=torch.arange(2), c=torch.arange(3))) == torch.bfloat16
     assert compute_dtype(checkpoint(a=matrix.half())) == torch.float32
     assert compute_dtype(checkpoint()) == torch.float32
+    assert compute_dtype(checkpoint(a=single.double())) == torch.float32
 
 
 def lowered(path, out, **options):

@@ -17,11 +17,13 @@ from compress.benchmarks.runtime.load import load_engine
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.writer import WriteOptions
-from compress.errors import ExportError, UsageError
+from compress.errors import ExportError, ModelError, UsageError
 from compress.export.targets.hf import Hf
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
 from compress.weights.forms import Dense
+from tests.support.checkpoints import edit
+from tests.support.models import copy_checkpoint
 from tests.support.passes import make_variant
 from tests.support.tensors import token_ids
 
@@ -196,3 +198,18 @@ def test_products_are_refused_before_the_work(pipeline):
     with pytest.raises(UsageError, match=r"hf can't hold what .* \((Factored|Residual)\); --merge stores"):
         Hf().check(Pipeline.parse(pipeline).passes)
     Hf().check(Pipeline.parse(pipeline).passes, merge=True)
+
+
+def test_a_model_of_zeros_is_as_it_should_be(llama, tmp_path):
+    path = copy_checkpoint(llama, tmp_path / "model")
+    edit(path, lambda tensors: tensors.update({name: 0 * tensor for name, tensor in tensors.items()}))
+    variant = make_variant(path, "int8:embed=float:head=float", Hf.capability, tmp_path / "v", TOKENS)
+    assert Hf().export(variant, [], variant.path, Silent()).parameters == variant.parameters
+
+
+def test_a_model_that_gives_nan_is_the_models_fault(llama, tmp_path):
+    path = copy_checkpoint(llama, tmp_path / "model")
+    edit(path, lambda tensors: tensors["model.norm.weight"].fill_(3e38))
+    variant = make_variant(path, "int8:embed=float:head=float", Hf.capability, tmp_path / "v", TOKENS)
+    with pytest.raises(ModelError, match="the model itself gives NaN or infinity in torch"):
+        Hf().export(variant, [], variant.path, Silent())
