@@ -28,7 +28,7 @@ from compress.progress import Progress
 S = TypeVar("S")
 
 _SECONDS = 120.0
-"""that windows beyond the first may make accuracy take, those included"""
+"""after which no window beyond the first is read"""
 _PRECISION = 0.005
 """of a ratio, its standard error over it"""
 _WORTH = 0.5
@@ -62,25 +62,28 @@ class Comparison(ABC, Generic[S]):
         """Measure the accuracy of every worker's contender, in their order; the first is the original.
 
         The number of windows is doubled, as far as the evaluation has further ones, until the ratio to the original is
-        known of every contender, or the next time would take longer than two minutes altogether.
+        known of every contender, or two minutes are over: the first are all read, however long they take.
         """
         scores: list[list[S]] = [[] for _ in workers]
-        begin, read, at_first = time.monotonic(), 0, len(self._evaluation.windows)
+        at_first = len(self._evaluation.windows)
+        end, read, known = time.monotonic() + _SECONDS, 0, False
         while True:
             windows = len(self._evaluation.windows)
             starts = range(read, windows, self.batch)
             for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
-                batch = self.score(workers, slice(start, min(start + self.batch, windows)))
-                for earlier, score in zip(scores, batch, strict=True):
+                if start >= at_first and time.monotonic() > end:
+                    break
+                read = min(start + self.batch, windows)
+                for earlier, score in zip(scores, self.score(workers, slice(start, read)), strict=True):
                     earlier.append(score)
             measures = [self.summarize(own, scores[0]) for own in scores]
-            known, read = ratios_known(measures), windows
-            if known or self._evaluation.further is None or 2 * (time.monotonic() - begin) > _SECONDS:
+            known = ratios_known(measures)
+            if known or self._evaluation.further is None or time.monotonic() > end:
                 break
             self._evaluation = self._evaluation.extended()
             progress.phase(f"measuring accuracy on {len(self._evaluation.windows) - read} more windows")
         reason = "until every ratio was known to ±0.5 %" if known else "as many as there is time or text for"
-        stopped = not known and self._evaluation.further is not None
+        stopped = not known and (self._evaluation.further is not None or read < len(self._evaluation.windows))
         notes = (f"accuracy on {read} windows, {reason}",) if read > at_first or stopped else ()
         return AccuracyResults(measures, tuple(self.doubts(scores[0])), read, notes)
 

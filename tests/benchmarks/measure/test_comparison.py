@@ -1,6 +1,7 @@
 """Outputs of contenders against the original's, of workers whose scores are made up."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,6 +175,22 @@ def test_windows_are_read_for_two_minutes_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "_SECONDS", 0.0)
     stopped = read_more(tmp_path, [-0.1, 0.2])
     assert (stopped.windows, stopped.notes) == (4, ("accuracy on 4 windows, as many as there is time or text for",))
+
+
+@pytest.mark.parametrize(("seconds", "windows"), [(9, 14), (40, 4)])
+def test_two_minutes_are_used_to_their_end(tmp_path, monkeypatch, seconds, windows):
+    """So many seconds a window, as on a busy machine: of a doubling is read what fits, of the first windows all."""
+    now, score = [0.0], LogitsComparison.score
+
+    def slow_score(self, workers, rows):
+        now[0] += seconds
+        return score(self, workers, rows)
+
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(LogitsComparison, "score", slow_score)
+    stopped = read_more(tmp_path, [-0.1, 0.2])
+    assert (stopped.windows, len(stopped.measures[1]["kl"].windows)) == (windows, windows)
+    assert stopped.notes == (f"accuracy on {windows} windows, as many as there is time or text for",)
 
 
 def test_no_more_windows_are_read_for_what_is_ruined(tmp_path):
