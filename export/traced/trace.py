@@ -108,7 +108,7 @@ class _Tracer:
         inputs = self.inputs()
         has_head = self.architecture.kind.has_head
         target, out = (self.module, "logits") if has_head else (self.module.base_model, "last_hidden_state")
-        wrapper = ModelWrapper(target, list(inputs), self.decoder, out)
+        wrapper = ModelWrapper(target, list(inputs), self.decoder, out, self.embeds)
         description = f"a {self.architecture.class_name}"
         with traced_attention(self.module, None):
             model = trace_module(wrapper, list(inputs.values()), list(inputs), [out], description)

@@ -56,14 +56,20 @@ class LayerPlaceholder(nn.Module):
 
 
 class ModelWrapper(nn.Module):
-    """A model as a graph calls it: inputs by ``names`` (ids, mask and positions, or pixels), one ``output``."""
+    """A model as a graph calls it: inputs by ``names`` (ids, mask and positions, or pixels), one ``output``.
 
-    def __init__(self, inner: PreTrainedModel, names: Sequence[str], decoder: bool, output: str) -> None:
+    ``embeds``: it is a decoder without a head, which would make a cache of its own.
+    """
+
+    def __init__(
+        self, inner: PreTrainedModel, names: Sequence[str], decoder: bool, output: str, embeds: bool = False
+    ) -> None:
         super().__init__()
         self.inner = inner
         self.names = names
         self.decoder = decoder
         self.output = output
+        self.embeds = embeds
 
     def forward(self, tensors: list[Tensor]) -> Tensor:
         """Logits, or an encoder's last hidden states."""
@@ -72,6 +78,8 @@ class ModelWrapper(nn.Module):
             ids, mask = arguments["input_ids"], arguments["attention_mask"]
             past = TracedCache(mask.shape[1] - ids.shape[1])
             arguments |= {"past_key_values": past, "use_cache": True}
+        elif self.embeds:
+            arguments["use_cache"] = False
         output: Tensor = getattr(self.inner(**arguments), self.output)
         return output
 

@@ -10,6 +10,7 @@ from compress.export.targets.base import find_target
 from compress.export.traced import trace as traced
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
+from tests.support.sentences import pooling, save_sentence_encoder
 
 pytestmark = pytest.mark.slow
 LAYERS = 3
@@ -63,3 +64,15 @@ def test_dynamic_rotations_are_traced_by_what_each_call_needs(tiny, tmp_path, fu
     target = find_target("ort-cpu").with_graph("traced")
     target.export(model, [Fuse()] if fused else [], tmp_path, Silent())
     assert ("GroupQueryAttention" in operators(ir.load(tmp_path / "model.onnx"))) == fused
+
+
+def test_windows_of_a_decoder_that_embeds(tiny, tmp_path):
+    """As EmbeddingGemma's; the gate's texts are longer than a window."""
+    windows = {"sliding_window": 4, "layer_types": ["sliding_attention"], "num_hidden_layers": 1, "head_dim": 16}
+    decoder = tiny("Gemma3TextModel", use_bidirectional_attention=True, num_key_value_heads=2, **windows)
+    model = Model.open(save_sentence_encoder(tmp_path / "model", decoder, [pooling("mean")]))
+    (tmp_path / "onnx").mkdir()
+    find_target("ort-cpu").export(model, [], tmp_path / "onnx", Silent())
+    graph = ir.load(tmp_path / "onnx" / "model.onnx").graph
+    assert [value.name for value in graph.outputs] == ["last_hidden_state", "sentence_embedding"]
+    assert [value.name for value in graph.inputs] == ["input_ids", "attention_mask"]
