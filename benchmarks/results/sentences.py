@@ -69,4 +69,5 @@ def _digits(times: float) -> str:
 
 def _change(times: float) -> str:
     """A ratio as a change in percent."""
-    return f"{100 * (times - 1):+.1f} %".replace("-", "−")
+    percent = round(100 * (times - 1), 1) + 0.0  # no minus before zero
+    return f"{percent:+.1f} %".replace("-", "−")

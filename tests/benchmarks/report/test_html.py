@@ -77,6 +77,50 @@ def test_size_speed_and_retention_are_seen_without_scrolling(page, tmp_path, wid
     assert (total, left >= 0, right <= width, bottom <= 800) == (width, True, True, True)
 
 
+PAPER = """<iframe style="width: 718px; height: 2000px; border: 0"></iframe>
+<script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const inside = frame.contentDocument, all = [...inside.querySelectorAll("body, table, td, tr, figure, svg, p, code")];
+  const shown = all.filter((part) => part.getBoundingClientRect().width > 0);
+  const light = (part) => {
+    const color = frame.contentWindow.getComputedStyle(part).backgroundColor;
+    return color.endsWith(", 0)") || color.match(/[0-9]+/g).every((level) => level > 230);
+  };
+  const cells = [...inside.querySelectorAll(".figures td")];
+  const facts = [
+    Math.max(...shown.map((part) => Math.ceil(part.getBoundingClientRect().right))), shown.every(light),
+    cells.filter((cell) => cell.getBoundingClientRect().height > 0).length, cells.length,
+  ];
+  document.body.innerHTML = `<pre>${facts.join(" ")}</pre>`;
+};
+frame.srcdoc = PAGE;
+</script>
+"""
+"""A4 between the browser's margins."""
+
+
+@needs_browser
+def test_a_printed_page_cuts_nothing_off_and_is_white(card, tmp_path):
+    figures = {"decode_tps": [10.0, 10.4], "prefill_tps": [59744.0, 23365.0], "disk_bytes": 1e9, "retention": 0.99,
+               "ttft": [0.019, 0.02], "peak_rss": [4e9], "kl": 0.001, "perplexity": 17.756, "top1": 0.98,
+               (512, 4): {"decode_tps": [20.0, 21.0]}}  # fmt: skip
+    names = ["torch", "onnx", "fuse", *(f"int4-group-{group}-solver-learned-fuse" for group in (32, 64, 128))]
+    write([card(**{name: dict(figures) for name in names})], tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("@media print") == 2
+    for printed, screen in (("@media print", "@media all"), ("@media (max-width", "@media not all and (max-width")):
+        text = text.replace(printed, screen)
+    framed = tmp_path / "framed.html"
+    framed.write_text(PAPER.replace("PAGE", json.dumps(text).replace("</", "<\\/")))
+    arguments = ("--virtual-time-budget=5000", "--dump-dom", framed.as_uri())
+    shown = re.search(r"<pre>(.*?)</pre>", browse(tmp_path / "profile", *arguments))
+    assert shown is not None
+    right, light, visible, cells = shown.group(1).split()
+    assert int(right) <= 718
+    assert (light, visible) == ("true", cells)
+
+
 def test_the_summary_compares_with_both_baselines(card, render):
     text = render("html", card(torch=TORCH, onnx=ONNX, int8=QUANTIZED))
     summary = re.search(r'<table class="summary">.*?</table>', text, re.S).group(0)

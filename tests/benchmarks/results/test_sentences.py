@@ -24,6 +24,7 @@ ONNX = TORCH | {"decode_tps": [27.0, 27.0]}
             {"decode_tps": [10.2, 10.2], "disk_bytes": 100.1e6, "perplexity_ratio": 1.0, "retention": 1.0},
             "int8: as large, decodes 0.38× as fast as onnx and 1.02× as torch, perplexity +0.0 %",
         ),
+        ({"perplexity_ratio": 0.99996}, "int8: perplexity +0.0 %"),
         ({"disk_bytes": 0.5e6}, "int8: 200× smaller"),
         ({"retention": 0.5}, "int8: retention 0.5000"),
     ],
