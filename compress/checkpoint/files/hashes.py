@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -84,8 +84,18 @@ def unrecorded(directory: Path, manifest: Manifest, folder: str) -> list[str]:
     """Files of an artifact's folder that aren't recorded; of a variant itself, those that a loader may read."""
     if folder:
         return [name for name in _inside(directory, folder) if name not in manifest.files]
-    names = sorted(file.name for file in directory.iterdir() if file.is_file() and file.suffix in _LOADED)
-    return [name for name in names if name not in manifest.files and name not in _CHANGING]
+    artifacts = {file.parent.name for file in directory.glob(f"*/{artifact.FILE}")}
+    return [
+        name
+        for name in _inside(directory, "")
+        if name not in manifest.files and name not in _CHANGING and _is_loaded(PurePosixPath(name), artifacts)
+    ]
+
+
+def _is_loaded(path: PurePosixPath, artifacts: Collection[str]) -> bool:
+    """Whether a loader may read a file of a variant: not in a hidden folder, nor in one of the ``artifacts``."""
+    folder = path.parts[0] if len(path.parts) > 1 else ""
+    return path.suffix in _LOADED and not folder.startswith(".") and folder not in artifacts
 
 
 def _inside(directory: Path, folder: str) -> list[str]:

@@ -38,7 +38,11 @@ def test_all_is_as_recorded(made, variant):
 def test_a_changed_file_and_a_new_one_are_named(variant):
     (variant / "config.json").write_text("{}")
     (variant / "tokenizer.jinja").write_text("{}")
-    changed, added = verify(variant).problems
+    for folder in ("1_Pooling", ".cache"):
+        (variant / folder).mkdir()
+        (variant / folder / "config.json").write_text("{}")
+    changed, inside, added = verify(variant).problems
+    assert inside == "1_Pooling/config.json is not recorded"
     assert changed.startswith("config.json was changed: its sha256 isn't the recorded ")
     assert added == "tokenizer.jinja is not recorded"
 

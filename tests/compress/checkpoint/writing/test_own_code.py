@@ -88,3 +88,25 @@ def test_code_stays_behind_unless_it_is_trusted(model: Path, tmp_path: Path) -> 
         "tokenizer_config.json names a class of the checkpoint's own; --trust-remote-code lets its code go along"
     )
     assert list((tmp_path / "v").glob("*.py")) == []
+    assert "auto_map" not in (tmp_path / "v" / "tokenizer_config.json").read_text()
+
+
+def test_code_that_isnt_there_is_not_named(model: Path, tmp_path: Path) -> None:
+    own = {"auto_map": {"AutoTokenizer": ["tok_x.XTok", None]}, "tokenizer_class": "XTok"}
+    settings(model, "tokenizer_config.json", **own)
+    progress = Silent()
+    out = variant(model, tmp_path / "v", progress)
+    assert f"tokenizer_config.json names a class in tok_x.py, which isn't in {model}: left out" in progress.notices
+    assert "auto_map" not in (out / "tokenizer_config.json").read_text()
+    assert list(out.glob("*.py")) == []
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_code_on_the_hub_needs_no_files(model: Path, tmp_path: Path, trusted: bool) -> None:
+    configure(model, auto_map=None)
+    own = {"auto_map": {"AutoTokenizer": ["some/repo--tok_x.XTok", None]}, "tokenizer_class": "XTok"}
+    settings(model, "tokenizer_config.json", **own)
+    (tmp_path / "v").mkdir()
+    assert copy_companions(Model.open(model, trust_remote_code=trusted), tmp_path / "v") is None
+    assert (tmp_path / "v" / "tokenizer_config.json").read_bytes() == (model / "tokenizer_config.json").read_bytes()
+    assert list((tmp_path / "v").glob("*.py")) == []
