@@ -17,6 +17,8 @@ _WINDOW = re.compile(
 )
 _DISTANCE = re.compile(r"^relative_attention_max_distance$|^max_relative_positions$|^position_buckets$")
 """Names of settings in a config: of how far a token sees, and of the distance from which all are alike."""
+_BFLOAT16_POSITIONS = 256
+"""Positions that bfloat16 tells apart, in which transformers computes the biases of a Falcon with ALiBi."""
 _SEES_ALL = ("full_attention",)
 
 
@@ -31,7 +33,8 @@ def switch_lengths(config: PretrainedConfig) -> tuple[int, ...]:
     if types is not None and set(types) <= set(_SEES_ALL):
         windows = []
     distances = [n for name, n in numbers.items() if _DISTANCE.search(name)]
-    below = {n for n in (*windows, *distances) if 1 < n < longest}
+    rounded = [_BFLOAT16_POSITIONS] if config.model_type == "falcon" and config.alibi else []
+    below = {n for n in (*windows, *distances, *rounded) if 1 < n < longest}
     return tuple(sorted(below | set(switches(config).values())))
 
 

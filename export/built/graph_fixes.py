@@ -18,7 +18,7 @@ from compress.export.built.relative_bias import relative_bias
 from compress.export.built.rotary import fix_rotations
 from compress.graph.builder import GraphBuilder, required
 from compress.graph.masks import MASKED, attention_mask, expand_to_queries, padding_bias, window_mask
-from compress.modeling.architecture import longest_input
+from compress.modeling.architecture import head_size, longest_input
 from compress.onnx_names import LENGTHS
 
 _MASK = 3
@@ -60,7 +60,10 @@ def fix_graph(model: ir.Model, config: PretrainedConfig, rotary: nn.Module | Non
     fix_rotations(graph, nodes, config, rotary)
     biases = None
     if (by_distance := slopes(config)) is not None:
-        biases = _alibi_bias(builder, mask, by_distance)
+        if config.model_type == "falcon":
+            biases = _falcon_bias(builder, mask, by_distance, head_size(config) ** -0.5)
+        else:
+            biases = _alibi_bias(builder, mask, by_distance)
     elif config.model_type == "mpnet":
         biases = relative_bias(builder, ids, config)
     if biases is not None:
@@ -93,6 +96,25 @@ def _alibi_bias(builder: GraphBuilder, mask: ir.Value, by_distance: Tensor) -> i
     behind = builder.op("Range", builder.op("Sub", step, total), step, step)
     distances = builder.op("Cast", behind, to=int(ir.DataType.FLOAT))
     return builder.op("Mul", distances, builder.constant(by_distance.view(1, -1, 1, 1).numpy()))
+
+
+def _falcon_bias(builder: GraphBuilder, mask: ir.Value, by_distance: Tensor, scale: float) -> ir.Value:
+    """The same of Falcon, ``[b, heads, 1, t]``, by positions that skip padding: the rise of scores before ``scale``.
+
+    As in transformers, positions and their products with slopes are bfloat16, which has whole numbers up to 256.
+    """
+    first, axis = builder.constant(1), builder.constant([1, 2])
+    positions = builder.op("Mul", builder.op("Sub", builder.op("CumSum", mask, first), first), mask)
+    rounded = _as_bfloat16(builder, builder.op("Unsqueeze", positions, axis))
+    slope = (by_distance / scale).bfloat16().float()
+    product = builder.op("Mul", rounded, builder.constant(slope.view(1, -1, 1, 1).numpy()))
+    return builder.op("Mul", _as_bfloat16(builder, product), builder.constant(scale))
+
+
+def _as_bfloat16(builder: GraphBuilder, x: ir.Value) -> ir.Value:
+    """Floats as near as bfloat16 has them."""
+    rounded = builder.op("Cast", x, to=int(ir.DataType.BFLOAT16))
+    return builder.op("Cast", rounded, to=int(ir.DataType.FLOAT))
 
 
 def _bias(builder: GraphBuilder, nodes: list[ir.Node], mask: ir.Value, ids: ir.Value, biases: ir.Value) -> None:

@@ -33,6 +33,7 @@ LLAMA3 = {
     ("Gemma3Text", {"sliding_window": 512, "layer_types": ["full_attention"] * 26}, ()),
     ("Bert", {}, ()), ("GPT2", {}, ()), ("OPT", {}, ()),
     ("T5", {}, (128,)),
+    ("Falcon", {"alibi": True}, (256,)), ("Falcon", {}, ()),
     ("DebertaV2", {"position_buckets": 256, "max_position_embeddings": 512}, (256,)),
 ])  # fmt: skip
 def test_windows_distances_and_angles(name, options, lengths):

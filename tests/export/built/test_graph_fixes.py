@@ -6,10 +6,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from transformers import BertConfig, BloomConfig, LlamaConfig, RobertaConfig
+from transformers import BertConfig, BloomConfig, FalconConfig, LlamaConfig, RobertaConfig
+from transformers.models.falcon.modeling_falcon import build_alibi_tensor
 from transformers.models.roberta.modeling_roberta import RobertaEmbeddings
 
-from compress.export.built.graph_fixes import fix_graph
+from compress.export.built.alibi import slopes
+from compress.export.built.graph_fixes import _falcon_bias, fix_graph
 from compress.graph.builder import GraphBuilder
 from tests.support.graphs import empty_graph, output, run
 from tests.support.tensors import gaussian
@@ -65,6 +67,21 @@ def test_alibi_lowers_scores_by_the_distance():
     bias = -slopes * (torch.arange(LENGTH)[:, None] - torch.arange(LENGTH))
     visible = torch.from_numpy(MASK).bool()[:, None, None].expand(2, 1, LENGTH, LENGTH)
     assert np.abs(actual - softmax_attention(*qkv, visible, bias))[MASK.astype(bool)].max() < 1e-5
+
+
+def test_falcons_biases_are_rounded_as_in_transformers():
+    """Positions beyond 256, slopes and products have the 8 bits of bfloat16."""
+    config = FalconConfig(hidden_size=6 * SIZE, num_attention_heads=6, alibi=True)
+    mask = np.ones((2, 400), np.int64)
+    mask[1, :100] = 0
+    graph = empty_graph(attention_mask=ir.DataType.INT64)
+    builder = GraphBuilder(graph)
+    scale = SIZE**-0.5
+    output(graph, _falcon_bias(builder, graph.inputs[0], slopes(config), scale))
+    builder.append()
+    (actual,) = run(graph, attention_mask=mask)
+    expected = build_alibi_tensor(torch.from_numpy(mask), 6, torch.float32).view(2, 6, 1, 400) * scale
+    assert np.array_equal(actual, expected.numpy())
 
 
 def test_robertas_positions_skip_padding():
