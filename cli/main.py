@@ -15,7 +15,7 @@ import click
 
 from compress.benchmarks.runtime.specs import spec_of_library
 from compress.cli.streams import drop_unwritable, prepare_output
-from compress.errors import CompressError
+from compress.errors import CompressError, ModelError
 from compress.escape import printable
 from compress.system import interrupt
 from compress.system.environment import OFFLINE
@@ -105,7 +105,8 @@ def main() -> NoReturn:
     except click.ClickException as error:
         code = _fail(_one_line(error.format_message()) + _command_hint(args), 2, debug)
     except CompressError as error:
-        code = _fail(_one_line(str(error)), error.exit_code, debug)
+        hint = _command_hint(args) if isinstance(error, ModelError) else ""
+        code = _fail(_one_line(str(error)) + hint, error.exit_code, debug)
     except ImportError as error:
         code = _fail(_missing_package(error), 5, debug)
     except OSError as error:
@@ -139,9 +140,19 @@ def _one_line(text: str) -> str:
 
 
 def _command_hint(args: list[str]) -> str:
-    """The subcommand that the first word is a typo of, as a question; nothing where it is none."""
-    similar = difflib.get_close_matches(args[0], commands(), n=1, cutoff=0.7) if args else []
-    return f" Did you mean the command {similar[0]!r}?" if similar and similar[0] != args[0] else ""
+    """What the first word may be instead of a model: a typo of a subcommand, or a pipeline; else nothing."""
+    first = args[0] if args else ""
+    if first in commands() or os.path.exists(first):
+        return ""
+    if similar := difflib.get_close_matches(first, commands(), n=1, cutoff=0.7):
+        return f" Did you mean the command {similar[0]!r}?"
+    from compress.pipeline.parse import Pipeline
+
+    try:
+        Pipeline.parse(first)
+    except CompressError:
+        return ""
+    return f" {first!r} is a pipeline, not a model; write compress MODEL -p {first}"
 
 
 def _missing_package(error: ImportError) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from compress.cli.console import Console
+from compress.cli.shared.options import FilePath
 from compress.errors import UsageError
 from compress.system.file_set import finish_files
 from compress.system.leftovers import is_leftover, put_right
 
 
 @click.command("clean")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.argument("folders", nargs=-1, required=True, type=FilePath(), metavar="DIR...")
 def command(folders: tuple[Path, ...]) -> None:
     """Remove what killed runs left in DIR and the directories in it: outputs that were never finished.
 

@@ -9,19 +9,19 @@ import click
 
 from compress.checkpoint.locate import check_variant
 from compress.cli.console import Console
-from compress.cli.shared.options import checkpoint_format, max_shard_size, merge, overwrite, target, threads
+from compress.cli.shared.options import FilePath, checkpoint_format, max_shard_size, merge, overwrite, target, threads
 
 if TYPE_CHECKING:
     from compress.export.lowering.float_graph import GraphSource
 
 
 @click.command("export")
-@click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
+@click.argument("path", type=FilePath(), metavar="VARIANT")
 @target("ort-cpu")
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="Output directory.  [default: the target's directory inside the variant, which is replaced; for another "
     "checkpoint format a directory next to the variant, e.g. int4-gptq next to int4]",
 )

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from compress.cli.console import Console
-from compress.cli.shared.options import require, strict
+from compress.cli.shared.options import FilePath, require, strict
 from compress.errors import UsageError
 
 
 @click.command("gate")
-@click.argument("report", type=click.Path(path_type=Path), metavar="REPORT.json")
+@click.argument("report", type=FilePath(), metavar="REPORT.json")
 @require
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="LAST.json",
     help="Earlier report to compare with; needs --tolerance.",
 )
@@ -32,7 +32,7 @@ from compress.errors import UsageError
 )
 @click.option("--any-model", is_flag=True, help="Compare with a baseline of another model all the same.")
 @strict
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results as JUnit XML.")
+@click.option("--junit", type=FilePath(), metavar="FILE", help="Write the results as JUnit XML.")
 def command(
     report: Path,
     require: tuple[str, ...],

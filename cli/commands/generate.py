@@ -11,7 +11,7 @@ import click
 
 from compress.checkpoint.files.artifact import FOLDER
 from compress.cli.console import Console
-from compress.cli.shared.options import seed, threads
+from compress.cli.shared.options import FilePath, seed, threads
 from compress.errors import ModelError, RunError
 from compress.system.cores import default_threads
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("generate")
-@click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
+@click.argument("path", type=FilePath(), metavar="VARIANT")
 @click.argument("prompt")
 @click.option(
     "-n", "--tokens", default=64, show_default=True, type=click.IntRange(min=1), help="Maximum number of new tokens."

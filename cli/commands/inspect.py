@@ -11,7 +11,7 @@ import click
 from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.summary import LayerSummary, Matrix, layers_of, notices, total
 from compress.cli.console import Console
-from compress.cli.shared.options import overwrite
+from compress.cli.shared.options import FilePath, overwrite
 from compress.cli.table import Cells
 from compress.errors import UsageError
 from compress.weights.stored import PER_CHANNEL, WeightReport
@@ -20,12 +20,12 @@ NONE = "–"
 
 
 @click.command("inspect")
-@click.argument("path", type=click.Path(path_type=Path), metavar="VARIANT")
+@click.argument("path", type=FilePath(), metavar="VARIANT")
 @click.option("--weights", is_flag=True, help="One row per matrix instead of one per layer.")
 @click.option("--json", "as_json", is_flag=True, help="Print layers and matrices as JSON.")
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Plot the errors by layer into a .png, .svg or .pdf file.",
 )

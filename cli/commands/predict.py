@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from compress.cli.console import Console
-from compress.cli.shared.options import target
+from compress.cli.shared.options import FilePath, target
 
 _HEADERS = ["variant", "MB of weights", "of the original", "bits per weight"]
 
 
 @click.command("predict")
-@click.argument("path", type=click.Path(path_type=Path), metavar="DIRECTORY")
+@click.argument("path", type=FilePath(), metavar="DIRECTORY")
 @click.option(
     "-p",
     "--pipeline",

@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 
 from compress.cli.console import Console
-from compress.cli.shared.options import overwrite
+from compress.cli.shared.options import FilePath, overwrite
 from compress.errors import UsageError
 from compress.system.file_set import finish_files
 from compress.system.staging import staged
 
 
 @click.command("report")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR_OR_JSON...")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Directory of the merged report.")
+@click.argument("paths", nargs=-1, required=True, type=FilePath(), metavar="DIR_OR_JSON...")
+@click.option("-o", "--out", required=True, type=FilePath(), help="Directory of the merged report.")
 @overwrite
 def command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     """Merge the reports of several runs, machines or models into one.

@@ -10,6 +10,7 @@ import click
 from compress.cli.console import Console
 from compress.cli.shared.measuring import extra_measurement_options
 from compress.cli.shared.options import (
+    FilePath,
     allow_overlap,
     checkpoint_format,
     evaluation_file,
@@ -44,7 +45,7 @@ from compress.cli.shared.options import (
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     default=Path("out"),
     show_default=True,
     help="Output directory for the variants and the report.",

@@ -11,6 +11,7 @@ import click
 from compress.cli.console import Console, command_line
 from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
 from compress.cli.shared.options import (
+    FilePath,
     allow_overlap,
     evaluation_file,
     evaluation_windows,
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
 
 
 @click.command("score")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="VARIANT...")
+@click.argument("paths", nargs=-1, required=True, type=FilePath(), metavar="VARIANT...")
 @click.option("--model", help="The original model, if it has moved since the variants were made.")
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="Directory for the report.  [default: the variants' parent directory]",
 )
 @profile

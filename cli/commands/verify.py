@@ -8,12 +8,12 @@ import click
 
 from compress.checkpoint.files.manifest import Manifest
 from compress.cli.console import Console
-from compress.cli.shared.options import trust_remote_code
+from compress.cli.shared.options import FilePath, trust_remote_code
 from compress.errors import ModelError, UsageError
 
 
 @click.command("verify")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="VARIANT...")
+@click.argument("paths", nargs=-1, required=True, type=FilePath(), metavar="VARIANT...")
 @click.option("--model", help="The original model, if it has moved since the variants were made.")
 @trust_remote_code
 def command(paths: tuple[Path, ...], model: str | None, trust_remote_code: bool) -> None:

@@ -75,18 +75,20 @@ def check(request: RunRequest) -> RunPlan:
     requested = _parse(request.pipelines or profile.pipelines)
     check_source(request.source, request.trust_remote_code)
 
-    from compress.api.compress_model import choose_target  # after these: a mistake in them waits for no torch
     from compress.benchmarks.gate.requirement import parse_requirements
-    from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 
     requirements = parse_requirements(request.require)
     if request.no_score:
         _check_nothing_scored(request)
     pipelines = _with_ablations(requested) if request.ablate else requested
+    _check_free(request, pipelines)
+
+    from compress.api.compress_model import choose_target  # after these: a mistake in them waits for no torch
+    from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
+
     target = choose_target(request.target or profile.target, request.checkpoint_format)
     for pipeline in pipelines:
         target.check(pipeline.passes, request.merge)
-    _check_free(request, pipelines)
     write_options = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)
     return RunPlan(request, requirements, profile, requested, pipelines, target, write_options)
 

@@ -29,6 +29,19 @@ class Word(click.Choice[str]):
         return str(value)
 
 
+class FilePath(click.Path):
+    """A path; an empty one, as a variable that isn't set leaves, is refused: it would be the current folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, a leading ``~`` expanded: shells leave it in ``--out=~/out``."""
+        if not str(value).strip():
+            self.fail("it is empty; give a path", param, ctx)
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
 def _target_names() -> list[str]:
     """Names of the targets, by the files of their room: `--help` shouldn't wait for what they import."""
     modules = pkgutil.iter_modules(targets.__path__)
@@ -103,7 +116,7 @@ evaluation_windows = click.option(
 quick = click.option("--quick", is_flag=True, help="Score on few windows and in few rounds.")
 labels_file = click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Labeled evaluation data: TSV with a header, or JSON lines. Fields: text and label (and text2 for pairs) for "
     "classifiers; text, text2 and score for sentence embeddings.",

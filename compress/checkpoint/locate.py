@@ -58,6 +58,10 @@ def check_variant(path: Path) -> None:
 
 def _local(source: str) -> Path | None:
     """The directory on this machine; None where the source is an id on the hub."""
+    if not source.strip():
+        raise ModelError("the model's name is empty; give a directory, an id on the hub, or demo:NAME")
+    if "://" in source:
+        raise ModelError(f"{source} is an address; give a directory, or the hub's id alone, like OWNER/NAME")
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):
         return path

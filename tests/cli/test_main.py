@@ -185,6 +185,40 @@ def slow_imports(args, *more, **where):
     return subprocess.run([sys.executable, "-P", "-c", code, *args], capture_output=True, text=True, **where)
 
 
+def test_a_typo_in_a_requirement_waits_for_no_library(llama, tmp_path):
+    out = ["-o", str(tmp_path / "out")]
+    done = slow_imports([str(llama), "-p", "int8", "--require", "retentoin>=0.9", *out])
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+    assert done.stderr == "compress: unknown metric 'retentoin'; did you mean 'retention'?\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["hlep"], 3, "Did you mean the command 'help'?"),
+        (["passs"], 3, "Did you mean the command 'passes'?"),
+        (["socre", "out/int8"], 2, "Did you mean the command 'score'?"),
+        (["int8", "model"], 2, "'int8' is a pipeline, not a model; write compress MODEL -p int8"),
+        (["int8,fuse"], 3, "'int8,fuse' is a pipeline, not a model; write compress MODEL -p int8,fuse"),
+        (["", "-p", "int8"], 3, "the model's name is empty; give a directory, an id on the hub, or demo:NAME"),
+        (["https://a.hub/gpt2", "-p", "int8"], 3, "is an address; give a directory, or the hub's id alone"),
+        (["nowhere", "-p", "int8", "-o", ""], 2, "Invalid value for '-o' / '--out': it is empty; give a path"),
+        (["inspect", " "], 2, "Invalid value for 'VARIANT': it is empty; give a path"),
+    ],
+)
+def test_a_word_in_the_wrong_place_is_told_in_one_line(inside, tmp_path, monkeypatch, args, code, message):
+    monkeypatch.chdir(tmp_path)
+    done = inside(*args)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
+    assert message in done.stderr
+
+
+def test_a_name_that_is_a_folder_is_taken_for_no_typo(inside, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores").mkdir()
+    assert inside("scores").stderr == "compress: scores is not a checkpoint: it has no config.json\n"
+
+
 def test_completion_waits_for_no_library():
     environment = os.environ | {
         "_COMPRESS_COMPLETE": "bash_complete",

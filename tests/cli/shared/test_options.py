@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from compress.cli.shared.options import max_shard_size
+from compress.cli.shared.options import FilePath, max_shard_size
 from tests.support.tasks import task_yaml
 
 CHOICE = {"doc_to_choice": [" fox", " dog"], "doc_to_target": "answer"}
@@ -207,3 +207,9 @@ def test_what_is_no_size_is_refused(text):
     command = click.command()(max_shard_size(lambda shard_bytes: None))
     with pytest.raises(click.BadParameter, match=f"'{text}' is not a size; write it like 2GB or 500MiB"):
         command.main([f"--max-shard-size={text}"], standalone_mode=False)
+
+
+def test_a_path_begins_with_the_home_folder_where_a_shell_left_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert FilePath().convert("~/out", None, None) == Path("/home/me/out")
+    assert FilePath().convert("out/~x", None, None) == Path("out/~x")
