@@ -240,6 +240,15 @@ def any_architecture(path: Path, embeds: bool = False) -> Architecture:
     return architecture
 
 
+def _builds(architecture: Architecture) -> bool:
+    """Whether transformers builds the module, whatever it is made of."""
+    try:
+        architecture.meta_module()
+    except Exception:  # as many as there are classes
+        return False
+    return True
+
+
 def check_buildable(path: Path, architecture: Architecture) -> None:
     """Raise a ModelError for an architecture that transformers can't build the module of, or can't run.
 
@@ -251,6 +260,11 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
     except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
+        if architecture.config.model_type not in FAMILIES and _builds(architecture):
+            raise ModelError(
+                f"{file}: a {architecture.class_name} isn't one stack of layers behind one embedding, as compress "
+                "reads models; give the config.json of a part of it that is"
+            ) from error
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ModelError(f"{file}: transformers can't build a {architecture.class_name} of it ({reason})") from error
     if failure is not None:

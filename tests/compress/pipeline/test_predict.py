@@ -47,6 +47,19 @@ def test_a_decoder_that_embeds_is_predicted_without_its_head(tiny, tmp_path):
     assert (predicted.nbytes, predicted.parameters) == (variant.manifest.nbytes, variant.manifest.source.parameters)
 
 
+@pytest.mark.parametrize(("config", "name"), [
+    (transformers.SiglipConfig(), "SiglipModel"), (transformers.Wav2Vec2Config(), "Wav2Vec2Model"),
+])  # fmt: skip
+def test_a_model_of_several_parts_is_refused_in_a_line(tmp_path, config, name):
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ModelError) as error:
+        ConfigOnlyModel.read(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path / 'config.json'}: a {name} isn't one stack of layers behind one embedding, as compress reads "
+        "models; give the config.json of a part of it that is"
+    )
+
+
 def gpt_j(path):
     """GPT-J's config, as it is published: 6 billion parameters."""
     transformers.GPTJConfig(architectures=["GPTJForCausalLM"], dtype="float16").save_pretrained(path)
