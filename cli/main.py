@@ -110,8 +110,11 @@ def main() -> NoReturn:
     except ImportError as error:
         code = _fail(_missing_package(error), 5, debug)
     except OSError as error:
-        hint = "; free disk space or choose another output" if error.errno == errno.ENOSPC else ""
-        code = _fail(_one_line(str(error)) + hint, 4, debug)
+        if error.errno == errno.ENAMETOOLONG:
+            code = _fail(f"{error.filename}: the name is too long for a file; give another", 2, debug)
+        else:
+            hint = "; free disk space or choose another output" if error.errno == errno.ENOSPC else ""
+            code = _fail(_one_line(str(error)) + hint, 4, debug)
     except Exception as error:
         text = f"{type(error).__name__}: {_one_line(str(error))} (unexpected; --debug shows the traceback)"
         code = _fail(text, 4, debug)

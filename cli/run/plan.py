@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +124,9 @@ def _with_ablations(pipelines: Sequence[Pipeline]) -> list[Pipeline]:
 def _check_free(request: RunRequest, pipelines: Sequence[Pipeline]) -> None:
     """Refuse now what would be refused after the work: outputs that exist."""
     out = request.out
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not out.is_dir():
         raise UsageError(f"{out} is a file; choose another output directory with -o")
     for pipeline in pipelines:
-        check_replaceable(out / pipeline.slug, request.overwrite)
+        check_replaceable(out / pipeline.slug, request.overwrite, Path(os.path.expanduser(request.source)))
     if not request.no_score and not request.overwrite and (out / "report.md").exists():
         raise UsageError(f"{out / 'report.md'} exists; choose another output directory with -o, or pass --overwrite")

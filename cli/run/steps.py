@@ -114,7 +114,7 @@ def _make(
     """Build one variant, which appears complete or not at all; ``solved`` is one with the same weight passes."""
     written, target = pipeline.written, plan.target
     path = plan.request.out / written.slug
-    with staged(path, plan.request.overwrite) as stage:
+    with staged(path, plan.request.overwrite, source=inputs.model.path) as stage:
         if solved is not None:
             variant = rewrite(Variant.open(solved, verify=False), stage, plan.write_options, console, written)
         else:

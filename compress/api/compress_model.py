@@ -56,7 +56,7 @@ def compress_model(
     passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
     runtime = choose_target(target, checkpoint_format)
     runtime.check(passes.passes, merge)
-    check_replaceable(path, overwrite)
+    check_replaceable(path, overwrite, model.path)
     resolved = resolve_for_target(model, passes, runtime, merge)
     for line in notices(model, [resolved], runtime.capability):
         progress.notice(line)
@@ -66,7 +66,7 @@ def compress_model(
     inputs = CalibrationInputs(model, file, samples, length, seed, solving, progress)
     inputs.check()
     options = WriteOptions(runtime.format, max_shard_bytes, merge)
-    with staged(path, overwrite) as stage:
+    with staged(path, overwrite, source=model.path) as stage:
         run_pipeline(model, resolved, runtime.capability, stage, lambda: data or inputs.data, seed, progress, options)
     return Variant.open(path, verify=False)
 

@@ -91,7 +91,9 @@ class ExportPlan:
         with ExitStack() as stack:
             # A variant that is its own artifact is verified where it is.
             in_place = not self.rewrites and not self.target.folder
-            folder = self.path if in_place else stack.enter_context(staged(self.path, self.overwrite))
+            folder = (
+                self.path if in_place else stack.enter_context(staged(self.path, self.overwrite, source=variant.path))
+            )
             if self.rewrites:
                 variant = rewrite(variant, folder, self.options, progress)
             elif self.options.merge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,19 +20,22 @@ _CURRENT_FOLDER, _EXCHANGE = -100, 2
 
 
 @contextmanager
-def staged(path: Path, overwrite: bool = False, marker: str | None = None) -> Iterator[Path]:
+def staged(
+    path: Path, overwrite: bool = False, marker: str | None = None, source: Path | None = None
+) -> Iterator[Path]:
     """Yield a fresh directory beside ``path`` that becomes ``path`` by one rename when the block ends well.
 
     On any exception, an interrupt included, the fresh directory and the parents made for it are removed and whatever
     was at ``path`` is untouched; what a kill leaves is put right by the next call for the same place. With
-    ``overwrite``, what this program wrote at ``path`` is replaced, and nothing else. Where another process put a
-    directory with a file ``marker`` there meanwhile, that one stays, as somebody may be reading it.
+    ``overwrite``, what this program wrote at ``path`` is replaced, and nothing else; the ``source`` that is read never
+    is. Where another process put a directory with a file ``marker`` there meanwhile, that one stays, as somebody may be
+    reading it.
 
     Raises UsageError where ``path`` may not be replaced or its parent can't be written.
     """
     path = path.resolve()
     put_right(path.parent, path.name)
-    check_replaceable(path, overwrite)
+    check_replaceable(path, overwrite, source)
     parents = _missing_parents(path)
     stage = path.parent / new_name(path.name)
     try:
@@ -42,7 +46,7 @@ def staged(path: Path, overwrite: bool = False, marker: str | None = None) -> It
             if marker is not None and (path / marker).is_file():
                 shutil.rmtree(stage, ignore_errors=True)
                 return
-            check_replaceable(path, overwrite)
+            check_replaceable(path, overwrite, source)
             _put_in_place(stage, path)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
@@ -66,10 +70,17 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def check_replaceable(path: Path, overwrite: bool) -> None:
-    """A UsageError where something stands at ``path`` that may not be replaced; cheap enough to ask before the work."""
-    if not path.exists():
-        return
+def check_replaceable(path: Path, overwrite: bool, source: Path | None = None) -> None:
+    """A UsageError where something stands at ``path`` that may not be replaced; cheap enough to ask before the work.
+
+    ``source`` is what is read, which is kept whatever it is.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return
+        raise UsageError(f"can't write to {path} ({error.strerror}); choose another output directory") from error
     if not path.is_dir():
         raise UsageError(f"{path} is a file; choose another output directory")
     if path.is_mount():
@@ -78,8 +89,9 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(f"{path} exists and is not empty; choose another output or pass --overwrite")
-    for precious in (Path.cwd(), Path.home()):
-        if precious == path or path in precious.parents:
+    real = path.resolve()
+    for precious in (Path.cwd(), Path(os.path.expanduser("~")), *([] if source is None else [source.resolve()])):
+        if precious == real or real in precious.parents:
             raise UsageError(f"{path} holds {precious}, so it is never overwritten; choose another output")
     if (foreign := foreign_entry(path)) is not None:
         reason = f"{foreign} in it is not compress's" if foreign else "no variant, artifact or report is in it"
@@ -88,9 +100,9 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
 
 def make_folder(path: Path) -> None:
     """Make a directory for outputs where there is none; a UsageError where that can't be done."""
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not path.is_dir():
         raise UsageError(f"{path} is a file; choose another output directory")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         _make(path)
 
 

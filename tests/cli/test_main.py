@@ -231,6 +231,17 @@ def test_completion_waits_for_no_library():
     assert " torch" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "args", [["gate", "{}", "--require", "kl<1"], ["predict", "{}", "-p", "int8"], ["clean", "{}"]]
+)
+def test_a_name_that_no_file_can_have(inside, args):
+    long = "x" * 300
+    done = inside(*[arg.format(long) for arg in args])
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"compress: {long}")
+    assert done.stderr.endswith(": the name is too long for a file; give another\n")
+
+
 def test_offline_is_for_any_command_and_before_a_double_dash_alone(inside, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     for name in ("HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "PIP_NO_INDEX"):

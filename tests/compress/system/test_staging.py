@@ -191,6 +191,30 @@ def test_what_is_not_the_programs_is_never_overwritten(tmp_path: Path) -> None:
     assert (home / "thesis.odt").read_text() == "years of work"
 
 
+def test_what_is_read_is_never_overwritten(tmp_path: Path) -> None:
+    """Not even where this program wrote it: a variant is no place for its own artifact, nor a model for its variant."""
+    variant = tmp_path / "out" / "fp16"
+    variant.mkdir(parents=True)
+    (variant / "compress.json").write_text('{"files": {}}')
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for path in (variant, tmp_path / "link" / "fp16"):
+        with pytest.raises(UsageError, match=f"^{path} holds {variant}, so it is never overwritten; choose another"):
+            staging.check_replaceable(path, overwrite=True, source=variant)
+        with pytest.raises(UsageError, match="never overwritten"), staged(path, overwrite=True, source=variant):
+            pytest.fail("the block ran")
+    assert (variant / "compress.json").is_file()
+    staging.check_replaceable(variant, overwrite=True, source=tmp_path / "model")
+
+
+def test_a_name_that_no_directory_can_have_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(UsageError, match=r"can't write to .*xxx \(File name too long\); choose another output"):
+        staging.check_replaceable(path, overwrite=False)
+    (tmp_path / "a").symlink_to("a")
+    with pytest.raises(UsageError, match=r"/a/out \(Too many levels of symbolic links\); choose another output"):
+        staging.check_replaceable(tmp_path / "a" / "out", overwrite=False)
+
+
 def test_a_mount_point_is_refused_before_the_work() -> None:
     with pytest.raises(
         UsageError, match=r"^/proc is a mount point, which can't be replaced; choose .* in it: /proc/out"
