@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import run_card_examples
+from compress.benchmarks.results.report_file import read_card
+from tests.support.cli import few_rounds, run_card_examples
 from tests.support.models import copy_checkpoint
 
 HEADS = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -206,3 +209,29 @@ def test_nothing_is_written_beside_the_output_and_the_cache(llama, tmp_path):
     written = {file.relative_to(home).parts[:2] for file in home.rglob("*") if file.is_file()}
     assert written <= {(".cache", "compress-models")}
     assert (out / "int8-fuse" / "compress.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_ruined_variant_is_ruined_everywhere_though_its_original_fails_on_the_text(llama, tmp_path, inside):
+    """Two bits of a model that is worse than a guess: the text is as likely as before, and nothing else is."""
+
+    def enlarge(tensors):
+        for tensor in tensors.values():
+            if tensor.ndim == 2:
+                tensor *= 3
+
+    model, text, out = copy_checkpoint(llama, tmp_path / "model", enlarge), tmp_path / "text.txt", tmp_path / "out"
+    text.write_text("the quick brown fox jumps over a lazy dog while seven wizards box daily " * 100)
+    with few_rounds(windows=4):
+        done = inside(model, "-p", "int2,fuse", "-o", out, "--eval", text, "--require", "retention>=0.9")
+    assert done.returncode == 1
+    figures = read_card(out).row("int2-fuse").measures
+    assert figures["perplexity_ratio"].value < 1.5
+    assert figures["retention"].value == pytest.approx(math.exp(-figures["kl"].value))
+    report, card = ((out / name).read_text() for name in ("report.md", "int2-fuse/README.md"))
+    for words in (done.stdout, report, card):
+        assert re.search(r"accuracy retention .* 0\.00\d\d ± 0\.\d{4} ", words)
+        assert "DOUBTFUL accuracy: the original is worse than a guess on this text: its perplexity is" in words
+        assert re.search(r"int2-fuse LOSES ACCURACY: .*KL to the original is [\d.]+ nats, it predicts the ori", words)
+    assert re.search(r"^int2-fuse: .*, retention 0\.00\d by KL$", done.stdout, re.M)
+    assert "requirement not met: int2-fuse: retention>=0.9: 0.00" in done.stderr
