@@ -1,30 +1,38 @@
-"""Standard output that outlives its reader, and that writes for any terminal."""
+"""Standard streams that outlive their readers, and that write for any terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from typing import cast
+from typing import TextIO, cast
 
 
 def prepare_output() -> None:
-    """Replace standard output by one that drops what nobody reads any more, and shows ``?`` where a character lacks.
+    """Replace the standard streams by ones that drop what nobody reads any more.
 
-    A pipe whose reader has left (``| head -1``) must not stop a run, nor change its exit code. Output that is no file
-    of the system, as in tests, stays.
+    A pipe whose reader has left (``| head -1``) must not stop a run, nor change its exit code; nor must errors that
+    can't be written anywhere. Output shows ``?`` where a character lacks. A stream that was closed becomes one that
+    nobody reads, lest the next file that is opened take its place. Output that is no file of the system, as in tests,
+    stays.
     """
-    standard = sys.stdout
-    if standard is not sys.__stdout__ or not isinstance(standard, io.TextIOWrapper):
-        return
-    standard.flush()
-    raw = cast(io.RawIOBase, _Pipe(standard.fileno()))
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        standard.encoding,
-        "replace",
-        line_buffering=standard.line_buffering or standard.isatty(),
-    )
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    sys.stdout = _dropping(sys.stdout, sys.__stdout__, BrokenPipeError, "replace")
+    sys.stderr = _dropping(sys.stderr, sys.__stderr__, OSError, "backslashreplace")
+
+
+def _dropping(stream: TextIO, standard: TextIO | None, dropped: type[OSError], errors: str) -> TextIO:
+    """The stream anew, without these errors, where it is a ``standard`` one of the system."""
+    if stream is not standard or not isinstance(stream, io.TextIOWrapper):
+        return stream
+    with contextlib.suppress(dropped):
+        stream.flush()
+    raw = cast(io.RawIOBase, _Pipe(stream.fileno(), dropped))
+    buffered = stream.line_buffering or stream.isatty()
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, errors, line_buffering=buffered)
 
 
 def drop_unwritable() -> None:
@@ -38,12 +46,13 @@ def drop_unwritable() -> None:
 class _Pipe(io.FileIO):
     """A descriptor's file, which takes what can't be written any more for written."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, dropped: type[OSError]) -> None:
         super().__init__(descriptor, "w", closefd=False)
+        self._dropped = dropped
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
-        """Write bytes, or drop them where the reader has left; how many they are."""
+        """Write bytes, or drop them where they can't be; how many they are."""
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except self._dropped:
             return len(data)
