@@ -200,13 +200,16 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
 
 
 def _check_settings(file: Path, config: PretrainedConfig) -> None:
-    """Refuse what transformers doesn't look at before it loads weights: a dtype, and room for a token."""
+    """Refuse what transformers doesn't look at before it runs: a dtype, room for tokens, and the first to decode."""
     if config.dtype not in (None, *_DTYPES):
         raise ModelError(f"{file}: dtype is {config.dtype}; float32, float16, bfloat16 or float64 is needed")
     if (longest := longest_input(config)) < _LEAST_TOKENS:
         raise ModelError(
             f"{file}: by its positions the model takes in {max(longest, 0)} tokens at once; {_LEAST_TOKENS} are needed"
         )
+    start = getattr(config, "decoder_start_token_id", None) if config.is_encoder_decoder else None
+    if start is not None and not 0 <= start < config.vocab_size:
+        raise ModelError(f"{file}: decoder_start_token_id is {start}, and there are {config.vocab_size} tokens")
 
 
 def any_architecture(path: Path, embeds: bool = False) -> Architecture:
@@ -256,7 +259,7 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
     """
     file = path / "config.json"
     try:
-        failure = architecture.failure
+        failure, counts = architecture.failure, architecture.outline.layer_counts
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
     except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
@@ -267,5 +270,7 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
             ) from error
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ModelError(f"{file}: transformers can't build a {architecture.class_name} of it ({reason})") from error
+    if architecture.kind.is_seq2seq and not all(counts.values()):
+        raise ModelError(f"{file}: an encoder or a decoder without layers is not supported")
     if failure is not None:
         raise ModelError(f"{file}: transformers can't run a {architecture.class_name} of it ({failure})")

@@ -96,9 +96,12 @@ def _name_weights(model: ir.Model, module: nn.Module, config: PretrainedConfig, 
     """
     tensors, transposed = _meta_tensors(config, names)
     preprocess = getattr(module, "preprocess_weights", dict)
-    sources = trace_rows(
-        tensors, transposed, lambda probes: preprocess({mobius_name(config, n): t for n, t in probes.items()})
-    )
+    try:
+        sources = trace_rows(
+            tensors, transposed, lambda probes: preprocess({mobius_name(config, n): t for n, t in probes.items()})
+        )
+    except Exception as error:  # it looks for names that other checkpoints of the family have
+        raise ExportError(f"mobius can't read {config.model_type} weights: {first_line(error)}") from error
     qualified = {id(value): name for name, value in module.named_parameters()}
     graph, rows_of = model.graph, {}
     weights = {name: value for name, value in graph.initializers.items() if value.const_value is None}

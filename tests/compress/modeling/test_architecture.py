@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
@@ -117,3 +118,21 @@ def test_a_config_that_makes_no_module_is_the_models_fault_in_one_line(
         Model.open(llama)
     assert "\n" not in str(error.value)
     assert str(llama / "config.json") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"num_decoder_layers": 0}, "an encoder or a decoder without layers is not supported"),
+        ({"num_layers": 0, "num_decoder_layers": 1}, "an encoder or a decoder without layers is not supported"),
+        ({"decoder_start_token_id": 96}, "decoder_start_token_id is 96, and there are 96 tokens"),
+        ({"decoder_start_token_id": -1}, "decoder_start_token_id is -1, and there are 96 tokens"),
+    ],
+)
+def test_an_encoder_decoder_that_cannot_begin_or_has_no_layers(
+    tmp_path: Path, settings: dict[str, int], reason: str
+) -> None:
+    sizes = {"vocab_size": 96, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_heads": 4, "num_layers": 1}
+    transformers.T5Config(**{**sizes, **settings}).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=re.escape(f"config.json: {reason}")):
+        any_architecture(tmp_path)

@@ -42,3 +42,11 @@ def test_a_weight_that_the_checkpoint_lacks_is_refused(llama):
 def test_a_type_that_mobius_has_no_graph_of_is_refused():
     with pytest.raises(ExportError, match="cannot build an ONNX graph of vit models; use --target hf"):
         build(ViTConfig(), [], fused=False)
+
+
+def test_weights_that_mobius_looks_for_in_vain_are_an_export_error(tiny):
+    """It ties GPT-NeoX's head by names that this family has not; such a model is traced."""
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 96}
+    model = Model.open(str(tiny("GPTNeoXForCausalLM", tie_word_embeddings=True, **sizes)))
+    with pytest.raises(ExportError, match="mobius can't read gpt_neox weights: tie_word_embeddings"):
+        build(model.config, model.names, fused=False)
