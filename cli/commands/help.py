@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from compress.cli.shared.completion import complete_commands
 from compress.errors import unknown
 
 
 @click.command("help")
-@click.argument("name", required=False, metavar="[COMMAND]")
+@click.argument("name", required=False, metavar="[COMMAND]", shell_complete=complete_commands)
 @click.pass_context
 def command(context: click.Context, name: str | None) -> None:
     """Show the help of the program, or of COMMAND."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from compress.cli.console import Console
+from compress.cli.shared.completion import complete_passes
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -18,7 +19,7 @@ _SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 
 @click.command("passes")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_passes)
 def command(names: tuple[str, ...]) -> None:
     """List every pass, or those named: what it does, what it accepts and produces, its options with defaults and units.
 

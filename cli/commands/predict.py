@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from compress.cli.console import Console
+from compress.cli.shared.completion import complete_passes
 from compress.cli.shared.options import FilePath, target
 
 _HEADERS = ["variant", "MB of weights", "of the original", "bits per weight"]
@@ -21,6 +22,7 @@ _HEADERS = ["variant", "MB of weights", "of the original", "bits per weight"]
     multiple=True,
     required=True,
     metavar="PASSES",
+    shell_complete=complete_passes,
     help="Passes in order, e.g. lowrank:rank=0.5,int4; repeat for more variants.",
 )
 @target("ort-cpu")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from compress.cli.console import Console
+from compress.cli.shared.completion import complete_passes
 from compress.cli.shared.measuring import extra_measurement_options
 from compress.cli.shared.options import (
     FilePath,
@@ -40,6 +41,7 @@ from compress.cli.shared.options import (
     "pipelines",
     multiple=True,
     metavar="PASSES",
+    shell_complete=complete_passes,
     help="Passes in order, e.g. int8,fuse or int8:group=32,fuse; repeat for more variants.  [default: the profile's]",
 )
 @click.option(

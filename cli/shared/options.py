@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from compress.cli.shared.completion import complete_profiles
 from compress.errors import unknown
 from compress.export import targets
 
@@ -166,4 +167,10 @@ every_figure = click.option(
     "--all", "every_figure", is_flag=True, help="Print every figure, not eight of each variant."
 )
 strict = click.option("--strict", is_flag=True, help="Treat inconclusive results as failures.")
-profile = click.option("--profile", default="cpu", show_default=True, help="Machine profile: its name, or a TOML file.")
+profile = click.option(
+    "--profile",
+    default="cpu",
+    show_default=True,
+    shell_complete=complete_profiles,
+    help="Machine profile: its name, or a TOML file.",
+)
