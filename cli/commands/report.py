@@ -36,4 +36,5 @@ def command(paths: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     with staged(out, overwrite) as stage:
         write(distinct, stage)
     contenders = sum(len(card.rows) for card in distinct)
-    console.say(f"report of {len(distinct)} runs, {contenders} contenders: {out / 'report.md'}")
+    runs = f"{len(distinct)} run{'s' if len(distinct) != 1 else ''}"
+    console.say(f"report of {runs}, {contenders} contenders: {out / 'report.md'}")

@@ -30,6 +30,11 @@ def test_runs_are_merged(runs, inside, tmp_path):
     assert len(read_cards(out)) == 2
 
 
+def test_one_run_is_told_as_one(runs, inside, tmp_path):
+    out = tmp_path / "deep" / "ü x"
+    assert inside("report", runs[0], "-o", out).stderr == f"report of 1 run, 3 contenders: {out / 'report.md'}\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
