@@ -177,6 +177,8 @@ class CalibrationInputs:
         A model without a tokenizer is worth a notice: its weights can be compressed all the same.
         """
         self._inputs.check_length(self.length)
+        if any(number is not None and number < 1 for number in (self.samples, self.length)):
+            raise UsageError(f"calibration takes one sample of one token at least, not {self.samples} of {self.length}")
         if self.file is not None:
             _ = self.data
         else:

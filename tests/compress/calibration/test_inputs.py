@@ -24,6 +24,12 @@ def test_a_file_is_read_as_far_as_it_is_asked_for(model, tmp_path):
     assert CalibrationInputs(model, file, samples=2, length=9999).data.inputs.shape == (2, 128)  # the model's longest
 
 
+@pytest.mark.parametrize("numbers", [{"samples": 0}, {"samples": -1}, {"length": 0}])
+def test_no_samples_are_refused(model, numbers):
+    with pytest.raises(UsageError, match="calibration takes one sample of one token at least, not "):
+        CalibrationInputs(model, **numbers).check()
+
+
 def test_what_a_decoder_writes_is_the_same_for_a_seed(model):
     first, again, other = (CalibrationInputs(model, samples=2, length=8, seed=seed).data for seed in (1, 1, 2))
     assert first.origin == "self-written text, seed 1"
