@@ -146,8 +146,11 @@ ARTIFACT = {
 }  # fmt: skip
 
 
-def try_input(reader: Reader, entry: Input) -> None:
-    """Read a broken input; whatever is raised but an error for the user comes out, and `HangError` after 10 seconds."""
+def try_input(reader: Reader, entry: Input) -> CompressError | click.ClickException | None:
+    """Read a broken input; the error for the user, None where it is read all the same.
+
+    Whatever else is raised comes out, and `HangError` after 10 seconds.
+    """
     folder = reader.folder
     for file, content in {**reader.files, entry.file: entry.content}.items():
         if not (folder / file).is_file() or file == entry.file or file in reader.broken:
@@ -157,8 +160,9 @@ def try_input(reader: Reader, entry: Input) -> None:
     with redirect_stdout(quiet), redirect_stderr(quiet), _time_limit():
         try:
             reader.read(folder)
-        except (CompressError, click.ClickException):
-            return
+        except (CompressError, click.ClickException) as error:
+            return error
+    return None
 
 
 def inputs(reader: Reader) -> st.SearchStrategy[Input]:
