@@ -25,6 +25,7 @@ from compress.errors import UsageError
 from compress.progress import Progress, Silent
 from compress.system.cores import default_threads
 from compress.system.machine import conditions, machine, versions
+from compress.system.staging import scratch
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def score_contenders(
     bandwidth = read_bandwidth(threads)
     clock.lap("bandwidth")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
+        folder = stack.enter_context(scratch(Path(tempfile.gettempdir()), "images"))
         images = None if evaluation.pixels is None else ImageFile.saved(evaluation.pixels, folder)
         progress.phase(f"loading {len(contenders)} models")
         loading = progress.track(contenders, "loading", len(contenders), "models")

@@ -16,6 +16,7 @@ from compress.benchmarks.statistics.measure import Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.progress import Progress
+from compress.system.staging import scratch
 
 
 def measure_accuracy(
@@ -52,8 +53,8 @@ def _compare_outputs(
     workers: Sequence[Worker], evaluation: Evaluation, images: ImageFile | None, progress: Progress
 ) -> AccuracyResults:
     kind = workers[0].contender.kind
-    with tempfile.TemporaryDirectory(prefix="compress-") as folder:
-        file = Path(folder, "reference.npy")
+    with scratch(Path(tempfile.gettempdir()), "reference") as folder:
+        file = folder / "reference.npy"
         if kind.generates_text:
             return LogitsComparison(evaluation, file).measure(workers, progress)
         if kind.has_classes:

@@ -28,7 +28,7 @@ from compress.cli.shared.options import (
     trust_remote_code,
 )
 from compress.errors import ModelError, UsageError
-from compress.system.staging import make_folder
+from compress.system.staging import check_report, make_folder
 
 if TYPE_CHECKING:
     from compress.export.targets.base import Target
@@ -108,6 +108,7 @@ def command(
     folders = _scorable(candidates, runtime, console)
     report_folder = out or _parent(folders)
     make_folder(report_folder)
+    check_report(report_folder)
     plan = plan_score(folders, runtime, model, unverified, trust_remote_code, console)
     check_figures(requirements, plan.model)
     settings = Settings(

@@ -12,7 +12,7 @@ from compress.checkpoint.locate import check_source
 from compress.errors import UsageError
 from compress.pipeline.parse import Pipeline
 from compress.profiles.loader import Profile, load_profile
-from compress.system.staging import check_replaceable
+from compress.system.staging import check_replaceable, check_report
 
 if TYPE_CHECKING:
     from compress.benchmarks.gate.requirement import Requirement
@@ -128,5 +128,8 @@ def _check_free(request: RunRequest, pipelines: Sequence[Pipeline]) -> None:
         raise UsageError(f"{out} is a file; choose another output directory with -o")
     for pipeline in pipelines:
         check_replaceable(out / pipeline.slug, request.overwrite, Path(os.path.expanduser(request.source)))
-    if not request.no_score and not request.overwrite and (out / "report.md").exists():
+    if request.no_score:
+        return
+    check_report(out)
+    if not request.overwrite and (out / "report.md").exists():
         raise UsageError(f"{out / 'report.md'} exists; choose another output directory with -o, or pass --overwrite")

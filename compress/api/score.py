@@ -19,7 +19,7 @@ from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.model_card import card_with_scores
 from compress.export.targets.base import Target, find_target
 from compress.progress import Progress, Silent
-from compress.system.staging import scratch
+from compress.system.staging import check_report, scratch
 
 
 def score(
@@ -68,6 +68,8 @@ def score(
         quick=settings.quick,
     )
     plan.check(inputs)
+    if out is not None:
+        check_report(Path(out))
     return score_variants(plan.variants, plan.target, inputs, settings, _path(out))
 
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NAME = re.compile(r"\.(?P<place>.+)\.[0-9a-f]{8}\.(?P<role>partial|replaced)")
@@ -33,8 +33,11 @@ def name_in_place(path: Path) -> str:
 
 @contextmanager
 def in_use(directory: Path) -> Iterator[None]:
-    """Within, `put_right` of any process leaves a directory alone; a kill ends that."""
-    lock = _lock(directory)
+    """Within, `put_right` of any process leaves a directory alone; a kill ends that.
+
+    One that removes it already is waited for.
+    """
+    lock = _lock(directory, wait=True)
     try:
         yield
     finally:
@@ -61,11 +64,13 @@ def put_right(folder: Path, place: str | None = None) -> tuple[int, int]:
             continue
         try:
             if match["role"] == "replaced" and not os.path.lexists(folder / match["place"]):
-                entry.rename(folder / match["place"])
+                with suppress(OSError):  # another user's, in a folder that both write to
+                    entry.rename(folder / match["place"])
                 continue
-            nbytes = sum(file.lstat().st_size for file in entry.rglob("*") if not file.is_dir())
+            nbytes = _nbytes(entry)
             shutil.rmtree(entry, ignore_errors=True)
-            removed, freed = removed + 1, freed + nbytes
+            if not entry.exists():
+                removed, freed = removed + 1, freed + nbytes
         finally:
             os.close(lock)
     return removed, freed
@@ -75,15 +80,32 @@ def _is_ours(entry: Path) -> bool:
     return entry.is_dir() and not entry.is_symlink()
 
 
-def _lock(directory: Path) -> int | None:
-    """Lock a directory until the descriptor is closed; None where another has, or where there are no such locks."""
+def _nbytes(directory: Path) -> int:
+    """Bytes of the files in a directory, as far as they are there still: another process may be removing them."""
+    total = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total
+
+
+def _lock(directory: Path, wait: bool = False) -> int | None:
+    """Lock a directory until the descriptor is closed.
+
+    None where another has (unless it is to ``wait``), where it is gone or another user's, or where there are no such
+    locks.
+    """
     if sys.platform == "win32":
         return None
     import fcntl
 
-    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(descriptor)
         return None

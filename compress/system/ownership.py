@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from compress.errors import ModelError
 from compress.system.leftovers import is_leftover
+from compress.system.regular_files import read_json
 
 _MANIFEST, _ARTIFACT = "compress.json", "artifact.json"
 _CHANGING = frozenset({_MANIFEST, _ARTIFACT, "README.md", "SHA256SUMS"})
 """Files of a variant that its manifest doesn't list."""
-_SCORES = "report.json"
-"""The file that no report lacks."""
+_SCORES, _PAGE = "report.json", "report.md"
+"""The file that no report lacks, and the one that people read."""
+_KEYS = {
+    _MANIFEST: {"files", "weights"},
+    _ARTIFACT: {"stored_bytes", "read_bytes"},
+    _SCORES: {"bandwidth", "cards"},
+}
+"""What each of these has that another program's file of the same name hasn't; a report is one of runs, or of one."""
 _REPORT = ("report.*",)
 _EXPORTED = ("*.onnx", "*.onnx.data*", "*.gguf", "engine.plan", "*.json", "*.jinja", "*.model", "*.spm", "vocab.txt",
              "merges.txt", *_CHANGING)  # fmt: skip
@@ -32,18 +39,39 @@ def foreign_entry(directory: Path) -> str | None:
     return next((path for path, is_plain in _entries(directory) if not is_plain or not belongs(path)), None)
 
 
+def foreign_report(directory: Path) -> str | None:
+    """Name of a file in a directory that a report would replace though it isn't this program's; None where none is.
+
+    A page (``report.md``) may be all that is left of a report.
+    """
+    names = {file.name for pattern in _REPORT for file in directory.glob(pattern)}
+    if _SCORES in names:
+        return None if _is_own(directory / _SCORES) else _SCORES
+    return min(names - {_PAGE}, default=None)
+
+
 def _rule(directory: Path) -> Callable[[str], bool] | None:
     """What tells which paths in a directory are this program's; None where nothing says that any is."""
-    names = {entry.name for entry in directory.iterdir()}
-    if _MANIFEST in names:
+    if _is_own(directory / _MANIFEST):
         listed = _listed_files(directory / _MANIFEST)
         artifacts = {file.parent.name for file in directory.glob(f"*/{_ARTIFACT}")}
         return lambda path: path in listed or _is_beside(path, artifacts, () if listed else _STORED)
-    if _ARTIFACT in names:
+    if _is_own(directory / _ARTIFACT):
         return lambda path: _is_like(path, _EXPORTED)
-    if _SCORES in names:
+    if _is_own(directory / _SCORES):
         return lambda path: _is_like(path, _REPORT)
     return None
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file is there and may be this program's: what is JSON of another kind, as of another program, isn't."""
+    if not file.exists():
+        return False
+    try:
+        content = read_json(file)
+    except ModelError:
+        return True
+    return not content or (isinstance(content, dict) and not _KEYS[file.name].isdisjoint(content))
 
 
 def _is_beside(path: str, artifacts: Collection[str], patterns: tuple[str, ...]) -> bool:
@@ -54,9 +82,9 @@ def _is_beside(path: str, artifacts: Collection[str], patterns: tuple[str, ...])
 
 def _listed_files(manifest: Path) -> frozenset[str]:
     try:
-        files = json.loads(manifest.read_bytes())["files"]
+        files = read_json(manifest)["files"]
         return frozenset(files) if isinstance(files, dict) else frozenset()
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (ModelError, LookupError, TypeError):
         return frozenset()
 
 

@@ -72,15 +72,21 @@ def copy_file(file: Path, target: Path) -> None:
         shutil.copyfileobj(source, copy)
 
 
+def read_bytes(file: Path, limit: int = LARGEST_JSON, folder: Path | None = None) -> bytes:
+    """The bytes of a regular file of a checkpoint; a ModelError for one of more than ``limit``."""
+    with open_file(file, folder) as stream:
+        raw = stream.read(limit + 1)
+    if len(raw) > limit:
+        raise ModelError(f"{file} is larger than {limit >> 20} MiB, more than is read of such a file")
+    return raw
+
+
 def read_json(file: Path, limit: int = LARGEST_JSON, folder: Path | None = None, unique: bool = False) -> Any:
     """The value in a JSON file of at most ``limit`` bytes; a ModelError for one that is larger, or can't be parsed.
 
     ``unique`` refuses a key that comes twice as well.
     """
-    with open_file(file, folder) as stream:
-        raw = stream.read(limit + 1)
-    if len(raw) > limit:
-        raise ModelError(f"{file} is larger than {limit >> 20} MiB, more than is read of such a file")
+    raw = read_bytes(file, limit, folder)
     try:
         return parse_json(raw, unique)
     except ValueError as error:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from compress.errors import UsageError
 from compress.system import interrupt
+from compress.system.file_set import finish_files
 from compress.system.leftovers import in_use, new_name, put_right
-from compress.system.ownership import foreign_entry
+from compress.system.ownership import foreign_entry, foreign_report
 
 _CURRENT_FOLDER, _EXCHANGE = -100, 2
 """Linux's AT_FDCWD and RENAME_EXCHANGE."""
@@ -37,19 +38,20 @@ def staged(
     put_right(path.parent, path.name)
     check_replaceable(path, overwrite, source)
     parents = _missing_parents(path)
-    stage = path.parent / new_name(path.name)
     try:
-        _make(stage)
-        with in_use(stage):
+        with _working_directory(path.parent, path.name) as stage:
             yield stage
             interrupt.check()
             if marker is not None and (path / marker).is_file():
-                shutil.rmtree(stage, ignore_errors=True)
                 return
-            check_replaceable(path, overwrite, source)
-            _put_in_place(stage, path)
+            try:
+                stage.rename(path)  # to where nothing is, or an empty directory
+            except OSError:
+                if not path.exists():
+                    raise
+                check_replaceable(path, overwrite, source)
+                _change_places(stage, path)
     except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(parents)
         raise
 
@@ -58,16 +60,29 @@ def staged(
 def scratch(folder: Path, name: str) -> Iterator[Path]:
     """Yield a fresh directory in a folder that is removed at the end; what a kill leaves of it is found by `put_right`.
 
-    ``name`` says what it is for.
+    ``name`` says what it is for. Nobody but this user can read it.
     """
     put_right(folder, name)
-    directory = folder / new_name(name)
-    _make(directory)
-    try:
-        with in_use(directory):
-            yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with _working_directory(folder, name, mode=0o700) as directory:
+        yield directory
+
+
+@contextmanager
+def _working_directory(folder: Path, name: str, mode: int = 0o777) -> Iterator[Path]:
+    """Yield a new directory on its way to a name in a folder; what has that path at the end is removed.
+
+    Until it is locked another process may take it for a leftover: then there is one more.
+    """
+    while True:
+        directory = folder / new_name(name)
+        _make(directory, mode)
+        try:
+            with in_use(directory):
+                if directory.is_dir():
+                    yield directory
+                    return
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def check_replaceable(path: Path, overwrite: bool, source: Path | None = None) -> None:
@@ -98,6 +113,15 @@ def check_replaceable(path: Path, overwrite: bool, source: Path | None = None) -
         raise UsageError(f"{path} is not overwritten, as {reason}; choose another output, or remove it yourself")
 
 
+def check_report(folder: Path) -> None:
+    """A UsageError where a report would replace a file in a directory that this program didn't write."""
+    finish_files(folder)
+    if (foreign := foreign_report(folder)) is not None:
+        raise UsageError(
+            f"{folder / foreign} is not compress's, and a report would replace it; choose another directory with -o"
+        )
+
+
 def make_folder(path: Path) -> None:
     """Make a directory for outputs where there is none; a UsageError where that can't be done."""
     if os.path.exists(path) and not path.is_dir():
@@ -116,33 +140,30 @@ def _missing_parents(path: Path) -> list[Path]:
     return missing
 
 
-def _make(stage: Path) -> None:
+def _make(directory: Path, mode: int = 0o777) -> None:
     try:
-        stage.mkdir(parents=True)
+        directory.mkdir(mode, parents=True)
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(f"can't write to {stage.parent} ({reason}); choose another output directory") from error
+        raise UsageError(f"can't write to {directory.parent} ({reason}); choose another output directory") from error
 
 
-def _put_in_place(stage: Path, path: Path) -> None:
-    """Rename the stage to its place; what was there is removed.
+def _change_places(stage: Path, path: Path) -> None:
+    """Put the stage where another directory is, which is at the stage's path afterwards, or gone.
 
     Both change places at once where the system can do that. Else what was there is set aside first, comes back if the
     rename fails, and is found by `put_right` after a kill in between.
     """
-    if not path.exists():
-        stage.rename(path)
-        return
     if _exchange(stage, path):
-        shutil.rmtree(stage, ignore_errors=True)
         return
     aside = stage.with_suffix(".replaced")
-    path.rename(aside)
-    try:
-        stage.rename(path)
-    except BaseException:
-        os.replace(aside, path)
-        raise
+    with in_use(path):
+        path.rename(aside)
+        try:
+            stage.rename(path)
+        except BaseException:
+            os.replace(aside, path)
+            raise
     shutil.rmtree(aside, ignore_errors=True)
 
 

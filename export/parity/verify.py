@@ -28,6 +28,7 @@ from compress.export.parity.sample import sample_input
 from compress.modeling.quiet import first_line
 from compress.onnx_names import MODEL_FILE
 from compress.progress import Progress, Silent
+from compress.system.staging import scratch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,9 +73,9 @@ def lower_and_verify(
     if dtype != torch.float32 or rounds_inputs or any(scales.values()):
         for twin in twins.values():
             to_float_cache(twin)
-        with tempfile.TemporaryDirectory() as scratch:
-            _write(twins, Dequantized(weights) if rounds_inputs else weights, Path(scratch), Silent(), nodes)
-            _check_all(Path(scratch), expected)
+        with scratch(Path(tempfile.gettempdir()), "parity") as folder:
+            _write(twins, Dequantized(weights) if rounds_inputs else weights, folder, Silent(), nodes)
+            _check_all(folder, expected)
     else:
         _check_all(out, expected)
     if dtype == torch.bfloat16:

@@ -12,6 +12,7 @@ from compress.encodable_text import EncodableText
 from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
 from compress.system.file_set import write_files
+from compress.system.regular_files import read_bytes
 from compress.weights.stored import DEFAULT_FORMAT, StoredForm, WeightReport
 
 FILE = "compress.json"
@@ -114,10 +115,10 @@ class Manifest(BaseModel):
     @classmethod
     def read(cls, directory: Path) -> Manifest:
         """Read a directory's ``compress.json``; a ModelError where there is none, or another version wrote it."""
+        if not os.path.lexists(directory / FILE):
+            raise ModelError(f"{directory} is not a variant: it has no {FILE}; `compress run` makes variants")
         try:
-            return cls.model_validate_json((directory / FILE).read_bytes())
-        except OSError:
-            raise ModelError(f"{directory} is not a variant: it has no {FILE}; `compress run` makes variants") from None
+            return cls.model_validate_json(read_bytes(directory / FILE))
         except ValidationError as error:
             first = error.errors()[0]
             reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))

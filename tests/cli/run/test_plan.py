@@ -78,6 +78,9 @@ def test_outputs_that_exist_are_refused_now(request_of, tmp_path):
         check(request_of())
     assert check(request_of(no_score=True)).pipelines
     assert check(request_of(overwrite=True)).pipelines
+    (out / "report.json").write_text('{"lighthouseVersion": "12"}')
+    with pytest.raises(UsageError, match="report.json is not compress's, and a report would replace it; choose"):
+        check(request_of(overwrite=True))
     (out / "int8-fuse").mkdir()
     (out / "int8-fuse" / "compress.json").write_text("{}")
     with pytest.raises(UsageError, match="int8-fuse"):

@@ -1,5 +1,7 @@
 """What killed runs leave is told from what running ones use, removed and counted."""
 
+import os
+
 from compress.system.leftovers import in_use, is_leftover, name_in_place, new_name, put_right
 
 
@@ -47,3 +49,11 @@ def test_files_and_links_of_such_a_name_stay(tmp_path):
     assert put_right(tmp_path) == (0, 0)
     assert len(list(tmp_path.iterdir())) == 2
     assert put_right(tmp_path / "missing") == (0, 0)
+
+
+def test_what_another_process_removes_meanwhile_is_no_failure(tmp_path):
+    with in_use(tmp_path / "gone"):
+        pass
+    (tmp_path / ".a.01234567.partial").mkdir()
+    os.symlink("nowhere", tmp_path / ".a.01234567.partial" / "link")
+    assert put_right(tmp_path) == (1, len("nowhere"))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from compress.system.ownership import foreign_entry
+from compress.system.ownership import foreign_entry, foreign_report
 
 
 @pytest.fixture
@@ -73,3 +73,28 @@ def test_links_are_foreign(folder, tmp_path):
     variant = folder("report.md")
     (variant / "report.json").symlink_to("report.md")
     assert foreign_entry(variant) == "report.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "beside"),
+    [
+        ("compress.json", {"algorithm": "gzip"}, "notes.txt"),
+        ("artifact.json", {"contractName": "Token", "abi": []}, "package.json"),
+        ("report.json", {"lighthouseVersion": "12", "audits": {}}, "report.html"),
+        ("report.json", [{"uri": "a.feature"}], "report.html"),
+    ],
+)
+def test_files_of_other_programs_by_these_names_make_nothing_ours(folder, name, content, beside):
+    (folder(beside) / name).write_text(json.dumps(content))
+    assert foreign_entry(folder()) == ""
+
+
+def test_a_report_replaces_no_file_of_another_program(folder):
+    assert foreign_report(folder("notes.txt")) is None
+    assert foreign_report(folder("report.md")) is None
+    assert foreign_report(folder("report.html", "report.csv")) == "report.csv"
+    (folder() / "report.json").write_text('{"lighthouseVersion": "12"}')
+    assert foreign_report(folder()) == "report.json"
+    for content in ({"bandwidth": 1e10, "rows": []}, {"schema_version": 1, "cards": []}):
+        (folder() / "report.json").write_text(json.dumps(content))
+        assert foreign_report(folder()) is None

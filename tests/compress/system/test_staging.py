@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,32 @@ def test_scratch_is_gone_at_the_end_and_after_a_kill(tmp_path: Path) -> None:
         (folder / "file").touch()
         assert list(tmp_path.iterdir()) == [folder]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_else_reads_what_is_scratch(tmp_path: Path) -> None:
+    with scratch(tmp_path, "reference") as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_many_runs_on_one_place_all_end_well_and_one_of_them_stays(tmp_path: Path) -> None:
+    """None takes what another has just made for a leftover, nor fails at what another is removing."""
+    out = tmp_path / "out"
+
+    def replace_it(run: int) -> None:
+        for turn in range(30):
+            with staged(out, overwrite=True) as stage:
+                for name in ("report.json", "report.md"):
+                    (stage / name).write_text(f"{run} {turn}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(replace_it, range(4)))
+    assert (out / "report.json").read_text() == (out / "report.md").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_report_of_another_program_stays(tmp_path: Path) -> None:
+    staging.check_report(tmp_path)
+    staging.check_report(tmp_path / "missing")
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(UsageError, match=r"/report\.html is not compress's, and a report would replace it; choose"):
+        staging.check_report(tmp_path)

@@ -1,6 +1,7 @@
 """A manifest goes through its file unchanged, and what is none is told in one line."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -62,6 +63,17 @@ def test_what_is_no_manifest_is_named(tmp_path, content, message):
     with pytest.raises(ModelError) as error:
         Manifest.read(tmp_path)
     assert message in str(error.value)
+
+
+def test_what_is_no_file_of_a_variants_own_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "compress.json")
+    with pytest.raises(ModelError, match=r"compress\.json is no regular file; put the file itself there"):
+        Manifest.read(tmp_path)
+    (tmp_path / "compress.json").unlink()
+    with (tmp_path / "compress.json").open("wb") as file:
+        file.truncate(65 << 20)  # takes no space
+    with pytest.raises(ModelError, match=r"compress\.json is larger than 64 MiB"):
+        Manifest.read(tmp_path)
 
 
 def test_reading_needs_no_torch():
