@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -134,11 +135,14 @@ def parse_tolerances(texts: Sequence[str]) -> tuple[Tolerance, ...]:
         figure = Figure.named(name)
         if not percent:
             raise UsageError(f"tolerance {part!r} needs a %: by how much of its last value {name} may be worse")
+        share = float(number) / 100
+        if not math.isfinite(share) or (figure.metric.better == "higher" and share >= 1):
+            raise UsageError(f"tolerance {part!r} tolerates everything; give less than 100%")
         if name in tolerances:
             raise UsageError(
                 f"{name} has two tolerances, {tolerances[name].text} and {_packed(part)}; drop one of them"
             )
-        tolerances[name] = Tolerance(figure, float(number) / 100, _packed(part))
+        tolerances[name] = Tolerance(figure, share, _packed(part))
     return tuple(tolerances.values())
 
 
@@ -189,6 +193,8 @@ def _requirement(part: str) -> Requirement:
     text = _packed(part)
     figure, scale = _in_unit(Figure.named(name), unit, text)
     bound = float(number) * scale
+    if not math.isfinite(bound):
+        raise UsageError(f"{text}: no {name} is as large; give a smaller number")
     if figure.metric.unit == "share" and not figure.relative and bound > 1:
         raise UsageError(f"{text}: {name} is a share between 0 and 1; write 0.98 or 98%")
     return Requirement(figure, cast(Operator, operator), bound, text)

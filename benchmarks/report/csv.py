@@ -40,7 +40,8 @@ def _table(chosen: Sequence[Metric], rows: Sequence[tuple[list[int], ReportRow]]
     """A line each, with its settings behind the facts."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_FACTS, *settings, *(f"{metric.key}{kind}" for metric in chosen for kind in _kinds(metric))])
+    figures = [_plain(f"{metric.key}{kind}") for metric in chosen for kind in _kinds(metric)]
+    writer.writerow([*_FACTS, *settings, *figures])
     for setting, line in rows:
         card, row = line.card, line.row
         facts = [card.model, line.machine, card.created, row.name, row.role, row.engine, row.recipe, row.parameters]

@@ -156,7 +156,7 @@ def _noise(card: Scorecard) -> list[str]:
     for row in card.rows:
         for key, work in _SPEED.items():
             measure = row.measures.get(key)
-            if measure is not None and measure.spread is not None and measure.spread > _NOISY * measure.value:
-                swing = measure.spread / measure.value
+            if measure is not None and measure.value and (measure.spread or 0.0) > _NOISY * measure.value:
+                swing = (measure.spread or 0.0) / measure.value
                 lines.append(f"NOISY run: {row.name}: {work} varies by ±{swing:.0%} between rounds")
     return lines

@@ -12,6 +12,11 @@ from compress.benchmarks.statistics.measure import Measure
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
 _ROUNDING = 1e-9
+_LARGEST = 1e290
+"""A figure; sums and quotients of larger ones are no numbers."""
+_MOST = 1 << 53
+"""Threads, tokens, parameters."""
+_MOST_CELLS = 10_000
 
 
 def implausible(card: Scorecard) -> str | None:
@@ -26,24 +31,27 @@ def _problems(card: Scorecard) -> Iterator[str]:
         yield "doesn't begin with one row of the original"
     if twice := next((name for name, count in names.items() if count > 1), None):
         yield f"has two rows called {twice!r}"
-    for fact in ("load", "others", "bandwidth"):
-        value = getattr(card, fact)
-        if not 0 <= value < math.inf:
-            yield f"says {fact} is {value:g}"
-    if card.threads < 1 or min(card.windows) < 0:
+    facts = {"load": card.load, "others": card.others, "bandwidth": card.bandwidth, **card.seconds}
+    yield from (f"says {fact} is {value:g}" for fact, value in facts.items() if not 0 <= value < math.inf)
+    if not 1 <= card.threads <= _MOST or not 0 <= min(card.windows) <= max(card.windows) <= _MOST:
         yield f"says that {card.threads} threads read {card.windows[0]} windows"
+    lengths, batches = card.settings.lengths, card.settings.batches
+    if min((*lengths, *batches), default=1) < 1 or len(lengths) * len(batches) > _MOST_CELLS:
+        yield f"says that {len(lengths)} lengths were measured in {len(batches)} batches"
     for row in card.rows:
         yield from _row_problems(row)
 
 
 def _row_problems(row: Row) -> Iterator[str]:
-    if row.parameters < 1:
+    if not 1 <= row.parameters <= _MOST:
         yield f"says that {row.name} has {row.parameters} parameters"
     cells = [(key, measure) for cell in row.cells for key, measure in cell.measures.items()]
     for key, measure in [*row.measures.items(), *cells]:
         numbers = (measure.value, *measure.rounds, *measure.windows, *(measure.bounds or ()))
-        if (unbounded := next((number for number in numbers if not math.isfinite(number)), None)) is not None:
+        if (unbounded := next((number for number in numbers if not abs(number) <= _LARGEST), None)) is not None:
             yield f"says {key} of {row.name} is {unbounded}"
+        elif measure.bounds is not None and measure.bounds[0] > measure.bounds[1]:
+            yield f"says {key} of {row.name} is at least {measure.bounds[0]:g} and at most {measure.bounds[1]:g}"
         elif not 0 <= (measure.spread or 0.0) < math.inf:
             yield f"says {key} of {row.name} is known to ± {measure.spread}"
         elif (metric := _BY_KEY.get(key)) is not None:

@@ -15,6 +15,8 @@ from compress.errors import UsageError
 from compress.system.json_text import parse_json
 
 NAME = "report.json"
+_LARGEST = 256 << 20
+"""Bytes of a report that is read: a run over 1,000 windows has some megabytes."""
 
 
 class MergedReport(BaseModel, frozen=True):
@@ -52,10 +54,9 @@ def read_cards(path: Path) -> list[Scorecard]:
     measurement gives.
     """
     file = path / NAME if path.is_dir() else path
+    text = _read(file)
     try:
-        content = parse_json(file.read_bytes(), unique=True)
-    except OSError as error:
-        raise UsageError(f"can't read {file} ({error.strerror}); name a {NAME} or the directory of one") from error
+        content = parse_json(text, unique=True)
     except ValueError as error:
         raise UsageError(f"{file} is no JSON ({error}); name a {NAME} that `compress` wrote") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -64,17 +65,29 @@ def read_cards(path: Path) -> list[Scorecard]:
             f"{file} has schema version {version}, and this compress reads {SCHEMA}; score its variants again"
         )
     try:
-        report = (MergedReport if isinstance(content, dict) and "cards" in content else Scorecard).model_validate(
-            content
-        )
+        form = MergedReport if isinstance(content, dict) and "cards" in content else Scorecard
+        report = form.model_validate_json(text, strict=True)  # else true and "0.98" are numbers
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{file} is no report of compress: {where}: {first['msg']}".replace(": : ", ": ")) from error
     cards = list(report.cards) if isinstance(report, MergedReport) else [report]
+    if not cards:
+        raise UsageError(f"{file} holds no run; name a {NAME} that `compress` wrote")
     if problem := next(filter(None, map(implausible, cards)), None):
         raise UsageError(f"{file} {problem}, which no measurement gives; score its variants again")
     return cards
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(_LARGEST + 1)
+    except OSError as error:
+        raise UsageError(f"can't read {file} ({error.strerror}); name a {NAME} or the directory of one") from error
+    if len(text) > _LARGEST:
+        raise UsageError(f"{file} is larger than {_LARGEST >> 20} MiB, more than a report is; name a {NAME}")
+    return text
 
 
 def read_card(path: Path) -> Scorecard:

@@ -197,6 +197,6 @@ def ratio(row: Row, base: Row, key: str) -> Measure | None:
     mine, other = row.measures.get(key), base.measures.get(key)
     if mine is None or other is None:
         return None
-    if mine.rounds and len(mine.rounds) == len(other.rounds):
+    if mine.rounds and len(mine.rounds) == len(other.rounds) and all(other.rounds):
         return summarize([a / b for a, b in zip(mine.rounds, other.rounds, strict=True)])
     return Measure(value=mine.value / other.value) if other.value else None

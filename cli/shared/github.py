@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from compress.benchmarks.gate.judge import Verdict
+from compress.errors import UsageError
 from compress.escape import markdown_code, markdown_text, printable
 
 _COMMANDS = {"failed": "error", "inconclusive": "warning"}
@@ -38,8 +39,11 @@ def summarize_step(verdicts: Sequence[Verdict], notices: Sequence[str]) -> None:
         cells = [_MARKS[verdict.outcome], variant, markdown_code(verdict.requirement), measured, why]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"- {markdown_text(notice)}" for notice in notices), ""]
-    with Path(file).open("a", encoding="utf-8") as summary:
-        summary.write("\n".join(lines))
+    try:
+        with Path(file).open("a", encoding="utf-8") as summary:
+            summary.write("\n".join(lines))
+    except OSError as error:
+        raise UsageError(f"can't write {file} ({error.strerror}), which GITHUB_STEP_SUMMARY names") from error
 
 
 def _escaped(text: str) -> str:

@@ -73,6 +73,7 @@ def test_perplexity_against_the_originals_is_the_metric_that_pairs_windows():
         ("decode_speedup>=2ms", "decode_speedup takes no unit, x, not 'ms'"),
         ("retention>=98", "a share between 0 and 1; write 0.98 or 98%"),
         ("retention>=101%", "a share between 0 and 1"),
+        ("kl<=1e999", "kl<=1e999: no kl is as large; give a smaller number"),
         ("kl>=2, kl<=1", "nothing can meet both kl>=2 and kl<=1"),
         ("bytes<0.3x, retention>0.9, disk_bytes>=0.3x", "nothing can meet both disk_bytes>=0.3x and bytes<0.3x"),
         ("decode_speedup>=3, decode_tps<=2x", "nothing can meet both"),
@@ -100,6 +101,8 @@ def test_tolerances():
         ("perplexity", "isn't a metric, = and a percentage"),
         ("perplexity=0.01", "needs a %"),
         ("perplexty=1%", "did you mean 'perplexity'?"),
+        ("decode_tps=100%", "tolerance 'decode_tps=100%' tolerates everything; give less than 100%"),
+        ("kl=" + "9" * 400 + "%", "tolerates everything"),
         ("kl=1%,kl=2%", "kl has two tolerances, kl=1% and kl=2%"),
     ],
 )

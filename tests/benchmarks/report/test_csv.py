@@ -17,3 +17,9 @@ def test_csv_is_what_was_stored(card, render):
         "decode_tps": 50.0, "decode_tps_spread": 0.5, "decode_tps_ratio": 5.0, "disk_bytes": 27e6
     }  # fmt: skip
     assert (rows[0]["decode_tps_ratio"], rows[2]["disk_bytes_spread"], rows[2]["top1"]) == ("", "", "0.981")
+
+
+def test_a_task_is_no_formula(card, render):
+    task = card(torch=TORCH | {"=cmd().acc": 0.5}, onnx=ONNX).model_copy(update={"tasks": {"=cmd().acc": "higher"}})
+    header = render("csv", task).splitlines()[0].split(",")
+    assert "'=cmd().acc" in header and "=cmd().acc" not in header

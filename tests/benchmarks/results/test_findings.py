@@ -102,3 +102,7 @@ def test_what_is_slower_somewhere_is_told_in_a_line(lengths_card):
 def test_what_makes_accuracy_doubtful_is_said_first(card):
     scored = card(torch=GOOD, onnx=GOOD).model_copy(update={"doubts": ("the text is another language's",)})
     assert findings(scored) == ["DOUBTFUL accuracy: the text is another language's; give other data with --eval"]
+
+
+def test_a_rate_of_zero_is_no_noise(card):
+    assert findings(card(torch=GOOD | {"decode_tps": [0.0, 0.0, 1.0]}, onnx=GOOD)) == []

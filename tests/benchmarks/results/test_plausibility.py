@@ -5,6 +5,8 @@ import math
 import pytest
 
 from compress.benchmarks.results.plausibility import implausible
+from compress.benchmarks.results.scorecard import Settings
+from compress.benchmarks.statistics.measure import Measure
 from tests.support.cards import BASE, INT8
 
 
@@ -18,6 +20,7 @@ from tests.support.cards import BASE, INT8
         ({"decode_tps": [1.0, math.nan]}, "says decode_tps of int8 is nan"),
         ({"decode_tps": [5.0, -1.0, 5.0]}, "says decode_tps of int8 is -1"),
         ({"retention": math.inf}, "says retention of int8 is inf"),
+        ({"perplexity": 1e300}, "says perplexity of int8 is 1e+300"),
         ({"retention": 1.5}, "says retention of int8 is 1.5"),
         ({"cosine": -1.5}, "says cosine of int8 is -1.5"),
         ({"task.acc": math.nan}, "says task.acc of int8 is nan"),
@@ -36,6 +39,14 @@ def test_figures(card, figures, problem):
         ({"others": -1.0}, "says others is -1"),
         ({"bandwidth": math.inf}, "says bandwidth is inf"),
         ({"threads": 0}, "says that 0 threads read 8 windows"),
+        ({"threads": 10**400}, f"says that {10**400} threads read 8 windows"),
+        ({"windows": (8, -1)}, "says that 2 threads read 8 windows"),
+        ({"seconds": {"speed": math.nan}}, "says speed is nan"),
+        ({"settings": Settings(lengths=(0,))}, "says that 1 lengths were measured in 0 batches"),
+        (
+            {"settings": Settings(lengths=tuple(range(1, 1001)), batches=tuple(range(1, 1001)))},
+            "says that 1000 lengths were measured in 1000 batches",
+        ),
         ({"rows": ()}, "doesn't begin with one row of the original"),
     ],
 )
@@ -49,6 +60,11 @@ def test_rows(card):
     rows = {
         "doesn't begin with one row of the original": (float_, original),
         "has two rows called 'int8'": (original, int8, int8),
+        "says kl of int8 is at least 2 and at most 1": (
+            original,
+            int8.model_copy(update={"measures": {"kl": Measure(value=1.5, bounds=(2.0, 1.0))}}),
+        ),
+        f"says that int8 has {10**400} parameters": (original, int8.model_copy(update={"parameters": 10**400})),
         "says that int8 has 0 parameters": (original, int8.model_copy(update={"parameters": 0})),
     }
     for problem, chosen in rows.items():

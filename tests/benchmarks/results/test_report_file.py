@@ -36,6 +36,10 @@ def test_cards_come_back_from_their_files(card, tmp_path):
         ('{"cards": [{"model": "x"}]}', "is no report of compress: cards.0.kind: Field required"),
         ("[" * 100_000, "is no JSON \\(nested too deep\\); name a report.json that `compress` wrote"),
         ('{"a": 1, "a": 2}', "is no JSON \\('a' is in it twice\\); name a report.json that `compress` wrote"),
+        ("", "is no JSON \\(Expecting value"),
+        ("null", "is no report of compress: Input should be an object"),
+        ('{"cards": []}', "holds no run; name a report.json that `compress` wrote"),
+        ('{"schema_version": 0, "model": "x"}', "has schema version 0, and this compress reads 1"),
         ('{"schema_version": 2, "model": "x"}', "has schema version 2, and this compress reads 1"),
     ],
 )
@@ -64,6 +68,33 @@ def test_what_no_measurement_gives_is_refused(card, tmp_path):
         read_cards(tmp_path / "nan")
     with pytest.raises(UsageError, match="negative says kl of int8 is -0.5, which no measurement gives"):
         read_cards(tmp_path / "negative")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('"value": 0.25', '"value": "0.25"', "rows.2.measures.kl.value: Input should be a valid number"),
+        ('"value": 0.25', '"value": true', "rows.2.measures.kl.value: Input should be a valid number"),
+        ('"value": 0.25', '"value": null', "rows.2.measures.kl.value: Input should be a valid number"),
+        ('"threads": 2', '"threads": "2"', "threads: Input should be a valid integer"),
+        ('"threads": 2', '"threads": 2.5', "threads: Input should be a valid integer"),
+        ('"others": 0.0', '"others": false', "others: Input should be a valid number"),
+        ('"unchanged": false', '"unchanged": "no"', "rows.0.unchanged: Input should be a valid boolean"),
+    ],
+)
+def test_numbers_are_numbers(card, tmp_path, old, new, where):
+    text = report_text([card(**ROWS | {"int8": {"kl": 0.25}})])
+    assert old in text
+    (tmp_path / "report.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(UsageError, match=f"is no report of compress: {where}"):
+        read_card(tmp_path)
+
+
+def test_a_file_beyond_all_reports_is_not_read(tmp_path):
+    with (tmp_path / "report.json").open("wb") as file:
+        file.truncate(300 << 20)  # takes no space
+    with pytest.raises(UsageError, match="report.json is larger than 256 MiB, more than a report is; name a report"):
+        read_card(tmp_path)
 
 
 def test_the_published_schema_is_current():

@@ -33,3 +33,5 @@ def test_ratios_are_taken_round_by_round(card):
     speedup = ratio(drifting.rows[1], drifting.rows[0], "decode_tps")
     assert (speedup.value, speedup.spread, speedup.rounds) == (2.0, 0.0, (2.0, 2.0, 2.0))
     assert ratio(drifting.rows[1], drifting.rows[0], "ttft") is None
+    stuck = card(torch={"decode_tps": [0.0, 0.0]}, int8={"decode_tps": [1.0, 1.0]})
+    assert ratio(stuck.rows[1], stuck.rows[0], "decode_tps") is None

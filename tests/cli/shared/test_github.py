@@ -4,6 +4,7 @@ import pytest
 
 from compress.benchmarks.gate.judge import Verdict
 from compress.cli.shared.github import annotate, summarize_step
+from compress.errors import UsageError
 
 VERDICTS = [
     Verdict("m", "a|b", "kl<=1", "0.5", "passed"),
@@ -43,3 +44,9 @@ def test_every_outcome_has_its_mark(monkeypatch, tmp_path, outcome, mark):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "s.md"))
     summarize_step([Verdict("m", "v", "r", "1", outcome)], [])
     assert f"| {mark} | v |" in (tmp_path / "s.md").read_text()
+
+
+def test_a_summary_that_cannot_be_written_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "none" / "summary.md"))
+    with pytest.raises(UsageError, match=r"summary\.md \(No such file or directory\), which GITHUB_STEP_SUMMARY names"):
+        summarize_step(VERDICTS, [])
