@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from compress.cli.table import Cells
 
-from compress.escape import encodable, printable
+from compress.escape import encodable, printable, printable_line
 
 T = TypeVar("T")
 
@@ -87,11 +87,11 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print that a step is done, on standard error."""
-        self.err.print(printable(text), markup=False, soft_wrap=True)
+        self.err.print(printable_line(text), markup=False, soft_wrap=True)
 
     def line(self, text: str) -> None:
         """Print one line of results on standard output."""
-        self.out.print(printable(text), markup=False, soft_wrap=True)
+        self.out.print(printable_line(text), markup=False, soft_wrap=True)
 
     def write(self, text: str) -> None:
         """Write text as it comes on standard output; a terminal gets no controls but tabs and newlines."""

@@ -16,7 +16,7 @@ import click
 from compress.benchmarks.runtime.specs import spec_of_library
 from compress.cli.streams import drop_unwritable, prepare_output
 from compress.errors import CompressError, ModelError
-from compress.escape import printable
+from compress.escape import printable_line
 from compress.system import interrupt
 from compress.system.environment import OFFLINE
 from compress.version import __version__
@@ -134,7 +134,7 @@ def _fail(text: str, code: int, debug: bool) -> int:
         traceback.print_exc()
     if interrupt.heard() and code != INTERRUPTED:  # another library may have made an error of its own of it
         text, code = _INTERRUPTED, INTERRUPTED
-    click.echo(f"compress: {printable(text)}", err=True)
+    click.echo(printable_line(f"compress: {text}"), err=True)
     return code
 
 

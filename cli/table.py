@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
-from compress.escape import printable
+from compress.escape import printable_line
 
 _GAP = 2
 """blanks between columns of a compact table"""
@@ -31,10 +31,10 @@ class Cells:
 
 def lined_table(cells: Cells) -> Table:
     """Lines between columns; what is too long is folded, so that nothing of a name is cut off."""
-    columns = (Column(escape(printable(header)), overflow="fold") for header in cells.headers)
+    columns = (Column(escape(printable_line(header)), overflow="fold") for header in cells.headers)
     table = Table(*columns, header_style="bold")
     for row in cells.rows:
-        table.add_row(*(Text(printable(cell, lines=True)) for cell in row))
+        table.add_row(*(Text("\n".join(map(printable_line, cell.split("\n")))) for cell in row))
     return table
 
 
@@ -46,7 +46,7 @@ def fits(table: Table, terminal: Terminal) -> bool:
 
 def compact_table(cells: Cells, width: int) -> Table:
     """Blanks between columns, and every row on one line: the longest cells are shortened in their middle."""
-    columns = [[printable(row[i]) for row in cells.rows] for i in range(len(cells.headers))]
+    columns = [[printable_line(row[i]) for row in cells.rows] for i in range(len(cells.headers))]
     words = [max(map(cell_len, header.split()), default=0) for header in cells.headers]
     widths = [max(least, *map(cell_len, column)) for least, column in zip(words, columns, strict=True)]
     while sum(widths) + _GAP * (len(widths) - 1) > width:
@@ -58,7 +58,7 @@ def compact_table(cells: Cells, width: int) -> Table:
         box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0)
     )
     for header, size in zip(cells.headers, widths, strict=True):
-        table.add_column(escape(printable(header)), width=size)
+        table.add_column(escape(printable_line(header)), width=size)
     for row in zip(*columns, strict=True):
         table.add_row(*(Text(shortened(cell, size)) for cell, size in zip(row, widths, strict=True)))
     return table

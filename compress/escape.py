@@ -23,6 +23,8 @@ _INLINE = re.compile(
     r"|:(?=//)|(?<=www)\.|(?<=\w)@(?=\w)",  # GitHub makes links of addresses
     re.IGNORECASE,
 )
+_WORKFLOW_COMMAND = re.compile(r"^(?=\s*::)|(?<=#)(?=#\w*\[)")
+"""Where a line becomes a command to what reads a CI job's output: GitHub's runner, Azure's agent."""
 _BLOCK = re.compile(r"^(?:(\d+)(?=[.)](?:\s|$))|[-+](?=\s|$)|-(?=-)|=(?==)|#(?=#*(?:\s|$)))")
 """What begins a list, a heading or a rule at the start of a line."""
 
@@ -37,6 +39,11 @@ def printable(text: str, lines: bool = False) -> str:
     if lines:
         return "\n".join(map(printable, text.split("\n")))
     return _INVISIBLE.sub(_spelled, text)
+
+
+def printable_line(text: str) -> str:
+    r"""One printable line of output that a CI job takes for no command: ``\::error::``, ``#\#[error]``."""
+    return _WORKFLOW_COMMAND.sub(r"\\", printable(text))
 
 
 def markdown_text(text: str) -> str:

@@ -5,7 +5,7 @@ import os
 import pytest
 from markdown_it import MarkdownIt
 
-from compress.escape import encodable, markdown_block, markdown_code, markdown_text, printable
+from compress.escape import encodable, markdown_block, markdown_code, markdown_text, printable, printable_line
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,21 @@ def test_what_cannot_be_seen_is_spelled_out(text, shown):
     assert printable(f"{text}\n{text}", lines=True) == "\n".join(
         [printable(line) for line in f"{text}\n{text}".split("\n")]
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("int8: 2× as fast", "int8: 2× as fast"),
+        ("::set-output name=x::y", "\\::set-output name=x::y"),
+        ("  ::stop-commands::x", "\\  ::stop-commands::x"),
+        ("a::b ## [x]", "a::b ## [x]"),
+        ("a ##[error]x ##vso[task.setvariable]y", "a #\\#[error]x #\\#vso[task.setvariable]y"),
+        ("\n::error::x", "\\n::error::x"),
+    ],
+)
+def test_a_line_of_output_is_no_command_of_a_ci_job(text, line):
+    assert printable_line(text) == line
 
 
 def test_what_utf8_cannot_hold_is_spelled_out_and_nothing_else():

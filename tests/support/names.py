@@ -17,6 +17,7 @@ HOSTILE = (
     "back\x08space", "\u202egnp.exe", "\u2066x\u2069", "\u200bzero", "\ufeffbom", "line\u2028separator",
     "\ufffe", "no\u00a0break", "é ü ß ł", "模型", "モデル", "🤖 robot 👩‍👩‍👧", "Ελληνικά",
     "https://user:pass@example.org", "a,b;c", "null", "true", "1e3", "0x10", "~", "!tag", "&anchor", "*alias",
-    "? key", "x" * 300, "$(touch x)", "; rm -rf ~", "a'b\"c`d", "::error::x", "%0A::error::x", "]]>",
+    "? key", "x" * 300, "$(touch x)", "; rm -rf ~", "a'b\"c`d", "::error::x",
+    "::set-output name=x::y", "${{ secrets.TOKEN }}", "</script><script>", "%0A::error::x", "]]>",
     "\\N{BULLET}", "../../etc/passwd", os.fsdecode(b"not\xffutf8"), "\ud83d",
 )  # fmt: skip

@@ -218,6 +218,7 @@ def test_terminal(name, capsys):
     captured = capsys.readouterr()
     assert not CONTROLS.search(captured.out + captured.err)
     assert words(printable(name))[:100] in words(captured.err)
+    assert not any(line.strip().startswith("::") for line in (captured.out + captured.err).splitlines())
 
 
 def test_github(name, tmp_path, monkeypatch, capsys):
