@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from compress.export.targets.base import Target
 
 
+_NO_VARIANT = "is not a variant"
+
+
 @dataclass(frozen=True)
 class VariantToScore:
     """A variant to score: its name in the scorecard, its directory and manifest, and the pipeline that made it."""
@@ -74,11 +77,13 @@ class ScorePlan:
 def check_sources(paths: Sequence[Path], model: str | None = None, trust_remote_code: bool = False) -> None:
     """Refuse, as `plan_score` does, paths that don't exist and an original that can't be read; no torch is waited for.
 
-    ``model``: where the original is, if not where it was. What is no variant has none.
+    ``model``: where the original is, if not where it was. What is no variant has none, and there must be one at least.
     """
     if absent := next((path for path in paths if not path.exists()), None):
         raise UsageError(f"{absent} does not exist; give directories that `compress run` wrote")
     manifests = [Manifest.read(path) for path in paths if (path / MANIFEST).is_file()]
+    if paths and not manifests:
+        raise ModelError("nothing to score: " + ", ".join(f"{path} {_NO_VARIANT}" for path in paths))
     for source in dict.fromkeys(model or manifest.source.name for manifest in manifests):
         try:
             check_source(source, trust_remote_code)
@@ -89,7 +94,7 @@ def check_sources(paths: Sequence[Path], model: str | None = None, trust_remote_
 def unscorable_reason(path: Path, target: Target) -> str | None:
     """Why a directory has nothing to score on a target; None for a variant with an artifact for it."""
     if not (path / MANIFEST).is_file():
-        return "is not a variant"
+        return _NO_VARIANT
     if not (path / target.folder / ARTIFACT).is_file():
         return f"has no artifact for {target.name} (compress export {path} --target {target.name} makes it)"
     return None

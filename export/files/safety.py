@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from compress.checkpoint.files.folder import LARGEST_READ
 from compress.errors import ModelError
 from compress.export.files.genai_config import CONFIG
 from compress.system.regular_files import check_file, lies_in, read_json
@@ -50,6 +51,8 @@ def check_artifact(folder: Path) -> None:
     """
     for file in sorted(file for pattern in _OPENED for file in folder.glob(pattern)):
         check_file(file)
+        if file.suffix != ".onnx" and file.stat().st_size > LARGEST_READ:
+            raise ModelError(f"{file} is larger than {LARGEST_READ >> 20} MiB; this artifact isn't safe to run")
     for graph in sorted(folder.glob("*.onnx")):
         _check_graph(graph)
     if os.path.lexists(folder / CONFIG):

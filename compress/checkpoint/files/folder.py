@@ -44,6 +44,8 @@ _READ = {*_INPUT, GENERATION, "chat_template.jinja"}
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _LARGEST = 1 << 30
 """Bytes of all files that go along: vocabularies are megabytes, and who puts a disk in there means no good."""
+LARGEST_READ = 256 << 20
+"""Bytes of one that transformers or a runtime reads into memory, which takes several times as many."""
 
 
 def companions(folder: Path) -> list[Path]:
@@ -83,6 +85,11 @@ def check_folder(folder: Path, progress: Progress) -> None:
         raise ModelError(
             f"{folder} has {sum(sizes.values()) / 1e9:.1f} GB of files beside its weights, and {_LARGEST / 1e9:.1f} GB "
             f"are copied at most; remove what the model doesn't need, the largest is {largest.name}"
+        )
+    if large := next((file for file, size in sizes.items() if size > LARGEST_READ and file.name in _READ), None):
+        raise ModelError(
+            f"{large} is {sizes[large] / 1e6:,.0f} MB large, and {LARGEST_READ / 1e6:.0f} MB are read of such a file; "
+            "put the right one there, or remove it"
         )
     for name in SETTINGS:
         if folder / name in sizes:

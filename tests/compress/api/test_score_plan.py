@@ -50,6 +50,8 @@ def test_sources_are_refused_before_the_work(variants, tmp_path):
     check_sources([variants / "half", tmp_path])
     with pytest.raises(UsageError, match="/gone does not exist; give directories that `compress run` wrote"):
         check_sources([variants / "half", tmp_path / "gone"])
+    with pytest.raises(ModelError, match=f"^nothing to score: {tmp_path} is not a variant, {variants} is not a"):
+        check_sources([tmp_path, variants])
     with pytest.raises(ModelError, match="no such directory; give the original's present place with --model"):
         check_sources([variants / "half"], str(tmp_path / "gone"))
 

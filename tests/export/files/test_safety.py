@@ -137,6 +137,11 @@ def test_files_that_are_none_of_its_own_are_refused(tmp_path):
         with pytest.raises(ModelError, match=f"{name} is a link out of the checkpoint, to {secret}"):
             check_artifact(folder)
         (folder / name).unlink()
+    with (folder / "tokenizer.json").open("wb") as file:
+        file.truncate(300 << 20)  # takes no space
+    with pytest.raises(ModelError, match=r"tokenizer\.json is larger than 256 MiB; this artifact isn't safe to run"):
+        check_artifact(folder)
+    (folder / "tokenizer.json").unlink()
     os.mkfifo(folder / "inner" / "data")
     graph(folder, "inner/data")
     with pytest.raises(ModelError, match="inner/data is no regular file"):

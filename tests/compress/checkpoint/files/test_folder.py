@@ -131,6 +131,14 @@ def test_what_is_copied_is_bounded(model: Path, monkeypatch: pytest.MonkeyPatch)
     check_folder(model, Silent())
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model", "merges.txt", "chat_template.jinja"])
+def test_what_is_read_into_memory_is_bounded(model: Path, name: str) -> None:
+    with (model / name).open("wb") as file:
+        file.truncate(300 << 20)  # takes no space
+    with pytest.raises(ModelError, match=rf"/{name} is 315 MB large, and 268 MB are read of such a file; put the"):
+        Model.open(model)
+
+
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"can't be read \(No such file or directory\)"):
         check_folder(tmp_path / "none", Silent())
