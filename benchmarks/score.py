@@ -134,10 +134,7 @@ def _rows(
 
 
 def _cost(speed: Measures, settings: Settings) -> Measures:
-    """Cost of a million tokens, decoded or encoded, where an hour has a price.
-
-    Or a million images.
-    """
+    """Cost of a million tokens, decoded or encoded, or of a million images, where an hour has a price."""
     if settings.price_per_hour is None:
         return {}
     million_seconds = settings.price_per_hour / 3600 * 1e6

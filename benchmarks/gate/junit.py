@@ -19,8 +19,9 @@ _TAGS: dict[Outcome, str] = {"failed": "failure", "inconclusive": "skipped"}
 def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
     """Write a suite for each variant and a case for each requirement; what is inconclusive counts as skipped.
 
-    Raises UsageError where the file can't be written.
+    Raises UsageError where the file can't be written, or is one that holds something else.
     """
+    _check_replaceable(file)
     root = Element("testsuites", _counts(verdicts) | {"name": "compress gate"})
     for (model, variant), group in groupby(verdicts, lambda verdict: (verdict.model, verdict.variant)):
         cases = list(group)
@@ -40,6 +41,16 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
             write_files({file: text.getvalue()})
     except OSError as error:
         raise UsageError(f"can't write {file} ({error.strerror}); name another file with --junit") from error
+
+
+def _check_replaceable(file: Path) -> None:
+    """Raise UsageError for a file that isn't XML: a report, say, named once too often."""
+    if not file.is_file():
+        return
+    with file.open("rb") as stream:
+        beginning = stream.read(5)
+    if beginning not in (b"", b"<?xml", b"<test"):
+        raise UsageError(f"{file} is no JUnit XML, so it is not replaced; name another file with --junit")
 
 
 def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:

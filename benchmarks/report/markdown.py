@@ -39,8 +39,8 @@ def variant_section(card: Scorecard, name: str) -> str:
     shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
     lines = _comparison(*comparison_table(card, shown))
     about = [line for line in findings(card) if line.startswith((f"{name} ", *_OF_ALL))]
-    facts = [*map(markdown_text, (*about, *card.notes[:1])), *method_facts(card)]
-    return "\n".join([*lines, "", *_items([*facts, *map(markdown_text, machine_facts(card))])])
+    facts = [*about, *card.notes[:1], *method_facts(card), *machine_facts(card)]
+    return "\n".join([*lines, "", *_items(map(markdown_text, facts))])
 
 
 def _merged(cards: Sequence[Scorecard]) -> str:
@@ -81,7 +81,7 @@ def markdown(card: Scorecard) -> str:
     lines += ["", "## Recipes", "", *_markdown_table(["variant", "recipe", "directory"], _recipes(card), "---"), ""]
     if card.notes:
         lines += ["## Notes", "", *_items(map(markdown_text, card.notes)), ""]
-    lines += ["## How it was measured", "", *_items(method_facts(card)), ""]
+    lines += ["## How it was measured", "", *_items(map(markdown_text, method_facts(card))), ""]
     lines += ["## Machine", "", *_items(map(markdown_text, machine_facts(card))), ""]
     return "\n".join(lines)
 

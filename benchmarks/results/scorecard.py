@@ -25,10 +25,10 @@ class Settings(BaseModel, frozen=True):
     """Settings of a scoring run: by default a small decoder and three variants take three to five minutes.
 
     ``quick`` takes few rounds and windows. ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns
-    are short; when quick 2 and 5). Decoders: time to first
-    token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens; of encoder-decoders the
-    encoder reads these. Encoders: ``runs`` single
-    sentences of ``prompt`` tokens (or images), and a batch of ``batch``.
+    are short; when quick 2 and 5). Decoders: time to first token on ``prompt`` tokens, ``steps`` decoded after it, and
+    prefill on ``prefill`` tokens; of encoder-decoders the encoder reads these. Encoders: ``runs`` single sentences of
+    ``prompt`` tokens (or images), and a batch of ``batch``.
+
     After these rounds up to ``extra`` more (None: twice as many, of encoders as many) measure what a user waits for
     most, decoding or single sentences, until every contender's ratio to the original is known to ``precision`` on
     either side.
@@ -99,8 +99,7 @@ class Row(BaseModel, frozen=True):
     """One contender's figures, by a metric's key. ``unchanged``: byte for byte what the float export is.
 
     ``path`` is its directory, empty for what was made for the run alone. ``zeros`` and ``products`` as in `Artifact`;
-    ``passes`` were applied in order, ``errors`` are what they cost each
-    layer; ``cells`` as `Settings.cells`.
+    ``passes`` were applied in order, ``errors`` are what they cost each layer; ``cells`` as `Settings.cells`.
     """
 
     name: EncodableText

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,12 +88,11 @@ class ExportPlan:
         for pass_ in self.graph_passes:
             for line in pass_.notices(variant, self.target.capability):
                 progress.notice(f"{pass_.name}: {line}")
-        with ExitStack() as stack:
-            # A variant that is its own artifact is verified where it is.
-            in_place = not self.rewrites and not self.target.folder
-            folder = (
-                self.path if in_place else stack.enter_context(staged(self.path, self.overwrite, source=variant.path))
-            )
+        in_place = not self.rewrites and not self.target.folder  # a variant that is its own artifact, verified there
+        place: AbstractContextManager[Path] = nullcontext(self.path)
+        if not in_place:
+            place = staged(self.path, self.overwrite, source=variant.path)
+        with place as folder:
             if self.rewrites:
                 variant = rewrite(variant, folder, self.options, progress)
             elif self.options.merge:

@@ -55,12 +55,12 @@ def verify(
 
 def original_problems(source: Source, model: Model) -> list[str]:
     """In what a model differs from the recorded source of a variant, a line each."""
-    problems = []
+    differences = []
     if model.digest != source.sha256:
-        problems.append(f"{model.source} is not the original of these variants: its weights differ")
+        differences.append("weights differ")
     if source.config_sha256 and config_digest(model.path) != source.config_sha256:
-        problems.append(f"{model.source} is not the original of these variants: its config.json differs")
+        differences.append("config.json differs")
     sums = model.file_sums if source.files else {}
     changed = sorted(name for name in source.files.keys() | sums.keys() if source.files.get(name) != sums.get(name))
-    problems += [f"{model.source} is not the original of these variants: its {name} differs" for name in changed]
-    return problems
+    differences += [f"{name} differs" for name in changed]
+    return [f"{model.source} is not the original of these variants: its {difference}" for difference in differences]

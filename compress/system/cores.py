@@ -8,8 +8,6 @@ from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
-
-
 THREADS = "OMP_NUM_THREADS"
 
 

@@ -49,6 +49,9 @@ def card_of(name):
     """A card that says the name wherever others choose what it says."""
     card = build_card(model=name, processor=name, torch=TORCH, onnx=ONNX, **{f"{name}x": QUANTIZED, "int8": QUANTIZED})
     facts = {"model": name, "command": f"compress {name}", "notes": (name,), "doubts": (name,)}
+    text = encodable(name)
+    facts |= {"created": text, "seconds": {text: 2.0}, "versions": {text: text}}
+    facts |= {"machine": {"processor": name, text: text}}
     rows = [{**row.model_dump(), "recipe": name, "path": name, "passes": ()} for row in card.rows]
     rows[2]["name"] = name
     return type(card).model_validate({**card.model_dump(), **facts, "kind": card.kind.name, "rows": rows})

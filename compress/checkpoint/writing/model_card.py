@@ -134,6 +134,6 @@ def _losses(manifest: Manifest) -> list[str]:
     if model.worst is not None:
         lines.append(
             f"relative squared error of a matrix's outputs, on the calibration text: {100 * median(errors):.3g} % in "
-            f"the median, at worst {100 * max(errors):.3g} % (`{model.worst.name}`)"
+            f"the median, at worst {100 * max(errors):.3g} % ({markdown_code(model.worst.name)})"
         )
     return [*lines, *map(markdown_text, notices(manifest))]

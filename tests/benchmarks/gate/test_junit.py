@@ -28,3 +28,13 @@ def test_junit(card, tmp_path):
     assert cases[2][0].get("message") == "20.0 ± 0.3 tokens/s: missed by 4.76%"
     with pytest.raises(UsageError, match="can't write"):
         write_junit(verdicts, tmp_path / "no" / "gate.xml")
+
+
+def test_a_file_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"report\.json is no JUnit XML, so it is not replaced; name another file"):
+        write_junit([], tmp_path / "report.json")
+    assert (tmp_path / "report.json").read_text() == "{}"
+    for content in ("", "<testsuites/>"):
+        (tmp_path / "gate.xml").write_text(content)
+        write_junit([], tmp_path / "gate.xml")
