@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compress.weights.forms import Weight
+
+Count = Annotated[int, Field(gt=0, le=1 << 53)]
+"""How many numbers there are; beyond, a float can't tell them."""
+CountOrZero = Annotated[int, Field(ge=0, le=1 << 53)]
 
 
 class StoredForm(BaseModel):
@@ -25,10 +29,10 @@ class StoredForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     form: Literal["dense", "quantized", "factored", "residual"]
-    shape: tuple[int, int]
-    nbytes: int
-    bits: int | None = None
-    group: int | None = None
+    shape: tuple[Count, Count]
+    nbytes: CountOrZero
+    bits: Annotated[int, Field(gt=0, le=64)] | None = None
+    group: Annotated[int, Field(ge=-1, le=1 << 53)] | None = None
     symmetric: bool = True
     act: Literal["dynamic"] | None = None
     masked: bool = False

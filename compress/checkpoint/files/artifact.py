@@ -51,10 +51,11 @@ class Artifact:
         return artifact
 
     def _check_types(self) -> None:
-        """Raise TypeError for a fact of another type, or a number below 0."""
+        """Raise TypeError for a fact of another type, or a number that no model has."""
         types = {"target": str, "zeros": bool, "products": bool}
         for name, value in vars(self).items():
             if name in types and not isinstance(value, types[name]):
                 raise TypeError(f"{name} is {value!r}")
-            if name.endswith(("parameters", "_bytes")) and (type(value) is not int or value < 0):
+            least = {"parameters": 1, "stored_bytes": 0, "read_bytes": 0}.get(name)
+            if least is not None and (type(value) is not int or not least <= value <= 1 << 53):
                 raise TypeError(f"{name} is {value!r}, no number of them")

@@ -13,7 +13,7 @@ from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
 from compress.system.file_set import write_files
 from compress.system.regular_files import read_bytes
-from compress.weights.stored import DEFAULT_FORMAT, StoredForm, WeightReport
+from compress.weights.stored import DEFAULT_FORMAT, Count, CountOrZero, StoredForm, WeightReport
 
 FILE = "compress.json"
 
@@ -34,9 +34,9 @@ class Source(BaseModel):
     manifests of before they were recorded"""
     architecture: str
     kind: TaskKind
-    parameters: int
+    parameters: Count
     """tied ones once"""
-    nbytes: int
+    nbytes: Count
     """bytes of its weights"""
     tied: bool
 
@@ -81,11 +81,11 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     machine: dict[str, str]
     weights: dict[str, StoredForm] = Field(default_factory=dict)
-    vector_nbytes: int = 0
+    vector_nbytes: CountOrZero = 0
     """bytes of what is no matrix: norms, biases, position tables"""
     files: dict[str, str] = Field(default_factory=dict)
     """the sha256 of each file by its path inside the variant; none in manifests of before they were recorded"""
-    parameters: int = 0
+    parameters: CountOrZero = 0
     """how many weights the passes left, tied ones once"""
     layers: dict[str, LayerReport] = Field(default_factory=dict)
     """by block: ``model.layers.0``, ``embedding``, ``head``, or ``tied`` where one matrix is both"""

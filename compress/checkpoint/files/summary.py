@@ -65,7 +65,7 @@ class LayerSummary:
     @property
     def bits_per_weight(self) -> float:
         """Stored bits over weights, scales and zero points included."""
-        return 8 * self.nbytes / self.parameters
+        return 8 * self.nbytes / self.parameters if self.parameters else 0.0
 
     @property
     def worst(self) -> Matrix | None:

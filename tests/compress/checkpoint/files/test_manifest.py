@@ -65,6 +65,29 @@ def test_what_is_no_manifest_is_named(tmp_path, content, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"parameters": 1000', '"parameters": 0', "source.parameters: Input should be greater than 0"),
+        ('"nbytes": 4000', '"nbytes": -1', "source.nbytes: Input should be greater than 0"),
+        (
+            '"parameters": 1000',
+            f'"parameters": {10**400}',
+            "source.parameters: Input should be less than or",
+        ),
+        ('"vector_nbytes": 0', '"vector_nbytes": -1', "vector_nbytes: Input should be greater than or equal to 0"),
+        ("4,\n", "0,\n", "weights.a.weight.shape.0: Input should be greater than 0"),
+    ],
+)
+def test_counts_that_no_model_has_are_refused(tmp_path, old, new, message):
+    manifest(weights={"a.weight": StoredForm(form="dense", shape=(4, 8), nbytes=128)}).save(tmp_path)
+    text = (tmp_path / "compress.json").read_text()
+    assert old in text
+    (tmp_path / "compress.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(ModelError, match=f"compress.json can't be read: {message}"):
+        Manifest.read(tmp_path)
+
+
 def test_what_is_no_file_of_a_variants_own_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "compress.json")
     with pytest.raises(ModelError, match=r"compress\.json is no regular file; put the file itself there"):
