@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +84,8 @@ def score_variants(
 ) -> Scorecard:
     """Measure the model of the evaluation data in torch, its float export where the target has one, and the variants.
 
-    The report goes into the directory ``out``, and each variant's figures into its model card.
+    The report goes into the directory ``out``, and each variant's figures into its model card, where that can be
+    written.
     """
     model, progress, clock = evaluation.model, evaluation.progress, Stopwatch()
     windows = evaluation.arrays
@@ -99,7 +101,8 @@ def score_variants(
     if out is not None:
         cards: dict[Path, str] = {}
         for variant in variants:
-            cards |= card_with_scores(variant.path, variant_section(card, variant.name))
+            if os.access(variant.path, os.W_OK):  # else it is where nothing is written, as on another's disk
+                cards |= card_with_scores(variant.path, variant_section(card, variant.name))
         report.write([card], out, cards)
     return card
 

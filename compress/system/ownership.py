@@ -42,9 +42,12 @@ def foreign_entry(directory: Path) -> str | None:
 def foreign_report(directory: Path) -> str | None:
     """Name of a file in a directory that a report would replace though it isn't this program's; None where none is.
 
-    A page (``report.md``) may be all that is left of a report.
+    A page (``report.md``) may be all that is left of a report. What is no file is never this program's.
     """
-    names = {file.name for pattern in _REPORT for file in directory.glob(pattern)}
+    files = [file for pattern in _REPORT for file in directory.glob(pattern)]
+    names = {file.name for file in files}
+    if other := min((file.name for file in files if not file.is_file()), default=None):
+        return other
     if _SCORES in names:
         return None if _is_own(directory / _SCORES) else _SCORES
     return min(names - {_PAGE}, default=None)

@@ -98,3 +98,5 @@ def test_a_report_replaces_no_file_of_another_program(folder):
     for content in ({"bandwidth": 1e10, "rows": []}, {"schema_version": 1, "cards": []}):
         (folder() / "report.json").write_text(json.dumps(content))
         assert foreign_report(folder()) is None
+    (folder() / "report.tex").mkdir()
+    assert foreign_report(folder()) == "report.tex"
