@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from compress.errors import UsageError
+from compress.system.leftovers import in_use, is_leftover
 
 _JOURNAL = re.compile(r"\.files\.(?P<process>[0-9a-f]{8})\.partial")
 """The list of the files that are complete and wait; by its name it is a leftover like them (`leftovers`)."""
@@ -20,11 +22,40 @@ def write_files(contents: Mapping[Path, str | bytes], obsolete: Iterable[Path] =
 
     Every content is on the disk, beside its place, before the first one takes it, so that a full disk or an interrupt
     changes nothing. An interrupt while they take their places waits until all have; after a kill the next call on the
-    same directory (or `finish_files`) moves the rest. Raises UsageError where a directory has the name of a file.
+    same directory (or `finish_files`) moves the rest. A process that writes into one of the directories is waited for.
+    Raises UsageError where a directory has the name of a file.
     """
     folders = dict.fromkeys(path.parent for path in contents)
-    for folder in folders:
-        finish_files(folder)
+    with _alone_in(folders):
+        for folder in folders:
+            _finish(folder)
+        _write_together(contents, folders)
+        _remove(obsolete)
+
+
+def finish_files(folder: Path) -> int:
+    """Finish what a killed process began in a directory: move what was complete, remove what wasn't.
+
+    Returns how many files there were.
+    """
+    with _alone_in([folder]):
+        return _finish(folder)
+
+
+@contextmanager
+def _alone_in(folders: Iterable[Path]) -> Iterator[None]:
+    """Within, no other process writes files together into these directories: two at once would mix theirs.
+
+    A directory on its way to its place is in use by its maker, and nobody else writes there.
+    """
+    with ExitStack() as stack:
+        for folder in sorted({folder.resolve() for folder in folders}):
+            if not is_leftover(folder.name):
+                stack.enter_context(in_use(folder))
+        yield
+
+
+def _write_together(contents: Mapping[Path, str | bytes], folders: Iterable[Path]) -> None:
     if blocked := next((path for path in contents if path.is_dir()), None):
         raise UsageError(f"{blocked} is a directory, where a file is to be written; move it or choose another output")
     process = f"{os.getpid():08x}"
@@ -46,14 +77,9 @@ def write_files(contents: Mapping[Path, str | bytes], obsolete: Iterable[Path] =
     except OSError:
         _remove([*journals.values(), *waiting.values()])
         raise
-    _remove(obsolete)
 
 
-def finish_files(folder: Path) -> int:
-    """Finish what a killed process began in a directory: move what was complete, remove what wasn't.
-
-    Returns how many files there were.
-    """
+def _finish(folder: Path) -> int:
     count = 0
     files = [file for file in sorted(folder.glob(".*")) if file.is_file() and not file.is_symlink()]
     for pattern, finish in ((_JOURNAL, _take_places), (_WAITING, _remove)):

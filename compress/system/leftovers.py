@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 
 _NAME = re.compile(r"\.(?P<place>.+)\.[0-9a-f]{8}\.(?P<role>partial|replaced)")
 """A directory on its way to its place, or the one that was there before."""
+_PATIENCE, _PAUSE = 10.0, 0.01
+"""Seconds that a lock of another process is waited for, and between two attempts."""
 
 
 def new_name(place: str) -> str:
@@ -35,9 +38,9 @@ def name_in_place(path: Path) -> str:
 def in_use(directory: Path) -> Iterator[None]:
     """Within, `put_right` of any process leaves a directory alone; a kill ends that.
 
-    One that removes it already is waited for.
+    Who has it already is waited for, but not for ever: it may be a shell that holds it while this program runs.
     """
-    lock = _lock(directory, wait=True)
+    lock = _lock(directory, _PATIENCE)
     try:
         yield
     finally:
@@ -90,11 +93,11 @@ def _nbytes(directory: Path) -> int:
     return total
 
 
-def _lock(directory: Path, wait: bool = False) -> int | None:
+def _lock(directory: Path, patience: float = 0.0) -> int | None:
     """Lock a directory until the descriptor is closed.
 
-    None where another has (unless it is to ``wait``), where it is gone or another user's, or where there are no such
-    locks.
+    None where another has for longer than so many seconds, where it is gone or another user's, or where there are no
+    such locks.
     """
     if sys.platform == "win32":
         return None
@@ -104,9 +107,13 @@ def _lock(directory: Path, wait: bool = False) -> int | None:
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError as error:
+            if not isinstance(error, BlockingIOError) or time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+        time.sleep(_PAUSE)

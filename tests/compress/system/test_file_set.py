@@ -10,8 +10,9 @@ import time
 import pytest
 
 from compress.errors import UsageError
-from compress.system import file_set
+from compress.system import file_set, leftovers
 from compress.system.file_set import finish_files, write_files
+from compress.system.leftovers import in_use
 
 
 def contents(folder):
@@ -109,6 +110,28 @@ def test_a_directory_in_the_way_is_told_before_anything_is_written(old):
         write_files({old / "report.json": "new", old / "report.tex": "new"})
     (old / "report.tex").rmdir()
     assert contents(old) == before
+
+
+def test_two_that_write_at_once_do_not_mix_their_files(tmp_path):
+    """Two processes, each of which sees files of one write alone after each of its own."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom compress.system.file_set import write_files\n"
+        "folder = Path(sys.argv[1])\n"
+        "for i in range(60):\n"
+        "    write_files({folder / f'report.{j}': f'{sys.argv[2]} {i}' for j in range(6)})\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(list(tmp_path.iterdir())) == 6
+    assert len({file.read_text() for file in tmp_path.iterdir()}) == 1
+
+
+def test_a_lock_that_somebody_else_holds_for_good_stops_nothing(old, monkeypatch):
+    """As in ``flock DIR compress …``."""
+    monkeypatch.setattr(leftovers, "_PATIENCE", 0.05)
+    with in_use(old):
+        write_files({old / "report.json": "new"})
+    assert contents(old)["report.json"] == "new"
 
 
 @pytest.mark.slow
