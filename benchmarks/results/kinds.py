@@ -59,7 +59,7 @@ _WRITING = ScoringPlan(
     shown=("decode_tps", "ttft", "prefill_tps", "peak_rss", SIZE, ACCURACY, "perplexity_ratio", "kl"),
     paces={"prefill_tps": "prefill", "decode_tps": "decoding"},
     accuracy_by=", on the exported artifact.",
-    prefill_by="torch computes the last logits only, as `generate` does.",
+    prefill_by="torch computes the last logits only, as transformers' generate() does.",
 )
 _READING = ScoringPlan(
     evaluation_windows=(64, 128),

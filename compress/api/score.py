@@ -50,8 +50,9 @@ def score(
     ``unverified`` measures artifacts and an original that aren't as they were recorded; ``allow_overlap`` evaluates
     even on what calibrated a variant. ``progress`` is told of long work.
 
-    Raises ModelError for a directory that is no exported variant, for an artifact that was changed since and for
-    another original, RunError where something can't be run.
+    Raises UsageError for data that can't be used and for an ``out`` with another program's report in it, ModelError for
+    a directory that is no exported variant, for an artifact that was changed since and for another original, RunError
+    where something can't be run.
     """
     progress = progress or Silent()
     paths = [v.path if isinstance(v, Variant) else Path(v) for v in variants]
