@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.checkpoint.files.artifact import Artifact
-from compress.checkpoint.files.hashes import record_additions, record_artifact
+from compress.checkpoint.files.hashes import artifact_sums, record_additions, record_artifact
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
@@ -101,8 +101,10 @@ class ExportPlan:
                 artifact = self.target.export(variant, self.graph_passes, folder, progress)
             if not self.target.folder:
                 record_artifact(folder, variant.manifest, "")
+            # Before it takes its place: until its hashes are recorded, a kill leaves a variant that is refused.
+            sums = artifact_sums(folder, self.target.folder) if self._is_inside else {}
         if self._is_inside:
-            record_artifact(self.variant.path, self.variant.manifest, self.target.folder)
+            record_artifact(self.variant.path, self.variant.manifest, self.target.folder, sums)
         return replace(artifact, path=self.path)
 
     def complete(self) -> None:

@@ -40,15 +40,23 @@ def own_files(directory: Path, known: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def record_artifact(directory: Path, manifest: Manifest, folder: str) -> None:
+def artifact_sums(directory: Path, folder: str) -> dict[str, str]:
+    """Hashes of an artifact's files in a directory, by their paths once it is the ``folder`` of a variant."""
+    return {f"{folder}/{name}": sha256(directory / name) for name in _inside(directory, "")}
+
+
+def record_artifact(directory: Path, manifest: Manifest, folder: str, sums: Mapping[str, str] | None = None) -> None:
     """Record an artifact's files in the manifest of its variant, in place of those that were there before.
 
-    ``folder`` is the artifact's inside the variant, all of which is hashed; where it is empty the variant itself is the
-    artifact, and its ``artifact.json`` all that is new.
+    ``folder`` is the artifact's inside the variant, all of which is hashed, unless its ``sums`` are known; where it is
+    empty the variant itself is the artifact, and its ``artifact.json`` all that is new.
     """
-    written = _inside(directory, folder) if folder else [artifact.FILE]
+    if not folder:
+        sums = {artifact.FILE: sha256(directory / artifact.FILE)}
+    elif sums is None:
+        sums = artifact_sums(directory / folder, folder)
     others = {name: digest for name, digest in manifest.files.items() if not (folder and name.startswith(f"{folder}/"))}
-    manifest.files = dict(sorted((others | {name: sha256(directory / name) for name in written}).items()))
+    manifest.files = dict(sorted({**others, **sums}.items()))
     manifest.save(directory)
 
 
