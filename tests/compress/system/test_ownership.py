@@ -76,7 +76,7 @@ def test_links_are_foreign(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "beside"),
+    ("name", "content", "other"),
     [
         ("compress.json", {"algorithm": "gzip"}, "notes.txt"),
         ("artifact.json", {"contractName": "Token", "abi": []}, "package.json"),
@@ -84,8 +84,8 @@ def test_links_are_foreign(folder, tmp_path):
         ("report.json", [{"uri": "a.feature"}], "report.html"),
     ],
 )
-def test_files_of_other_programs_by_these_names_make_nothing_ours(folder, name, content, beside):
-    (folder(beside) / name).write_text(json.dumps(content))
+def test_files_of_other_programs_by_these_names_make_nothing_ours(folder, name, content, other):
+    (folder(other) / name).write_text(json.dumps(content))
     assert foreign_entry(folder()) == ""
 
 
