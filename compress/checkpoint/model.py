@@ -23,7 +23,9 @@ from compress.checkpoint.locate import DEMO, locate
 from compress.checkpoint.sentence.listing import is_sentence_encoder, transformer_folder
 from compress.checkpoint.sentence.modules import lowercase, read_sentence_modules
 from compress.errors import ModelError
-from compress.modeling.architecture import Architecture, check_buildable, read_architecture
+from compress.modeling.architecture import Architecture
+from compress.modeling.architecture_checks import check_buildable
+from compress.modeling.config_architecture import read_architecture
 from compress.modeling.config_file import check_config
 from compress.modeling.families import FAMILIES
 from compress.modeling.quiet import first_line, quiet_transformers

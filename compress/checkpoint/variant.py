@@ -18,7 +18,8 @@ from compress.checkpoint.sentence.listing import is_sentence_encoder
 from compress.checkpoint.sentence.modules import read_sentence_modules
 from compress.errors import ModelError
 from compress.formats.base import CheckpointFormat, find_format
-from compress.modeling.architecture import check_buildable, read_architecture
+from compress.modeling.architecture_checks import check_buildable
+from compress.modeling.config_architecture import read_architecture
 from compress.progress import Silent
 from compress.weights.forms import Dense, Weight
 from compress.weights.stored import StoredForm

@@ -12,7 +12,7 @@ import torch
 from compress.calibration.block import BlockRole
 from compress.checkpoint.base import ModelOutline
 from compress.checkpoint.sentence.listing import is_sentence_encoder, transformer_folder
-from compress.modeling.architecture import any_architecture
+from compress.modeling.config_architecture import any_architecture
 from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.resolve import resolve

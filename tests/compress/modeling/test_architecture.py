@@ -1,138 +1,46 @@
-"""A config that is broken, unsupported, quantized or brings code is refused in one line."""
+"""Two architectures are equal where they make modules that are alike; sizes of a head and of a text."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 import transformers
 
-from compress.checkpoint.model import Model
-from compress.errors import ModelError
-from compress.modeling.architecture import any_architecture
-from tests.support.checkpoints import build, configure
+from compress.modeling.architecture import Architecture, head_size, longest_input
+from compress.modeling.kinds import DECODER
+from tests.support.checkpoints import SIZES
 
 
-@pytest.fixture
-def llama(tmp_path: Path) -> Path:
-    build("LlamaForCausalLM").save_pretrained(tmp_path / "llama")
-    return tmp_path / "llama"
+def llama(**settings: object) -> Architecture:
+    config = transformers.LlamaConfig(**SIZES, **settings)
+    return Architecture(transformers.LlamaForCausalLM, config, DECODER, {})
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "llama", "hidden_size": "wide"}'])
-def test_a_broken_config(llama: Path, content: str) -> None:
-    (llama / "config.json").write_text(content)
-    with pytest.raises(ModelError, match=r"config\.json"):
-        Model.open(str(llama))
+def test_two_are_equal_where_their_modules_are_alike() -> None:
+    assert llama() == llama(architectures=["Other"], dtype="float16")
+    assert len({llama(), llama(name_or_path="elsewhere"), llama(head_dim=16)}) == 2
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"model_type": "mamba", "architectures": ["MambaForCausalLM"]},
-        {"architectures": ["LlamaForSequenceClassification"]},
-        {"model_type": None, "architectures": None},
-    ],
-)
-def test_an_unsupported_architecture_names_the_supported(llama: Path, changes: dict[str, Any]) -> None:
-    configure(llama, **changes)
-    with pytest.raises(ModelError, match=r"not supported; supported: LlamaForCausalLM, .*BertModel \(with any head\)"):
-        Model.open(str(llama))
-
-
-def test_a_quantized_checkpoint_is_refused(llama: Path) -> None:
-    configure(llama, quantization_config={"quant_method": "gptq", "bits": 4})
-    with pytest.raises(ModelError, match=r"already quantized \(gptq\)"):
-        Model.open(str(llama))
+def test_a_config_that_stays_as_it_is_makes_no_other_architecture() -> None:
+    architecture = llama()
+    assert architecture.resized(lambda config: None) is architecture
+    narrower = architecture.resized(lambda config: setattr(config, "intermediate_size", 48))
+    assert narrower.outline.shapes["model.layers.0.mlp.up_proj.weight"] == (48, 32)
+    assert architecture.config.intermediate_size == 64
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("config", "tokens"),
     [
-        {"attn_implementation": "someone/kernel"},
-        {"_attn_implementation": "flash_attention_2"},
-        {"attn_implementation": {"": "someone/kernel"}},
-        {"nested": {"_attn_implementation": "someone/kernel@main:attention"}},
+        (transformers.LlamaConfig(max_position_embeddings=64), 64),
+        (transformers.MptConfig(max_seq_len=48), 48),
+        (transformers.BloomConfig(), 2048),
+        (transformers.RobertaConfig(max_position_embeddings=64, pad_token_id=1), 62),
     ],
 )
-def test_attention_that_is_code_from_a_hub_is_refused(llama: Path, changes: dict[str, Any]) -> None:
-    configure(llama, **changes)
-    with pytest.raises(ModelError, match="config.json names attention code from elsewhere .*; remove _?attn"):
-        Model.open(str(llama))
-    with pytest.raises(ModelError, match="names attention code from elsewhere"):
-        any_architecture(llama)
+def test_the_longest_input_is_what_positions_allow(config: transformers.PretrainedConfig, tokens: int) -> None:
+    assert longest_input(config) == tokens
 
 
-def test_attention_of_transformers_own_passes(llama: Path) -> None:
-    configure(llama, attn_implementation="sdpa")
-    assert Model.open(str(llama)).class_name == "LlamaForCausalLM"
-
-
-def test_code_in_a_checkpoint_is_refused_unless_accepted(llama: Path) -> None:
-    configure(llama, auto_map={"AutoModelForCausalLM": "modeling.Mine"})
-    (llama / "modeling.py").write_text("raise RuntimeError('this ran')\n")
-    with pytest.raises(ModelError, match="--trust-remote-code"):
-        Model.open(str(llama))
-    assert Model.open(str(llama), trust_remote_code=True).class_name == "LlamaForCausalLM"
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"hidden_size": -64}, "transformers can't build a LlamaForCausalLM of it ("),
-        ({"intermediate_size": -1}, "transformers can't build a LlamaForCausalLM of it (RuntimeError: "),
-        ({"vocab_size": -5}, "transformers can't build a LlamaForCausalLM of it ("),
-        ({"num_hidden_layers": -1}, "found no list of -1 layers"),
-        ({"num_attention_heads": 0}, "config.json"),
-        ({"num_attention_heads": "four"}, "config.json"),
-        ({"hidden_act": "unknown"}, "transformers can't build a LlamaForCausalLM of it (KeyError: "),
-        ({"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}}, "config.json"),
-        ({"rope_parameters": 5}, "config.json"),
-        ({"rope_scaling": {"type": "spiral"}}, "config.json"),
-        ({"architectures": 5}, "architectures is 5; a list of class names is needed"),
-        ({"architectures": {"a": 1}}, "architectures is {'a': 1}; a list of class names is needed"),
-        ({"architectures": [5]}, "architectures is [5]; a list of class names is needed"),
-        ({"max_position_embeddings": "many"}, "config.json"),
-        ({"rms_norm_eps": "small"}, "config.json"),
-        ({"head_dim": -8}, "config.json"),
-        ({"tie_word_embeddings": "maybe"}, "config.json"),
-        ({"dtype": 5}, "dtype is 5; float32, float16, bfloat16 or float64 is needed"),
-        ({"dtype": "int8"}, "dtype is torch.int8; float32"),
-        ({"max_position_embeddings": 0}, "the model takes in 0 tokens at once; 4 are needed"),
-        ({"max_position_embeddings": 3}, "the model takes in 3 tokens at once; 4 are needed"),
-        ({"num_key_value_heads": 3}, "transformers can't run a LlamaForCausalLM of it (RuntimeError: The size of ten"),
-        ({"num_key_value_heads": 8}, "transformers can't run a LlamaForCausalLM of it (RuntimeError: The size of ten"),
-        ({"sliding_window": 0}, "transformers can't run a LlamaForCausalLM of it (RuntimeError: "),
-        ({"rope_parameters": {"rope_type": "default", "rope_theta": 0.0}}, "rope_theta is 0, which no model computes"),
-        ({"rms_norm_eps": -1.0}, "rms_norm_eps is -1, which no model computes with"),
-        ({"note": "\ud800"}, "can't be read (half of a surrogate pair"),
-    ],
-)
-def test_a_config_that_makes_no_module_is_the_models_fault_in_one_line(
-    llama: Path, changes: dict[str, Any], reason: str
-) -> None:
-    configure(llama, **changes)
-    with pytest.raises(ModelError, match=re.escape(reason)) as error:
-        Model.open(llama)
-    assert "\n" not in str(error.value)
-    assert str(llama / "config.json") in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"num_decoder_layers": 0}, "an encoder or a decoder without layers is not supported"),
-        ({"num_layers": 0, "num_decoder_layers": 1}, "an encoder or a decoder without layers is not supported"),
-        ({"decoder_start_token_id": 96}, "decoder_start_token_id is 96, and there are 96 tokens"),
-        ({"decoder_start_token_id": -1}, "decoder_start_token_id is -1, and there are 96 tokens"),
-    ],
-)
-def test_an_encoder_decoder_that_cannot_begin_or_has_no_layers(
-    tmp_path: Path, settings: dict[str, int], reason: str
-) -> None:
-    sizes = {"vocab_size": 96, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_heads": 4, "num_layers": 1}
-    transformers.T5Config(**{**sizes, **settings}).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=re.escape(f"config.json: {reason}")):
-        any_architecture(tmp_path)
+def test_a_heads_size_is_the_configs_or_its_share_of_the_hidden_size() -> None:
+    assert head_size(transformers.LlamaConfig(**SIZES)) == 8
+    assert head_size(transformers.LlamaConfig(**SIZES, head_dim=12)) == 12

@@ -1,0 +1,70 @@
+"""Checks of an architecture before any work: settings that transformers doesn't look at, and whether it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from compress.errors import ModelError
+from compress.modeling.architecture import Architecture, longest_input
+from compress.modeling.families import FAMILIES
+from compress.modeling.quiet import first_line
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types that transformers makes modules in."""
+_LEAST_TOKENS = 4
+"""Tokens that a model takes in at least: a text, and some more with a cache."""
+
+
+def check_settings(file: Path, config: PretrainedConfig) -> None:
+    """Refuse what transformers doesn't look at before it runs: a dtype, room for tokens, and the first to decode.
+
+    ``file`` has the config. Raises ModelError.
+    """
+    if config.dtype not in (None, *_DTYPES):
+        raise ModelError(f"{file}: dtype is {config.dtype}; float32, float16, bfloat16 or float64 is needed")
+    if (longest := longest_input(config)) < _LEAST_TOKENS:
+        raise ModelError(
+            f"{file}: by its positions the model takes in {max(longest, 0)} tokens at once; {_LEAST_TOKENS} are needed"
+        )
+    start = getattr(config, "decoder_start_token_id", None) if config.is_encoder_decoder else None
+    if start is not None and not 0 <= start < config.vocab_size:
+        raise ModelError(f"{file}: decoder_start_token_id is {start}, and there are {config.vocab_size} tokens")
+
+
+def check_buildable(path: Path, architecture: Architecture) -> None:
+    """Raise a ModelError for an architecture that transformers can't build the module of, or can't run.
+
+    ``path`` has its config.
+    """
+    file = path / "config.json"
+    try:
+        failure, counts = architecture.failure, architecture.outline.layer_counts
+    except ModelError as error:
+        raise ModelError(f"{file}: {error}") from error
+    except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
+        if architecture.config.model_type not in FAMILIES and _builds(architecture):
+            raise ModelError(
+                f"{file}: a {architecture.class_name} isn't one stack of layers behind one embedding, as compress "
+                "reads models; give the config.json of a part of it that is"
+            ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ModelError(f"{file}: transformers can't build a {architecture.class_name} of it ({reason})") from error
+    if architecture.kind.is_seq2seq and not all(counts.values()):
+        raise ModelError(f"{file}: an encoder or a decoder without layers is not supported")
+    if failure is not None:
+        raise ModelError(f"{file}: transformers can't run a {architecture.class_name} of it ({failure})")
+
+
+def _builds(architecture: Architecture) -> bool:
+    """Whether transformers builds the module, whatever it is made of."""
+    try:
+        architecture.meta_module()
+    except Exception:  # as many as there are classes
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""A config that is broken, unsupported, quantized or brings code is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.checkpoint.model import Model
+from compress.errors import ModelError
+from compress.modeling.config_architecture import any_architecture
+from tests.support.checkpoints import build, configure
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    build("LlamaForCausalLM").save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "llama", "hidden_size": "wide"}'])
+def test_a_broken_config(llama: Path, content: str) -> None:
+    (llama / "config.json").write_text(content)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        Model.open(str(llama))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "mamba", "architectures": ["MambaForCausalLM"]},
+        {"architectures": ["LlamaForSequenceClassification"]},
+        {"model_type": None, "architectures": None},
+    ],
+)
+def test_an_unsupported_architecture_names_the_supported(llama: Path, changes: dict[str, Any]) -> None:
+    configure(llama, **changes)
+    with pytest.raises(ModelError, match=r"not supported; supported: LlamaForCausalLM, .*BertModel \(with any head\)"):
+        Model.open(str(llama))
+
+
+def test_a_quantized_checkpoint_is_refused(llama: Path) -> None:
+    configure(llama, quantization_config={"quant_method": "gptq", "bits": 4})
+    with pytest.raises(ModelError, match=r"already quantized \(gptq\)"):
+        Model.open(str(llama))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attn_implementation": "someone/kernel"},
+        {"_attn_implementation": "flash_attention_2"},
+        {"attn_implementation": {"": "someone/kernel"}},
+        {"nested": {"_attn_implementation": "someone/kernel@main:attention"}},
+    ],
+)
+def test_attention_that_is_code_from_a_hub_is_refused(llama: Path, changes: dict[str, Any]) -> None:
+    configure(llama, **changes)
+    with pytest.raises(ModelError, match="config.json names attention code from elsewhere .*; remove _?attn"):
+        Model.open(str(llama))
+    with pytest.raises(ModelError, match="names attention code from elsewhere"):
+        any_architecture(llama)
+
+
+def test_attention_of_transformers_own_passes(llama: Path) -> None:
+    configure(llama, attn_implementation="sdpa")
+    assert Model.open(str(llama)).class_name == "LlamaForCausalLM"
+
+
+def test_code_in_a_checkpoint_is_refused_unless_accepted(llama: Path) -> None:
+    configure(llama, auto_map={"AutoModelForCausalLM": "modeling.Mine"})
+    (llama / "modeling.py").write_text("raise RuntimeError('this ran')\n")
+    with pytest.raises(ModelError, match="--trust-remote-code"):
+        Model.open(str(llama))
+    assert Model.open(str(llama), trust_remote_code=True).class_name == "LlamaForCausalLM"
