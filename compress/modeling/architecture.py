@@ -150,4 +150,6 @@ def longest_input(config: PretrainedConfig) -> int:
     """Number of tokens that a model takes in at once."""
     limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
     positions = int(next((limit for limit in limits if limit is not None), _UNBOUNDED))
-    return positions - config.pad_token_id - 1 if config.model_type in _FROM_PADDING else positions
+    if config.model_type in _FROM_PADDING and config.pad_token_id is not None:
+        positions -= config.pad_token_id + 1
+    return positions

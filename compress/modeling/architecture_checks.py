@@ -10,10 +10,13 @@ import torch
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, longest_input
 from compress.modeling.families import FAMILIES
+from compress.modeling.position_buckets import unbiased_reason
 from compress.modeling.quiet import first_line
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+    from compress.modeling.kinds import TaskKind
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Types that transformers makes modules in."""
@@ -21,10 +24,11 @@ _LEAST_TOKENS = 4
 """Tokens that a model takes in at least: a text, and some more with a cache."""
 
 
-def check_settings(file: Path, config: PretrainedConfig) -> None:
-    """Refuse what transformers doesn't look at before it runs: a dtype, room for tokens, and the first to decode.
+def check_settings(file: Path, config: PretrainedConfig, kind: TaskKind) -> None:
+    """Refuse what transformers doesn't look at before it runs, of a model of some ``kind``.
 
-    ``file`` has the config. Raises ModelError.
+    A dtype, room for tokens, the first to decode, biases by distance, and a decoder that looks ahead. ``file`` has the
+    config. Raises ModelError.
     """
     if config.dtype not in (None, *_DTYPES):
         raise ModelError(f"{file}: dtype is {config.dtype}; float32, float16, bfloat16 or float64 is needed")
@@ -35,6 +39,13 @@ def check_settings(file: Path, config: PretrainedConfig) -> None:
     start = getattr(config, "decoder_start_token_id", None) if config.is_encoder_decoder else None
     if start is not None and not 0 <= start < config.vocab_size:
         raise ModelError(f"{file}: decoder_start_token_id is {start}, and there are {config.vocab_size} tokens")
+    if reason := unbiased_reason(config):
+        raise ModelError(f"{file}: {reason}; published models have 32 and 128")
+    if kind.is_decoder_only and (setting := _looks_ahead(config)):
+        raise ModelError(
+            f"{file}: by {setting} tokens see those that follow them, and such a model writes no text; what it is used "
+            "for, a sentence encoder, has a modules.json"
+        )
 
 
 def check_buildable(path: Path, architecture: Architecture) -> None:
@@ -59,6 +70,13 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
         raise ModelError(f"{file}: an encoder or a decoder without layers is not supported")
     if failure is not None:
         raise ModelError(f"{file}: transformers can't run a {architecture.class_name} of it ({failure})")
+
+
+def _looks_ahead(config: PretrainedConfig) -> str | None:
+    """The setting by which tokens see those that follow them; None where they don't."""
+    if getattr(config, "use_bidirectional_attention", False):
+        return "use_bidirectional_attention"
+    return None if getattr(config, "is_causal", True) else "is_causal"
 
 
 def _builds(architecture: Architecture) -> bool:

@@ -38,9 +38,10 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
-    check_settings(path / "config.json", config)
     family = FAMILIES[config.model_type]
-    if embeds and family.kind.is_decoder_only:
+    embedder = embeds and family.kind.is_decoder_only
+    check_settings(path / "config.json", config, ENCODER if embedder else family.kind)
+    if embedder:
         base = cast("type[PreTrainedModel]", transformers.MODEL_MAPPING[type(config)])
         config.architectures = [base.__name__]
         return Architecture(base, config, ENCODER, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +31,9 @@ def failure(module: PreTrainedModel, kind: TaskKind) -> str | None:
     """
     for _, layers in stacks(module):
         _keep_different(layers)
+    for path, table in module.named_modules():
+        if isinstance(table, nn.Embedding) and not table.num_embeddings:
+            table.register_forward_pre_hook(partial(_refuse_lookup, path))
     try:
         with quiet_transformers(), torch.no_grad():
             module.set_experts_implementation("batched_mm")  # the default's kernel wants 16 bits there
@@ -61,6 +65,11 @@ def _signature(layer: nn.Module) -> tuple[object, ...]:
         if isinstance(value, int | float | str | None) and not name.endswith(_INDEX)
     )
     return (shapes, *settings)
+
+
+def _refuse_lookup(path: str, table: nn.Module, inputs: object) -> None:
+    """Raise for any row of a table without rows: without numbers none is out of range."""
+    raise IndexError(f"{path} has no rows")
 
 
 def _inputs(config: PretrainedConfig, kind: TaskKind) -> Mapping[str, Tensor]:

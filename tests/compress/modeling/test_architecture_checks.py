@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,43 @@ def test_a_config_that_makes_no_module_is_the_models_fault_in_one_line(
         ({"num_layers": 0, "num_decoder_layers": 1}, "an encoder or a decoder without layers is not supported"),
         ({"decoder_start_token_id": 96}, "decoder_start_token_id is 96, and there are 96 tokens"),
         ({"decoder_start_token_id": -1}, "decoder_start_token_id is -1, and there are 96 tokens"),
+        (
+            {"relative_attention_max_distance": 1},
+            "and relative_attention_max_distance=1, by which tokens",
+        ),
     ],
 )
-def test_an_encoder_decoder_that_cannot_begin_or_has_no_layers(
+def test_an_encoder_decoder_that_cannot_begin_or_lacks_layers_or_biases(
     tmp_path: Path, settings: dict[str, int], reason: str
 ) -> None:
     sizes = {"vocab_size": 96, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_heads": 4, "num_layers": 1}
     transformers.T5Config(**{**sizes, **settings}).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=re.escape(f"config.json: {reason}")):
         any_architecture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "changes", "reason"),
+    [
+        ("Gemma3ForCausalLM", {"use_bidirectional_attention": True}, "by use_bidirectional_attention tokens see those"),
+        ("Gemma2ForCausalLM", {"use_bidirectional_attention": True}, "by use_bidirectional_attention tokens see those"),
+        ("LlamaForCausalLM", {"is_causal": False}, "by is_causal tokens see those that follow them"),
+        ("BertModel", {"type_vocab_size": 0}, "can't run a BertModel of it (IndexError: embeddings.token_type_embedd"),
+        ("RobertaModel", {"type_vocab_size": 0}, "(IndexError: embeddings.token_type_embeddings has no rows)"),
+        ("RobertaModel", {"pad_token_id": None}, "can't run a RobertaModel of it (TypeError: "),
+        ("MPNetModel", {"relative_attention_num_buckets": 8}, "relative_attention_num_buckets=8, by which tokens"),
+    ],
+)
+def test_what_would_fail_on_a_text_alone(tmp_path: Path, class_name: str, changes: dict[str, Any], reason: str) -> None:
+    build(class_name).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(ModelError, match=re.escape(reason)) as error:
+        any_architecture(tmp_path)
+    assert str(error.value).startswith(f"{file}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_decoder_that_looks_ahead_embeds_sentences(tmp_path: Path) -> None:
+    build("Gemma3TextModel", use_bidirectional_attention=True, num_key_value_heads=2).save_pretrained(tmp_path)
+    assert any_architecture(tmp_path, embeds=True).class_name == "Gemma3TextModel"

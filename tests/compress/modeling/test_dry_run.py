@@ -53,3 +53,9 @@ def test_what_fails_with_numbers_fails_without(model_type: str, settings: dict[s
     reason = failure(module, family.kind)
     assert reason is not None and reason.startswith(("RuntimeError: ", "TypeError: "))
     assert "\n" not in reason
+
+
+def test_a_table_without_rows_is_looked_up_in_vain() -> None:
+    with on_meta():
+        module = transformers.BertModel(transformers.BertConfig(**SIZES, type_vocab_size=0))
+    assert failure(module, FAMILIES["bert"].kind) == "IndexError: embeddings.token_type_embeddings has no rows"

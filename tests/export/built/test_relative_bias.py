@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 import torch
 from transformers import MPNetConfig
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
@@ -13,9 +14,10 @@ from compress.graph.builder import GraphBuilder
 from tests.support.graphs import empty_graph, output, run
 
 
-def test_biases_are_those_of_transformers():
+@pytest.mark.parametrize("rows", [32, 40])
+def test_biases_are_those_of_transformers(rows):
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "max_position_embeddings": 64}
-    config = MPNetConfig(**sizes, architectures=["MPNetModel"])
+    config = MPNetConfig(**sizes, architectures=["MPNetModel"], relative_attention_num_buckets=rows)
     torch.manual_seed(0)
     encoder = MPNetEncoder(config)
     graph = empty_graph(input_ids=ir.DataType.INT64)
