@@ -17,8 +17,9 @@ _LETTERS = 50
 """Letters and digits that make a passage of text, blanks, punctuation and case aside (GPT-4, arXiv 2303.08774, C)."""
 _TOKENS = 13
 """Tokens that make one where no text is known (GPT-3, arXiv 2005.14165, C)."""
-_KEPT = 2048
-_LEAST = 8
+_SKETCH_SIZE = 2048
+"""Hashes in a sketch: eleven thousand characters of a manifest."""
+_LEAST_SHARED = 8
 """Passages that both have, below which a share of all is chance: of a template's words, or of the sketch."""
 _WINDOW, _TOTAL, _CALIBRATED = 0.25, 0.02, 0.1
 """Shares of a window's passages, of those of all windows, and of the calibration's, from which on text is the same."""
@@ -62,7 +63,7 @@ class Sketch:
     @classmethod
     def of(cls, data: Calibration) -> Sketch:
         """The sketch of calibration data."""
-        return cls(np.unique(np.concatenate(_passages(data)))[:_KEPT])
+        return cls(np.unique(np.concatenate(_passages(data)))[:_SKETCH_SIZE])
 
     @classmethod
     def decode(cls, text: str) -> Sketch:
@@ -84,7 +85,7 @@ class Sketch:
         return self._overlap(_passages(replace(data, texts=()))) if data.texts and not overlap else overlap
 
     def _overlap(self, passages: list[Hashes]) -> Overlap:
-        largest = self.hashes[-1] if len(self.hashes) == _KEPT else np.uint32(0xFFFFFFFF)
+        largest = self.hashes[-1] if len(self.hashes) == _SKETCH_SIZE else np.uint32(0xFFFFFFFF)
         windows = [np.unique(hashes[hashes <= largest]) for hashes in passages]
         shared = [int(np.isin(hashes, self.hashes).sum()) for hashes in windows]
         same = [
@@ -94,7 +95,7 @@ class Sketch:
         ]
         every = np.unique(np.concatenate(windows))
         total = int(np.isin(every, self.hashes).sum())
-        shares = (total / len(every), total / len(self.hashes)) if total >= _LEAST else (0.0, 0.0)
+        shares = (total / len(every), total / len(self.hashes)) if total >= _LEAST_SHARED else (0.0, 0.0)
         return Overlap(sum(same), len(passages), *shares)
 
 

@@ -193,9 +193,7 @@ class Integer(WeightPass):
             block.weights |= {name: rejoined(name, weight, solved) for name, weight in here.items()}
             if self.compensate:
                 toward_original = self.solver == "gptq" and self.mismatch == "on"
-                block.weights |= low_rank_correction(
-                    {name: open_[name] for name in names}, block.weights, self.compensate, stats, toward_original
-                )
+                block.weights |= low_rank_correction(here, block.weights, self.compensate, stats, toward_original)
         if self.solver == "learned" and (learned := learn(block, inputs, solved, self.steps)):
             solved |= learned
             block.weights |= {name: rejoined(name, weight, solved) for name, weight in open_.items()}

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from compress.calibration.statistics import InputStatistics, LinearInput
     from compress.checkpoint.base import ModelOutline
     from compress.passes.solvers.gptq import Hessian
-    from compress.passes.solvers.sparsity import (
-        MaskRule,
-    )
+    from compress.passes.solvers.sparsity import MaskRule
     from compress.pipeline.contract import TargetCapability
     from compress.weights.forms import Weight
     from compress.weights.stored import StoredForm
