@@ -116,7 +116,7 @@ def _encoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     expected = {"last_hidden_state": hidden.numpy()}
     if chain is not None:
-        expected[SENTENCE_OUTPUT] = chain.embed(hidden, mask).numpy()
+        expected[SENTENCE_OUTPUT] = chain.embed(hidden.float(), mask).numpy()
     return [TraceStep(name, arrays(inputs), expected, mask.bool().numpy())]
 
 
@@ -219,7 +219,7 @@ def _random_cache(module: PreTrainedModel, ids: Tensor, length: int) -> tuple[Ca
             _, heads, _, size = tensor.shape
             random = torch.randn(1, heads, length, size, generator=generator) * tensor.std() * factor
             inputs[past_name(i, part)] = random.numpy()
-            states.append(random)
+            states.append(random.to(tensor.dtype))
         cache.update(states[0], states[1], i)
     return cache, inputs
 

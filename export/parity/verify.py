@@ -28,10 +28,16 @@ from compress.export.parity.sample import sample_input
 from compress.modeling.quiet import first_line
 from compress.onnx_names import MODEL_FILE
 from compress.progress import Progress, Silent
+from compress.system.memory import free_memory
 from compress.system.staging import scratch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+Traces = Mapping[str, list[Trace]]
+"""A model's traces by the graphs' files."""
+_DOUBLE = 12
+"""Bytes a weight of a model that is loaded in float32 and turned to float64."""
 
 
 def compute_dtype(checkpoint: Checkpoint) -> torch.dtype:
@@ -66,6 +72,7 @@ def lower_and_verify(
     module, inputs = checkpoint.torch_module(), sample_input(checkpoint)
     scales = {file: fill_scales(model, module, inputs) for file, model in graphs.items()}
     expected = _reference_traces(module, checkpoint, inputs)
+    exact = cache(partial(_exact_traces, checkpoint, inputs))
     del module  # the whole model, which writing the graphs has no use for
     twins = {file: model.clone() for file, model in graphs.items()}
     lowered = _write(graphs, weights, out, progress, nodes, dtype, check)
@@ -75,9 +82,9 @@ def lower_and_verify(
             to_float_cache(twin)
         with scratch(Path(tempfile.gettempdir()), "parity") as folder:
             _write(twins, Dequantized(weights) if rounds_inputs else weights, folder, Silent(), nodes)
-            _check_all(folder, expected)
+            _check_all(folder, expected, exact)
     else:
-        _check_all(out, expected)
+        _check_all(out, expected, exact)
     if dtype == torch.bfloat16:
         progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was verified in its place")
         return lowered
@@ -107,12 +114,12 @@ def _write(
     return lowered
 
 
-def _check_all(folder: Path, expected: Mapping[str, list[Trace]]) -> None:
+def _check_all(folder: Path, expected: Traces, exact: Callable[[], Traces]) -> None:
     for file, traces in expected.items():
-        check_close(folder / file, traces)
+        check_close(folder / file, traces, partial(_of_file, exact, file))
 
 
-def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: Tensor) -> dict[str, list[Trace]]:
+def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: Tensor) -> Traces:
     """The torch model's outputs by the graphs' files; a ModelError for a model that transformers itself can't run."""
     chain = None if checkpoint.sentence is None else checkpoint.sentence.chain
     try:
@@ -126,12 +133,27 @@ def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: T
         ) from error
 
 
-def _rounded_traces(checkpoint: Checkpoint, inputs: Tensor) -> dict[str, list[Trace]]:
+def _exact_traces(checkpoint: Checkpoint, inputs: Tensor) -> Traces:
+    """The same in float64; none where memory doesn't reach for that, or the model's own code."""
+    if _DOUBLE * checkpoint.parameters > free_memory():
+        return {}
+    module = checkpoint.torch_module().double()
+    try:
+        return _reference_traces(module, checkpoint, inputs.double() if inputs.is_floating_point() else inputs)
+    except ModelError:  # one that computes in float32 here and there
+        return {}
+
+
+def _rounded_traces(checkpoint: Checkpoint, inputs: Tensor) -> Traces:
     """The same where every linear rounds its inputs to 8 bits."""
     module = checkpoint.torch_module()
     with rounded_inputs(module):
         return _reference_traces(module, checkpoint, inputs)
 
 
-def _first(traces: Callable[[], Mapping[str, list[Trace]]], file: str) -> Trace:
+def _of_file(traces: Callable[[], Traces], file: str) -> list[Trace]:
+    return traces().get(file, [])
+
+
+def _first(traces: Callable[[], Traces], file: str) -> Trace:
     return traces()[file][0]

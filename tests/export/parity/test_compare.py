@@ -75,6 +75,17 @@ def test_a_difference_is_held_against_how_far_values_spread(doubling):
         check_close(doubling, [[step(2 * alike + 1e-3, x=alike)]])
 
 
+def test_a_graph_may_be_off_by_what_float32_costs_torch_itself(doubling):
+    """Where terms cancel; asked for is float64 only where a graph is nearly right."""
+    off = 1.5e-4 * (2 * X).std()
+    check_close(doubling, [[step(2 * X + off)]], lambda: [[step(2.0 * X.astype(np.float64))]])
+    check_close(doubling, [[step(2 * X)]], lambda: pytest.fail("torch was asked"))
+    with pytest.raises(DiffersError):
+        check_close(doubling, [[step(2 * X + off)]], lambda: [[step(2 * X + 0.9 * off)]])
+    with pytest.raises(DiffersError):
+        check_close(doubling, [[step(2 * X + 10 * off)]], lambda: pytest.fail("torch was asked"))
+
+
 def test_one_classs_logit_may_be_off_by_what_its_terms_are_rounded_to(doubling):
     x = np.full((1, 1, 1), 5e-5, np.float32)
     logit, one = 2 * x + 1e-6, np.ones((1, 1), np.bool_)

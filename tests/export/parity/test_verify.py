@@ -45,9 +45,9 @@ def folders(monkeypatch):
     compared = []
     check_close = verify.check_close
 
-    def record(graph, traces):
+    def record(graph, traces, exact):
         compared.append(graph.parent)
-        check_close(graph, traces)
+        check_close(graph, traces, exact)
 
     monkeypatch.setattr(verify, "check_close", record)
     return compared
