@@ -16,6 +16,9 @@ from compress.modeling.transformers_private import t5_position_buckets
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+_FARTHEST = 4096
+"""Distance that is looked up at most: behind the first thousands all are alike."""
+
 
 def mpnet_position_buckets(distances: Tensor) -> Tensor:
     """Bucket for each distance in tokens of a key from its query: int64, shaped as ``distances``.
@@ -35,7 +38,7 @@ def unbiased_reason(config: PretrainedConfig) -> str | None:
     """
     if config.model_type not in ("t5", "mpnet"):
         return None
-    count, longest = config.relative_attention_num_buckets, longest_input(config)
+    count, longest = config.relative_attention_num_buckets, min(longest_input(config), _FARTHEST)
     distances = torch.arange(1 - longest, longest)
     if config.model_type == "mpnet":
         buckets, settings = mpnet_position_buckets(distances)[None], f"relative_attention_num_buckets={count}"
