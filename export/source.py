@@ -34,6 +34,8 @@ def untraceable_reason(config: PretrainedConfig) -> str | None:
         return None
     if family.kind.is_seq2seq:
         return "it is two graphs"
+    if getattr(config, "add_cross_attention", False) and family.kind.is_decoder_only:
+        return "its layers attend to an encoder's states as well"
     if family.experts is not None:
         return "which experts a token is sent to is decided as it runs"
     if family.kind.is_decoder_only and not supports_attention_backend(getattr(transformers, family.cls)):

@@ -40,7 +40,7 @@ def check_settings(file: Path, config: PretrainedConfig, kind: TaskKind) -> None
     if start is not None and not 0 <= start < config.vocab_size:
         raise ModelError(f"{file}: decoder_start_token_id is {start}, and there are {config.vocab_size} tokens")
     if reason := unbiased_reason(config):
-        raise ModelError(f"{file}: {reason}; published models have 32 and 128")
+        raise ModelError(f"{file}: {reason}")
     if kind.is_decoder_only and (setting := _looks_ahead(config)):
         raise ModelError(
             f"{file}: by {setting} tokens see those that follow them, and such a model writes no text; what it is used "

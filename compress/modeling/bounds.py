@@ -25,7 +25,7 @@ _MOST = {
 """The most of each; the largest models that are known have some 200 layers, 500 experts, 22,000 labels and ten million
 positions."""
 _POSITIVE = ("rope_theta", "rotary_emb_base", "attn_logit_softcapping", "final_logit_softcapping",
-             "query_pre_attn_scalar", "num_experts_per_tok", "factor")  # fmt: skip
+             "query_pre_attn_scalar", "num_experts_per_tok", "factor", "softmax_scale")  # fmt: skip
 """Settings that a model divides by, or takes roots of: with others transformers computes NaN, or nothing."""
 _EPSILON = re.compile(r"^(rms_norm|layer_norm|layernorm|norm)_(eps|epsilon)$")
 _MOST_EXPERTS = 100_000

@@ -38,6 +38,7 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
             config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers has no common class for what a config can be wrong in
         raise ModelError(f"{path / 'config.json'} is no valid config ({first_line(error)})") from error
+    config.return_dict = True  # how outputs are handed over is no part of a model
     family = FAMILIES[config.model_type]
     embedder = embeds and family.kind.is_decoder_only
     check_settings(path / "config.json", config, ENCODER if embedder else family.kind)

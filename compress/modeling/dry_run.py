@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,14 +25,14 @@ _NEEDS_NUMBERS = "meta tensor"
 def failure(module: PreTrainedModel, kind: TaskKind) -> str | None:
     """What transformers' own code raises on a ``module`` on the meta device, in one line; None where it runs.
 
-    Nothing is told from where the code looks at numbers on. Layers that are alike are run once: the module is for
+    Nothing is told from where the code looks at numbers on; that no row of an empty table can be looked up needs none.
+    Layers that are alike are run once: the module is for
     nothing else afterwards.
     """
+    if empty := next((name for name, tensor in module.state_dict().items() if not tensor.numel()), None):
+        return f"{empty} is without any number"
     for _, layers in stacks(module):
         _keep_different(layers)
-    for path, table in module.named_modules():
-        if isinstance(table, nn.Embedding) and not table.num_embeddings:
-            table.register_forward_pre_hook(partial(_refuse_lookup, path))
     try:
         with quiet_transformers(), torch.no_grad():
             module.set_experts_implementation("batched_mm")  # the default's kernel wants 16 bits there
@@ -65,11 +64,6 @@ def _signature(layer: nn.Module) -> tuple[object, ...]:
         if isinstance(value, int | float | str | None) and not name.endswith(_INDEX)
     )
     return (shapes, *settings)
-
-
-def _refuse_lookup(path: str, table: nn.Module, inputs: object) -> None:
-    """Raise for any row of a table without rows: without numbers none is out of range."""
-    raise IndexError(f"{path} has no rows")
 
 
 def _inputs(config: PretrainedConfig, kind: TaskKind) -> Mapping[str, Tensor]:

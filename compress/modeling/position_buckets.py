@@ -36,6 +36,8 @@ def unbiased_reason(config: PretrainedConfig) -> str | None:
 
     transformers reads outside of the table as soon as two tokens are so far apart.
     """
+    if config.model_type == "deberta-v2" and config.relative_attention and getattr(config, "position_buckets", 0) == 1:
+        return "position_buckets=1, which makes no buckets; published models have 256"
     if config.model_type not in ("t5", "mpnet"):
         return None
     count, longest = config.relative_attention_num_buckets, min(longest_input(config), _FARTHEST)
@@ -48,8 +50,10 @@ def unbiased_reason(config: PretrainedConfig) -> str | None:
         try:
             sides = [t5_position_buckets(distances, count, far, both_sides) for both_sides in (True, False)]
         except (ArithmeticError, ValueError):  # logarithms and quotients that there aren't
-            return f"{settings}, which make no buckets"
+            return f"{settings}, which make no buckets; published models have 32 and 128"
         buckets = torch.stack(sides)
     outside = ((buckets < 0) | (buckets >= count)).any(0)
     nearest = int(distances[outside].abs().min()) if outside.any() else None
-    return None if nearest is None else f"{settings}, by which tokens {nearest} apart have no bias"
+    if nearest is None:
+        return None
+    return f"{settings}, by which tokens {nearest} apart have no bias; published models have 32 and 128"

@@ -43,7 +43,9 @@ def switches(config: PretrainedConfig) -> Mapping[LayerType, int]:
     for layer_type, settings in rotations(config).items():
         kind = rotation_type(settings)
         if kind == LONG:
-            lengths[layer_type] = int(settings["original_max_position_embeddings"])
+            length = int(settings["original_max_position_embeddings"])
+            if length < config.max_position_embeddings:  # else no text is longer
+                lengths[layer_type] = length
         elif DYNAMIC in kind:
             lengths[layer_type] = int(config.max_position_embeddings)
     return lengths

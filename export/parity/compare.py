@@ -36,7 +36,7 @@ so many times what is allowed."""
 
 
 class DiffersError(ExportError):
-    """A float graph's outputs aren't torch's (exit 4)."""
+    """A graph doesn't run, or its outputs aren't torch's (exit 4)."""
 
 
 def check_close(graph: Path, traces: Sequence[Trace], exact: Callable[[], Sequence[Trace]] = list) -> None:
@@ -146,7 +146,9 @@ def _run_trace(session: ort.InferenceSession, trace: Trace) -> Iterator[tuple[Tr
         try:
             outputs = session.run(None, feed)
         except Exception as error:  # onnxruntime's own classes share no base but this
-            raise ExportError(f"onnxruntime can't run the exported graph ({step.name}): {first_line(error)}") from error
+            raise DiffersError(
+                f"onnxruntime can't run the exported graph ({step.name}): {first_line(error)}"
+            ) from error
         cache = dict(zip(names, outputs, strict=True))
         yield step, cache
 
@@ -162,4 +164,4 @@ def _session(graph: Path, rounding: bool) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(graph, options, providers=[CPU_PROVIDER])
     except Exception as error:  # as above
-        raise ExportError(f"onnxruntime can't load the exported graph: {first_line(error)}") from error
+        raise DiffersError(f"onnxruntime can't load the exported graph: {first_line(error)}") from error

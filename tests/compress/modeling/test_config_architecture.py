@@ -74,3 +74,8 @@ def test_code_in_a_checkpoint_is_refused_unless_accepted(llama: Path) -> None:
     with pytest.raises(ModelError, match="--trust-remote-code"):
         Model.open(str(llama))
     assert Model.open(str(llama), trust_remote_code=True).class_name == "LlamaForCausalLM"
+
+
+def test_outputs_are_handed_over_as_this_program_takes_them(llama: Path) -> None:
+    configure(llama, return_dict=False, output_hidden_states=True)
+    assert Model.open(str(llama)).config.return_dict

@@ -55,7 +55,15 @@ def test_what_fails_with_numbers_fails_without(model_type: str, settings: dict[s
     assert "\n" not in reason
 
 
-def test_a_table_without_rows_is_looked_up_in_vain() -> None:
+@pytest.mark.parametrize(
+    ("model_type", "settings", "name"),
+    [
+        ("bert", {"type_vocab_size": 0}, "embeddings.token_type_embeddings.weight"),
+        ("llama", {"intermediate_size": 0}, "model.layers.0.mlp.gate_proj.weight"),
+    ],
+)
+def test_a_tensor_without_numbers_is_none_to_run_with(model_type: str, settings: dict[str, int], name: str) -> None:
+    cls = getattr(transformers, FAMILIES[model_type].cls)
     with on_meta():
-        module = transformers.BertModel(transformers.BertConfig(**SIZES, type_vocab_size=0))
-    assert failure(module, FAMILIES["bert"].kind) == "IndexError: embeddings.token_type_embeddings has no rows"
+        module = cls(cls.config_class(**SIZES | settings))
+    assert failure(module, FAMILIES[model_type].kind) == f"{name} is without any number"

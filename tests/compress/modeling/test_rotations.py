@@ -49,6 +49,7 @@ def test_angles_change_where_transformers_changes_them():
     assert switches(config_of("Phi3", rope_parameters=LONG, original_max_position_embeddings=8, pad_token_id=0)) == {
         None: 8
     }
+    assert switches(config_of("Llama", rope_parameters=LONG, max_position_embeddings=8)) == {}  # no text is longer
     assert switches(config_of("Llama", rope_parameters=DYNAMIC, max_position_embeddings=64)) == {None: 64}
     mixed = {"sliding_attention": {"rope_type": "default", "rope_theta": 1e4}, "full_attention": DYNAMIC}
     gemma = config_of("Gemma3Text", layer_types=LAYERS, rope_parameters=mixed, max_position_embeddings=64)
