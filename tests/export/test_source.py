@@ -1,9 +1,11 @@
 """Which source an export's graph comes from, and what is said where it isn't the first."""
 
 import pytest
+from transformers import GPT2Config
 
 from compress.checkpoint.model import Model
 from compress.errors import ExportError
+from compress.export.source import unsupported_reason
 from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
@@ -42,3 +44,8 @@ def test_experts_are_not_traced(random_model, tmp_path):
     model = Model.open(str(random_model("MixtralForCausalLM", **options)))
     with pytest.raises(ExportError, match="no mixtral model can be traced: which experts .*; leave --graph out"):
         find_target("ort-cpu").with_graph("traced").export(model, (), tmp_path, Silent())
+
+
+def test_layers_that_attend_to_an_encoder_as_well_have_no_graph():
+    assert unsupported_reason(GPT2Config()) is None
+    assert unsupported_reason(GPT2Config(add_cross_attention=True)) == "gpt2 models with add_cross_attention=True"
