@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
@@ -140,15 +141,22 @@ def _forward_from_call(
 
 @contextmanager
 def quiet_compressed_tensors() -> Iterator[None]:
-    """Keep the bars that compressed-tensors draws on standard error off the terminal, and its log lines."""
+    """Keep the bars that compressed-tensors draws on standard error off the terminal, and its lines out of every log.
+
+    It logs through loguru, and what it can't match (the head of a model whose head is tied) through Python's logging.
+    """
     from loguru import logger
 
-    logger.disable("compressed_tensors")
+    lines = logging.getLogger("compressed_tensors")
+    level = lines.level
+    logger.disable(lines.name)
+    lines.setLevel(logging.CRITICAL)
     try:
         with redirect_stderr(io.StringIO()):
             yield
     finally:
-        logger.enable("compressed_tensors")
+        lines.setLevel(level)
+        logger.enable(lines.name)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,22 @@
 """transformers' private API does what it is used for here."""
 
+import logging
+
 import torch
 from transformers import LlamaForCausalLM, MarianMTModel
 
+from compress.formats.compressed_tensors import quantization_config
 from compress.modeling.transformers_private import (
     attention_backend,
     computed_on_load,
     init_module,
+    load_on_meta,
     not_saved,
     on_meta,
     supports_attention_backend,
     t5_position_buckets,
 )
+from compress.weights.stored import PER_CHANNEL, StoredForm
 from tests.support.checkpoints import build
 
 
@@ -64,3 +69,16 @@ def test_t5_tells_sides_apart_in_encoders_and_distances_up_to_the_longest():
     assert encoder[2:5] == [1, 0, 17]
     decoder = t5_position_buckets(distances, 32, 20, both_sides=False).tolist()
     assert decoder[:2] == [31, 31] and decoder[2:] == [1, 0, 0, 0, 0]
+
+
+def test_a_module_that_a_checkpoint_has_and_a_class_has_not_is_told_in_no_log(caplog):
+    """As compressed-tensors tells of the head of a model whose head is tied."""
+    form = StoredForm(form="quantized", shape=(96, 32), nbytes=96 * 36, bits=8, group=PER_CHANNEL)
+    settings = build("LlamaForCausalLM").config.to_dict()
+    settings["quantization_config"] = quantization_config({"absent.weight": form}, [], "0.15.0")
+    loading = load_on_meta(LlamaForCausalLM, settings, {})
+    assert loading.error is None
+    assert "model.norm.weight" in loading.missing
+    assert caplog.records == []
+    logging.getLogger("compressed_tensors.utils.match").warning("Could not match `absent`")
+    assert len(caplog.records) == 1
