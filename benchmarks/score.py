@@ -23,7 +23,7 @@ from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.errors import UsageError
 from compress.progress import Progress, Silent
-from compress.system.cores import default_threads
+from compress.system.cores import default_threads, most_threads
 from compress.system.machine import conditions, machine, versions
 from compress.system.staging import scratch
 
@@ -57,7 +57,7 @@ def score_contenders(
     _check(contenders)
     evaluation.check()
     settings = settings.within(evaluation.windows.shape[1], contenders[0].kind)
-    threads, load = settings.threads or default_threads(), os.getloadavg()[0]
+    threads, load = min(settings.threads or default_threads(), most_threads()), os.getloadavg()[0]
     bandwidth = read_bandwidth(threads)
     clock.lap("bandwidth")
     with ExitStack() as stack:

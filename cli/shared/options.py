@@ -14,6 +14,7 @@ import click
 from compress.cli.shared.completion import complete_profiles
 from compress.errors import unknown
 from compress.export import targets
+from compress.system.cores import most_threads
 
 
 class Word(click.Choice[str]):
@@ -59,6 +60,8 @@ def target(default: str | None = None, text: str = "Target runtime.") -> Callabl
 def _limit_threads(context: click.Context, option: click.Parameter, count: int | None) -> int | None:
     """Have libraries take so many threads: those that load from now on, and torch where it is loaded already."""
     if count is not None:
+        if count > (most := most_threads()):
+            raise click.BadParameter(f"{count} is too many for this machine; give {most} at most", context, option)
         os.environ["OMP_NUM_THREADS"] = str(count)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(count)
@@ -67,7 +70,7 @@ def _limit_threads(context: click.Context, option: click.Parameter, count: int |
 
 threads = click.option(
     "--threads",
-    type=click.IntRange(1, 1024),
+    type=click.IntRange(min=1),
     callback=_limit_threads,
     help="Number of threads.  [default: that of a profile, else OMP_NUM_THREADS, else the physical cores that this "
     "process may use]",

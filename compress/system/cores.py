@@ -8,13 +8,21 @@ from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
+_PER_CORE = 8
+"""Threads of one core, beyond which they do little but wake each other."""
+
 THREADS = "OMP_NUM_THREADS"
 
 
 def default_threads() -> int:
-    """Threads that the environment asks for (``OMP_NUM_THREADS``), else one for each available core."""
+    """Threads that the environment asks for (``OMP_NUM_THREADS``), up to `most_threads`, else one for each core."""
     first = os.environ.get(THREADS, "").split(",")[0].strip()  # of nested parts the outer one
-    return int(first) if first.isdecimal() and int(first) else available_cores()
+    return min(int(first), most_threads()) if first.isdecimal() and int(first) else available_cores()
+
+
+def most_threads() -> int:
+    """The most threads that may be asked for here: eight for each available core."""
+    return _PER_CORE * available_cores()
 
 
 def available_cores() -> int:

@@ -1,13 +1,15 @@
 """Options that several commands share: ``--tasks`` and ``--labels``, refused or measured; sizes of files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import click
 import pytest
 
-from compress.cli.shared.options import FilePath, max_shard_size
+from compress.cli.shared.options import FilePath, max_shard_size, threads
+from compress.system import cores
 from tests.support.tasks import task_yaml
 
 CHOICE = {"doc_to_choice": [" fox", " dog"], "doc_to_target": "answer"}
@@ -213,3 +215,15 @@ def test_a_path_begins_with_the_home_folder_where_a_shell_left_a_tilde(monkeypat
     monkeypatch.setenv("HOME", "/home/me")
     assert FilePath().convert("~/out", None, None) == Path("/home/me/out")
     assert FilePath().convert("out/~x", None, None) == Path("out/~x")
+
+
+def test_threads_are_refused_where_a_machine_has_no_use_for_them(monkeypatch):
+    monkeypatch.setattr(cores, "available_cores", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    counts = []
+    command = click.command()(threads(lambda threads: counts.append((threads, os.environ["OMP_NUM_THREADS"]))))
+    command.main([], standalone_mode=False)
+    with pytest.raises(click.BadParameter, match="17 is too many for this machine; give 16 at most"):
+        command.main(["--threads", "17"], standalone_mode=False)
+    command.main(["--threads", "1"], standalone_mode=False)
+    assert counts == [(None, "3"), (1, "1")]

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from compress.system import cores
-from compress.system.cores import available_cores, default_threads
+from compress.system.cores import available_cores, default_threads, most_threads
 
 
 def test_this_machine_has_one_at_least():
@@ -21,7 +21,8 @@ def test_hyperthreads_count_once_and_a_quota_caps(monkeypatch, quota, count):
 
 
 @pytest.mark.parametrize(
-    ("words", "count"), [(None, 2), ("1", 1), ("16", 16), ("3,2", 3), ("0", 2), ("-1", 2), ("many", 2), ("", 2)]
+    ("words", "count"),
+    [(None, 2), ("1", 1), ("16", 16), ("17", 16), ("3,2", 3), ("0", 2), ("-1", 2), ("many", 2), ("", 2)],
 )
 def test_the_environment_has_the_last_word_on_threads(monkeypatch, words, count):
     monkeypatch.setattr(cores, "available_cores", lambda: 2)
@@ -29,6 +30,11 @@ def test_the_environment_has_the_last_word_on_threads(monkeypatch, words, count)
     if words is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", words)
     assert default_threads() == count
+
+
+def test_a_core_has_eight_threads_at_most(monkeypatch):
+    monkeypatch.setattr(cores, "available_cores", lambda: 3)
+    assert most_threads() == 24
 
 
 @pytest.fixture
