@@ -17,7 +17,7 @@ from compress.calibration.overlap import Sketch
 from compress.checkpoint.demo.text import evaluation_text
 from compress.checkpoint.locate import DEMO
 from compress.checkpoint.model import Model
-from compress.corpus.source import InMemory
+from compress.corpus.stream import InMemory
 from compress.corpus.windows import WindowSize
 from compress.errors import UsageError
 from compress.progress import Progress, Silent

@@ -16,7 +16,8 @@ from compress.calibration.text import self_written, vocabulary_text
 from compress.calibration.token_rows import check_tokens, rows_notice
 from compress.checkpoint.model import Model
 from compress.corpus.frame import Frame
-from compress.corpus.source import TextSource, open_source
+from compress.corpus.source import open_source
+from compress.corpus.stream import TextSource
 from compress.corpus.windows import WindowSize, windows
 from compress.errors import ModelError, UsageError
 from compress.progress import Progress, Silent

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compress.corpus.chat_template import RefusedChatError, render_chat
+from compress.corpus.decode import PIECE
 from compress.corpus.frame import Frame
 from compress.corpus.messages import (
     ANSWERS,
@@ -71,6 +72,15 @@ class RowText:
                 f"{row.where}: half a character (a lone surrogate, \\u{ord(text[error.start]):04x})"
             ) from error
         return text
+
+    def pieces(self, rows: Iterable[Record]) -> Iterator[str]:
+        """The rows' `texts` in pieces, with what separates them between."""
+        is_first = True
+        for text in self.texts(rows):
+            if not is_first:
+                yield self.separator
+            is_first = False
+            yield from (text[begin : begin + PIECE] for begin in range(0, len(text), PIECE))
 
     def texts(self, rows: Iterable[Record]) -> Iterator[str]:
         """The texts of rows, but for those that are empty or null, or that the chat template doesn't render.

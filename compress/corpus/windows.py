@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compress.corpus.frame import Frame, token_ids
-from compress.corpus.source import InMemory, TextSource
+from compress.corpus.stream import InMemory, TextSource
 from compress.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from compress.corpus.chat import RowText
+from compress.corpus.decode import PIECE
 from compress.corpus.rows import Record
 from compress.errors import UsageError
 from tests.support.words import word_tokenizer
@@ -162,3 +163,12 @@ def test_tools_and_calls_reach_the_template() -> None:
 def test_rows_without_a_text(columns: Any, column: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         render(columns, column=column)
+
+
+def test_between_texts_is_a_blank_line_and_between_chats_nothing() -> None:
+    tokenizer = word_tokenizer(bos_token="[CLS]")
+    tokenizer.chat_template = TEMPLATE
+    texts = [Record("x", {"text": "a"}), Record("x", {"text": "b" * (PIECE + 1)})]
+    assert list(RowText(tokenizer).pieces(texts)) == ["a", "\n\n", "b" * PIECE, "b"]
+    chats = [Record("x", [HOW]), Record("x", [HOW])]
+    assert list(RowText(tokenizer).pieces(chats)) == ["<user>How?", "", "<user>How?"]
