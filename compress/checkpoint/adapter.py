@@ -18,7 +18,8 @@ from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.demo.model import cache_directory
 from compress.checkpoint.files.folder import companions
 from compress.checkpoint.files.hashes import sha256
-from compress.checkpoint.files.shards import SUMS, has_weights, record_hashes
+from compress.checkpoint.files.shards import has_weights
+from compress.checkpoint.files.sums import SUMS, record_hashes
 from compress.checkpoint.load import load_module
 from compress.errors import MissingComponentError, ModelError
 from compress.modeling.adapter_config import FILE, AdapterConfig

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from compress.checkpoint.demo.model import cache_directory, check_demo, demo_model
 from compress.checkpoint.files.manifest import Manifest
-from compress.checkpoint.files.shards import SUMS, check_headers
+from compress.checkpoint.files.shards import check_headers
+from compress.checkpoint.files.sums import SUMS
 from compress.checkpoint.sentence.listing import is_sentence_encoder, module_folders, transformer_folder
 from compress.errors import ModelError
 from compress.modeling.config_file import check_config, read_config

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.checkpoint.demo.wheels import Wheel, unpacked
-from compress.checkpoint.files.shards import SUMS, record_hashes
+from compress.checkpoint.files.sums import SUMS, record_hashes
 from compress.errors import unknown
 from compress.modeling.quiet import quiet_transformers
 from compress.progress import Progress, Silent

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
-import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
 from compress.checkpoint.files.hashes import sha256
+from compress.checkpoint.files.header import Shapes, check_count, read_header
+from compress.checkpoint.files.sums import recorded_hashes
 from compress.errors import ModelError
 from compress.lazy import torch
 from compress.modeling.quiet import first_line
 from compress.progress import Progress
-from compress.system.regular_files import check_file, open_file, read_json
+from compress.system.regular_files import check_file, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUMS = "SHA256SUMS"
 SAFE = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING_STATE = {"training_args", "optimizer", "scheduler", "scaler", "rng_state"}
-_Shapes = dict[str, tuple[int, ...]]
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGEST_SUMS = 16 << 20
-_LARGEST_HEADER = 16 << 20
 _LARGEST_INDEX = 32 << 20
-_MOST_TENSORS = 200_000
-"""Bounds of what is read: the largest models that are known have some 90,000 tensors, all files together."""
+"""Bytes of an index that are read."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class Shards:
 
     files: tuple[Path, ...]
     where: dict[str, Path]
-    shapes: dict[str, tuple[int, ...]]
+    shapes: Shapes
 
     def read(self, name: str) -> Tensor:
         """One float tensor as stored; a ModelError for bytes that can't be read or numbers that aren't finite."""
@@ -107,7 +100,7 @@ def find_shards(path: Path, trust_pickle: bool, progress: Progress, verify: bool
     if not files:
         files, index = _find_pickles(path, trust_pickle)
         cls = PickleShards
-    headers = _headers(path, files, _header if cls is Shards else _pickled)
+    headers = _headers(path, files, read_header if cls is Shards else _pickled)
     for name, file in index.items():
         if name not in headers[path / file]:
             raise ModelError(f"{path / file} lacks {name}, which the index says it holds; fetch the file again")
@@ -129,16 +122,17 @@ def has_weights(path: Path) -> bool:
 def check_headers(path: Path) -> None:
     """Refuse, as `find_shards` does, safetensors that are broken or beyond all bounds; no data is read."""
     files, _ = _listed(path, SAFE)
-    _headers(path, files, _header)
+    _headers(path, files, read_header)
 
 
-def _headers(path: Path, files: Sequence[Path], read: Callable[[Path], _Shapes]) -> dict[Path, _Shapes]:
-    for each in files:
-        check_file(each)
-    headers: dict[Path, _Shapes] = {}
-    for each in files:
-        headers[each] = read(each)
-        _check_count(path, sum(map(len, headers.values())))
+def _headers(path: Path, files: Sequence[Path], read: Callable[[Path], Shapes]) -> dict[Path, Shapes]:
+    """The shapes in every file, as ``read`` reads them; a ModelError for what is no regular file, or too many."""
+    for file in files:
+        check_file(file)
+    headers: dict[Path, Shapes] = {}
+    for file in files:
+        headers[file] = read(file)
+        check_count(path, sum(map(len, headers.values())))
     return headers
 
 
@@ -154,7 +148,7 @@ def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
         index = {str(name): str(file) for name, file in raw["weight_map"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index_file} can't be read ({error})") from error
-    _check_count(path, len(index))
+    check_count(path, len(index))
     files = [path / file for file in sorted(set(index.values()))]
     for file in files:
         if file.parent != path:
@@ -162,44 +156,6 @@ def _listed(path: Path, name: str) -> tuple[list[Path], dict[str, str]]:
         if not os.path.lexists(file):
             raise ModelError(f"{file} is missing, though {index_file.name} lists it; fetch it again")
     return files, index
-
-
-def _check_count(path: Path, count: int) -> None:
-    if count > _MOST_TENSORS:
-        raise ModelError(f"{path} has {count:,} tensors, and {_MOST_TENSORS:,} are read at most")
-
-
-def _header(file: Path) -> dict[str, tuple[int, ...]]:
-    """The tensors' shapes in a safetensors header; a ModelError where the file is not as long as the header says."""
-    size = file.stat().st_size
-    try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > _LARGEST_HEADER:
-                raise ModelError(
-                    f"{file}: its header is {length:,} bytes long, and {_LARGEST_HEADER:,} are read at most"
-                )
-            text = stream.read(min(length, size))
-        _check_count(file.parent, text.count(b'"data_offsets"'))  # before the seconds that parsing takes
-        header: dict[str, Any] = json.loads(text)
-        header.pop("__metadata__", None)
-        end = 8 + length + max((info["data_offsets"][1] for info in header.values()), default=0)
-        shapes = {name: tuple(info["shape"]) for name, info in header.items()}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        struct.error,
-        RecursionError,
-    ) as error:
-        raise ModelError(f"{file} is no readable safetensors file ({error})") from error
-    if size != end:
-        problem = "truncated" if size < end else "too long"
-        raise ModelError(f"{file} is {problem}: {size} bytes where its header says {end}; fetch it again")
-    return shapes
 
 
 def _find_pickles(path: Path, trusted: bool) -> tuple[list[Path], dict[str, str]]:
@@ -217,7 +173,7 @@ def _find_pickles(path: Path, trusted: bool) -> tuple[list[Path], dict[str, str]
     return files, index
 
 
-def _pickled(file: Path) -> dict[str, tuple[int, ...]]:
+def _pickled(file: Path) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in _unpickle(file).items()}
 
 
@@ -232,36 +188,8 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
 
 
 def _check_hashes(path: Path, shards: Shards, progress: Progress) -> None:
-    recorded = dict(_recorded(path, shards.files))
+    """Raise ModelError for a weight file that isn't as it was recorded."""
+    recorded = dict(recorded_hashes(path, shards.files))
     for file in progress.track(recorded, "checking hashes", unit="file"):
         if shards.sums[file] != recorded[file]:
             raise ModelError(f"{file} is damaged: its sha256 isn't the recorded {recorded[file][:12]}…; fetch it again")
-
-
-def _recorded(path: Path, files: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
-    """The weight files with a recorded hash."""
-    sums = path / SUMS
-    lines = []
-    if os.path.lexists(sums):
-        with open_file(sums) as stream:
-            lines = stream.read(_LARGEST_SUMS).decode(errors="replace").splitlines()
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if malformed := next((pair for pair in pairs if len(pair) != 2), None):
-        raise ModelError(f"{sums} can't be read: {malformed[0]!r} is no hash and file name")
-    written = {name.lstrip("*"): digest for digest, name in pairs}
-    for file in files:
-        blob = file.resolve().name
-        if file.name in written:
-            yield file, written[file.name]
-        elif file.is_symlink() and _SHA256.fullmatch(blob):
-            yield file, blob
-
-
-def record_hashes(path: Path, sums: Mapping[str, str] | None = None) -> None:
-    """Write the sha256 of every weight file into ``SHA256SUMS``, in the format of ``sha256sum``.
-
-    ``sums`` are the hashes by file name, where they are known.
-    """
-    if sums is None:
-        sums = {file.name: sha256(file) for file in path.glob("*.safetensors")}
-    (path / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compress.checkpoint.files.hashes import sha256
-from compress.checkpoint.files.shards import SAFE, record_hashes
+from compress.checkpoint.files.shards import SAFE
+from compress.checkpoint.files.sums import record_hashes
 from compress.errors import ExportError
 
 
