@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.runtime.specs import ENGINES
-from compress.benchmarks.worker.protocol import Failure, Open, Request, read_reply, write_request
+from compress.benchmarks.worker.protocol import Open, Request
+from compress.benchmarks.worker.wire import Failure, read_reply, write_request
 from compress.errors import MissingComponentError, RunError
 from compress.system.environment import child_environment
 from compress.system.process import python_command

@@ -1,13 +1,11 @@
-"""Requests to a worker and its answers: a dataclass for each, one JSON line each way (`codec`).
+"""Requests to a worker and its answers: a dataclass for each, which `wire` writes as lines.
 
-A request is ``{"do": its name, field: value, ...}``, a reply ``{"ok": {field: value, ...}}`` or ``{"failed": {...}}``.
 What is large (images, reference outputs) goes through ``.npy`` files that a request names. Nothing but numpy is
 imported, because a worker's memory is measured.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast, get_args
@@ -18,8 +16,6 @@ from numpy.typing import NDArray
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.statistics.logits import Cosines, WindowScore
-from compress.benchmarks.worker.codec import from_plain, to_plain
-from compress.errors import RunError
 
 A = TypeVar("A")
 
@@ -37,18 +33,6 @@ class Request(Generic[A]):
         """The class of the answer."""
         (base,) = cls.__dict__["__orig_bases__"]
         return cast(type[A], get_args(base)[0])
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Reply to a request that failed.
-
-    ``missing``: a module that isn't installed. ``unavailable``: this machine lacks what it takes, such as a GPU.
-    """
-
-    error: str
-    missing: str | None = None
-    unavailable: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,38 +245,3 @@ class CompareEmbeddings(Request[Cosines]):
 
 REQUESTS = {cls.name(): cast(type[Request[object]], cls) for cls in Request.__subclasses__()}
 """Every request by its name on the wire."""
-
-
-def write_request(request: Request[A]) -> str:
-    """Encode a request as a line."""
-    return json.dumps({"do": request.name(), **to_plain(request)})
-
-
-def read_request(line: str) -> Request[object]:
-    """Decode a request; a RunError where it is none, or a field is missing, unknown or of another type."""
-    message = _load(line, "request")
-    if not isinstance(message, dict) or message.get("do") not in REQUESTS:
-        raise RunError(f"no request that a worker knows: {line[:80]!r}")
-    return from_plain(REQUESTS[message.pop("do")], message, "request")
-
-
-def write_reply(reply: object) -> str:
-    """Encode an answer, or a `Failure`, as a line."""
-    return json.dumps({"failed" if isinstance(reply, Failure) else "ok": to_plain(reply)})
-
-
-def read_reply(line: str, answer: type[A]) -> A | Failure:
-    """Decode an answer or a failure; a RunError where it is neither."""
-    match _load(line, "reply"):
-        case {"ok": dict(values)}:
-            return from_plain(answer, values, "answer")
-        case {"failed": dict(values)}:
-            return from_plain(Failure, values, "failure")
-    raise RunError(f"no reply of a worker: {line[:80]!r}")
-
-
-def _load(line: str, role: str) -> object:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise RunError(f"a {role} is a line of JSON, not {line[:80]!r}") from error

@@ -1,4 +1,4 @@
-"""Server of a worker process: answer requests about one model, a line each (`protocol`).
+"""Server of a worker process: answer requests about one model, a line each (`wire`).
 
 It imports what its engine needs and nothing more, because its memory is one of the things measured. It ends with its
 parent: when its input closes, it is gone, whatever it was doing.
@@ -12,8 +12,8 @@ import sys
 import threading
 from typing import IO
 
-from compress.benchmarks.worker.protocol import Failure, read_request, write_reply
 from compress.benchmarks.worker.service import Service
+from compress.benchmarks.worker.wire import Failure, read_request, write_reply
 from compress.errors import MissingComponentError
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from compress.benchmarks.worker.protocol import Failure
 from compress.benchmarks.worker.server import reply
 from compress.benchmarks.worker.service import Service
+from compress.benchmarks.worker.wire import Failure
 
 
 @pytest.mark.parametrize("line", ["no json", '{"do": "unheard of"}', '{"do": "memory", "x": 1}', '{"do": "generate"}'])
