@@ -36,6 +36,10 @@ class TokenizedText:
     token_types: list[int]
 
 
+Line = tuple[tuple[TokenizedText, ...], tuple[float, ...]]
+"""A line's texts and its labels."""
+
+
 @dataclass(frozen=True)
 class Labeled:
     """Labeled texts of a file, tokenized, the shortest first.
@@ -115,10 +119,6 @@ def read_labeled(path: Path, model: Model) -> Labeled:
     if all(label == UNLABELED for classes in labels for label in classes) and metrics == ACCURACY:
         raise UsageError(f"{path} holds no labels")
     return Labeled(path.name, metrics, texts, labels, reader.padding)
-
-
-Line = tuple[tuple[TokenizedText, ...], tuple[float, ...]]
-"""A line's texts and its labels."""
 
 
 def _length(line: Line) -> int:

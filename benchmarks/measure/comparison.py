@@ -65,27 +65,34 @@ class Comparison(ABC, Generic[S]):
         known of every contender, or two minutes are over: the first are all read, however long they take.
         """
         scores: list[list[S]] = [[] for _ in workers]
-        at_first = len(self._evaluation.windows)
-        end, read, known = time.monotonic() + _SECONDS, 0, False
+        at_first, end = len(self._evaluation.windows), time.monotonic() + _SECONDS
+        read = self._score_further(workers, scores, 0, math.inf, progress)
         while True:
-            windows = len(self._evaluation.windows)
-            starts = range(read, windows, self.batch)
-            for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
-                if start >= at_first and time.monotonic() > end:
-                    break
-                read = min(start + self.batch, windows)
-                for earlier, score in zip(scores, self.score(workers, slice(start, read)), strict=True):
-                    earlier.append(score)
             measures = [self.summarize(own, scores[0]) for own in scores]
-            known = ratios_known(measures)
-            if known or self._evaluation.further is None or time.monotonic() > end:
+            precise = ratios_known(measures)
+            if precise or self._evaluation.further is None or time.monotonic() > end:
                 break
             self._evaluation = self._evaluation.extended()
             progress.phase(f"measuring accuracy on {len(self._evaluation.windows) - read} more windows")
-        reason = "until every ratio was known to ±0.5 %" if known else "as many as there is time or text for"
-        stopped = not known and (self._evaluation.further is not None or read < len(self._evaluation.windows))
+            read = self._score_further(workers, scores, read, end, progress)
+        reason = "until every ratio was known to ±0.5 %" if precise else "as many as there is time or text for"
+        stopped = not precise and (self._evaluation.further is not None or read < len(self._evaluation.windows))
         notes = (f"accuracy on {read} windows, {reason}",) if read > at_first or stopped else ()
         return AccuracyResults(measures, tuple(self.doubts(scores[0])), read, notes)
+
+    def _score_further(
+        self, workers: Sequence[Worker], scores: Sequence[list[S]], read: int, end: float, progress: Progress
+    ) -> int:
+        """Add the ``scores`` of the windows that aren't ``read`` yet, until it is ``end``; how many are read then."""
+        windows = len(self._evaluation.windows)
+        starts = range(read, windows, self.batch)
+        for start in progress.track(starts, "measuring accuracy", len(starts), "windows"):
+            if time.monotonic() > end:
+                return start
+            rows = slice(start, min(start + self.batch, windows))
+            for earlier, score in zip(scores, self.score(workers, rows), strict=True):
+                earlier.append(score)
+        return windows
 
     @abstractmethod
     def score(self, workers: Sequence[Worker], rows: slice) -> list[S]:

@@ -39,9 +39,9 @@ class Contender:
 
     ``parameters`` counts the source's weights (tied ones once), ``disk_bytes`` the files that the engine loads
     (weights and graph, no tokenizer), ``stored_bytes`` the weights alone, and ``read_bytes`` what decoding one token
-    reads of them (None: the engine says). ``zeros`` and ``products`` as in `Artifact`.
-    ``passes`` were applied in order, and ``errors`` are what they cost each layer. ``multi_label``: each of a
-    classifier's labels is a yes or no of its own.
+    reads of them (None: the engine says). ``zeros`` and ``products`` as in `Artifact`. ``passes`` were applied in
+    order, and ``errors`` are what they cost each layer. ``multi_label``: each of a classifier's labels is a yes or no
+    of its own.
     """
 
     name: str

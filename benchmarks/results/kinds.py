@@ -20,8 +20,7 @@ class ScoringPlan:
     are. ``speed`` is the metric that stands for speed, ``verb`` what the model does so fast. ``compared`` are those
     shown for each pass, ``shown`` those that a terminal shows unless all are asked for. ``paces`` are rates by length
     and batch, with what each is a rate of. ``latency_of`` and ``batches_of`` say what one turn reads, for kinds that
-    write nothing.
-    ``accuracy_by``: what of the outputs is compared; ``prefill_by``: how a prompt is read.
+    write nothing. ``accuracy_by``: what of the outputs is compared; ``prefill_by``: how a prompt is read.
     """
 
     evaluation_windows: tuple[int, int]

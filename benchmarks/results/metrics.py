@@ -22,10 +22,9 @@ Unit = Literal["bytes", "seconds", "share", "number"]
 class Metric:
     """A metric: how its figures are named, shown and compared.
 
-    ``scale`` turns the stored figure into the shown one; ``compared``: ratios to the baselines make sense.
-
-    ``labeled``: it takes a file of labeled text. ``device``: only what runs on a GPU has it. ``lowest`` and ``highest``
-    are what a figure can be at all.
+    ``scale`` turns the stored figure into the shown one. ``compared``: ratios to the baselines make sense. ``labeled``:
+    it takes a file of labeled text. ``device``: only what runs on a GPU has it. ``lowest`` and ``highest`` are what a
+    stored figure can be at all.
     """
 
     key: str

@@ -21,7 +21,7 @@ class ReportRow:
     @property
     def machine(self) -> str:
         """The processor and the number of threads."""
-        return f"{self.card.machine.get('processor', 'unknown')}, {self.card.threads} threads"
+        return ", ".join(_machine(self.card))
 
     def ratio(self, metric: Metric) -> Measure | None:
         """Ratio of a figure to the original's; None for the original, and for metrics that aren't compared."""
@@ -59,8 +59,13 @@ def run_names(cards: Sequence[Scorecard]) -> list[str]:
 
 def _facts(card: Scorecard) -> tuple[str, ...]:
     """What tells runs apart, the plainest first."""
+    return card.model, *_machine(card), card.read, card.created
+
+
+def _machine(card: Scorecard) -> tuple[str, str]:
+    """The processor and the number of threads."""
     threads = f"{card.threads} thread{'s' if card.threads != 1 else ''}"
-    return card.model, card.machine.get("processor", "unknown"), threads, card.read, card.created
+    return card.machine.get("processor", "unknown"), threads
 
 
 def measured(cards: Sequence[Scorecard]) -> list[Metric]:

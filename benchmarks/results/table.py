@@ -98,8 +98,8 @@ def _cell(card: Scorecard, row: Row, metric: Metric) -> TableCell:
 
 def shown_keys(card: Scorecard) -> set[str]:
     """Metrics that a terminal shows of a card: its kind's eight, and what was asked for besides."""
-    asked = {metric.key for metric in METRICS if metric.labeled or metric.key in _ON_DEMAND}
-    return {*PLANS[card.kind].shown, *asked, *card.tasks}
+    on_demand = {metric.key for metric in METRICS if metric.labeled or metric.key in _ON_DEMAND}
+    return {*PLANS[card.kind].shown, *on_demand, *card.tasks}
 
 
 def groups(card: Scorecard, abreast: int = _ABREAST) -> Iterator[list[str]]:
