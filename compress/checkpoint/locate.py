@@ -23,8 +23,10 @@ _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 _SETTINGS = ["config.json", "*/config.json", "modules.json", "config_sentence_transformers.json"]
 _UNTRUSTED_FILES = ["*.bin", "*.py"]
-_NOT_WANTED = ["*/*.safetensors", "*/*.bin", "consolidated*"]
+_LEFT_OUT = ["*/*.safetensors", "*/*.bin", "consolidated*"]
+"""Weights that many repositories have once more, in another format or precision."""
 _PATIENCE = 5.0
+"""Seconds that the hub may take to say what a file is."""
 
 
 def locate(source: str, trust_remote_code: bool, progress: Progress) -> Path:
@@ -57,22 +59,6 @@ def check_variant(path: Path) -> None:
     check_headers(path)
 
 
-def _local(source: str) -> Path | None:
-    """The directory on this machine; None where the source is an id on the hub."""
-    if not source.strip():
-        raise ModelError("the model's name is empty; give a directory, an id on the hub, or demo:NAME")
-    if "://" in source:
-        raise ModelError(f"{source} is an address; give a directory, or the hub's id alone, like OWNER/NAME")
-    path = Path(os.path.expanduser(source))
-    if os.path.isdir(path):
-        return path
-    if os.path.exists(path):
-        raise ModelError(f"{source} is a file; give the directory of its checkpoint")
-    if not _HUB_ID.fullmatch(source):
-        raise ModelError(f"{source}: no such directory")
-    return None
-
-
 def locate_offline(source: str) -> Path | None:
     """The directory of a model where it is on this machine already; None where it would have to be made or fetched."""
     if source.startswith(DEMO):
@@ -91,6 +77,22 @@ def locate_offline(source: str) -> Path | None:
         return None
 
 
+def _local(source: str) -> Path | None:
+    """The directory on this machine; None where the source is an id on the hub."""
+    if not source.strip():
+        raise ModelError("the model's name is empty; give a directory, an id on the hub, or demo:NAME")
+    if "://" in source:
+        raise ModelError(f"{source} is an address; give a directory, or the hub's id alone, like OWNER/NAME")
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
+        return path
+    if os.path.exists(path):
+        raise ModelError(f"{source} is a file; give the directory of its checkpoint")
+    if not _HUB_ID.fullmatch(source):
+        raise ModelError(f"{source}: no such directory")
+    return None
+
+
 def _fetch(name: str, patterns: list[str]) -> Path:
     """A snapshot of files of a hub checkpoint: from the cache where the hub is out of reach or not to be asked."""
     from huggingface_hub import snapshot_download
@@ -103,9 +105,7 @@ def _fetch(name: str, patterns: list[str]) -> Path:
     )
 
     try:
-        path = Path(
-            snapshot_download(name, allow_patterns=patterns, ignore_patterns=_NOT_WANTED, etag_timeout=_PATIENCE)
-        )
+        path = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=_LEFT_OUT, etag_timeout=_PATIENCE))
         if folders := module_folders(path):  # a sentence encoder's, which hold weights too
             inside = [f"{folder}/{pattern}" for folder in folders for pattern in patterns]
             snapshot_download(name, allow_patterns=inside, etag_timeout=_PATIENCE)

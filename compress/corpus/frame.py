@@ -28,10 +28,11 @@ class Frame:
     def of(cls, tokenizer: PreTrainedTokenizerBase, closed: bool) -> Frame:
         """The frame of a tokenizer; ``closed``: texts also end as it ends them, as encoders are used to."""
         text = token_ids(tokenizer, _SAMPLE)
-        whole: list[int] = tokenizer(_SAMPLE, verbose=False)["input_ids"]
-        for begin in range(len(whole) - len(text) + 1):
-            if whole[begin : begin + len(text)] == text:
-                return cls(tuple(whole[:begin]), tuple(whole[begin + len(text) :]) if closed else ())
+        framed: list[int] = tokenizer(_SAMPLE, verbose=False)["input_ids"]
+        for begin in range(len(framed) - len(text) + 1):
+            end = begin + len(text)
+            if framed[begin:end] == text:
+                return cls(tuple(framed[:begin]), tuple(framed[end:]) if closed else ())
         return cls()
 
     def __len__(self) -> int:

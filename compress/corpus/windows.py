@@ -175,7 +175,7 @@ def _starts(count: int, step: int, most: int) -> list[int]:
     """Multiples of a ``step``, then what halves the distances, while there are no more than ``most``."""
     starts, parts = [i * step for i in range(count)], 2
     while count * parts <= most:
-        starts += [i * step + step * odd // parts for odd in range(1, parts, 2) for i in range(count)]
+        starts += [i * step + step * part // parts for part in range(1, parts, 2) for i in range(count)]
         parts *= 2
     return starts
 

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
     from compress.weights.forms import Weight
 
+PER_CHANNEL = -1
+"""The group that stands for one scale a whole output channel, as in compressed-tensors."""
+OF_RANK = ", rank "
+"""Before a product's rank, in a `WeightReport`."""
+LEFT_DENSE = "left dense"
+"""Beginning of a `WeightReport` for a matrix that a pass could factor, but that would not have become smaller."""
+DEFAULT_FORMAT = "compressed-tensors"
+"""The format of a variant's checkpoint unless another is asked for."""
 Count = Annotated[int, Field(gt=0, le=1 << 53)]
 """How many numbers there are; beyond, a float can't tell them."""
 CountOrZero = Annotated[int, Field(ge=0, le=1 << 53)]
@@ -147,19 +155,3 @@ class WeightReport(BaseModel):
     def fell_back(self) -> bool:
         """Whether the solver that was asked for gave way to a simpler one."""
         return "(fallback" in self.solver
-
-
-PER_CHANNEL = -1
-"""The group that stands for one scale a whole output channel, as in compressed-tensors."""
-
-
-OF_RANK = ", rank "
-"""Before a product's rank, in a `WeightReport`."""
-
-
-LEFT_DENSE = "left dense"
-"""Beginning of a `WeightReport` for a matrix that a pass could factor, but that would not have become smaller."""
-
-
-DEFAULT_FORMAT = "compressed-tensors"
-"""The format of a variant's checkpoint unless another is asked for."""

@@ -14,8 +14,12 @@ LICENSES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 """Files that a license may ask to be passed on."""
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.spm", "*.jinja", *LICENSES)
 _NOT_ALONG = {
-    *("config.json", "compress.json", "artifact.json", "genai_config.json", "quantize_config.json"),
     "adapter_config.json",
+    "artifact.json",
+    "compress.json",
+    "config.json",
+    "genai_config.json",
+    "quantize_config.json",
 }
 """Files that a variant has of its own, or a format; and an adapter's, by which loaders would look for its weights."""
 GENERATION = "generation_config.json"
@@ -100,9 +104,9 @@ def check_folder(folder: Path, progress: Progress) -> None:
 
 def _matching(folder: Path) -> list[Path]:
     """What is called as a file that goes along, without what every variant writes itself."""
-    found = {folder / entry.name for entry in os.scandir(folder)}
-    names = sorted(file for file in found if any(file.match(pattern) for pattern in _PATTERNS))
-    return [file for file in names if file.name not in _NOT_ALONG and not file.name.endswith(".index.json")]
+    files = sorted(folder / name for name in os.listdir(folder) if name not in _NOT_ALONG)
+    matching = [file for file in files if any(file.match(pattern) for pattern in _PATTERNS)]
+    return [file for file in matching if not file.name.endswith(".index.json")]
 
 
 def _check_generation(folder: Path) -> None:

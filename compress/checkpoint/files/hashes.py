@@ -33,10 +33,10 @@ def config_digest(model: Path) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def own_files(directory: Path, known: Mapping[str, str]) -> dict[str, str]:
-    """Hashes of a variant's files, by path, before it has artifacts; ``known`` are those that are hashed already."""
+def own_files(directory: Path, weights: Mapping[str, str]) -> dict[str, str]:
+    """Hashes of a variant's files, by path, before it has artifacts; those of its ``weights`` were taken already."""
     return {
-        name: known.get(name) or sha256(directory / name) for name in _inside(directory, "") if name not in _CHANGING
+        name: weights.get(name) or sha256(directory / name) for name in _inside(directory, "") if name not in _CHANGING
     }
 
 
