@@ -120,14 +120,9 @@ def quantization_config(
     quantized = {name: stored for name, stored in weights.items() if stored.form == "quantized"}
     if not quantized:
         return None
+    quantized |= _in_groups({name: form for name, form in quantized.items() if name in expert_weights})
     schemes: dict[tuple[object, ...], list[str]] = {}
-    experts = {name: form for name, form in quantized.items() if name in expert_weights}
-    whole_channels = len({form.shape[1] for form in experts.values() if form.group == PER_CHANNEL})
-    grouped = any(form.group != PER_CHANNEL for form in experts.values())
-    for name, form in list(quantized.items()):
-        # Experts share one scheme: beside groups, a whole channel is a group as long as itself.
-        if name in experts and form.group == PER_CHANNEL and (grouped or whole_channels == 1):
-            form = quantized[name] = form.model_copy(update={"group": form.shape[1]})
+    for name, form in quantized.items():
         scheme = (name in linears, name in expert_weights, form.bits, form.group, form.symmetric, form.act)
         schemes.setdefault(scheme, []).append(name)
     ranked = sorted(
@@ -150,6 +145,20 @@ def quantization_config(
         "kv_cache_scheme": None,
         "sparsity_config": {},
         "transform_config": {},
+    }
+
+
+def _in_groups(experts: dict[str, StoredForm]) -> dict[str, StoredForm]:
+    """Experts' forms in the scheme that all of them share: a whole channel is a group as long as itself.
+
+    They stay per channel where no group is as long as every channel, and none of them has groups.
+    """
+    lengths = {form.shape[1] for form in experts.values() if form.group == PER_CHANNEL}
+    if len(lengths) > 1 and all(form.group == PER_CHANNEL for form in experts.values()):
+        return experts
+    return {
+        name: form.model_copy(update={"group": form.shape[1]}) if form.group == PER_CHANNEL else form
+        for name, form in experts.items()
     }
 
 

@@ -104,18 +104,10 @@ class Layout:
         """
         if self.format.required_packages:
             return None
-        if any(form.parts for form in forms.values()):
-            return Problem("products (`….left.weight` times `….right.weight`)")
-        outline, model_type = self.architecture.outline, self.architecture.config.model_type
-        integers = [name for name, form in forms.items() if form.form == "quantized"]
-        if outline.nonstandard_linear and any(map(outline.in_layer, integers)):
-            return Problem(f"integers of a {outline.nonstandard_linear}, as the linears of a {model_type} are")
-        embedding = forms.get(outline.embedding or "")
-        if self.architecture.kind.is_seq2seq and embedding is not None and embedding.form == "quantized":
-            return Problem("an embedding in integers that an encoder and a decoder share")
-        loading = load_on_meta(
-            self.architecture.cls, self.config(forms), self._predicted_tensors(forms) if tensors is None else tensors
-        )
+        if problem := self._form_problem(forms):
+            return problem
+        tensors = self._predicted_tensors(forms) if tensors is None else tensors
+        loading = load_on_meta(self.architecture.cls, self.config(forms), tensors)
         if loading.error is not None:
             return Problem(f"its matrices as they are stored ({loading.error})")
         stray = sorted(loading.unexpected) + sorted(loading.missing & forms.keys())
@@ -128,6 +120,19 @@ class Layout:
             # Zero points are as the library has them, and vLLM reads them so.
             says_so = all(name.endswith("_zero_point") for name in misshapen)
             return Problem(reason + _more(len(misshapen) - 1), says_so)
+        return None
+
+    def _form_problem(self, forms: Mapping[str, StoredForm]) -> Problem | None:
+        """Reason why transformers can't load such matrices that its loader doesn't tell; None where there is none."""
+        if any(form.parts for form in forms.values()):
+            return Problem("products (`….left.weight` times `….right.weight`)")
+        outline, model_type = self.architecture.outline, self.architecture.config.model_type
+        integers = [name for name, form in forms.items() if form.form == "quantized"]
+        if outline.nonstandard_linear and any(map(outline.in_layer, integers)):
+            return Problem(f"integers of a {outline.nonstandard_linear}, as the linears of a {model_type} are")
+        embedding = forms.get(outline.embedding or "")
+        if self.architecture.kind.is_seq2seq and embedding is not None and embedding.form == "quantized":
+            return Problem("an embedding in integers that an encoder and a decoder share")
         return None
 
     def _predicted_tensors(self, forms: Mapping[str, StoredForm]) -> dict[str, Tensor]:
