@@ -13,6 +13,7 @@ from pathlib import Path
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.bandwidth import read_bandwidth
+from compress.benchmarks.measure.comparison import AccuracyResults
 from compress.benchmarks.measure.speed import SpeedResults, measure_speed
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.measure.turns import READ_RATE
@@ -58,21 +59,7 @@ def score_contenders(
     evaluation.check()
     settings = settings.within(evaluation.windows.shape[1], contenders[0].kind)
     threads, load = min(settings.threads or default_threads(), most_threads()), os.getloadavg()[0]
-    bandwidth = read_bandwidth(threads)
-    clock.lap("bandwidth")
-    with ExitStack() as stack:
-        folder = stack.enter_context(scratch(Path(tempfile.gettempdir()), "images"))
-        images = None if evaluation.pixels is None else ImageFile.saved(evaluation.pixels, folder)
-        progress.phase(f"loading {len(contenders)} models")
-        loading = progress.track(contenders, "loading", len(contenders), "models")
-        workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
-        clock.lap("load")
-        progress.phase(f"measuring speed, {settings.rounds} rounds")
-        speeds = measure_speed(workers, evaluation.tokens, settings, progress, clock, images)
-        bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
-        clock.lap("bandwidth")
-        progress.phase(f"measuring accuracy on {len(evaluation.windows)} windows")
-        accuracy = measure_accuracy(workers, evaluation, progress, settings.seed, images, clock)
+    speeds, accuracy, bandwidth = _measure(contenders, evaluation, settings, threads, progress, clock)
     rows = _rows(contenders, speeds, accuracy.measures, settings, bandwidth)
     clock.lap("summing up")
     info = info or RunInfo()
@@ -108,6 +95,33 @@ def _check(contenders: Sequence[Contender]) -> None:
     names = [contender.name for contender in contenders]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two contenders are called {twice!r}: a scorecard tells them apart by name")
+
+
+def _measure(
+    contenders: Sequence[Contender],
+    evaluation: Evaluation,
+    settings: Settings,
+    threads: int,
+    progress: Progress,
+    clock: Stopwatch,
+) -> tuple[SpeedResults, AccuracyResults, float]:
+    """Speed and accuracy of the contenders, each in a process of its own, and the bytes a second that memory gives."""
+    bandwidth = read_bandwidth(threads)
+    clock.lap("bandwidth")
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch(Path(tempfile.gettempdir()), "images"))
+        images = None if evaluation.pixels is None else ImageFile.saved(evaluation.pixels, folder)
+        progress.phase(f"loading {len(contenders)} models")
+        loading = progress.track(contenders, "loading", len(contenders), "models")
+        workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
+        clock.lap("load")
+        progress.phase(f"measuring speed, {settings.rounds} rounds")
+        speeds = measure_speed(workers, evaluation.tokens, settings, progress, clock, images)
+        bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
+        clock.lap("bandwidth")
+        progress.phase(f"measuring accuracy on {len(evaluation.windows)} windows")
+        accuracy = measure_accuracy(workers, evaluation, progress, settings.seed, images, clock)
+    return speeds, accuracy, bandwidth
 
 
 def _task_directions(evaluation: Evaluation, accuracies: Sequence[Measures]) -> dict[str, Direction]:
