@@ -47,8 +47,7 @@ def find_root(path: Path) -> Path | None:
         rows = read_rows(root)
         if not rows or root / rows[0]["path"] != path:
             continue
-        facts = read_object(root / FACTS, root) if (root / FACTS).is_file() else {}
-        return None if facts.get("model_type") == "CrossEncoder" else root
+        return None if read_facts(root).get("model_type") == "CrossEncoder" else root
     return None
 
 
@@ -65,6 +64,11 @@ def read_rows(root: Path) -> list[dict[str, str]]:
         if path.is_absolute() or ".." in path.parts:
             raise ModelError(f"{file} points outside its directory, to {row['path']}")
     return rows
+
+
+def read_facts(root: Path) -> Facts:
+    """What holds for all modules of the sentence encoder in ``root``; empty where no file says so."""
+    return read_object(root / FACTS, root) if (root / FACTS).is_file() else {}
 
 
 def read_object(file: Path, root: Path) -> Facts:

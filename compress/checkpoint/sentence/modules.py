@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from compress.checkpoint.files.folder import licenses
 from compress.checkpoint.files.shards import SAFE
-from compress.checkpoint.sentence.listing import FACTS, MODULES, Facts, find_root, read_object, read_rows
+from compress.checkpoint.sentence.listing import FACTS, MODULES, Facts, find_root, read_facts, read_object, read_rows
 from compress.checkpoint.sentence.readers import TRANSFORMER, ModuleFolder, read_folder, read_module
 from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
@@ -130,7 +130,7 @@ def lowercase(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def _read_truncation(root: Path) -> Truncation | None:
     """What is cut off each embedding at its end, by ``truncate_dim``."""
-    size = (read_object(root / FACTS, root) if (root / FACTS).is_file() else {}).get("truncate_dim")
+    size = read_facts(root).get("truncate_dim")
     if size is None:
         return None
     if not _is_count(size):
