@@ -13,7 +13,7 @@ from compress.benchmarks.statistics.measure import Measure
 _BY_KEY = {metric.key: metric for metric in METRICS}
 _ROUNDING = 1e-9
 _LARGEST = 1e290
-"""A figure; sums and quotients of larger ones are no numbers."""
+"""A figure; sums of larger ones, and quotients by smaller ones than its inverse, are no numbers."""
 _MOST = 1 << 53
 """Threads, tokens, parameters."""
 _MOST_CELLS = 10_000
@@ -48,7 +48,7 @@ def _row_problems(row: Row) -> Iterator[str]:
     cells = [(key, measure) for cell in row.cells for key, measure in cell.measures.items()]
     for key, measure in [*row.measures.items(), *cells]:
         numbers = (measure.value, *measure.rounds, *measure.windows, *(measure.bounds or ()))
-        if (unbounded := next((number for number in numbers if not abs(number) <= _LARGEST), None)) is not None:
+        if (unbounded := next((number for number in numbers if not _is_measurable(number)), None)) is not None:
             yield f"says {key} of {row.name} is {unbounded}"
         elif measure.bounds is not None and measure.bounds[0] > measure.bounds[1]:
             yield f"says {key} of {row.name} is at least {measure.bounds[0]:g} and at most {measure.bounds[1]:g}"
@@ -56,6 +56,10 @@ def _row_problems(row: Row) -> Iterator[str]:
             yield f"says {key} of {row.name} is known to ± {measure.spread}"
         elif (metric := _BY_KEY.get(key)) is not None:
             yield from (f"says {key} of {row.name} is {value:g}" for value in _outside(metric, measure))
+
+
+def _is_measurable(number: float) -> bool:
+    return not number or 1 / _LARGEST <= abs(number) <= _LARGEST
 
 
 def _outside(metric: Metric, measure: Measure) -> Iterator[float]:

@@ -21,6 +21,7 @@ from tests.support.cards import BASE, INT8
         ({"decode_tps": [5.0, -1.0, 5.0]}, "says decode_tps of int8 is -1"),
         ({"retention": math.inf}, "says retention of int8 is inf"),
         ({"perplexity": 1e300}, "says perplexity of int8 is 1e+300"),
+        ({"decode_tps": [1.0, 1e-320]}, "says decode_tps of int8 is 1e-320"),
         ({"retention": 1.5}, "says retention of int8 is 1.5"),
         ({"cosine": -1.5}, "says cosine of int8 is -1.5"),
         ({"task.acc": math.nan}, "says task.acc of int8 is nan"),

@@ -78,6 +78,7 @@ def test_what_no_measurement_gives_is_refused(card, tmp_path):
         ('"value": 0.25', '"value": null', "rows.2.measures.kl.value: Input should be a valid number"),
         ('"threads": 2', '"threads": "2"', "threads: Input should be a valid integer"),
         ('"threads": 2', '"threads": 2.5', "threads: Input should be a valid integer"),
+        ('"precision": 0.02', '"precision": Infinity', "settings.precision: Input should be a finite number"),
         ('"others": 0.0', '"others": false', "others: Input should be a valid number"),
         ('"unchanged": false', '"unchanged": "no"', "rows.0.unchanged: Input should be a valid boolean"),
     ],
