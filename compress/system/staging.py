@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from compress.errors import UsageError
@@ -44,6 +44,7 @@ def staged(
             interrupt.check()
             if marker is not None and (path / marker).is_file():
                 return
+            _make_readable(stage)
             try:
                 stage.rename(path)  # to where nothing is, or an empty directory
             except OSError:
@@ -146,6 +147,14 @@ def _make(directory: Path, mode: int = 0o777) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"can't write to {directory.parent} ({reason}); choose another output directory") from error
+
+
+def _make_readable(stage: Path) -> None:
+    """Give weights the permissions that this user's mask leaves to files: safetensors makes its own private."""
+    mode = stage.stat().st_mode & 0o666
+    for file in stage.rglob("*.safetensors"):
+        with suppress(OSError):  # on a file system without permissions
+            file.chmod(mode)
 
 
 def _change_places(stage: Path, path: Path) -> None:

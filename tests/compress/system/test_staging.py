@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from compress.errors import UsageError
 from compress.system import interrupt, staging
@@ -297,3 +300,15 @@ def test_a_report_of_another_program_stays(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("mine")
     with pytest.raises(UsageError, match=r"/report\.html is not compress's, and a report would replace it; choose"):
         staging.check_report(tmp_path)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_who_may_read_weights_is_for_the_users_mask_to_say(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        with staged(tmp_path / "out") as stage:
+            save_file({"a": torch.zeros(1)}, stage / "model.safetensors")
+            (stage / "config.json").write_text("{}")
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()} == {mode}
