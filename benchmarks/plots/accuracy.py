@@ -77,28 +77,28 @@ def points_of(card: Scorecard, cost: CostAxis) -> list[Point]:
 
 def draw_front(cost: CostAxis, cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Draw every run's contenders and front; None where nothing was measured."""
-    runs = [(card, points_of(card, cost)) for card in cards]
-    drawn, runs_by_name = sum(len(points) for _, points in runs), run_names(cards)
+    runs, names = [points_of(card, cost) for card in cards], run_names(cards)
+    drawn = sum(map(len, runs))
     if not drawn:
         return None
 
     def fill(figure: Figure) -> None:
-        axes, named = figure.subplots(), []
+        axes, labeled = figure.subplots(), []
         marks: dict[tuple[str, bool, bool], list[Point]] = {}  # what looks alike is drawn at once: runs may be many
-        for i, (_, points) in enumerate(runs):
+        for i, points in enumerate(runs):
             best, color = front(points, cost.better), f"C{i % _COLORS}"
-            label = few([runs_by_name[i]]) if i < _NAMED else None
+            label = few([names[i]]) if i < _NAMED else None
             _draw_front(axes, best, color, label)
             for point in points:
                 marks.setdefault((color, point.role == "variant", point in best), []).append(point)
             if drawn <= _NAMED:
-                named += points
+                labeled += points
             elif i < _NAMED:
-                named += best
+                labeled += best
         for (color, variant, filled), group in marks.items():
             _draw_points(axes, group, color, "o" if variant else "s", filled)
         _label(figure, axes, cost, several=len(cards) > 1)
-        label_points(figure, axes, [(point.name, point.cost, point.accuracy) for point in named])
+        label_points(figure, axes, [(point.name, point.cost, point.accuracy) for point in labeled])
 
     return picture(cost.name, suffix, fill)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.benchmarks.plots.base import Draw, Suffix, add_caption, add_legend, few, percent_over_layers, picture
 from compress.benchmarks.results.layer_errors import LayerErrors
-from compress.benchmarks.results.overview import run_names
+from compress.benchmarks.results.overview import run_prefixes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +23,10 @@ _NAMED = 12
 def _draw(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
     """Draw every variant's errors over its layers; None where no variant has any."""
     alike: dict[LayerErrors, list[str]] = {}  # the same integers in other graphs are one line
-    for run, card in zip(run_names(cards), cards, strict=True):
+    for prefix, card in zip(run_prefixes(cards), cards, strict=True):
         for row in card.rows:
             if row.errors is not None:
-                alike.setdefault(row.errors, []).append(row.name if len(cards) == 1 else f"{run}: {row.name}")
+                alike.setdefault(row.errors, []).append(prefix + row.name)
     if not alike:
         return None
 

@@ -45,17 +45,17 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, 
     figure.draw_without_rendering()
     places = merged(axes, points)
     scale = figure.dpi / 72
-    taken = [_around(axes.transData.transform((x, y)), _SAME * scale / 2) for _, x, y in points]
-    return [place for place in places if not _label(axes, place, taken)]
+    occupied = [_around(axes.transData.transform((x, y)), _SAME * scale / 2) for _, x, y in points]
+    return [place for place in places if not _label(axes, place, occupied)]
 
 
 def merged(axes: Axes, points: Sequence[tuple[str, float, float]]) -> list[Place]:
     """Points that look like one as one place with all of their names, each once."""
-    near = _SAME * axes.figure.dpi / 72
+    reach = _SAME * axes.figure.dpi / 72
     groups: list[tuple[list[str], float, float]] = []
     for name, x, y in points:
         at = axes.transData.transform((x, y))
-        group = next((g for g in groups if abs(axes.transData.transform(g[1:]) - at).max() <= near), None)
+        group = next((g for g in groups if abs(axes.transData.transform(g[1:]) - at).max() <= reach), None)
         if group is None:
             groups.append(([name], x, y))
         elif name not in group[0]:
@@ -63,15 +63,15 @@ def merged(axes: Axes, points: Sequence[tuple[str, float, float]]) -> list[Place
     return [Place(tuple(names), x, y) for names, x, y in groups]
 
 
-def _label(axes: Axes, place: Place, taken: list[Bbox]) -> bool:
-    """Label a place where nothing that is taken is, and take that; False where there is no room."""
+def _label(axes: Axes, place: Place, occupied: list[Bbox]) -> bool:
+    """Label a place where nothing is that is ``occupied`` already, and add it to that; False where there is no room."""
     from matplotlib.text import Text
 
     for label in _candidates(axes, place):
         label.get_window_extent()  # puts it into its place; what it returns has the line in it, too
         box = Text.get_window_extent(label).padded(1)
-        if not any(box.overlaps(other) for other in taken) and _inside(box, axes.bbox):
-            taken.append(box)
+        if not any(box.overlaps(other) for other in occupied) and _inside(box, axes.bbox):
+            occupied.append(box)
             return True
         label.remove()
     return False

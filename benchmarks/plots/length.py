@@ -10,7 +10,7 @@ from compress.benchmarks.plots.base import Draw, Suffix, add_caption, add_legend
 from compress.benchmarks.results.fusion_gain import gains
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import metric
-from compress.benchmarks.results.overview import run_names
+from compress.benchmarks.results.overview import run_prefixes
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.statistics.measure import Measure
 
@@ -51,21 +51,20 @@ def _draw_gains(cards: Sequence[Scorecard], suffix: Suffix) -> bytes | None:
 
 
 def _latencies(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
-    for run, card in zip(run_names(cards), cards, strict=True):
+    for prefix, card in zip(run_prefixes(cards), cards, strict=True):
         for row in card.rows:
             for cell in row.cells:
                 if measure := cell.measures.get(key):
                     scale = metric(key).scale
                     shown = Measure(value=measure.value * scale, spread=(measure.spread or 0.0) * scale)
-                    yield row.name if len(cards) == 1 else f"{run}: {row.name}", cell.length, cell.batch, shown
+                    yield prefix + row.name, cell.length, cell.batch, shown
 
 
 def _gains(cards: Sequence[Scorecard], key: str) -> Iterable[tuple[str, int, int, Measure]]:
-    for run, card in zip(run_names(cards), cards, strict=True):
+    for prefix, card in zip(run_prefixes(cards), cards, strict=True):
         for gain in gains(card):
             if measure := gain.times.get(key):
-                name = f"{gain.row} / {gain.without}"
-                yield name if len(cards) == 1 else f"{run}: {name}", gain.length, gain.batch, measure
+                yield f"{prefix}{gain.row} / {gain.without}", gain.length, gain.batch, measure
 
 
 def _curves(figures: Iterable[tuple[str, int, int, Measure]]) -> list[_Curve]:

@@ -57,6 +57,11 @@ def run_names(cards: Sequence[Scorecard]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} run {i}".strip() for i, name in enumerate(names, start=1)]
 
 
+def run_prefixes(cards: Sequence[Scorecard]) -> list[str]:
+    """What goes before a contender's name to tell its run apart (``"tiny, 2 threads: "``); nothing of a single run."""
+    return [""] if len(cards) == 1 else [f"{name}: " for name in run_names(cards)]
+
+
 def _facts(card: Scorecard) -> tuple[str, ...]:
     """What tells runs apart, the plainest first."""
     return card.model, *_machine(card), card.read, card.created

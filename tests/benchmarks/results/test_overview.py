@@ -1,6 +1,6 @@
 """Contenders of several runs in one table."""
 
-from compress.benchmarks.results.overview import measured, overview, report_rows, run_names
+from compress.benchmarks.results.overview import measured, overview, report_rows, run_names, run_prefixes
 from tests.support.cards import ONNX, QUANTIZED, TORCH
 
 BERT = {"latency_p50": [0.01, 0.02], "disk_bytes": 10e6}
@@ -43,7 +43,8 @@ def test_a_tasks_figures_come_last(card):
 
 def test_runs_are_named_by_what_tells_them_apart(card):
     first = card(torch=TORCH)
-    assert run_names([first]) == ["tiny"]
+    assert (run_names([first]), run_prefixes([first])) == (["tiny"], [""])
+    assert run_prefixes([first, first.model_copy(update={"model": "bert"})]) == ["tiny: ", "bert: "]
     assert run_names([first, first.model_copy(update={"model": "bert"})]) == ["tiny", "bert"]
     assert run_names([first, first.model_copy(update={"threads": 1})]) == ["2 threads", "1 thread"]
     other = first.model_copy(update={"machine": {"processor": "another"}})
