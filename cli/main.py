@@ -9,7 +9,7 @@ import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -21,8 +21,7 @@ from compress.system import interrupt
 from compress.system.environment import OFFLINE
 from compress.version import __version__
 
-INTERRUPTED = 130
-_INTERRUPTED = "interrupted; no partial output was left behind"
+_NOTHING_LEFT = "interrupted; no partial output was left behind"
 _FLAGS = {"--debug", "--offline"}
 _FOLDER = Path(__file__).parent / "commands"
 
@@ -70,6 +69,13 @@ class Commands(click.Group):
             args = [*args[:first], "run", *args[first:]]
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; of an interrupt in it click makes an empty line, but of `Abort` nothing."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.exceptions.Abort from error
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="compress")
@@ -99,25 +105,9 @@ def main() -> NoReturn:
     try:
         code = cli.main(args, prog_name="compress", standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, click.exceptions.Abort) as error:
-        hint = str(error.__cause__ or "") or str(error)  # click makes an error of its own of an interrupt
-        code = _fail(f"{_INTERRUPTED}; {hint}" if hint else _INTERRUPTED, INTERRUPTED, debug)
-    except click.ClickException as error:
-        code = _fail(_one_line(error.format_message()) + _command_hint(args), 2, debug)
-    except CompressError as error:
-        hint = _command_hint(args) if isinstance(error, ModelError) else ""
-        code = _fail(_one_line(str(error)) + hint, error.exit_code, debug)
-    except ImportError as error:
-        code = _fail(_missing_package(error), 5, debug)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            code = _fail(f"{error.filename}: the name is too long for a file; give another", 2, debug)
-        else:
-            hint = "; free disk space or choose another output" if error.errno == errno.ENOSPC else ""
-            code = _fail(_one_line(str(error)) + hint, 4, debug)
-    except Exception as error:
-        text = f"{type(error).__name__}: {_one_line(str(error))} (unexpected; --debug shows the traceback)"
-        code = _fail(text, 4, debug)
+    except (Exception, KeyboardInterrupt) as error:
+        interrupt.ignore()  # the program ends: who presses Ctrl-C twice needs no traceback of that
+        code = _fail(*_explain(error, args), debug)
     drop_unwritable()
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -129,11 +119,35 @@ def _split_flags(words: list[str]) -> tuple[list[str], set[str]]:
     return args + words[end:], _FLAGS.intersection(words[:end])
 
 
+def _explain(error: BaseException, args: list[str]) -> tuple[str, int]:
+    """What to tell of a failure, in one line, and its exit code."""
+    if isinstance(error, click.exceptions.Abort) and error.__cause__ is not None:
+        error = error.__cause__  # click makes an error of its own of an interrupt, and of an end of file
+    match error:
+        case KeyboardInterrupt() | click.exceptions.Abort():
+            return "; ".join(filter(None, [_NOTHING_LEFT, str(error)])), interrupt.EXIT_CODE
+        case click.ClickException():
+            return _one_line(error.format_message()) + _command_hint(args), 2
+        case CompressError():
+            hint = _command_hint(args) if isinstance(error, ModelError) else ""
+            return _one_line(str(error)) + hint, error.exit_code
+        case ImportError():
+            return _missing_package(error), 5
+        case OSError(errno=errno.ENAMETOOLONG):
+            return f"{error.filename}: the name is too long for a file; give another", 2
+        case OSError():
+            hint = "; free disk space or choose another output" if error.errno == errno.ENOSPC else ""
+            return _one_line(str(error)) + hint, 4
+    return f"{type(error).__name__}: {_one_line(str(error))} (unexpected; --debug shows the traceback)", 4
+
+
 def _fail(text: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    if interrupt.heard() and code != INTERRUPTED:  # another library may have made an error of its own of it
-        text, code = _INTERRUPTED, INTERRUPTED
+    if interrupt.heard() and code != interrupt.EXIT_CODE:  # another library may have made an error of its own of it
+        text, code = _NOTHING_LEFT, interrupt.EXIT_CODE
+    if code == interrupt.EXIT_CODE and sys.stderr.isatty():
+        click.echo(err=True)  # behind the terminal's own ^C
     click.echo(printable_line(f"compress: {text}"), err=True)
     return code
 

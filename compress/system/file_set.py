@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from compress.errors import UsageError
+from compress.system import interrupt
 from compress.system.leftovers import in_use, is_leftover
 
 _JOURNAL = re.compile(r"\.files\.(?P<process>[0-9a-f]{8})\.partial")
@@ -67,10 +68,12 @@ def _write_together(contents: Mapping[Path, str | bytes], folders: Iterable[Path
         for folder, journal in journals.items():
             _write(journal, json.dumps([path.name for path in contents if path.parent == folder]).encode())
     except BaseException:
-        _remove([*journals.values(), *waiting.values()])
+        with interrupt.postponed():
+            _remove([*journals.values(), *waiting.values()])
         raise
     try:
-        _take_places(journals.values())
+        with interrupt.postponed():
+            _take_places(journals.values())
     except KeyboardInterrupt:
         _take_places(journals.values())
         raise

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-from types import FrameType
-from typing import NoReturn
+import sys
+from collections.abc import Iterator
+from types import FrameType, TracebackType
 
+EXIT_CODE = 130
 _heard = False
+_postponed = 0
+"""how many `postponed` blocks are open"""
+
+
+def end_quietly() -> None:
+    """Have an interrupt end the program with one line also before `listen`, while it is loaded and nothing is begun."""
+    show = sys.excepthook
+
+    def hook(cls: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if not issubclass(cls, KeyboardInterrupt):
+            show(cls, error, traceback)
+            return
+        with contextlib.suppress(OSError):
+            os.write(2, b"compress: interrupted\n")
+        os._exit(EXIT_CODE)
+
+    sys.excepthook = hook
 
 
 def listen() -> None:
@@ -14,8 +35,8 @@ def listen() -> None:
 
     SIGHUP comes when a terminal is closed; ``nohup`` ignores it.
     """
-    global _heard
-    _heard = False
+    global _heard, _postponed
+    _heard, _postponed = False, 0
     signal.signal(signal.SIGTERM, _interrupt)
     for name in ("SIGINT", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
@@ -34,7 +55,32 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+@contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """Within, an interrupt waits for the end: for what is quick and mustn't stay half done, as removing a directory.
+
+    Who presses Ctrl-C twice interrupts what the first one had begun to clear away.
+    """
+    global _heard, _postponed
+    earlier, _heard = _heard, False
+    _postponed += 1
+    try:
+        yield
+    finally:
+        _postponed -= 1
+        came, _heard = _heard, _heard or earlier
+    if came and not _postponed:
+        raise KeyboardInterrupt
+
+
+def ignore() -> None:
+    """Only remember what comes from now on, until the next `listen`: the program ends already."""
+    global _postponed
+    _postponed += 1
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
     global _heard
     _heard = True
-    raise KeyboardInterrupt
+    if not _postponed:
+        raise KeyboardInterrupt

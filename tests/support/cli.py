@@ -18,6 +18,7 @@ from compress.benchmarks.measure import bandwidth, turns
 from compress.benchmarks.results.kinds import PLANS
 from compress.cli import console
 from compress.cli.main import main
+from compress.system import interrupt
 
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
@@ -32,6 +33,7 @@ def run_cli(*args: object) -> subprocess.CompletedProcess[str]:
             patch.setenv(name, value)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as exit_:
             main()
+    interrupt.listen()  # the command is at its end, where it ignores Ctrl-C; the tests are not
     return subprocess.CompletedProcess(args, exit_.value.code, out.getvalue(), errors.getvalue())
 
 
