@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 from compress.benchmarks.gate.judge import Outcome, Verdict
 from compress.errors import UsageError
 from compress.escape import printable
-from compress.system.file_set import write_files
+from compress.system.output_file import check_output_file, write_output_file
 
 _TAGS: dict[Outcome, str] = {"failed": "failure", "inconclusive": "skipped"}
 
@@ -21,7 +21,7 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
 
     Raises UsageError where the file can't be written, or is one that holds something else.
     """
-    _check_replaceable(file)
+    check_junit(file)
     root = Element("testsuites", _counts(verdicts) | {"name": "compress gate"})
     for (model, variant), group in groupby(verdicts, lambda verdict: (verdict.model, verdict.variant)):
         cases = list(group)
@@ -34,17 +34,12 @@ def write_junit(verdicts: Sequence[Verdict], file: Path) -> None:
     indent(root)
     text = io.BytesIO()
     ElementTree(root).write(text, encoding="utf-8", xml_declaration=True)
-    try:
-        if file.exists() and not file.is_file():
-            file.write_bytes(text.getvalue())  # a pipe, or /dev/stdout
-        else:
-            write_files({file: text.getvalue()})
-    except OSError as error:
-        raise UsageError(f"can't write {file} ({error.strerror}); name another file with --junit") from error
+    write_output_file(file, text.getvalue())
 
 
-def _check_replaceable(file: Path) -> None:
-    """Raise UsageError for a file that isn't XML: a report, say, named once too often."""
+def check_junit(file: Path) -> None:
+    """Raise UsageError for a file that can't be written, or that isn't XML: a report, say, named once too often."""
+    check_output_file(file)
     if not file.is_file():
         return
     with file.open("rb") as stream:

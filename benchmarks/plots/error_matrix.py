@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.summary import layers_of
 from compress.errors import UsageError
 from compress.escape import printable
-from compress.system.file_set import write_files
+from compress.system.output_file import check_output_file, write_output_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +36,9 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
     They are those of the matrices' outputs; where no statistics were taken, those of the matrices themselves, and the
     notice to give is returned. Raises UsageError where the manifest knows neither, or the file can't be written.
     """
-    _check_file(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"{path}: pictures are {', '.join(_SUFFIXES)}; give the file one of these suffixes")
+    check_output_file(path)
     label, notice, lines = "output error", None, _lines(manifest, outputs=True)
     if not lines:
         label, lines = "weight error", _lines(manifest, outputs=False)
@@ -57,20 +58,8 @@ def plot_errors(manifest: Manifest, path: Path) -> str | None:
         )
         axes.set_ylabel(f"relative squared {label}, %")
         figure.savefig(drawn, format=path.suffix[1:].lower())
-    write_files({path: drawn.getvalue()})
+    write_output_file(path, drawn.getvalue())
     return notice
-
-
-def _check_file(path: Path) -> None:
-    """Raise a UsageError for a picture that can't be written."""
-    if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"{path}: pictures are {', '.join(_SUFFIXES)}; give the file one of these suffixes")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the directory {path.parent} doesn't exist; make it, or name another")
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory; name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path}: nothing can be written to the directory {path.parent}; name another")
 
 
 def _lines(manifest: Manifest, outputs: bool) -> dict[str, list[_Point]]:

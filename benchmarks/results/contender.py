@@ -16,6 +16,9 @@ from compress.modeling.kinds import TaskKind
 if TYPE_CHECKING:
     from compress.checkpoint.base import Checkpoint  # a report is read without torch
 
+ORIGINAL, FLOAT = "torch", "onnx float"
+"""Names of the baselines."""
+
 Role = Literal["original", "float", "variant", "peer"]
 """The original checkpoint in torch; its float export, nothing applied; something compressed or fused; the same model
 compressed by another tool."""
@@ -61,7 +64,7 @@ class Contender:
     errors: LayerErrors | None = None
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = "torch") -> Contender:
+    def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = ORIGINAL) -> Contender:
         """The original in transformers, in float32."""
         disk = _loaded_bytes(checkpoint.path, "torch")
         recipe = "transformers, float32"

@@ -49,6 +49,7 @@ def command(
     otherwise it is inconclusive.
     """
     from compress.benchmarks.gate.judge import compare_with_baseline, differences, judge
+    from compress.benchmarks.gate.junit import check_junit
     from compress.benchmarks.gate.requirement import parse_requirements, parse_tolerances
     from compress.benchmarks.results.findings import doubts
     from compress.benchmarks.results.report_file import read_card
@@ -60,6 +61,8 @@ def command(
         raise UsageError("--baseline and --tolerance belong together; give both, or neither")
     if not requirements and not tolerated:
         raise UsageError("nothing to check; give --require, or --baseline with --tolerance")
+    if junit is not None:
+        check_junit(junit)
     card = read_card(report)
     verdicts, notices = judge(card, requirements, variants), doubts(card)
     if baseline is not None:

@@ -28,7 +28,7 @@ from compress.cli.shared.options import (
     trust_remote_code,
 )
 from compress.errors import ModelError, UsageError
-from compress.system.staging import check_report, make_folder
+from compress.system.staging import check_report, output_folder
 
 if TYPE_CHECKING:
     from compress.export.targets.base import Target
@@ -106,40 +106,39 @@ def command(
     machine = load_profile(profile)
     runtime = find_target(target or machine.target)
     folders = _scorable(candidates, runtime, console)
-    report_folder = out or _parent(folders)
-    make_folder(report_folder)
-    check_report(report_folder)
-    plan = plan_score(folders, runtime, model, unverified, trust_remote_code, console)
-    check_figures(requirements, plan.model)
-    settings = Settings(
-        quick=quick,
-        seed=seed,
-        threads=threads or machine.threads,
-        price_per_hour=machine.price_per_hour,
-        **extra.settings(plan.model),
-    )
-    inputs = EvaluationInputs(
-        plan.model,
-        evaluation,
-        labels,
-        task_names,
-        seed,
-        console,
-        trust_remote_code,
-        allow_overlap,
-        count=eval_windows,
-        quick=quick,
-    )
-    plan.check(inputs)
-    check_measured(requirements, inputs)
-    card = score_variants(plan.variants, runtime, inputs, settings, report_folder, command_line())
-    print_scores(card, report_folder, console, every_figure)
+    with output_folder(out or _parent(folders)) as report_folder:
+        check_report(report_folder)
+        plan = plan_score(folders, runtime, model, unverified, trust_remote_code, console)
+        check_figures(requirements, plan.model)
+        settings = Settings(
+            quick=quick,
+            seed=seed,
+            threads=threads or machine.threads,
+            price_per_hour=machine.price_per_hour,
+            **extra.settings(plan.model),
+        )
+        inputs = EvaluationInputs(
+            plan.model,
+            evaluation,
+            labels,
+            task_names,
+            seed,
+            console,
+            trust_remote_code,
+            allow_overlap,
+            count=eval_windows,
+            quick=quick,
+        )
+        plan.check(inputs)
+        check_measured(requirements, inputs)
+        card = score_variants(plan.variants, runtime, inputs, settings, report_folder, command_line())
+        print_scores(card, report_folder, console, every_figure)
     if requirements:
         enforce(judge(card, requirements), strict, console)
 
 
 def _scorable(paths: Sequence[Path], target: Target, console: Console) -> list[Path]:
-    """Those that have an artifact for the target; a note names each of the others.
+    """Those that have an artifact for the target, each once; a note names each of the others.
 
     Raises ModelError where none is left.
     """
@@ -152,7 +151,10 @@ def _scorable(paths: Sequence[Path], target: Target, console: Console) -> list[P
     for path, reason in reasons.items():
         if reason is not None:
             console.notice(f"{path} is left out: it {reason}")
-    return chosen
+    distinct: dict[Path, Path] = {}
+    for path in chosen:
+        distinct.setdefault(path.resolve(), path)
+    return list(distinct.values())
 
 
 def _parent(variants: Sequence[Path]) -> Path:

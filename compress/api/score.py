@@ -12,7 +12,7 @@ from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.report import base as report
 from compress.benchmarks.report.markdown import variant_section
-from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.contender import FLOAT, Contender
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.score import RunInfo, score_contenders
 from compress.checkpoint.model import Model
@@ -118,4 +118,4 @@ def _float_export(model: Model, target: Target, parent: Path, progress: Progress
     folder.mkdir()
     with progress.status("exporting the float baseline"):
         artifact = target.export(model, (), folder, progress)
-    return Contender.of_artifact(artifact, "onnx float", f"{target.default_dtype}, standard operators", "float")
+    return Contender.of_artifact(artifact, FLOAT, f"{target.default_dtype}, standard operators", "float")

@@ -53,7 +53,8 @@ def staged(
                 check_replaceable(path, overwrite, source)
                 _change_places(stage, path)
     except BaseException:
-        _remove_empty(parents)
+        with interrupt.postponed():
+            _remove_empty(parents)
         raise
 
 
@@ -83,7 +84,8 @@ def _working_directory(folder: Path, name: str, mode: int = 0o777) -> Iterator[P
                     yield directory
                     return
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            with interrupt.postponed():
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def check_replaceable(path: Path, overwrite: bool, source: Path | None = None) -> None:
@@ -123,12 +125,23 @@ def check_report(folder: Path) -> None:
         )
 
 
-def make_folder(path: Path) -> None:
-    """Make a directory for outputs where there is none; a UsageError where that can't be done."""
+@contextmanager
+def output_folder(path: Path) -> Iterator[Path]:
+    """Make a directory for outputs where there is none, with its parents; they go again where the block fails.
+
+    What has something in it stays. Raises UsageError where it can't be made.
+    """
     if os.path.exists(path) and not path.is_dir():
         raise UsageError(f"{path} is a file; choose another output directory")
-    if not os.path.isdir(path):
+    missing = [] if os.path.isdir(path) else [path, *_missing_parents(path)]
+    if missing:
         _make(path)
+    try:
+        yield path
+    except BaseException:
+        with interrupt.postponed():
+            _remove_empty(missing)
+        raise
 
 
 def _missing_parents(path: Path) -> list[Path]:

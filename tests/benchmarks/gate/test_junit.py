@@ -26,8 +26,10 @@ def test_junit(card, tmp_path):
     ]  # fmt: skip
     assert [[child.tag for child in case] for case in cases] == [[], ["skipped"], ["failure"]]
     assert cases[2][0].get("message") == "20.0 ± 0.3 tokens/s: missed by 4.76%"
+    write_junit(verdicts, tmp_path / "no" / "gate.xml")  # a folder that is made
+    assert (tmp_path / "no" / "gate.xml").read_bytes() == (tmp_path / "gate.xml").read_bytes()
     with pytest.raises(UsageError, match="can't write"):
-        write_junit(verdicts, tmp_path / "no" / "gate.xml")
+        write_junit(verdicts, tmp_path / "gate.xml" / "no" / "gate.xml")
 
 
 def test_a_file_of_something_else_is_not_replaced(tmp_path):

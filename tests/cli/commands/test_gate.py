@@ -42,15 +42,16 @@ def test_what_is_missed_is_shown_with_its_distance(reports, inside):
 
 
 def test_noise_fails_only_when_strict(reports, inside, tmp_path):
-    args = ("gate", reports[0], "--require", "retention>=0.975", "--junit", tmp_path / "gate.xml")
+    file = tmp_path / "ci" / "results" / "gate.xml"
+    args = ("gate", reports[0], "--require", "retention>=0.975", "--junit", file)
     done = inside(*args)
     assert done.returncode == 0
     assert "inconclusive" in done.stdout
-    assert ElementTree.parse(tmp_path / "gate.xml").getroot().get("skipped") == "1"
+    assert ElementTree.parse(file).getroot().get("skipped") == "1"
     done = inside(*args, "--strict")
     assert done.returncode == 1
     assert "inside the noise" in done.stderr
-    assert ElementTree.parse(tmp_path / "gate.xml").getroot().get("failures") == "1"
+    assert ElementTree.parse(file).getroot().get("failures") == "1"
 
 
 def test_an_earlier_report_is_the_measure(reports, inside):
@@ -133,12 +134,19 @@ def test_github_gets_annotations_and_a_summary(reports, inside, tmp_path, monkey
         (["--require", "bytes<=1x", "--variant", "int8"], "unknown variant 'int8'; did you mean 'int8,fuse'?"),
         (["--baseline", "LAST"], "belong together"),
         (["--tolerance", "kl=1%"], "belong together"),
-        (["--require", "bytes<=0.3x", "--junit", "/nowhere/gate.xml"], "can't write /nowhere/gate.xml"),
+        (["--require", "bytes<=0.3x", "--junit", "/proc/nowhere/gate.xml"], "can't write to /proc"),
+        (["--require", "bytes<=0.3x", "--junit", "LAST/gate.xml"], "last.json is no directory; name another file"),
+        (["--require", "bytes<=0.3x", "--junit", "/tmp"], "/tmp is a directory; name a file"),
+        (
+            ["--require", "bytes<=0.3x", "--junit", "NOW"],
+            "is no JUnit XML, so it is not replaced",
+        ),
         (["--baseline", "/nowhere.json", "--tolerance", "bytes=1%"], "/nowhere.json"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(reports, inside, args, message):
-    done = inside("gate", reports[0], *(str(reports[1]) if arg == "LAST" else arg for arg in args))
+    names = {"NOW": str(reports[0]), "LAST": str(reports[1]), "LAST/gate.xml": f"{reports[1]}/gate.xml"}
+    done = inside("gate", reports[0], *(names.get(arg, arg) for arg in args))
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -137,7 +137,7 @@ def test_a_folder_that_takes_no_picture_is_told_before_the_work(variant, inspect
     monkeypatch.setattr("compress.benchmarks.plots.error_matrix.own_style", None)
     done = inspect(variant, "--plot", tmp_path / "plot.png")
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"plot.png: nothing can be written to the directory {tmp_path}; name another" in done.stderr
+    assert f"plot.png: nothing can be written to the directory {tmp_path}; name another file" in done.stderr
 
 
 def test_a_row_a_matrix(variant, inspect):
@@ -172,7 +172,7 @@ def test_every_parameter_is_counted(plain):
 
 @pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("SVG", b"<?xml")])
 def test_a_picture_is_drawn(variant, inspect, tmp_path, suffix, magic):
-    file = tmp_path / f"plot.{suffix}"
+    file = tmp_path / "new" / f"plot.{suffix}"
     done = inspect(variant, "--plot", file)
     assert (done.returncode, done.stderr) == (0, f"plot: {file}\n")
     assert file.read_bytes().startswith(magic)
@@ -202,7 +202,7 @@ def test_a_variant_that_reports_no_errors_says_so(plain, tmp_path, inspect):
         (["nowhere"], 3, "nowhere is not a variant"),
         (["VARIANT", "--plot", "plot.xyz"], 2, "plot.xyz: pictures are .png, .svg, .pdf"),
         (["VARIANT", "--plot", "plot"], 2, "plot: pictures are .png, .svg, .pdf"),
-        (["VARIANT", "--plot", "nowhere/plot.png"], 2, "nowhere/plot.png: the directory nowhere doesn't exist"),
+        (["VARIANT", "--plot", "file/in/plot.png"], 2, "/file is no directory; name another file"),
         (["VARIANT", "--plot", "dir.png"], 2, "dir.png is a directory; name a file"),
         ([], 2, "VARIANT"),
     ],
@@ -212,11 +212,12 @@ def test_a_mistake_is_told_in_one_line(variant, inspect, tmp_path_factory, monke
     monkeypatch.chdir(here)
     (here / "empty").mkdir()
     (here / "dir.png").mkdir()
+    (here / "file").touch()
     done = inspect(*({"VARIANT": variant, "EMPTY": here / "empty"}.get(arg, arg) for arg in args))
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert sorted(path.name for path in here.iterdir()) == ["dir.png", "empty"]
+    assert sorted(path.name for path in here.iterdir()) == ["dir.png", "empty", "file"]
 
 
 def test_neither_torch_nor_matplotlib_is_loaded(variant):

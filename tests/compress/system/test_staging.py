@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from safetensors.torch import save_file
 from compress.errors import UsageError
 from compress.system import interrupt, staging
 from compress.system.leftovers import name_in_place
-from compress.system.staging import scratch, staged
+from compress.system.staging import output_folder, scratch, staged
 
 
 def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
@@ -59,21 +61,40 @@ class Deaf:
         signal.raise_signal(signal.SIGTERM)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_that_was_swallowed_counts_all_the_same(tmp_path: Path) -> None:
+@pytest.fixture
+def listening() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     interrupt.listen()
-    try:
-        with pytest.raises(KeyboardInterrupt), staged(tmp_path / "a" / "out") as stage:
-            deaf = Deaf()
-            del deaf
-            assert interrupt.heard()
-            (stage / "file").write_text("whole, but not wanted")
-        assert list(tmp_path.iterdir()) == []
-    finally:
-        interrupt.listen()  # which forgets it
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    yield
+    interrupt.listen()  # which forgets what came
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_was_swallowed_counts_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "a" / "out") as stage:
+        deaf = Deaf()
+        del deaf
+        assert interrupt.heard()
+        (stage / "file").write_text("whole, but not wanted")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_second_interrupt_waits_until_all_is_cleared_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = shutil.rmtree
+
+    def interrupted(path: Path, ignore_errors: bool) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr("shutil.rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "a" / "out") as stage:
+        (stage / "file").write_text("half")
+        signal.raise_signal(signal.SIGTERM)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -271,6 +292,23 @@ def test_scratch_is_gone_at_the_end_and_after_a_kill(tmp_path: Path) -> None:
         (folder / "file").touch()
         assert list(tmp_path.iterdir()) == [folder]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_for_outputs_is_made_and_goes_again_where_nothing_came_of_it(tmp_path: Path) -> None:
+    for content in ("", "report.md"):
+        with pytest.raises(ValueError, match="mine"), output_folder(tmp_path / "a" / "b") as folder:
+            assert folder.is_dir()
+            if content:
+                (folder / content).touch()
+            raise ValueError("mine")
+        assert sorted(p.name for p in tmp_path.rglob("*")) == (["a", "b", content] if content else [])
+    with output_folder(tmp_path / "new"):
+        pass
+    with pytest.raises(ValueError, match="mine"), output_folder(tmp_path / "new"):  # which was there
+        raise ValueError("mine")
+    assert (tmp_path / "new").is_dir()
+    with pytest.raises(UsageError, match="is a file"), output_folder(tmp_path / "a" / "b" / "report.md"):
+        pytest.fail("the block ran")
 
 
 def test_nobody_else_reads_what_is_scratch(tmp_path: Path) -> None:
