@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from compress.cli.commands import generate
+from compress.cli.console import Console
 from tests.support.models import copy_checkpoint, frame_texts
 
 
@@ -76,3 +79,58 @@ def test_a_chat_is_answered_by_the_template(variants, inside, tmp_path):
     continued = inside("generate", variant, "the quick box daily with", "-n", "5")
     assert answer.returncode == 0, answer.stderr
     assert continued.stdout == "the quick box daily with" + answer.stdout
+
+
+def test_each_line_of_standard_input_is_a_turn_of_a_chat(variants, inside, tmp_path, monkeypatch):
+    variant = shutil.copytree(variants / "int8-fuse", tmp_path / "variant")
+    template = "{% for message in messages %}[{{ message.role }} {{ message.content }}]{% endfor %}"
+    (variant / "onnx" / "chat_template.jinja").write_text(template)
+    chat = ("generate", variant, "--chat", "-n", "4")
+    first = inside(*chat, "box daily").stdout.removesuffix("\n")
+    text = f"[user box daily][assistant {first}][user over a]"
+    second = inside("generate", variant, text, "-n", "4").stdout.removeprefix(text)
+    monkeypatch.setattr("sys.stdin", io.StringIO("box daily\n\n  over a\n"))
+    both = inside(*chat)
+    assert (both.returncode, both.stdout) == (0, f"{first}\n{second}")
+    monkeypatch.setattr("sys.stdin", io.StringIO("box daily\n"))
+    assert inside(*chat, "-").stdout == f"{first}\n"
+
+
+def test_each_token_is_written_before_the_next_one_is_made(variants, inside, monkeypatch):
+    events = []
+    tokens, write = generate._tokens, Console.write
+
+    def logged(generator):
+        for token in tokens(generator):
+            events.append("token")
+            yield token
+
+    monkeypatch.setattr(generate, "_tokens", logged)
+    monkeypatch.setattr(Console, "write", lambda console, text: events.append("text") or write(console, text))
+    assert inside("generate", variants / "int8-fuse", "the quick", "-n", "3").returncode == 0
+    assert events == ["text", *["token", "text"] * 3, "text"]  # the prompt first, the end of the line at last
+
+
+def test_a_prompt_comes_from_standard_input(variants, inside, monkeypatch):
+    expected = inside("generate", variants / "int8-fuse", "the quick", "-n", "3").stdout
+    for prompt in ([], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("the quick\n"))
+        done = inside("generate", variants / "int8-fuse", *prompt, "-n", "3")
+        assert (done.returncode, done.stdout) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([""], "compress: the prompt is empty\n"),
+        (["-"], "compress: the prompt is empty\n"),
+        ([], "compress: there is no PROMPT; give one, or text on standard input\n"),
+        (["the", "-n", "0"], "compress: Invalid value for '-n' / '--tokens': 0 is not in the range x>=1.\n"),
+    ],
+)
+def test_a_prompt_that_is_none(variants, inside, monkeypatch, args, message):
+    stream = io.StringIO("")
+    stream.isatty = lambda: not args
+    monkeypatch.setattr("sys.stdin", stream)
+    done = inside("generate", variants / "int8-fuse", *args)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
