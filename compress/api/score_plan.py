@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.contender import FLOAT, ORIGINAL, Contender
 from compress.benchmarks.results.difficulty import applied
 from compress.benchmarks.results.layer_errors import layer_errors
 from compress.checkpoint.files.artifact import FILE as ARTIFACT
 from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.files.hashes import mismatches, recorded
 from compress.checkpoint.files.manifest import FILE as MANIFEST
-from compress.checkpoint.files.manifest import Manifest
+from compress.checkpoint.files.manifest import Manifest, advise_variant
 from compress.checkpoint.locate import check_source
 from compress.errors import ModelError, UsageError
 from compress.pipeline.parse import Pipeline
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from compress.benchmarks.data.inputs import EvaluationInputs
     from compress.checkpoint.model import Model
     from compress.export.targets.base import Target
-
-
-_NO_VARIANT = "is not a variant"
 
 
 @dataclass(frozen=True)
@@ -75,15 +72,16 @@ class ScorePlan:
 
 
 def check_sources(paths: Sequence[Path], model: str | None = None, trust_remote_code: bool = False) -> None:
-    """Refuse, as `plan_score` does, paths that don't exist and an original that can't be read; no torch is waited for.
+    """Refuse, as `plan_score` does, no or absent paths and an original that can't be read; no torch is waited for.
 
     ``model``: where the original is, if not where it was. What is no variant has none, and there must be one at least.
     """
+    _check_any(paths)
     if absent := next((path for path in paths if not path.exists()), None):
         raise UsageError(f"{absent} does not exist; give directories that `compress run` wrote")
     manifests = [Manifest.read(path) for path in paths if (path / MANIFEST).is_file()]
-    if paths and not manifests:
-        raise ModelError("nothing to score: " + ", ".join(f"{path} {_NO_VARIANT}" for path in paths))
+    if not manifests:
+        raise ModelError("nothing to score: " + ", ".join(f"{path} {_no_variant(path)}" for path in paths))
     for source in dict.fromkeys(model or manifest.source.name for manifest in manifests):
         try:
             check_source(source, trust_remote_code)
@@ -91,10 +89,15 @@ def check_sources(paths: Sequence[Path], model: str | None = None, trust_remote_
             raise _without_original(error) from error
 
 
+def _no_variant(path: Path) -> str:
+    """What to tell of a path that is no variant, to follow its name."""
+    return "; ".join(filter(None, ["is not a variant", advise_variant(path)]))
+
+
 def unscorable_reason(path: Path, target: Target) -> str | None:
     """Why a directory has nothing to score on a target; None for a variant with an artifact for it."""
     if not (path / MANIFEST).is_file():
-        return _NO_VARIANT
+        return _no_variant(path)
     if not (path / target.folder / ARTIFACT).is_file():
         return f"has no artifact for {target.name} (compress export {path} --target {target.name} makes it)"
     return None
@@ -126,14 +129,21 @@ def plan_score(
 
 
 def _read_variants(paths: Sequence[Path]) -> list[VariantToScore]:
+    _check_any(paths)
     variants = [VariantToScore.read(path) for path in paths]
-    if not variants:
-        raise UsageError("no variant among the arguments; give directories that `compress run` wrote")
-    sources = {variant.manifest.source.sha256: variant.manifest.source.name for variant in variants}
-    if len(sources) > 1:
-        names = ", ".join(sources.values())
-        raise UsageError(f"the variants come from different models ({names}); score them separately")
+    by_source = {variant.manifest.source.sha256: variant for variant in variants}
+    if len(by_source) > 1:
+        origins = ", ".join(f"{variant.path} of {variant.manifest.source.name}" for variant in by_source.values())
+        raise UsageError(f"the variants come from different models ({origins}); score them separately")
+    names = [ORIGINAL, FLOAT, *(variant.name for variant in variants)]
+    if alike := next((variant for variant in variants if names.count(variant.name) > 1), None):
+        raise UsageError(f"another row of the report is named {alike.name} as well; rename the directory {alike.path}")
     return variants
+
+
+def _check_any(paths: Sequence[Path]) -> None:
+    if not paths:
+        raise UsageError("no variant among the arguments; give directories that `compress run` wrote")
 
 
 def _open_original(source: str, trust_remote_code: bool, progress: Progress) -> Model:

@@ -13,6 +13,7 @@ from compress.checkpoint.files.sums import SUMS
 from compress.checkpoint.sentence.listing import is_sentence_encoder, module_folders, transformer_folder
 from compress.errors import ModelError
 from compress.modeling.config_file import check_config, read_config
+from compress.modeling.no_checkpoint import explain
 from compress.modeling.quiet import first_line
 from compress.progress import Progress
 
@@ -87,7 +88,7 @@ def _local(source: str) -> Path | None:
     if os.path.isdir(path):
         return path
     if os.path.exists(path):
-        raise ModelError(f"{source} is a file; give the directory of its checkpoint")
+        raise ModelError(explain(path))
     if not _HUB_ID.fullmatch(source):
         raise ModelError(f"{source}: no such directory")
     return None

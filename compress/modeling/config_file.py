@@ -10,6 +10,7 @@ from compress.errors import ModelError
 from compress.modeling.adapter_config import AdapterConfig
 from compress.modeling.bounds import check_bounds
 from compress.modeling.families import FAMILIES, supported
+from compress.modeling.no_checkpoint import explain
 from compress.system.regular_files import read_json
 
 _ATTENTION = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
@@ -23,6 +24,8 @@ def check_config(path: Path, trust_remote_code: bool, embeds: bool = False) -> N
     ``embeds``: it is a sentence encoder's, whose head, if it has one, is left out.
     """
     raw = read_config(path)
+    if not raw.get("model_type"):
+        raise ModelError(f"{path / 'config.json'} has no model_type; give a checkpoint that transformers loads")
     if quantized := raw.get("quantization_config"):
         method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
         raise ModelError(f"{path} is already quantized ({method}); compress the float checkpoint that it was made from")
@@ -48,7 +51,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not os.path.lexists(file):
         if adapter := AdapterConfig.read(path):
             raise adapter.refuse_alone()
-        raise ModelError(f"{path} is not a checkpoint: it has no config.json")
+        raise ModelError(explain(path))
     raw = read_json(file, _LARGEST_CONFIG)
     if not isinstance(raw, dict):
         raise ModelError(f"{file} is no config: a JSON object is needed")

@@ -111,6 +111,10 @@ def _read(name: str, cls: type[Pass], written: Sequence[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     for word in written:
         key, equals, value = word.partition("=")
+        if not key.strip():
+            raise UsageError(
+                f"pass {name!r}: a colon has no option behind it; remove it, or name one of {', '.join(options)}"
+            )
         if not equals:
             key, value = _option_with(word, name, options), word
         elif key not in options and key not in cls.aliases:
@@ -147,8 +151,8 @@ def _option_with(word: str, name: str, options: Mapping[str, FieldInfo]) -> str:
         raise UsageError(f"pass {name!r}: {word!r} is a value of several options; write {ways}")
     if matching:
         return matching[0]
-    if word in options or not word:
-        raise _no_value(name, word or "option")
+    if word in options:
+        raise _no_value(name, word)
     raise unknown(
         f"word of {name!r}", word, {*options, *(choice for option in options.values() for choice in choices(option))}
     )

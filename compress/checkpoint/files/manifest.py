@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from compress.encodable_text import EncodableText
 from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
+from compress.modeling.no_checkpoint import advise, folders_below
 from compress.system.file_set import write_files
 from compress.system.regular_files import read_bytes
 from compress.weights.stored import DEFAULT_FORMAT, Count, CountOrZero, StoredForm, WeightReport
@@ -116,10 +117,19 @@ class Manifest(BaseModel):
     def read(cls, directory: Path) -> Manifest:
         """Read a directory's ``compress.json``; a ModelError where there is none, or another version wrote it."""
         if not os.path.lexists(directory / FILE):
-            raise ModelError(f"{directory} is not a variant: it has no {FILE}; `compress run` makes variants")
+            hint = advise_variant(directory) or "`compress run` makes variants"
+            raise ModelError(f"{directory} is not a variant: it has no {FILE}; {hint}")
         try:
             return cls.model_validate_json(read_bytes(directory / FILE))
         except ValidationError as error:
             first = error.errors()[0]
             reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
             raise ModelError(f"{directory / FILE} can't be read: {reason}; make the variant again") from None
+
+
+def advise_variant(directory: Path) -> str:
+    """Advice to give the variant that a path lies in, or those in it, in its place; empty where there is none."""
+    if (directory.parent / FILE).is_file():
+        return f"give {directory.parent}"
+    variants = folders_below(directory, lambda folder: (folder / FILE).is_file())
+    return advise(variants) if variants else ""

@@ -18,6 +18,7 @@ from compress.checkpoint.files.header import Shapes, check_count, read_header
 from compress.checkpoint.files.sums import recorded_hashes
 from compress.errors import ModelError
 from compress.lazy import torch
+from compress.modeling.no_checkpoint import foreign_weights
 from compress.modeling.quiet import first_line
 from compress.progress import Progress
 from compress.system.regular_files import check_file, read_json
@@ -164,8 +165,10 @@ def _find_pickles(path: Path, trusted: bool) -> tuple[list[Path], dict[str, str]
     files = files or named[:1]
     if not files:
         others = sorted(f.name for f in path.glob("*.safetensors"))
-        hint = f" ({others[0]} is there, but neither {SAFE} nor an index that names it)" if others else ""
-        raise ModelError(f"{path} is not a checkpoint: it has a config.json but no {SAFE}{hint}")
+        unnamed = f" ({others[0]} is there, but neither {SAFE} nor an index that names it)" if others else ""
+        raise ModelError(
+            f"{path} is not a checkpoint: it has a config.json but no {SAFE}{unnamed or foreign_weights(path)}"
+        )
     if not trusted:
         raise ModelError(
             f"{files[0]} is a pickle, which can run code; convert it to safetensors or pass --trust-remote-code"

@@ -12,17 +12,25 @@ MODULES = "modules.json"
 FACTS = "config_sentence_transformers.json"
 """The file of what holds for all modules: prompts, the similarity."""
 
+TRANSFORMER = "Transformer"
+"""The class of the module that has a checkpoint's ``config.json`` and weights."""
+
 Facts = Mapping[str, object]
 
 
 def transformer_folder(root: Path) -> Path:
     """The folder of a checkpoint's ``config.json``: ``root``, or that of the transformer by ``modules.json``.
 
-    Old sentence encoders keep it in ``0_Transformer``.
+    Old sentence encoders keep it in ``0_Transformer``. Raises ModelError for one that begins with another module.
     """
     if (root / "config.json").is_file() or not (root / MODULES).is_file():
         return root
     rows = read_rows(root)
+    if rows and rows[0]["type"].rpartition(".")[2] != TRANSFORMER:
+        raise ModelError(
+            f"{root / MODULES} begins with {rows[0]['type']}, which isn't supported; give a sentence encoder that "
+            f"begins with a {TRANSFORMER}"
+        )
     return root / rows[0]["path"] if rows else root
 
 

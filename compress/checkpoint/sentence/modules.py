@@ -15,8 +15,17 @@ from safetensors.torch import save_file
 
 from compress.checkpoint.files.folder import licenses
 from compress.checkpoint.files.shards import SAFE
-from compress.checkpoint.sentence.listing import FACTS, MODULES, Facts, find_root, read_facts, read_object, read_rows
-from compress.checkpoint.sentence.readers import TRANSFORMER, ModuleFolder, read_folder, read_module
+from compress.checkpoint.sentence.listing import (
+    FACTS,
+    MODULES,
+    TRANSFORMER,
+    Facts,
+    find_root,
+    read_facts,
+    read_object,
+    read_rows,
+)
+from compress.checkpoint.sentence.readers import ModuleFolder, read_folder, read_module
 from compress.errors import ModelError
 from compress.modeling.kinds import TaskKind
 from compress.modeling.sentence_chain import TOKENS, SentenceChain, Truncation, mean_pooling

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from compress.checkpoint.files.shards import Shards, find_shards
-from compress.checkpoint.sentence.listing import MODULES, Facts, read_object
+from compress.checkpoint.sentence.listing import MODULES, TRANSFORMER, Facts, read_object
 from compress.errors import ModelError
 from compress.modeling.sentence_chain import (
     ACTIVATIONS,
@@ -24,7 +24,6 @@ from compress.modeling.sentence_chain import (
 )
 from compress.progress import Silent
 
-TRANSFORMER = "Transformer"
 _DROPOUT = "Dropout"
 _PACKAGE = "sentence_transformers."
 _MODE_KEYS = {

@@ -75,6 +75,7 @@ def test_what_has_no_artifact_for_the_target_is_left_out_with_a_word(out, inside
     (out / "notes.txt").write_text("mine")
     with (out / "int8-fuse" / "onnx" / "model.onnx").open("ab") as file:
         file.write(b"x")  # so that the score ends before it measures
+    (out / "latest").symlink_to("int8-fuse")  # the same again, which counts once
     done = inside("score", *sorted(out.iterdir()))
     assert done.returncode == 3
     assert done.stderr.splitlines()[:2] == [
@@ -89,6 +90,15 @@ def test_what_has_no_artifact_for_the_target_is_left_out_with_a_word(out, inside
         f"compress: nothing to score: {out / 'fuse'} has no artifact for ort-cpu (compress export {out / 'fuse'} "
         "--target ort-cpu makes it)\n"
     )
+    done = inside("score", out)
+    assert (done.returncode, done.stderr) == (
+        3, f"compress: nothing to score: {out} is not a variant; give one of those in it: {out}/fp16-fuse, {out}/fuse, "
+        f"{out}/int8-fuse and 1 more\n"
+    )  # fmt: skip
+    done = inside("score", out / "report.md", out / "report.json")
+    assert (done.returncode, done.stderr) == (
+        2, "compress: no variant among the arguments; give directories that `compress run` wrote\n"
+    )  # fmt: skip
     done = inside("score", out / "fuse", out / "fsue")
     assert (done.returncode, done.stderr) == (
         2, f"compress: {out / 'fsue'} does not exist; give directories that `compress run` wrote\n"

@@ -32,6 +32,15 @@ def test_variants_are_read_by_their_directories(variants):
         plan_score([], CPU)
     with pytest.raises(UsageError, match="the variants come from different models .*; score them separately"):
         plan_score([variants / "half", variants / "other"], CPU)
+    with pytest.raises(UsageError, match=rf"\({variants}/half of .*, {variants}/other of .*\)"):
+        plan_score([variants / "half", variants / "other"], CPU)
+
+
+def test_two_rows_of_a_report_have_not_one_name(variants, tmp_path):
+    for name in ("half", "onnx float", "torch"):
+        copy = shutil.copytree(variants / "half", tmp_path / name)
+        with pytest.raises(UsageError, match=f"named {name} as well; rename the directory"):
+            plan_score([copy, variants / "half"], CPU)
 
 
 def test_the_original_is_where_it_was_or_where_the_user_says(variants, untied, tmp_path):
@@ -48,6 +57,8 @@ def test_another_model_is_not_the_original(variants, llama):
 
 def test_sources_are_refused_before_the_work(variants, tmp_path):
     check_sources([variants / "half", tmp_path])
+    with pytest.raises(UsageError, match="no variant among the arguments"):
+        check_sources([])
     with pytest.raises(UsageError, match="/gone does not exist; give directories that `compress run` wrote"):
         check_sources([variants / "half", tmp_path / "gone"])
     with pytest.raises(ModelError, match=f"^nothing to score: {tmp_path} is not a variant, {variants} is not a"):

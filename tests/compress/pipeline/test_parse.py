@@ -96,7 +96,12 @@ def test_words_and_schemes_stand_for_options(squeeze, text, canonical):
         ("squeeze:4.5", "unknown word of 'squeeze' '4.5'; known: 128, 32, asym, awq, channel, group, mismatch, mixed, "
          "off, on, skip, smooth, sym, symmetry"),
         ("squeeze:mixed", "pass 'squeeze': option 'mixed' has no value; write it like mixed=value"),
-        ("squeeze:", "pass 'squeeze': option 'option' has no value; write it like option=value"),
+        ("squeeze:", "pass 'squeeze': a colon has no option behind it; remove it, or name one of group, symmetry, "
+         "smooth, mismatch, mixed, skip"),
+        ("squeeze::asym", "pass 'squeeze': a colon has no option behind it; remove it, or name one of group, symmetry, "
+         "smooth, mismatch, mixed, skip"),
+        ("squeeze:=32", "pass 'squeeze': a colon has no option behind it; remove it, or name one of group, symmetry, "
+         "smooth, mismatch, mixed, skip"),
         ("squeeze:asym:symmetry=sym", "pass 'squeeze': option 'symmetry' is given twice"),
         ("squeeze:asym:asym", "pass 'squeeze': option 'symmetry' is given twice"),
         ("S4A16:32:group=128", "pass 'S4A16': option 'group' is given twice"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
+from tests.support.cli import run_cli
 from tests.support.sentences import pooling, save_sentence_encoder
 
 
@@ -34,3 +37,23 @@ def test_a_broken_list_of_modules_is_refused(bert, tmp_path, text, message):
     with pytest.raises(ModelError) as error:
         Model.open(path)
     assert str(error.value) == f"{path / 'modules.json'} {message}"
+
+
+@pytest.mark.parametrize(
+    ("type_", "path"),
+    [
+        ("sentence_transformers.models.StaticEmbedding", ""),
+        ("sentence_transformers.models.Router", ""),
+        ("sentence_transformers.models.CLIPModel", "0_CLIPModel"),
+        ("sentence_transformers.models.WordEmbeddings", "0_WordEmbeddings"),
+    ],
+)
+def test_an_encoder_that_begins_with_no_transformer_is_refused_by_its_modules_name(tmp_path, type_, path):
+    (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": path, "type": type_}]))
+    (tmp_path / "router_config.json").touch()
+    for command in (("run", tmp_path, "-p", "int8"), ("predict", tmp_path, "-p", "int8")):
+        done = run_cli(*command)
+        assert (done.returncode, done.stderr) == (
+            3, f"compress: {tmp_path}/modules.json begins with {type_}, which isn't supported; give a sentence encoder "
+            "that begins with a Transformer\n"
+        )  # fmt: skip
