@@ -76,14 +76,14 @@ def test_a_difference_is_held_against_how_far_values_spread(doubling):
 
 
 def test_a_graph_may_be_off_by_what_float32_costs_torch_itself(doubling):
-    """Where terms cancel; asked for is float64 only where a graph is nearly right."""
+    """Where terms cancel; asked for is float64 only where a graph differs."""
     off = 1.5e-4 * (2 * X).std()
     check_close(doubling, [[step(2 * X + off)]], lambda: [[step(2.0 * X.astype(np.float64))]])
     check_close(doubling, [[step(2 * X)]], lambda: pytest.fail("torch was asked"))
     with pytest.raises(DiffersError):
         check_close(doubling, [[step(2 * X + off)]], lambda: [[step(2 * X + 0.9 * off)]])
     with pytest.raises(DiffersError):
-        check_close(doubling, [[step(2 * X + 10 * off)]], lambda: pytest.fail("torch was asked"))
+        check_close(doubling, [[step(2 * X + off)]], list)
 
 
 def test_one_classs_logit_may_be_off_by_what_its_terms_are_rounded_to(doubling):
