@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from compress.checkpoint.demo.model import cache_directory, check_demo, demo_model
+from compress.checkpoint.files.folder import check_sizes
 from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.shards import check_headers
 from compress.checkpoint.files.sums import SUMS
@@ -51,6 +52,7 @@ def check_source(source: str, trust_remote_code: bool = False) -> None:
     check_config(path, trust_remote_code, is_sentence_encoder(path))
     if local is not None:
         check_headers(path)
+        check_sizes(path)
 
 
 def check_variant(path: Path) -> None:

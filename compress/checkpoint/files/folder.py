@@ -73,17 +73,25 @@ def check_folder(folder: Path, progress: Progress) -> None:
     A link that leaves the folder, a pipe, a directory in a file's place: a model needs its tokenizer and its settings,
     and what else is so can stay behind.
     """
-    try:
-        files = _matching(folder)
-    except OSError as error:
-        raise ModelError(f"{folder} can't be read ({error.strerror})") from error
+    files = _matching(folder)
     refused = {file: reason for file in files if (reason := refusal(file)) is not None}
     for file, reason in refused.items():
         if file.name in _READ:
             raise ModelError(f"{file} {reason}; put the file itself there, or remove it")
     if refused:
         progress.notice("left out: " + ", ".join(f"{file.name} ({reason})" for file, reason in refused.items()))
-    sizes = {file: file.stat().st_size for file in files if file not in refused}
+    check_sizes(folder)
+    usable = set(files) - refused.keys()
+    for name in SETTINGS:
+        if folder / name in usable:
+            read_json(folder / name)
+    if folder / GENERATION in usable:
+        _check_generation(folder)
+
+
+def check_sizes(folder: Path) -> None:
+    """Raise a ModelError for files beside a checkpoint's weights that are larger than any model's."""
+    sizes = {file: file.stat().st_size for file in companions(folder)}
     if sum(sizes.values()) > _LARGEST:
         largest = max(sizes, key=sizes.__getitem__)
         raise ModelError(
@@ -95,16 +103,15 @@ def check_folder(folder: Path, progress: Progress) -> None:
             f"{large} is {sizes[large] / 1e6:,.0f} MB large, and {LARGEST_READ / 1e6:.0f} MB are read of such a file; "
             "put the right one there, or remove it"
         )
-    for name in SETTINGS:
-        if folder / name in sizes:
-            read_json(folder / name)
-    if folder / GENERATION in sizes:
-        _check_generation(folder)
 
 
 def _matching(folder: Path) -> list[Path]:
     """What is called as a file that goes along, without what every variant writes itself."""
-    files = sorted(folder / name for name in os.listdir(folder) if name not in _NOT_ALONG)
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise ModelError(f"{folder} can't be read ({error.strerror})") from error
+    files = sorted(folder / name for name in names if name not in _NOT_ALONG)
     matching = [file for file in files if any(file.match(pattern) for pattern in _PATTERNS)]
     return [file for file in matching if not file.name.endswith(".index.json")]
 

@@ -11,6 +11,7 @@ import pytest
 
 from compress.checkpoint.files import folder as folder_module
 from compress.checkpoint.files.folder import check_folder, companions
+from compress.checkpoint.locate import check_source
 from compress.checkpoint.model import Model
 from compress.checkpoint.writing.license import find_license
 from compress.errors import ModelError
@@ -135,8 +136,12 @@ def test_what_is_copied_is_bounded(model: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_is_read_into_memory_is_bounded(model: Path, name: str) -> None:
     with (model / name).open("wb") as file:
         file.truncate(300 << 20)  # takes no space
-    with pytest.raises(ModelError, match=rf"/{name} is 315 MB large, and 268 MB are read of such a file; put the"):
+    with pytest.raises(
+        ModelError, match=rf"/{name} is 315 MB large, and 268 MB are read of such a file; put the"
+    ) as refused:
         Model.open(model)
+    with pytest.raises(ModelError, match=re.escape(str(refused.value))):
+        check_source(str(model))  # before torch is waited for
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
