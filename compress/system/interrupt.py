@@ -13,6 +13,8 @@ EXIT_CODE = 130
 _heard = False
 _postponed = 0
 """how many `postponed` blocks are open"""
+_silenced: set[int] = set()
+"""signals that `ignore` has the system drop"""
 
 
 def end_quietly() -> None:
@@ -40,8 +42,9 @@ def listen() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     for name in ("SIGINT", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        if number is not None and (number in _silenced or signal.getsignal(number) is not signal.SIG_IGN):
             signal.signal(number, _interrupt)
+    _silenced.clear()
 
 
 def heard() -> bool:
@@ -74,9 +77,14 @@ def postponed() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """Only remember what comes from now on, until the next `listen`: the program ends already."""
-    global _postponed
-    _postponed += 1
+    """Drop what comes from now on, until the next `listen`: the program ends already.
+
+    The system drops it, as Python gives up its handlers while it ends, and the exit code would become a signal's.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
+            _silenced.add(number)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

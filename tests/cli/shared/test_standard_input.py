@@ -31,6 +31,11 @@ def test_a_terminal_shows_where_to_type(monkeypatch, capsys):
     assert capsys.readouterr().out == "> > > "
 
 
+def test_bytes_that_are_no_text_are_replaced(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xffb\n"), encoding="utf-8"))
+    assert read_text() == "a\N{REPLACEMENT CHARACTER}b"
+
+
 def test_a_closed_one_is_empty(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     assert (read_text(), list(read_lines(Console())), is_terminal()) == ("", [], False)
