@@ -31,7 +31,6 @@ def test_a_broken_config(llama: Path, content: str) -> None:
     [
         {"model_type": "mamba", "architectures": ["MambaForCausalLM"]},
         {"architectures": ["LlamaForSequenceClassification"]},
-        {"model_type": None, "architectures": None},
     ],
 )
 def test_an_unsupported_architecture_names_the_supported(llama: Path, changes: dict[str, Any]) -> None:
