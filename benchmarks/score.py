@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.accuracy import measure_accuracy
@@ -109,7 +107,7 @@ def _measure(
     bandwidth = read_bandwidth(threads)
     clock.lap("bandwidth")
     with ExitStack() as stack:
-        folder = stack.enter_context(scratch(Path(tempfile.gettempdir()), "images"))
+        folder = stack.enter_context(scratch("images"))
         images = None if evaluation.pixels is None else ImageFile.saved(evaluation.pixels, folder)
         progress.phase(f"loading {len(contenders)} models")
         loading = progress.track(contenders, "loading", len(contenders), "models")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.classification import ClassComparison
@@ -53,7 +51,7 @@ def _compare_outputs(
     workers: Sequence[Worker], evaluation: Evaluation, images: ImageFile | None, progress: Progress
 ) -> AccuracyResults:
     kind = workers[0].contender.kind
-    with scratch(Path(tempfile.gettempdir()), "reference") as folder:
+    with scratch("reference") as folder:
         file = folder / "reference.npy"
         if kind.generates_text:
             return LogitsComparison(evaluation, file).measure(workers, progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def score_variants(
     windows = evaluation.arrays
     clock.lap("texts")
     contenders = [Contender.of_checkpoint(model, model.parameters)]
-    with scratch(out or Path(tempfile.gettempdir()), "float") as folder:
+    with scratch("float", out) as folder:
         if target.capability.graphs:
             contenders.append(_float_export(model, target, folder, progress))
             clock.lap("float export")

@@ -57,8 +57,7 @@ class GraphBuilder:
         **attributes: Attribute,
     ) -> list[ir.Value]:
         """Add a node of several outputs: so many, or of those names, the first of which is the node's too."""
-        names = [None] * outputs if isinstance(outputs, int) else outputs
-        values = [ir.Value(name=None if name is None else self._unused(name)) for name in names]
+        values = [ir.Value(name=None if name is None else self._unused(name)) for name in self._names_of(outputs)]
         attrs = ir.convenience.convert_attributes(attributes)
         self._pending.append(ir.Node(domain, op_type, inputs, attrs, outputs=values, name=values[0].name))
         return values
@@ -119,6 +118,10 @@ class GraphBuilder:
         self.insert_before(old)
         self.graph.remove(old, safe=True)
 
+    def _names_of(self, outputs: int | Sequence[str | None]) -> Sequence[str | None]:
+        """Names that a new node's outputs have unless others do."""
+        return [None] * outputs if isinstance(outputs, int) else outputs
+
     def _flush(self) -> list[ir.Node]:
         nodes, self._pending = self._pending, []
         return nodes
@@ -146,16 +149,7 @@ class NumberedBuilder(GraphBuilder):
         self.ending = ending
         self.count = 0
 
-    def multi_op(
-        self,
-        op_type: str,
-        *inputs: ir.Value | None,
-        outputs: int | Sequence[str | None],
-        domain: str = "",
-        **attributes: Attribute,
-    ) -> list[ir.Value]:
-        """Add a node of several outputs: so many, or one for each ending of their names."""
+    def _names_of(self, outputs: int | Sequence[str | None]) -> Sequence[str | None]:
         self.count += 1
-        endings = [None] * outputs if isinstance(outputs, int) else outputs
-        names = [f"{self.prefix}.{self.count}.{i}{ending or self.ending}" for i, ending in enumerate(endings)]
-        return super().multi_op(op_type, *inputs, outputs=names, domain=domain, **attributes)
+        endings = super()._names_of(outputs)
+        return [f"{self.prefix}.{self.count}.{i}{ending or self.ending}" for i, ending in enumerate(endings)]

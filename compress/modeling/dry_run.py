@@ -26,8 +26,7 @@ def failure(module: PreTrainedModel, kind: TaskKind) -> str | None:
     """What transformers' own code raises on a ``module`` on the meta device, in one line; None where it runs.
 
     Nothing is told from where the code looks at numbers on; that no row of an empty table can be looked up needs none.
-    Layers that are alike are run once: the module is for
-    nothing else afterwards.
+    Layers that are alike are run once: the module is for nothing else afterwards.
     """
     if empty := next((name for name, tensor in module.state_dict().items() if not tensor.numel()), None):
         return f"{empty} is without any number"

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,11 +60,13 @@ def staged(
 
 
 @contextmanager
-def scratch(folder: Path, name: str) -> Iterator[Path]:
+def scratch(name: str, folder: Path | None = None) -> Iterator[Path]:
     """Yield a fresh directory in a folder that is removed at the end; what a kill leaves of it is found by `put_right`.
 
-    ``name`` says what it is for. Nobody but this user can read it.
+    ``name`` says what it is for. Nobody but this user can read it. Without a ``folder`` it is in that of the system for
+    temporary files.
     """
+    folder = folder or Path(tempfile.gettempdir())
     put_right(folder, name)
     with _working_directory(folder, name, mode=0o700) as directory:
         yield directory

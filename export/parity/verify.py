@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -80,7 +79,7 @@ def lower_and_verify(
     if dtype != torch.float32 or rounds_inputs or any(scales.values()):
         for twin in twins.values():
             to_float_cache(twin)
-        with scratch(Path(tempfile.gettempdir()), "parity") as folder:
+        with scratch("parity") as folder:
             _write(twins, Dequantized(weights) if rounds_inputs else weights, folder, Silent(), nodes)
             _check_all(folder, expected, exact)
     else:

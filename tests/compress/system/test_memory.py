@@ -33,4 +33,4 @@ assert resident().rss - before < size // 2
 @pytest.mark.skipif(os.name != "posix" or platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep")
 def test_held_memory_is_kept_within_and_handed_back_after():
     """In a process of its own: what glibc does with a block depends on what was asked of it before."""
-    subprocess.run([sys.executable, "-c", HELD], check=True)
+    assert subprocess.run([sys.executable, "-c", HELD], check=False).returncode == 0

@@ -288,7 +288,7 @@ def test_two_runs_on_one_place_leave_each_other_alone(tmp_path: Path) -> None:
 
 def test_scratch_is_gone_at_the_end_and_after_a_kill(tmp_path: Path) -> None:
     (tmp_path / ".float.01234567.partial").mkdir()
-    with scratch(tmp_path, "float") as folder:
+    with scratch("float", tmp_path) as folder:
         (folder / "file").touch()
         assert list(tmp_path.iterdir()) == [folder]
     assert list(tmp_path.iterdir()) == []
@@ -312,7 +312,7 @@ def test_a_folder_for_outputs_is_made_and_goes_again_where_nothing_came_of_it(tm
 
 
 def test_nobody_else_reads_what_is_scratch(tmp_path: Path) -> None:
-    with scratch(tmp_path, "reference") as folder:
+    with scratch("reference", tmp_path) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
