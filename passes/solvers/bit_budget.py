@@ -1,7 +1,7 @@
 """Mixed bit widths: spend a budget of bits a weight where it saves the most loss.
 
 Every group of matrices that read the same inputs is rounded alone, at each width, and the layer's output compared with
-what it was. The budget is then spent greedily by loss saved a byte, along each group's convex hull.
+what it was. The budget is then spent so that the sum of these losses is the least there is.
 """
 
 from __future__ import annotations
@@ -68,14 +68,13 @@ def survey(
 
 
 def choose_widths(groups: Sequence[WidthLosses], budget: float) -> dict[str, int]:
-    """Choose bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is small."""
-    hulls = [_hull(group.losses) for group in groups]
+    """Choose bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is the least."""
     ladders = {
-        i: [Rung(bits * group.size, group.losses[bits]) for bits in hull]
-        for i, (group, hull) in enumerate(zip(groups, hulls, strict=True))
+        i: [Rung(bits * group.size, group.losses[bits]) for bits in sorted(group.losses)]
+        for i, group in enumerate(groups)
     }
     rungs = spend_budget(ladders, budget * sum(group.size for group in groups))
-    return {name: hulls[i][rungs[i]] for i, group in enumerate(groups) for name in group.names}
+    return {name: sorted(group.losses)[rungs[i]] for i, group in enumerate(groups) for name in group.names}
 
 
 def check_budget(pass_name: str, mixed: float, choices: tuple[int, ...]) -> None:
@@ -92,22 +91,6 @@ def check_bits(pass_name: str, widths: set[int], target: TargetCapability) -> No
             f"{pass_name}: {target.name} holds integers of {_listed(sorted(target.bits))} bits, not "
             f"{unsupported[0]}; use int{nearest}, or --target hf"
         )
-
-
-def _hull(losses: Mapping[int, float]) -> list[int]:
-    """The widths on the lower convex hull of a loss, narrowest first; none that costs more than a narrower one."""
-    hull: list[int] = []
-    for bits in sorted(losses):
-        if hull and losses[bits] >= losses[hull[-1]]:
-            continue
-        while len(hull) > 1 and _slope(losses, hull[-2], hull[-1]) >= _slope(losses, hull[-2], bits):
-            hull.pop()
-        hull.append(bits)
-    return hull
-
-
-def _slope(losses: Mapping[int, float], low: int, high: int) -> float:
-    return (losses[high] - losses[low]) / (high - low)
 
 
 def _listed(numbers: Iterable[int]) -> str:

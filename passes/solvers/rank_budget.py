@@ -43,7 +43,7 @@ def shrinks(shape: tuple[int, int], rank: int) -> bool:
 
 
 def choose_ranks(matrices: Mapping[str, RankLosses], keep: float) -> dict[str, int]:
-    """Choose ranks by matrix, 0 where it stays dense, so that ``keep`` of all numbers are stored and little is lost.
+    """Choose ranks by matrix, 0 where it stays dense, so that ``keep`` of all numbers are stored and the least is lost.
 
     A loss counts relative to the matrix's own outputs: what the next layer makes of these is not known. The last step
     up, from the largest product that is smaller to the matrix itself, saves all that is lost by then.

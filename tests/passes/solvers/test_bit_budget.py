@@ -44,32 +44,31 @@ def best(offers, budget):
     )
 
 
-def convex(generator, choices):
-    """Falling losses, by less with each further bit."""
-    slopes = sorted((generator.random() for _ in range(choices[-1] - choices[0])), reverse=True)
+def falling(generator, choices):
+    """Falling losses."""
+    slopes = [generator.random() for _ in range(choices[-1] - choices[0])]
     return {bits: sum(slopes[bits - choices[0] :]) for bits in choices}
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_equals_trying_everything_where_all_steps_cost_the_same(seed):
+def test_equals_trying_everything(seed):
     generator = random.Random(seed)
-    offers = offers_with([convex(generator, (2, 3, 4)) for _ in range(5)], [100] * 5)
+    offers = offers_with([falling(generator, (2, 3, 4, 8)) for _ in range(5)], [100, 100, 60, 25, 150])
     for budget in (2, 2.2, 2.6, 3, 3.5, 3.8, 4):
         assert total(offers, choose_widths(offers, budget)) == pytest.approx(best(offers, budget))
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_stays_within_the_budget_and_gains_by_a_larger_one(seed):
-    """Sizes and steps differ here, so that what is left may fit nothing more."""
     generator = random.Random(seed)
     sizes = [generator.randint(1, 50) for _ in range(5)]
-    offers = offers_with([convex(generator, (2, 3, 4, 8)) for _ in sizes], sizes)
+    offers = offers_with([falling(generator, (2, 3, 4, 8)) for _ in sizes], sizes)
     losses = []
     for budget in (2, 2.3, 2.7, 3.1, 3.6, 4.2, 5, 6.5, 8):
         widths = choose_widths(offers, budget)
         assert spent(offers, widths) <= budget * sum(sizes) + 1e-9
         losses.append(total(offers, widths))
-        assert losses[-1] >= best(offers, budget) - 1e-9
+        assert losses[-1] == pytest.approx(best(offers, budget))
     assert losses == sorted(losses, reverse=True)
     assert losses[0] == sum(offer.losses[2] for offer in offers)
     assert losses[-1] == pytest.approx(sum(offer.losses[8] for offer in offers))
@@ -79,7 +78,7 @@ def test_stays_within_the_budget_and_gains_by_a_larger_one(seed):
     ("losses", "budget", "expected"),
     [
         ({2: 1.0, 3: 0.99, 4: 0.1, 8: 0.0}, 4, 4),  # 3 saves next to nothing: from 2 straight to 4
-        ({2: 1.0, 3: 0.99, 4: 0.1, 8: 0.0}, 3, 2),
+        ({2: 1.0, 3: 0.99, 4: 0.1, 8: 0.0}, 3, 3),  # little, but it is there to be spent
         ({2: 1.0, 3: 0.4, 4: 0.5, 8: 0.1}, 5, 3),  # 4 loses more than 3: never taken
         ({2: 0.0, 3: 0.0, 4: 0.0, 8: 0.0}, 8, 2),  # nothing to gain, nothing spent
         ({2: 0.1, 4: 0.2, 8: 0.3}, 8, 2),

@@ -43,7 +43,7 @@ def lost(offers, ranks):
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.5, 0.75])
-def test_the_shares_are_about_the_best_there_are(keep):
+def test_the_shares_are_the_best_there_are(keep):
     curves = (0.93, 0.97)
     offers = {str(base): RankLosses((128, 64), torch.tensor([base**i for i in range(64)])) for base in curves}
-    assert lost(offers, choose_ranks(offers, keep)) <= brute(offers, keep) + 0.12
+    assert lost(offers, choose_ranks(offers, keep)) <= brute(offers, keep) + 1e-9
