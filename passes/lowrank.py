@@ -14,7 +14,7 @@ from compress.calibration.statistics import Statistic
 from compress.errors import PassError, UsageError
 from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.gptq import DAMPING
-from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, rank_step, shrinks
+from compress.passes.solvers.rank_budget import ProductSize, RankLosses, choose_ranks, rank_step
 from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.pipeline.alias import Alias
 from compress.pipeline.contract import WeightPass
@@ -60,6 +60,11 @@ class Lowrank(WeightPass):
     head: Literal["lowrank", "float"] = Field(
         "lowrank", description="an untied output head, where rank or energy is given; a tied one is left alone"
     )
+    pivot: Literal["on", "off"] = Field(
+        "on",
+        description="on: r of the outputs are the right factor's own, which spares r² numbers; off: both factors in "
+        "full, r (out + in) numbers and two operators less",
+    )
     skip: str = Field("", description=SKIP)
     ranks: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Each matrix's rank, once they are planned; 0: it stays dense."""
@@ -93,9 +98,9 @@ class Lowrank(WeightPass):
                 for names, stats in inputs.by_stage(level, open_):
                     metric = OutputMetric(stats, self.whiten == "on")
                     for name in names:
-                        matrix = block.weights[name].dequantize()
-                        shape = matrix.shape[0], matrix.shape[1]
-                        losses[name] = RankLosses(shape, metric.spectrum(matrix).losses)
+                        spectrum = metric.spectrum(block.weights[name].dequantize())
+                        size = self._size(StoredForm.of(block.weights[name]))
+                        losses[name] = RankLosses(size, spectrum.losses)
         return replace(self, ranks=choose_ranks(losses, self.keep))
 
     def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
@@ -104,11 +109,8 @@ class Lowrank(WeightPass):
             raise UsageError("lowrank: ranks by keep and energy hang on the weights; give rank to predict sizes")
         if role not in self._roles or name in Skipped(self.skip):
             return stored
-        rank = self._fixed(name, stored.shape)
-        if rank is None or not shrinks(stored.shape, rank):
-            return stored
-        (rows, columns), itemsize = stored.shape, stored.itemsize
-        return StoredForm.product(StoredForm.dense((rows, rank), itemsize), StoredForm.dense((rank, columns), itemsize))
+        rank, size = self._fixed(name, stored.shape), self._size(stored)
+        return stored if rank is None or not size.shrinks(rank) else size.form(rank)
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Factor a layer's matrices in the order in which they run, each stage on what the ones before it left."""
@@ -137,12 +139,15 @@ class Lowrank(WeightPass):
         """The product of the matrix's rank, or the matrix where that would be no smaller."""
         if not isinstance(weight, Dense):
             raise PassError(f"lowrank works on dense weights; {name} is {type(weight).__name__}")
-        fixed = self._fixed(name, weight.shape)
-        if fixed is not None and not shrinks(weight.shape, fixed):
+        fixed, size = self._fixed(name, weight.shape), self._size(StoredForm.of(weight))
+        if fixed is not None and not size.shrinks(fixed):
             return weight
         spectrum = metric.spectrum(metric.target(weight.tensor, DAMPING))
         rank = fixed if fixed is not None else self._enough(weight.shape, spectrum)
-        return spectrum.product(rank, weight.tensor.dtype) if shrinks(weight.shape, rank) else weight
+        return spectrum.product(rank, weight.tensor.dtype, size.pivoted) if size.shrinks(rank) else weight
+
+    def _size(self, form: StoredForm) -> ProductSize:
+        return ProductSize(form.shape, form.itemsize, self.pivot == "on")
 
     def _fixed(self, name: str, shape: tuple[int, int]) -> int | None:
         """The rank of a matrix where it doesn't hang on its numbers, or was planned."""

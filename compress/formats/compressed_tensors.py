@@ -16,7 +16,7 @@ from torch import Tensor
 
 from compress.formats.base import CheckpointFormat
 from compress.formats.words import pack_words, unpack_words
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight, part_name
+from compress.weights.forms import Dense, Factored, Masked, Pivoted, Quantized, Residual, Weight, order_name, part_name
 from compress.weights.stored import DEFAULT_FORMAT, PER_CHANNEL, StoredForm
 
 _EXPERTS = "re:.*\\.experts\\..*"
@@ -60,7 +60,10 @@ def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) 
             return {name: weight.tensor.contiguous()}
         case Factored(left=left, right=right):
             factors = {part_name(name, "left"): left, part_name(name, "right"): right}
-            return {k: t for part, leaf in factors.items() for k, t in encode(part, leaf, is_linear, is_expert).items()}
+            order = {order_name(name): weight.order} if isinstance(weight, Pivoted) else {}
+            return order | {
+                k: t for part, leaf in factors.items() for k, t in encode(part, leaf, is_linear, is_expert).items()
+            }
         case Residual(base=base, correction=correction):
             return encode(name, base, is_linear, is_expert) | encode(name, correction, is_linear, is_expert)
     tensors = {f"{name}_scale": weight.scale.contiguous()}
@@ -80,6 +83,8 @@ def decode(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Weight:
     if not stored.parts:
         return _leaf(name, stored, read)
     left, right = (_leaf(part_name(name, part), stored.parts[part], read) for part in ("left", "right"))
+    if stored.pivoted:
+        return Pivoted(left, right, _order(read[order_name(name)], stored.shape[0]))
     product = Factored(left, right)
     return product if stored.form == "factored" else Residual(_integers(name, stored.parts["base"], read), product)
 
@@ -89,6 +94,13 @@ def _leaf(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Dense | 
         tensor = read[name]
         return Masked(tensor, tensor != 0) if stored.masked else Dense(tensor)
     return _integers(name, stored, read)
+
+
+def _order(order: Tensor, outputs: int) -> Tensor:
+    """The order of a pivoted product's outputs; a ValueError where it isn't one."""
+    if order.dtype != torch.int32 or not torch.equal(order.sort().values, torch.arange(outputs, dtype=torch.int32)):
+        raise ValueError(f"{outputs} outputs in no order")
+    return order
 
 
 def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quantized:

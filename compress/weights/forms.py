@@ -99,11 +99,39 @@ class Factored:
 
     def dequantize(self) -> Tensor:
         """The matrix in float32, ``[out, in]``."""
-        return self.left.dequantize() @ self.right.dequantize()
+        return self.multiplied(self.left.dequantize(), self.right.dequantize())
+
+    def multiplied(self, left: Tensor, right: Tensor) -> Tensor:
+        """The matrix ``[out, in]`` that it would be with these factors."""
+        return left @ right
 
     def nbytes(self) -> int:
         """Bytes as stored, both factors together."""
         return self.left.nbytes() + self.right.nbytes()
+
+
+@dataclass(frozen=True)
+class Pivoted(Factored):
+    """A product of which r outputs, the pivots, are the right factor's own, and ``left`` makes the others of these.
+
+    ``left`` is ``[out - r, r]``: r (out + in - r) numbers, where both factors in full have r (out + in). Output i of
+    the matrix is number ``order[i]`` (int32, ``[out]``) of the right factor's outputs with the left one's behind them.
+    PIFA (Zhao et al., arXiv 2501.19090).
+    """
+
+    order: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.order.shape[0], self.right.shape[1]
+
+    def multiplied(self, left: Tensor, right: Tensor) -> Tensor:
+        """The matrix ``[out, in]`` that it would be with these factors."""
+        return torch.cat([right, left @ right])[self.order.long()]
+
+    def nbytes(self) -> int:
+        """Bytes as stored, both factors and the order together."""
+        return super().nbytes() + self.order.numel() * self.order.element_size()
 
 
 @dataclass(frozen=True)
@@ -138,6 +166,11 @@ def whole_name(part: str) -> str:
     """The matrix that a part of that name belongs to: the other way round from `part_name`."""
     module, _, last = part.removesuffix(".weight").rpartition(".")
     return f"{module}.weight" if last in ("left", "right") else part
+
+
+def order_name(name: str) -> str:
+    """The name of the order of a pivoted product's outputs: ``q_proj.order`` of ``q_proj.weight``."""
+    return f"{name.removesuffix('.weight')}.order"
 
 
 def masked(tensor: Tensor, mask: Tensor | None) -> Dense:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PER_CHANNEL = -1
 """The group that stands for one scale a whole output channel, as in compressed-tensors."""
+ORDER_BYTES = 4
+"""Bytes of an output's place in a pivoted product."""
 OF_RANK = ", rank "
 """Before a product's rank, in a `WeightReport`."""
 LEFT_DENSE = "left dense"
@@ -31,7 +33,7 @@ class StoredForm(BaseModel):
     """Stored form of one matrix ``[out, in]``. ``bits``, ``group`` (or PER_CHANNEL) and ``act`` as in `Quantized`.
 
     A product has the ``parts`` left and right, a repaired matrix base, left and right as well. ``masked``: zeros that
-    an earlier pass promised are kept.
+    an earlier pass promised are kept. ``pivoted``: some of a product's outputs are its right factor's own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,12 +46,19 @@ class StoredForm(BaseModel):
     symmetric: bool = True
     act: Literal["dynamic"] | None = None
     masked: bool = False
+    pivoted: bool = False
     parts: dict[str, StoredForm] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, weight: Weight) -> StoredForm:
         """The form of a weight."""
-        from compress.weights.forms import Dense, Factored, Quantized, mask_of  # here: a manifest is read without torch
+        from compress.weights.forms import (
+            Dense,
+            Factored,
+            Pivoted,
+            Quantized,
+            mask_of,
+        )  # here: a manifest is read without torch
 
         masked = mask_of(weight) is not None
         match weight:
@@ -67,14 +76,18 @@ class StoredForm(BaseModel):
                     masked=masked,
                 )
             case Factored(left=left, right=right):
-                return cls.product(cls.of(left), cls.of(right))
+                return cls.product(cls.of(left), cls.of(right), isinstance(weight, Pivoted))
         return cls.repaired(cls.of(weight.base), cls.of(weight.correction))
 
     @classmethod
-    def product(cls, left: StoredForm, right: StoredForm) -> StoredForm:
-        """The form of ``left @ right``."""
-        shape, nbytes = (left.shape[0], right.shape[1]), left.nbytes + right.nbytes
-        return cls(form="factored", shape=shape, nbytes=nbytes, parts={"left": left, "right": right})
+    def product(cls, left: StoredForm, right: StoredForm, pivoted: bool = False) -> StoredForm:
+        """The form of ``left @ right``; of a ``pivoted`` one with the order of its outputs."""
+        outputs, nbytes = left.shape[0], left.nbytes + right.nbytes
+        if pivoted:
+            outputs += right.shape[0]
+            nbytes += outputs * ORDER_BYTES
+        parts = {"left": left, "right": right}
+        return cls(form="factored", shape=(outputs, right.shape[1]), nbytes=nbytes, pivoted=pivoted, parts=parts)
 
     @classmethod
     def repaired(cls, base: StoredForm, correction: StoredForm) -> StoredForm:
@@ -108,7 +121,7 @@ class StoredForm(BaseModel):
     def changed(self, change: Callable[[StoredForm], StoredForm]) -> StoredForm:
         """A matrix as it is stored once ``change`` has been done to it, or to both factors of a product."""
         if self.form == "factored":
-            return self.product(*map(change, self.leaves))
+            return self.product(change(self.parts["left"]), change(self.parts["right"]), self.pivoted)
         return change(self)
 
 

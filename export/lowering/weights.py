@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, Weight
+from compress.weights.forms import Dense, Factored, Masked, Pivoted, Quantized, Residual, Weight
 
 
 class Weights(Protocol):
@@ -73,14 +74,28 @@ class Rows:
 
 
 def take_rows(weight: Weight, rows: Rows) -> Weight:
-    """Select rows of a matrix, in its form; a product's are those of its left factor."""
+    """Select rows of a matrix, in its form; a product's are those of its left factor, and its pivots stay."""
     match weight:
+        case Pivoted():
+            return _pivoted(weight, rows)
         case Factored(left=left):
             return replace(weight, left=_leaf(left, rows))
         case Residual(base=base, correction=correction):
             left = _leaf(correction.left, rows)
             return replace(weight, base=_integers(base, rows), correction=replace(correction, left=left))
     return _leaf(weight, rows)
+
+
+def _pivoted(weight: Pivoted, rows: Rows) -> Weight:
+    """Rows of a pivoted product: the left factor's that are needed; pivots alone are rows of the right factor."""
+    order, pivots = rows.of(weight.order).long(), weight.right.shape[0]
+    computed = order >= pivots
+    if not bool(computed.any()):
+        return _leaf(weight.right, replace(rows, indices=order))
+    used, order[computed] = order[computed].unique(return_inverse=True)
+    order[computed] += pivots
+    left = _leaf(weight.left, replace(rows, indices=used - pivots))
+    return replace(weight, left=left, order=order.to(torch.int32))
 
 
 def _leaf(weight: Dense | Quantized, rows: Rows) -> Dense | Quantized:

@@ -8,6 +8,7 @@ they are by then: it makes the right one's error good as well as its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from compress.errors import PassError
@@ -53,14 +54,15 @@ def leaf_names(name: str, weight: Weight) -> list[str]:
 
 def rejoined(name: str, weight: Weight, solved: Mapping[str, Solution]) -> Weight:
     """Rebuild the matrix ``name`` from its solved leaves, as a product where ``weight`` is one."""
-    leaves = [solved[leaf].weight for leaf in leaf_names(name, weight)]
-    return Factored(*leaves) if isinstance(weight, Factored) else leaves[0]
+    *left, last = [solved[leaf].weight for leaf in leaf_names(name, weight)]
+    return replace(weight, left=left[0], right=last) if isinstance(weight, Factored) else last
 
 
 def each_factor(pass_name: str, name: str, weight: Weight, change: Callable[[Dense], Dense | Quantized]) -> Weight:
     """Change a dense matrix, or both factors of a product; a PassError of that pass for other forms."""
     if isinstance(weight, Factored):
-        return Factored(change(_dense(pass_name, name, weight, 0)), change(_dense(pass_name, name, weight, 1)))
+        left, right = (change(_dense(pass_name, name, weight, which)) for which in (0, 1))
+        return replace(weight, left=left, right=right)
     return change(_dense(pass_name, name, weight, 0))
 
 

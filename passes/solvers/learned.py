@@ -37,7 +37,7 @@ def learn(block: Block, inputs: BlockInputs, solved: Mapping[str, Solved], steps
     for name, weight in block.weights.items():
         leaves = [trained[leaf] for leaf in leaf_names(name, weight) if leaf in trained]
         if leaves:
-            matrices[name] = Product(*leaves) if isinstance(weight, Factored) else leaves[0]
+            matrices[name] = Product(weight, *leaves) if isinstance(weight, Factored) else leaves[0]
     before, after = reconstruct(block, inputs, matrices, Rates(_CODES_RATE, SCALES_RATE), steps)
     if not after < before:
         return {}

@@ -49,6 +49,6 @@ def predict_correction(exact: StoredForm, stored: StoredForm, rank: int) -> Stor
     if exact.form != "dense":
         return stored
     (rows, columns), rank = exact.shape, min(rank, *exact.shape)
-    factors = [StoredForm.dense(shape, exact.itemsize) for shape in ((rows, rank), (rank, columns))]
-    residual = StoredForm.repaired(stored, StoredForm.product(*factors))
+    left, right = (StoredForm.dense(shape, exact.itemsize) for shape in ((rows, rank), (rank, columns)))
+    residual = StoredForm.repaired(stored, StoredForm.product(left, right))
     return residual if residual.nbytes < exact.nbytes else stored

@@ -133,14 +133,14 @@ class TrainableDense:
 
 
 class Product:
-    """Two factors, both in training."""
+    """The two factors of a product, both in training."""
 
-    def __init__(self, left: Trained, right: Trained) -> None:
-        self.left, self.right = left, right
+    def __init__(self, start: Factored, left: Trained, right: Trained) -> None:
+        self.start, self.left, self.right = start, left, right
 
     def matrix(self) -> Tensor:
         """The product of the two factors."""
-        return self.left.matrix() @ self.right.matrix()
+        return self.start.multiplied(self.left.matrix(), self.right.matrix())
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
         """Parameters of both factors."""
@@ -152,11 +152,12 @@ class Factors(Product):
 
     def __init__(self, start: Factored) -> None:
         self.parts = _factor(start.left), _factor(start.right)
-        super().__init__(*self.parts)
+        super().__init__(start, *self.parts)
 
     def weight(self) -> Factored:
         """The trained factors, of the rank that they had."""
-        return Factored(*(part.weight() for part in self.parts))
+        left, right = (part.weight() for part in self.parts)
+        return replace(self.start, left=left, right=right)
 
 
 class Sum:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from compress.calibration.precision import per_token
 from compress.calibration.statistics import Statistic
 from compress.lazy import torch
-from compress.weights.forms import Dense, Factored
+from compress.weights.forms import Dense, Factored, Pivoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,13 +119,23 @@ def _apply(block: Block, fold: Fold, scale: Tensor) -> None:
         )
     bias = fold.source.removesuffix("weight") + "bias"
     if fold.source in block.weights:
-        source, rows = block.weights[fold.source], 1 / scale[:, None]
-        block.weights[fold.source] = (
-            replace(source, left=_times(source.left, rows)) if isinstance(source, Factored) else _times(source, rows)
-        )
+        block.weights[fold.source] = _with_rows_times(block.weights[fold.source], 1 / scale)
     for name in {fold.source, bias} & block.vectors.keys():
         vector = block.vectors[name]
         block.vectors[name] = (vector.float() / scale).to(vector.dtype)
+
+
+def _with_rows_times(weight: Weight, scale: Tensor) -> Weight:
+    """A matrix with every output multiplied by its ``scale`` ``[out]``, in its form."""
+    if isinstance(weight, Pivoted):
+        sorted_scale = torch.empty_like(scale)
+        sorted_scale[weight.order.long()] = scale
+        pivots, others = sorted_scale.split([weight.right.shape[0], weight.left.shape[0]])
+        left = _times(weight.left, others[:, None] / pivots)  # it reads what the pivots are now
+        return replace(weight, left=left, right=_times(weight.right, pivots[:, None]))
+    if isinstance(weight, Factored):
+        return replace(weight, left=_times(weight.left, scale[:, None]))
+    return _times(weight, scale[:, None])
 
 
 def _times(weight: Weight, scale: Tensor) -> Dense:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from compress.calibration.statistics import Statistic
 from compress.lazy import torch
+from compress.passes.solvers.pivots import pivoted_product
 from compress.weights.forms import Dense, Factored
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ class Spectrum:
         """σ_i²: the outputs' squared error, a token, of leaving out each direction. Falling."""
         return self.sigma.square()
 
-    def product(self, rank: int, dtype: torch.dtype) -> Factored:
-        """Product of the leading directions, σ shared evenly between the factors."""
+    def product(self, rank: int, dtype: torch.dtype, pivoted: bool = False) -> Factored:
+        """Product of the leading directions: with σ shared evenly between the factors, or ``pivoted``."""
         root = self.sigma[:rank].sqrt()
         left, right = self.left[:, :rank] * root, root[:, None] * self.right[:rank]
+        if pivoted:
+            return pivoted_product(self.left[:, :rank], root[:, None] * right, dtype)
         return Factored(Dense(left.to(dtype).contiguous()), Dense(right.to(dtype).contiguous()))
 
 

@@ -11,7 +11,7 @@ from compress.passes.solvers.rank_budget import rank_step
 from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.pipeline.parse import Pipeline, parse_pass
 from compress.weights.error import output_error
-from compress.weights.forms import Dense, Factored, Masked
+from compress.weights.forms import Dense, Factored, Masked, Pivoted
 from tests.support.tensors import gaussian, input_statistics
 
 
@@ -19,11 +19,25 @@ from tests.support.tensors import gaussian, input_statistics
     ("shape", "rank"), [((128, 64), 40), ((64, 64), None), ((4096, 1024), 640), ((256, 160), 96), ((40, 16), 8)]
 )
 def test_a_share_of_the_smaller_side_where_that_shrinks(shape, rank):
-    actual = Lowrank(rank=0.625, whiten="off").apply("w", Dense(gaussian(*shape)), {})
-    assert (actual.right.shape[0] if isinstance(actual, Factored) else None) == rank
+    actual = Lowrank(rank=0.625, whiten="off", pivot="off").apply("w", Dense(gaussian(*shape)), {})
+    assert (actual.right.shape[0] if type(actual) is Factored else None) == rank
     if rank:
         assert actual.nbytes() == 4 * rank * sum(shape) < 4 * math.prod(shape)
         assert rank % rank_step(shape) == 0
+
+
+@pytest.mark.parametrize(("shape", "rank"), [((128, 64), 40), ((64, 64), 40), ((4, 64), None), ((64, 9), None)])
+def test_pivots_make_the_same_product_smaller(shape, rank):
+    weight = Dense(gaussian(*shape))
+    actual = Lowrank(rank=0.625 if rank else 0.9, whiten="off").apply("w", weight, {})
+    if rank is None:
+        assert actual is weight  # no rank of whole steps leaves room for the outputs' order
+        return
+    spectrum = OutputMetric(None).spectrum(weight.tensor)
+    assert isinstance(actual, Pivoted)
+    assert torch.allclose(actual.dequantize(), spectrum.product(rank, torch.float32).dequantize(), atol=1e-5)
+    assert actual.nbytes() == 4 * rank * (sum(shape) - rank) + 4 * shape[0] < weight.nbytes()
+    assert float(actual.left.tensor.abs().max()) < 1.03
 
 
 @pytest.mark.parametrize("energy", [0.5, 0.8, 0.95])
@@ -65,10 +79,14 @@ def test_a_masked_matrix_is_refused():
     assert Masked not in Lowrank.accepts
 
 
-@pytest.mark.parametrize("pipeline", ["lowrank:rank=0.25", "lowrank:energy=0.7:mismatch=on", "lowrank:keep=0.6"])
+@pytest.mark.parametrize(
+    "pipeline",
+    ["lowrank:rank=0.25", "lowrank:energy=0.7:mismatch=on", "lowrank:keep=0.6", "lowrank:keep=0.6:pivot=off"],
+)
 def test_a_model_is_factored_layer_by_layer(untied, run, pipeline):
     actual = run(untied, pipeline)
     forms = actual.manifest.weights
+    assert all(form.pivoted == ("pivot=off" not in pipeline) for form in forms.values() if form.form == "factored")
     assert forms["model.embed_tokens.weight"].form == "dense"
     inside = {name: form for name, form in forms.items() if ".layers." in name}
     assert any(form.form == "factored" for form in inside.values())

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 
 from compress.passes.solvers.grid import Grid
+from compress.passes.solvers.pivots import pivoted_product
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.weights.forms import Act, Dense, Factored, Masked, Quantized, Residual, Weight
+from compress.weights.forms import Act, Dense, Factored, Masked, Pivoted, Quantized, Residual, Weight
 
 
 def rounded(
@@ -49,12 +50,19 @@ def factored(tensor: torch.Tensor) -> Factored:
     return Factored(Dense((left * sizes)[:, :16].contiguous()), Dense(right[:16].contiguous()))
 
 
+def pivoted(tensor: torch.Tensor) -> Pivoted:
+    """The product of rank 16 nearest to ``tensor``, with its pivots in the right factor."""
+    full = factored(tensor)
+    return pivoted_product(full.left.tensor.double(), full.right.tensor.double(), torch.float32)
+
+
 FORMS: dict[str, Callable[[torch.Tensor], Weight]] = {
     "dense": lambda t: Dense((t * 0.8).half()),
     "masked": masked,
     "symmetric": quantized,
     "asymmetric": lambda t: quantized(t, 2, False),
     "factored": factored,
+    "pivoted": pivoted,
     "quantized factors": lambda t: Factored(
         quantized(factored(t).left.dequantize()), quantized(factored(t).right.dequantize())
     ),

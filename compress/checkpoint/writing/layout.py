@@ -18,7 +18,7 @@ from torch import Tensor
 from compress.formats.base import CheckpointFormat
 from compress.modeling.architecture import Architecture
 from compress.modeling.transformers_private import load_on_meta
-from compress.weights.forms import Dense, Factored, Quantized, Residual, Weight
+from compress.weights.forms import Dense, Factored, Pivoted, Quantized, Residual, Weight
 from compress.weights.stored import PER_CHANNEL, StoredForm
 
 UNREADABLE = {"quant_method": "compressed-tensors", "config_groups": "not for transformers; see README.md"}
@@ -155,6 +155,8 @@ def _weight_of_form(form: StoredForm) -> Weight:
     """A weight of a form, its numbers on the meta device."""
     if form.parts:
         left, right = (_leaf_of_form(form.parts[part]) for part in ("left", "right"))
+        if form.pivoted:
+            return Pivoted(left, right, torch.empty(form.shape[0], dtype=torch.int32, device="meta"))
         product = Factored(left, right)
         if form.form == "factored":
             return product

@@ -8,7 +8,7 @@ from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationScheme
 
 from compress.formats.compressed_tensors import decode, encode, quantization_config
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
+from compress.weights.forms import Dense, Factored, Masked, Pivoted, Quantized, Residual
 from compress.weights.stored import PER_CHANNEL, StoredForm
 
 NAME = "model.layers.0.mlp.up_proj.weight"
@@ -59,7 +59,10 @@ def test_products_and_repaired_matrices_are_stored_part_by_part():
     left, right = Dense(torch.randn(24, 24)), Dense(torch.randn(24, 128).half())
     base, stem = quantized(4, 32, zero=True), NAME.removesuffix("weight")
     product = Factored(left, quantized(4, 32))
-    for weight in (Factored(left, right), product, Residual(base, Factored(left, right)), Residual(base, product)):
+    order = torch.arange(48, dtype=torch.int32).flip(0)
+    pivoted = [Pivoted(left, right, order), Pivoted(left, quantized(4, 32), order)]
+    plain = [Factored(left, right), product]
+    for weight in (*plain, *pivoted, Residual(base, Factored(left, right)), Residual(base, product)):
         tensors, stored = encode(NAME, weight, is_linear=True), StoredForm.of(weight)
         assert (f"{NAME}_packed" in tensors) == isinstance(weight, Residual)
         assert torch.equal(tensors[f"{stem}left.weight"], left.tensor)
@@ -68,6 +71,18 @@ def test_products_and_repaired_matrices_are_stored_part_by_part():
         assert torch.equal(again.dequantize(), weight.dequantize())
         assert again.nbytes() == stored.nbytes == weight.nbytes()
         assert StoredForm.model_validate_json(stored.model_dump_json()) == stored
+
+
+@pytest.mark.parametrize(
+    "order", [torch.tensor([0, 0]), torch.tensor([0, 2]), torch.tensor([0]), torch.tensor([0.0, 1.0])]
+)
+def test_an_order_that_is_none_is_refused(order):
+    weight = Pivoted(Dense(torch.ones(1, 1)), Dense(torch.ones(1, 4)), torch.tensor([1, 0], dtype=torch.int32))
+    tensors = encode(NAME, weight, is_linear=True)
+    wrong = {f"{NAME.removesuffix('weight')}order": order if order.is_floating_point() else order.int()}
+    assert wrong.keys() <= tensors.keys()
+    with pytest.raises(ValueError, match="2 outputs in no order"):
+        decode(NAME, StoredForm.of(weight), tensors | wrong)
 
 
 def test_masks_are_read_back_from_what_is_zero():

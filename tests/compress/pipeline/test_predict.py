@@ -24,6 +24,7 @@ TOKENS = token_ids(4, 24)
     [
         "fp16", "int8", "int8:act=none:asym", "int4:group=64:head=int4:embed=int4", "int4:skip=*.weight",
         "int4:solver=rtn:compensate=8", "lowrank:rank=0.625:whiten=off", "sparse:solver=magnitude:refine=off",
+        "lowrank:rank=0.4:whiten=off:pivot=off",
         "lowrank:rank=0.4:whiten=off,sparse24,fp16,int8",
         "bf16,lowrank:rank=0.4:whiten=off:head=float,int4:solver=rtn:asym:compensate=2",
     ],
@@ -71,13 +72,26 @@ def test_low_rank_takes_a_seventh_off_a_6b_gpt(tmp_path):
     original = predict(model, None, OrtCpu.capability)
     assert original.parameters == 6_050_882_784
     assert original.nbytes == 2 * original.parameters
-    less = predict(model, Pipeline.parse("lowrank:rank=0.625"), OrtCpu.capability)
+    less = predict(model, Pipeline.parse("lowrank:rank=0.625:pivot=off"), OrtCpu.capability)
     mlp, head = 28 * 2 * (4096 * 16384 - 2560 * 20480), 4096 * 50400 - 2560 * 54496
     assert original.nbytes - less.nbytes == 2 * (mlp + head)
     assert 0.14 < 1 - less.nbytes / original.nbytes < 0.16
     assert {name.split(".")[-2] for name, form in less.weights.items() if form.form == "factored"} == {
         "fc_in", "fc_out", "lm_head"
     }  # fmt: skip
+
+
+def test_pivots_take_another_eighth_off_it(tmp_path):
+    model = gpt_j(tmp_path)
+    plain, pivoted = (
+        predict(model, Pipeline.parse(f"lowrank:rank=0.625{option}"), OrtCpu.capability)
+        for option in (":pivot=off", "")
+    )
+    mlp, head = 28 * 2 * 2560 * 2560, 2560 * 2560
+    attention = 28 * 4 * (4096 * 4096 - 2560 * (8192 - 2560))
+    order = 28 * (4 * 4096 + 4096 + 16384) + 50400
+    assert plain.nbytes - pivoted.nbytes == 2 * (mlp + head + attention) - 4 * order
+    assert 0.12 < 1 - pivoted.nbytes / plain.nbytes < 0.13
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ from compress.weights.forms import (
     Dense,
     Factored,
     Masked,
+    Pivoted,
     Quantized,
     Residual,
     is_finite,
     keeps_zeros,
+    leaves,
     mask_of,
     merged,
+    order_name,
     part_name,
     whole_name,
 )
@@ -45,6 +48,17 @@ def test_factored_and_residual_are_products_and_sums():
     assert torch.equal(residual.dequantize(), quantized().dequantize() + torch.arange(4.0))
     assert residual.shape == (2, 4)
     assert residual.nbytes() == quantized().nbytes() + 24
+
+
+def test_a_pivoted_product_holds_its_pivots_once():
+    left, right = Dense(torch.tensor([[2.0, 1.0]])), Dense(torch.tensor([[1.0, 0.0, 3.0], [0.0, 1.0, 5.0]]))
+    weight = Pivoted(left, right, torch.tensor([1, 2, 0], dtype=torch.int32))
+    assert weight.shape == (3, 3)
+    assert weight.dequantize().tolist() == [[0.0, 1.0, 5.0], [2.0, 1.0, 11.0], [1.0, 0.0, 3.0]]
+    assert weight.nbytes() == 4 * 2 + 4 * 6 + 4 * 3
+    assert torch.equal(merged(weight).tensor, weight.dequantize())
+    assert leaves(weight) == [left, right]
+    assert order_name("a.q_proj.weight") == "a.q_proj.order"
 
 
 def test_finiteness_looks_at_every_stored_number():

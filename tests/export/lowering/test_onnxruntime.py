@@ -9,7 +9,7 @@ import torch
 
 from compress.errors import ExportError
 from compress.export.lowering import onnxruntime as nodes
-from compress.weights.forms import Dense, Factored, Masked, Residual
+from compress.weights.forms import Dense, Factored, Masked, Pivoted, Residual
 from tests.support.graphs import operators, run_lowered
 from tests.support.tensors import gaussian
 from tests.support.weights import rounded
@@ -24,6 +24,10 @@ FORMS = {
     "4 bits, asymmetric": (rounded(MATRIX, 64, 4, zero=True), {"MatMulNBits": 1}),
     "2 bits": (rounded(MATRIX, None, 2), {"MatMulNBits": 1}),
     "product": (Factored(Dense(LEFT), rounded(RIGHT, 32, 4)), {"MatMul": 1, "MatMulNBits": 1}),
+    "pivoted": (
+        Pivoted(rounded(LEFT[:8, :16], 16, 4), Dense(RIGHT[:16]), torch.arange(24, dtype=torch.int32).roll(5)),
+        {"MatMul": 1, "MatMulNBits": 1, "Concat": 1, "Gather": 1},
+    ),
     "repaired": (
         Residual(rounded(MATRIX, 32, 4), Factored(Dense(LEFT), Dense(RIGHT))), {"MatMul": 2, "MatMulNBits": 1}
     ),

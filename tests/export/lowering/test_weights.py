@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from compress.export.lowering.weights import Rows, SlicedWeights, take_rows
-from compress.weights.forms import Dense, Factored, Masked, Residual
+from compress.weights.forms import Dense, Factored, Masked, Pivoted, Residual
 
 ROWS = Rows("w", torch.tensor([6, 7, 0, 1]))
 MATRIX = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
@@ -22,10 +22,11 @@ def forms(rounded):
         product,
         Factored(rounded(OTHER, None), Dense(MATRIX[:4])),
         Residual(quantized, product),
+        Pivoted(Dense(OTHER[:4]), rounded(MATRIX[:4], 16), torch.tensor([4, 1, 5, 0, 2, 6, 3, 7], dtype=torch.int32)),
     ]
 
 
-@pytest.mark.parametrize("i", range(7))
+@pytest.mark.parametrize("i", range(8))
 def test_rows_of_every_form_are_those_of_its_matrix(rounded, i):
     weight = forms(rounded)[i]
     part = take_rows(weight, ROWS)
@@ -33,6 +34,18 @@ def test_rows_of_every_form_are_those_of_its_matrix(rounded, i):
     assert part.shape == (4, 32)
     assert torch.equal(part.dequantize(), weight.dequantize()[ROWS.indices])
     assert take_rows(weight, Rows("w")).dequantize().equal(weight.dequantize())
+
+
+def test_rows_of_a_pivoted_product_take_along_what_they_need():
+    weight = Pivoted(Dense(OTHER), Dense(MATRIX[:4]), torch.arange(12, dtype=torch.int32))
+    part = take_rows(weight, Rows("w", torch.tensor([9, 1, 5])))
+    assert part.left.shape == (2, 4)
+    assert part.order.tolist() == [5, 1, 4]
+    assert part.order.dtype == torch.int32
+    assert torch.equal(part.dequantize(), weight.dequantize()[[9, 1, 5]])
+    pivots = take_rows(weight, Rows("w", torch.tensor([3, 0])))
+    assert type(pivots) is Dense
+    assert torch.equal(pivots.tensor, MATRIX[[3, 0]])
 
 
 def test_a_matrix_is_read_once_for_all_of_its_pieces():

@@ -9,6 +9,7 @@ from compress.checkpoint.model import Model
 from compress.errors import PassError
 from compress.passes.int4 import Int4
 from compress.passes.solvers.by_factor import by_factor, each_factor, leaf_names, rejoined
+from compress.passes.solvers.whitened_svd import OutputMetric
 from compress.progress import Silent
 from compress.weights.error import output_error
 from compress.weights.forms import Dense, Factored, Quantized
@@ -76,16 +77,16 @@ def test_other_forms_are_refused():
         each_factor("half", "w", codes, lambda leaf: leaf)
 
 
-@pytest.fixture
-def layer(llama):
+@pytest.fixture(params=[False, True], ids=["plain", "pivoted"])
+def layer(llama, request):
     """The first layer with products of half the rank for q and down, its inputs, and the products' names."""
     block, inputs = next(
         (b, i) for b, i in walk_blocks(Model.open(str(llama)), TOKENS, Silent(), originals=True) if b.role == "layer"
     )
     names = [name for name in block.weights if "q_proj" in name or "down" in name]
     for name in names:
-        u, s, v = torch.linalg.svd(block.weights[name].tensor, full_matrices=False)
-        block.weights[name] = Factored(Dense(u[:, :32] * s[:32]), Dense(v[:32].contiguous()))
+        spectrum = OutputMetric(None).spectrum(block.weights[name].tensor)
+        block.weights[name] = spectrum.product(32, torch.float32, pivoted=request.param)
     return block, inputs, names
 
 
@@ -108,9 +109,11 @@ def test_a_left_factor_makes_the_right_ones_error_good(layer):
 def test_products_and_dense_matrices_mix_in_a_layer(layer, solver):
     torch.manual_seed(0)
     block, inputs, names = layer
+    exact = dict(block.weights)
     Int4(solver=solver, steps=4).run(block, inputs)
     for name, weight in block.weights.items():
         assert isinstance(weight, Factored if name in names else Quantized)
         leaves = [weight.left, weight.right] if name in names else [weight]
+        assert type(weight) is type(exact[name]) or name not in names
         assert [(leaf.bits, leaf.group) for leaf in leaves] == [(4, 32)] * len(leaves)
         assert block.reports[name].error is None if solver == "rtn" else block.reports[name].error > 0

@@ -5,16 +5,29 @@ import math
 import pytest
 import torch
 
-from compress.passes.solvers.rank_budget import RankLosses, choose_ranks, shrinks
+from compress.passes.solvers.rank_budget import ProductSize, RankLosses, choose_ranks
+
+PLAIN = ProductSize((128, 64), 1, pivoted=False)
+PIVOTED = ProductSize((128, 64), 4, pivoted=True)
+
+
+def test_a_product_takes_the_bytes_that_its_form_says():
+    assert PLAIN.nbytes(8) == 8 * 192
+    assert PIVOTED.nbytes(8) == 4 * 8 * (192 - 8) + 4 * 128
+    assert [size.dense for size in (PLAIN, PIVOTED)] == [8192, 4 * 8192]
+    assert [rank for rank in (0, 8, 40, 48, 64) if PLAIN.shrinks(rank)] == [8, 40]
+    assert [rank for rank in (0, 8, 40, 56, 63, 64) if PIVOTED.shrinks(rank)] == [8, 40, 56]
+    assert PIVOTED.form(40).parts["left"].shape == (88, 40)
+    assert RankLosses(PIVOTED, torch.ones(64)).ranks() == [8, 16, 24, 32, 40, 48, 56, 0]
 
 
 def test_a_budget_is_shared_out_by_loss_saved():
     falling = torch.tensor([0.5**i for i in range(64)])
     flat = torch.ones(64)
     offers = {
-        "falling": RankLosses((128, 64), falling),
-        "flat": RankLosses((128, 64), flat),
-        "flat again": RankLosses((128, 64), flat),
+        "falling": RankLosses(PLAIN, falling),
+        "flat": RankLosses(PLAIN, flat),
+        "flat again": RankLosses(PLAIN, flat),
     }
     ranks = choose_ranks(offers, 0.7)
     stored = sum(rank * 192 if rank else 8192 for rank in ranks.values())
@@ -30,9 +43,7 @@ def brute(offers, keep):
     choices = [[*range(8, 64, 8)] for _ in names]
     for a in choices[0]:
         for b in choices[1]:
-            ranks = dict(
-                zip(names, (a if shrinks((128, 64), a) else 0, b if shrinks((128, 64), b) else 0), strict=True)
-            )
+            ranks = dict(zip(names, (rank if PLAIN.shrinks(rank) else 0 for rank in (a, b)), strict=True))
             if sum(r * 192 if r else 8192 for r in ranks.values()) <= keep * 2 * 8192:
                 best = min(best, lost(offers, ranks))
     return best
@@ -45,5 +56,5 @@ def lost(offers, ranks):
 @pytest.mark.parametrize("keep", [0.3, 0.5, 0.75])
 def test_the_shares_are_the_best_there_are(keep):
     curves = (0.93, 0.97)
-    offers = {str(base): RankLosses((128, 64), torch.tensor([base**i for i in range(64)])) for base in curves}
+    offers = {str(base): RankLosses(PLAIN, torch.tensor([base**i for i in range(64)])) for base in curves}
     assert lost(offers, choose_ranks(offers, keep)) <= brute(offers, keep) + 1e-9

@@ -6,6 +6,7 @@ from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.passes.int8 import with_dynamic_inputs
+from compress.passes.lowrank import Lowrank
 from compress.passes.solvers.smoothing import SmoothQuant, rounded_inputs_error, smooth
 from compress.progress import Silent
 from tests.support.tensors import token_ids
@@ -21,6 +22,23 @@ def spiky(path):
         layer.input_layernorm.weight.data[3] *= 30
         layer.post_attention_layernorm.weight.data[5] *= 30
     return module
+
+
+@pytest.mark.parametrize("pivot", ["on", "off"])
+def test_folding_leaves_products_as_they_are(llama, monkeypatch, pivot):
+    wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
+    monkeypatch.setattr("compress.passes.solvers.smoothing._best_scale", wild)
+    walk = walk_blocks(Model.open(str(llama)), TOKENS, Silent(), originals=True)
+    block, inputs = next((block, inputs) for block, inputs in walk if block.role == "layer")
+    Lowrank(rank=0.4, pivot=pivot).run(block, inputs)
+    old = dict(block.weights)
+    inputs.refresh()
+    exact = inputs.forward(0, {})
+    smooth(block, inputs, SmoothQuant(with_dynamic_inputs))
+    assert all(type(weight) is type(old[name]) for name, weight in block.weights.items())
+    assert any(not torch.equal(old[name].dequantize(), w.dequantize()) for name, w in block.weights.items())
+    inputs.refresh()
+    assert torch.allclose(inputs.forward(0, {}), exact, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM"])
