@@ -15,11 +15,12 @@ from compress.export.lowering.decompose import FLOAT32_SUFFIX
 from compress.export.lowering.emitter import Emitter
 from compress.export.lowering.external_data import ExternalData
 from compress.export.lowering.packed import bypass_split, stack_weights, stacked_name
+from compress.export.lowering.pivoted import pivoted
 from compress.export.lowering.weights import Weights
 from compress.graph.builder import required
 from compress.onnx_names import CONTRIB_DOMAIN
 from compress.progress import Progress
-from compress.weights.forms import Factored, Residual, Weight, leaves, mask_of
+from compress.weights.forms import Factored, Pivoted, Residual, Weight, leaves, mask_of
 
 _INLINE = 1024  # bytes; smaller constants stay in the graph, where shape inference sees them
 
@@ -147,6 +148,13 @@ class _Walk:
         last, biases = self.bias(node, len(names))
         x = required(node.inputs[0])
         forms = [self.read(name) for name in names]
+        products = [form for form in forms if isinstance(form, Pivoted)]
+        if len(products) == len(forms):
+            product = pivoted(self.nodes.linear, self.emit, names, products, x)
+            if biases:
+                product = self.emit.op("Add", product, self.vector(biases), name=f"{stacked_name(names)}.biased")
+            self.emit.replace(last, product)
+            return
         joined = stack_weights(forms)
         if joined is not None:
             bias = self.vector(biases) if biases else None

@@ -10,8 +10,9 @@ from torch import Tensor
 from compress.errors import ExportError
 from compress.export.lowering.block_packing import Blocked, blocked
 from compress.export.lowering.emitter import Emitter
+from compress.export.lowering.pivoted import pivoted
 from compress.onnx_names import CONTRIB_DOMAIN
-from compress.weights.forms import Dense, Factored, Pivoted, Quantized, Residual, Weight, order_name, part_name
+from compress.weights.forms import Dense, Factored, Pivoted, Quantized, Residual, Weight, part_name
 
 _INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; without it its 8-bit kernel is a hundred times slower
 _SAFE_CODE = 64  # u8 × s8 sums two products in 16 bits on x86 without VNNI: larger codes would saturate
@@ -36,18 +37,10 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
 
 def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value | None) -> Value:
     """Multiply by a low-rank product: the right factor first, then the left, each in its own form."""
+    if isinstance(weight, Pivoted):
+        return _add(emit, name, pivoted(linear, emit, [name], [weight], x), bias)
     thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
-    if not isinstance(weight, Pivoted):
-        return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
-    others = linear(emit, part_name(name, "left"), weight.left, thin, None, False)
-    return _add(emit, name, in_order(emit, name, weight, thin, others), bias)
-
-
-def in_order(emit: Emitter, name: str, weight: Pivoted, pivots: Value, others: Value) -> Value:
-    """Put the outputs of a pivoted product's factors in the order of the matrix: Concat and Gather."""
-    together = emit.op("Concat", pivots, others, name=f"{name}.together", axis=-1)
-    order = emit.initializer(order_name(name), lambda: weight.order)
-    return emit.op("Gather", together, order, name=f"{name}.out", axis=-1)
+    return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
 
 
 def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Value:

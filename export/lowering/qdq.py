@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 from compress.errors import ExportError
 from compress.export.lowering.emitter import Emitter
-from compress.export.lowering.onnxruntime import in_order
+from compress.export.lowering.pivoted import pivoted
 from compress.weights.forms import Dense, Factored, Pivoted, Quantized, Residual, Weight, part_name
 from compress.weights.stored import PER_CHANNEL, StoredForm
 
@@ -23,9 +23,7 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
     """Multiply ``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
     match weight:
         case Pivoted():
-            thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
-            others = linear(emit, part_name(name, "left"), weight.left, thin, None, False)
-            product = in_order(emit, name, weight, thin, others)
+            product = pivoted(linear, emit, [name], [weight], x)
             return product if bias is None else emit.op("Add", product, bias, name=f"{name}.biased")
         case Factored():
             thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)

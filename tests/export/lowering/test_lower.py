@@ -16,6 +16,7 @@ from compress.errors import ExportError
 from compress.export.lowering import block_packing as packing
 from compress.export.targets.base import find_target
 from compress.passes.fuse import Fuse
+from compress.passes.solvers.pivots import pivoted_product
 from compress.progress import Silent
 from compress.weights.forms import Dense, Factored, Masked, Residual
 from tests.support.tensors import token_ids
@@ -157,8 +158,10 @@ def test_products_and_repaired_matrices_are_multiplied_part_by_part(tiny, tmp_pa
 
     def form(name, tensor):
         part, (left, right) = name.split(".")[-2], halves(tensor) if tensor.ndim == 2 else (None, None)
-        if part in ("q_proj", "down_proj", "query"):
+        if part in ("q_proj", "query"):
             return Factored(Dense(left), Dense(right))
+        if part == "down_proj":
+            return pivoted_product(left.double(), right.double(), torch.float32)
         if part in ("v_proj", "value"):
             return Factored(rounded(left, None, 8), rounded(right, 32, 4, zero=True))
         if part in ("o_proj", "up_proj", "dense"):
@@ -172,6 +175,20 @@ def test_products_and_repaired_matrices_are_multiplied_part_by_part(tiny, tmp_pa
     assert (artifact.zeros, artifact.products) == ("Bert" not in name, True)
     assert actual["MatMulNBits"] == 2 * (4 if "Bert" not in name else 5)
     assert artifact.parameters == StoredModel(path, form).model.parameters
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen2ForCausalLM"])
+def test_pivoted_products_of_one_input_are_gathered_once(tiny, tmp_path, name):
+    """Four right factors a layer and seven left ones; biases come behind the order."""
+
+    def form(name, tensor):
+        if "_proj.weight" not in name:
+            return Dense(tensor)
+        return pivoted_product(*(factor.double() for factor in halves(tensor)), torch.float32)
+
+    actual = operators(export(tiny(name), form, tmp_path / "a"))
+    assert actual["MatMul"] == 2 * (4 + 7) + 1
+    assert actual["Gather"] == 2 * 4 + 1
 
 
 """A pooler's weights, which no graph has."""
