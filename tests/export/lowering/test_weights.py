@@ -32,7 +32,10 @@ def test_rows_of_every_form_are_those_of_its_matrix(rounded, i):
     part = take_rows(weight, ROWS)
     assert type(part) is type(weight)
     assert part.shape == (4, 32)
-    assert torch.equal(part.dequantize(), weight.dequantize()[ROWS.indices])
+    if isinstance(weight, Pivoted):  # products of fewer rows, whose sums torch may order otherwise
+        assert torch.allclose(part.dequantize(), weight.dequantize()[ROWS.indices], rtol=0, atol=1e-6)
+    else:
+        assert torch.equal(part.dequantize(), weight.dequantize()[ROWS.indices])
     assert take_rows(weight, Rows("w")).dequantize().equal(weight.dequantize())
 
 
@@ -42,7 +45,7 @@ def test_rows_of_a_pivoted_product_take_along_what_they_need():
     assert part.left.shape == (2, 4)
     assert part.order.tolist() == [5, 1, 4]
     assert part.order.dtype == torch.int32
-    assert torch.equal(part.dequantize(), weight.dequantize()[[9, 1, 5]])
+    assert torch.allclose(part.dequantize(), weight.dequantize()[[9, 1, 5]], rtol=0, atol=1e-6)
     pivots = take_rows(weight, Rows("w", torch.tensor([3, 0])))
     assert type(pivots) is Dense
     assert torch.equal(pivots.tensor, MATRIX[[3, 0]])
