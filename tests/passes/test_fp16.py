@@ -39,7 +39,7 @@ def test_a_bfloat16_checkpoint_becomes_float16_its_config_and_its_scales_too(lla
     for pipeline, dtype in {"fp16": "float16", "bf16": "bfloat16", "fp16,lowrank:keep=0.3": "float16"}.items():
         variant = run(tmp_path / "b", pipeline)
         kinds = {str(tensor.dtype) for tensor in load_file(variant.path / "model.safetensors").values()}
-        assert kinds == {f"torch.{dtype}"}
+        assert kinds == {f"torch.{dtype}", *(["torch.int32"] if "lowrank" in pipeline else [])}  # its outputs' order
         assert json.loads((variant.path / "config.json").read_text())["dtype"] == dtype
     variant = run(tmp_path / "b", "fp16,int4:solver=rtn:group=32")
     assert variant.weight("model.layers.0.mlp.up_proj.weight").scale.dtype == torch.float16
