@@ -12,12 +12,13 @@ from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.measure.accuracy import measure_accuracy
 from compress.benchmarks.measure.bandwidth import read_bandwidth
 from compress.benchmarks.measure.comparison import AccuracyResults
+from compress.benchmarks.measure.launch import Workload
 from compress.benchmarks.measure.speed import SpeedResults, measure_speed
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.measure.turns import READ_RATE
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.scorecard import Cell, Direction, Row, Scorecard, Settings
-from compress.benchmarks.statistics.measure import Measure, Measures, summarize
+from compress.benchmarks.statistics.measure import Measure, Measures
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.errors import UsageError
@@ -48,9 +49,8 @@ def score_contenders(
     """Measure the contenders in one interleaved run.
 
     The first contender is the original in torch. Prompts for the speed are cut from the evaluation's windows; ``clock``
-    knows how long everything before took. One process a contender serves first and is asked for its outputs then: its
-    memory is read in between. Raises RunError when a contender can't be run, UsageError for contenders or windows that
-    can't be compared.
+    knows how long everything before took. Raises RunError when a contender can't be run, UsageError for contenders or
+    windows that can't be compared.
     """
     settings, progress, clock = settings or Settings(), progress or Silent(), clock or Stopwatch()
     _check(contenders)
@@ -103,20 +103,24 @@ def _measure(
     progress: Progress,
     clock: Stopwatch,
 ) -> tuple[SpeedResults, AccuracyResults, float]:
-    """Speed and accuracy of the contenders, each in a process of its own, and the bytes a second that memory gives."""
+    """Speed and accuracy of the contenders, and the bytes a second that memory gives.
+
+    For accuracy, which no clock tells, all contenders serve at once, each in a process of its own.
+    """
     bandwidth = read_bandwidth(threads)
     clock.lap("bandwidth")
     with ExitStack() as stack:
         folder = stack.enter_context(scratch("images"))
         images = None if evaluation.pixels is None else ImageFile.saved(evaluation.pixels, folder)
+        progress.phase(f"measuring speed, {settings.launches} launches a contender at least")
+        load = Workload(evaluation.tokens, settings, images)
+        speeds = measure_speed(contenders, lambda contender: Worker(contender, threads), load, progress, clock)
+        bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
+        clock.lap("bandwidth")
         progress.phase(f"loading {len(contenders)} models")
         loading = progress.track(contenders, "loading", len(contenders), "models")
         workers = [stack.enter_context(Worker(contender, threads)) for contender in loading]
         clock.lap("load")
-        progress.phase(f"measuring speed, {settings.rounds} rounds")
-        speeds = measure_speed(workers, evaluation.tokens, settings, progress, clock, images)
-        bandwidth = max(bandwidth, read_bandwidth(threads))  # whichever time the machine was freer
-        clock.lap("bandwidth")
         progress.phase(f"measuring accuracy on {len(evaluation.windows)} windows")
         accuracy = measure_accuracy(workers, evaluation, progress, settings.seed, images, clock)
     return speeds, accuracy, bandwidth
@@ -151,9 +155,9 @@ def _cost(speed: Measures, settings: Settings) -> Measures:
         return {}
     million_seconds = settings.price_per_hour / 3600 * 1e6
     if "images_ps" in speed:
-        return {"image_cost": summarize([million_seconds / rate for rate in speed["images_ps"].rounds])}
+        return {"image_cost": speed["images_ps"].converted(lambda rate: million_seconds / rate)}
     rates, tokens = (speed["decode_tps"], 1) if "decode_tps" in speed else (speed["sentences_ps"], settings.prompt)
-    return {"cost": summarize([million_seconds / (rate * tokens) for rate in rates.rounds])}
+    return {"cost": rates.converted(lambda rate: million_seconds / (rate * tokens))}
 
 
 def _row(
@@ -164,7 +168,7 @@ def _row(
         "bits_per_weight": Measure(value=8 * contender.stored_bytes / contender.parameters),
     }
     if rate := measures.pop(READ_RATE, None):
-        sizes["bandwidth_fraction"] = summarize([read / bandwidth for read in rate.rounds])
+        sizes["bandwidth_fraction"] = rate.converted(lambda read: read / bandwidth)
     compared = floats is not None and contender.role == "variant" and contender.engine == floats.engine
     return Row(
         name=contender.name,

@@ -155,7 +155,7 @@ def _required(card: Scorecard, row: Row, requirement: Requirement) -> Verdict:
     outcome = gap.outcome(requirement.strict)
     why = "" if outcome == "passed" else _by_how_much(gap, outcome, requirement.bound)
     if outcome == "inconclusive":
-        why += _what_would_decide(gap, len(measure.windows))
+        why += _what_would_decide(gap, len(measure.windows), len(measure.launches))
     return Verdict(card.model, row.name, requirement.text, figure.shown(measure), outcome, why)
 
 
@@ -166,21 +166,22 @@ def _by_how_much(gap: _Shortfall, outcome: Outcome, bound: float) -> str:
     return f"{'missed' if gap.value > 0 else 'met'} by {distance}, which is inside the noise"
 
 
-def _what_would_decide(gap: _Shortfall, windows: int) -> str:
-    """Words on how many evaluation windows would decide, if they scatter as these do; none for other figures.
+def _what_would_decide(gap: _Shortfall, windows: int, launches: int) -> str:
+    """Words on how many evaluation windows, or launches, would decide, if they scatter as these do; none for others.
 
     That many for which Student's t times the standard error is the distance from the bound.
     """
     half = gap.high - gap.value if gap.value < 0 else gap.value - gap.low
-    if windows < 1 or not gap.value:
+    count, things = (windows, "evaluation windows") if windows else (launches, "launches")
+    if count < 1 or not gap.value:
         return ""
     if math.isinf(half):
-        return "; more evaluation windows would tell"
-    deviation = half / student(windows - 1) * math.sqrt(windows)
-    needed = max(windows + 1, math.ceil((student(0) * deviation / gap.value) ** 2))
+        return f"; more {things} would tell"
+    deviation = half / student(count - 1) * math.sqrt(count)
+    needed = max(count + 1, math.ceil((student(0) * deviation / gap.value) ** 2))
     while student(needed - 1) * deviation / math.sqrt(needed) > abs(gap.value):
         needed += max(1, needed // 100)
-    return f"; some {needed:,} evaluation windows would decide"
+    return f"; some {needed:,} {things} would decide"
 
 
 def _directed(tolerance: Tolerance, card: Scorecard) -> Tolerance:
@@ -202,7 +203,8 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
     why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
     if outcome == "inconclusive":
         same_windows = min(len(now.windows), len(then.windows)) if _same_text(card, last) else 0
-        why += ", which is inside the noise" + _what_would_decide(gap, same_windows)
+        launches = min(len(now.launches), len(then.launches))
+        why += ", which is inside the noise" + _what_would_decide(gap, same_windows, launches)
     shown = f"{figure.shown(now)}, was {figure.shown(then)}"
     return Verdict(card.model, row.name, requirement, shown, outcome, "" if outcome == "passed" else why)
 

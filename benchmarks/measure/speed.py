@@ -1,26 +1,30 @@
-"""Measure speed and memory of serving: a process a contender, interleaved rounds in random order."""
+"""Measure speed and memory of serving: every contender in fresh processes, one at a time, in shuffled order."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 
 from compress.benchmarks.measure.contention import Contention
-from compress.benchmarks.measure.speed_grid import measure_grid
+from compress.benchmarks.measure.launch import Launch, Start, Workload, launch
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.measure.turns import DecoderTurns, EncoderTurns, Turns
+from compress.benchmarks.measure.turns import Figures
+from compress.benchmarks.results.contender import Contender
+from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.scorecard import Cell, Settings
-from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.interval import median_interval
-from compress.benchmarks.statistics.measure import Measure, Measures
-from compress.benchmarks.worker.client import Worker
-from compress.benchmarks.worker.image_file import ImageFile
-from compress.benchmarks.worker.protocol import Memory
+from compress.benchmarks.statistics.interval import launch_interval
+from compress.benchmarks.statistics.measure import Measures, summarize
 from compress.progress import Progress
+from compress.system.page_cache import drop_cached
+
+COLD = "load_cold_s"
+"""seconds of the first load, whose files are read from the disk"""
 
 
 @dataclass(frozen=True)
@@ -33,85 +37,75 @@ class SpeedResults:
 
 
 def measure_speed(
-    workers: Sequence[Worker],
-    tokens: Ids,
-    settings: Settings,
-    progress: Progress,
-    clock: Stopwatch,
-    images: ImageFile | None = None,
+    contenders: Sequence[Contender], start: Start, load: Workload, progress: Progress, clock: Stopwatch
 ) -> SpeedResults:
-    """Measure speed, peak memory and load time of every contender, in their order.
+    """Measure speed, peak memory and load time of every contender, in their order; the first is the original.
 
-    ``tokens`` ``[n]`` feed the prompts, or are numbers of ``images``. All contenders are loaded, have done nothing yet,
-    and are warmed up first. Peak memory is that of serving: nothing else runs in these processes before it is read.
+    A process may be faster or slower than the next one of the same program as long as it lives, by where its memory
+    lies: a figure is the median over launches, and contenders are compared with what was launched next to them.
     """
-    needed = max(settings.prompt, settings.prefill)
-    tokens = np.resize(tokens, max(needed, settings.batch * settings.prompt))
-    order = random.Random(settings.seed)
-    contenders = [_turns(worker, tokens, settings, images) for worker in workers]
-    for turns in contenders:
-        turns.warm_up()
-    clock.lap("warm-up")
-    contention = Contention([worker.pid for worker in workers])
-    _take_turns(contenders, settings, order, progress, clock)
-    _take_extra_turns(contenders, settings, order, progress, clock)
-    measures = [turns.measures() | _measure_once(worker) for worker, turns in zip(workers, contenders, strict=True)]
-    grid = measure_grid(workers, tokens, settings, order, progress, clock)
+    settings = load.settings
+    needed = max(settings.prompt, settings.prefill, settings.batch * settings.prompt)
+    load = replace(load, tokens=np.resize(load.tokens, needed))
+    order, contention = random.Random(settings.seed), Contention()
+    launches: list[list[Launch]] = [[] for _ in contenders]
+    schedule = _schedule(launches, settings, PLANS[contenders[0].kind].speed, order)
+    for i in progress.track(schedule, "measuring speed", None, "launches"):
+        cold = not launches[i] and settings.launches > 1
+        if cold:
+            drop_cached(contenders[i].path)
+        measured = launch(contenders[i], start, load, order, clock)
+        launches[i].append(_cold(measured) if cold else measured)
     return SpeedResults(
-        [own | modes for own, (modes, _) in zip(measures, grid, strict=True)],
-        [cells for _, cells in grid],
+        [_measures([measured.figures for measured in own]) for own in launches],
+        [_cells(own) for own in launches],
         contention.cores_used_by_others(),
     )
 
 
-def _turns(worker: Worker, tokens: Ids, settings: Settings, images: ImageFile | None) -> Turns:
-    if worker.contender.kind.generates_text:
-        return DecoderTurns(worker, tokens, settings)
-    return EncoderTurns(worker, tokens, settings, images)
+def _schedule(launches: list[list[Launch]], settings: Settings, key: str, order: random.Random) -> Iterator[int]:
+    """The number of the contender to launch next, until enough is known or time is up.
 
-
-def _take_turns(
-    contenders: Sequence[Turns], settings: Settings, order: random.Random, progress: Progress, clock: Stopwatch
-) -> None:
-    """Run all rounds: in a turn one contender runs and the others idle.
-
-    The pause before it lets the threads of the last one stop spinning.
+    Every round of launches has each contender once. An order that was drawn is rotated from round to round, so that
+    each contender takes every place; then the next is drawn. Once the ratios are known, one more round follows: it
+    knows nothing of what ended the others, which chance may have made agree.
     """
-    rounds = [turns for _ in range(settings.rounds) for turns in order.sample(contenders, len(contenders))]
-    for turns in progress.track(rounds, "measuring speed", len(rounds), "turns"):
-        time.sleep(settings.pause)
-        clock.lap("pauses")
-        turns.turn()
-        clock.lap("speed")
+    contenders, begin, known = len(launches), time.monotonic(), False
+    places: list[int] = []
+    for number in itertools.count(1):
+        places = [*places[1:], places[0]] if (number - 1) % contenders else order.sample(range(contenders), contenders)
+        yield from places
+        seconds_with_another = (time.monotonic() - begin) * (number + 1) / number
+        if number >= settings.launches and (known or seconds_with_another > (settings.patience or 0.0) * contenders):
+            return
+        known = number >= settings.launches - 1 and ratios_known(
+            [[median(own.figures[key]) for own in mine] for mine in launches], settings.precision
+        )
 
 
-def _take_extra_turns(
-    contenders: Sequence[Turns], settings: Settings, order: random.Random, progress: Progress, clock: Stopwatch
-) -> None:
-    """Run extra rounds of the main workload until the ratios to the original are known."""
-    for _ in progress.track(range(settings.extra or 0), "measuring speed on", settings.extra, "rounds"):
-        if ratios_converged([turns.rates for turns in contenders], settings.precision):
-            break
-        for turns in order.sample(contenders, len(contenders)):
-            time.sleep(settings.pause)
-            clock.lap("pauses")
-            turns.extra_turn()
-            clock.lap("speed")
-
-
-def ratios_converged(rates: Sequence[Sequence[float]], precision: float) -> bool:
+def ratios_known(medians: Sequence[Sequence[float]], precision: float) -> bool:
     """Whether the interval of every contender's ratio to the first is within ``precision`` of it on either side."""
-    for mine in rates[1:]:
-        ratios = [a / b for a, b in zip(mine, rates[0], strict=True)]
-        low, high = median_interval(ratios)
-        if high - low > 2 * precision * float(np.median(ratios)):
+    for mine in medians[1:]:
+        low, high = launch_interval([a / b for a, b in zip(mine, medians[0], strict=True)])
+        if not high / low <= (1 + precision) ** 2:
             return False
     return True
 
 
-def _measure_once(worker: Worker) -> Measures:
-    """Load time, and peaks of memory before any larger batch."""
-    memory = worker.send(Memory())
-    phases = {f"{phase}_rss": Measure(value=peak) for phase, peak in memory.phases.items()}
-    phases |= {f"{phase}_device": Measure(value=used) for phase, used in memory.device.items()}
-    return {"peak_rss": Measure(value=memory.peak_rss), "load_s": Measure(value=worker.load_seconds)} | phases
+def _cold(measured: Launch) -> Launch:
+    """A launch whose load time is that of a first load."""
+    figures = dict(measured.figures)
+    figures[COLD] = figures.pop("load_s")
+    return replace(measured, figures=figures)
+
+
+def _measures(launches: Sequence[Figures]) -> Measures:
+    keys = dict.fromkeys(key for figures in launches for key in figures)
+    return {key: summarize([figures[key] for figures in launches if key in figures]) for key in keys}
+
+
+def _cells(launches: Sequence[Launch]) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(length=length, batch=batch, measures=_measures([own.cells[length, batch] for own in launches]))
+        for length, batch in launches[0].cells
+    )

@@ -1,24 +1,21 @@
-"""Measure speed by length and batch, with beam search and by sampling.
-
-Rounds are interleaved and their order is drawn anew, as in `speed`.
-"""
+"""Measure speed by length and batch, with beam search and by sampling, in one launch of a contender."""
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.results.scorecard import Cell, Settings
+from compress.benchmarks.measure.turns import Figures
+from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.measure import Measure, percentile_over_rounds, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.protocol import Decode, Generate, TimeEncoding
-from compress.progress import Progress
+
+Grid = dict[tuple[int, int], Figures]
+"""Figures by length and batch."""
 
 _ENOUGH = 2
 """tokens decoded, or batches embedded, in a turn at least"""
@@ -71,74 +68,55 @@ class _GridCell:
         decoded = self.worker.send(replace(self.mode or _GREEDY, ids=ids, steps=steps))
         return decoded.first, decoded.steps
 
-    def summary(self) -> Cell:
-        """Summarize the rounds."""
-        measures = self._decoding() if self.worker.contender.kind.generates_text else self._embedding()
-        return Cell(length=self.length, batch=self.batch, measures=measures)
+    def figures(self) -> Figures:
+        """Figures of the rounds; quantiles are those over the steps of all rounds together."""
+        return self._decoding() if self.worker.contender.kind.generates_text else self._embedding()
 
-    def _embedding(self) -> dict[str, Measure]:
+    def _embedding(self) -> Figures:
         return {
-            "latency_p50": percentile_over_rounds(self.steps, 50),
-            "latency_p95": percentile_over_rounds(self.steps, 95),
-            "sentences_ps": summarize([self.batch / float(np.median(seconds)) for seconds in self.steps]),
+            "latency_p50": [float(np.median(seconds)) for seconds in self.steps],
+            "latency_p95": [self._quantile(95)],
+            "sentences_ps": [self.batch / float(np.median(seconds)) for seconds in self.steps],
         }
 
-    def _decoding(self) -> dict[str, Measure]:
+    def _decoding(self) -> Figures:
         tokens = self.batch * self.length
-        measures = {
-            "ttft": summarize(self.first),
-            "prefill_tps": summarize([tokens / seconds for seconds in self.first]),
-        }
+        figures = {"ttft": self.first, "prefill_tps": [tokens / seconds for seconds in self.first]}
         if len(self.steps[0]) < _ENOUGH:
-            return measures
-        quantiles = {f"itl_p{q}": percentile_over_rounds(self.steps, q) for q in (50, 95, 99)}
-        return measures | {"decode_tps": self.rate()} | quantiles
+            return figures
+        return figures | {"decode_tps": self.rates()} | {f"itl_p{q}": [self._quantile(q)] for q in (50, 95, 99)}
 
-    def rate(self) -> Measure:
+    def rates(self) -> list[float]:
         """Tokens decoded a second: those of the resulting text, whatever the number of beams."""
-        return summarize([self.batch * len(seconds) / sum(seconds) for seconds in self.steps])
+        return [self.batch * len(seconds) / sum(seconds) for seconds in self.steps]
+
+    def _quantile(self, q: int) -> float:
+        return float(np.percentile(np.concatenate(self.steps), q))
 
 
 def measure_grid(
-    workers: Sequence[Worker],
-    tokens: Ids,
-    settings: Settings,
-    order: random.Random,
-    progress: Progress,
-    clock: Stopwatch,
-) -> list[tuple[dict[str, Measure], tuple[Cell, ...]]]:
-    """Measure every contender's rates of other decoding modes, and its cells; what an engine can't do is left out."""
-    modes = {
-        key: _possible(_GridCell(worker, settings, settings.prompt, 1, mode) for worker in workers)
-        for key, mode in _decoding_modes(settings).items()
-    }
-    cells = [_possible(_GridCell(worker, settings, *cell) for worker in workers) for cell in settings.cells]
-    groups = [*modes.values(), *cells]
-    for group in progress.track(groups, "warming up", len(groups), "settings"):
-        for cell in group:
-            cell.warm(tokens)
+    worker: Worker, tokens: Ids, settings: Settings, order: random.Random, clock: Stopwatch
+) -> tuple[Figures, Grid]:
+    """Measure rates of other decoding modes, and every length and batch; what an engine can't do is left out.
+
+    A round goes through all of them in an order drawn anew.
+    """
+    modes = {key: _GridCell(worker, settings, settings.prompt, 1, mode) for key, mode in _modes(settings).items()}
+    modes = {key: cell for key, cell in modes.items() if cell.possible}
+    cells = [cell for cell in (_GridCell(worker, settings, *size) for size in settings.cells) if cell.possible]
+    everything = [*modes.values(), *cells]
+    for cell in everything:
+        cell.warm(tokens)
     clock.lap("warm-up")
-    rounds = [group for _ in range(settings.rounds) for group in order.sample(groups, len(groups))]
-    for group in progress.track(rounds, "measuring lengths, batches, ways", len(rounds), "settings"):
-        for cell in order.sample(group, len(group)):
-            time.sleep(settings.pause)
-            clock.lap("pauses")
+    for _ in range(settings.rounds):
+        for cell in order.sample(everything, len(everything)):
             cell.turn(tokens)
-            clock.lap("speed")
-    return [
-        (
-            {key: cell.rate() for key, group in modes.items() for cell in group if cell.worker is worker},
-            tuple(cell.summary() for group in cells for cell in group if cell.worker is worker),
-        )
-        for worker in workers
-    ]
+    clock.lap("speed")
+    rates = {key: cell.rates() for key, cell in modes.items()}
+    return rates, {(cell.length, cell.batch): cell.figures() for cell in cells}
 
 
-def _possible(every: Iterable[_GridCell]) -> list[_GridCell]:
-    return [cell for cell in every if cell.possible]
-
-
-def _decoding_modes(settings: Settings) -> dict[str, Decode]:
+def _modes(settings: Settings) -> dict[str, Decode]:
     """Request for every decoding mode besides greedy, by the key of its metric."""
     modes = {}
     if settings.beams is not None:

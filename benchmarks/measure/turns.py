@@ -1,4 +1,4 @@
-"""Workload of one contender's turn, and the figures of its rounds."""
+"""Workload of one contender in one launch, and the figures of its rounds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.runtime.engine import Ids
-from compress.benchmarks.statistics.measure import Measures, percentile_over_rounds, summarize
 from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.benchmarks.worker.protocol import Generate, TimeEncoding
+
+Figures = dict[str, list[float]]
+"""Figures of one launch by the metric's key, round by round."""
 
 _TURN, _READINGS = 1.0, 8
 """Seconds that a turn decodes at least, and how often the prompt is read for that at most."""
@@ -37,17 +39,8 @@ class Turns(ABC):
         """Measure one round."""
 
     @abstractmethod
-    def extra_turn(self) -> None:
-        """Measure one round of the main workload alone."""
-
-    @property
-    @abstractmethod
-    def rates(self) -> list[float]:
-        """Main workload done a second, round by round."""
-
-    @abstractmethod
-    def measures(self) -> Measures:
-        """Summarize all rounds."""
+    def figures(self) -> Figures:
+        """Figures of all rounds; quantiles are those over the steps of all rounds together."""
 
 
 class DecoderTurns(Turns):
@@ -66,12 +59,7 @@ class DecoderTurns(Turns):
         self._worker.send(Generate(self._long_prompt, 0))
 
     def turn(self) -> None:
-        """Measure decoding, then the long prompt."""
-        self.extra_turn()
-        self._prefill.append(self._worker.send(Generate(self._long_prompt, 0)).first)
-
-    def extra_turn(self) -> None:
-        """Measure decoding alone, repeated where it is short: noise is large in short measurements."""
+        """Measure decoding, repeated where it is short (noise is large in short measurements), then the long prompt."""
         firsts: list[float] = []
         steps: list[float] = []
         while not firsts or (sum(steps) < _TURN and len(firsts) < _READINGS):
@@ -81,28 +69,21 @@ class DecoderTurns(Turns):
             self._token_bytes = generated.token_bytes
         self._first.append(float(np.median(firsts)))
         self._steps.append(steps)
+        self._prefill.append(self._worker.send(Generate(self._long_prompt, 0)).first)
 
-    @property
-    def rates(self) -> list[float]:
-        """Tokens decoded a second, round by round."""
-        return [len(steps) / sum(steps) for steps in self._steps]
-
-    def measures(self) -> Measures:
-        """Summarize rates, latencies, and the rate of reading weights."""
-        decode = summarize(self.rates)
-        measures = {
-            "decode_tps": decode,
-            "itl_p50": percentile_over_rounds(self._steps, 50),
-            "itl_p95": percentile_over_rounds(self._steps, 95),
-            "itl_p99": percentile_over_rounds(self._steps, 99),
-            "ttft": summarize(self._first),
-            "prefill_tps": summarize([self._settings.prefill / seconds for seconds in self._prefill]),
+    def figures(self) -> Figures:
+        """Rates, latencies, and the rate of reading weights."""
+        rates = [len(steps) / sum(steps) for steps in self._steps]
+        figures = {
+            "decode_tps": rates,
+            **{f"itl_p{q}": [_quantile(self._steps, q)] for q in (50, 95, 99)},
+            "ttft": self._first,
+            "prefill_tps": [self._settings.prefill / seconds for seconds in self._prefill],
         }
         if self._worker.read_bytes and not self._worker.on_device:
             cached = self._token_bytes * (self._settings.prompt + self._settings.steps / 2)
-            read = self._worker.read_bytes + cached
-            measures[READ_RATE] = summarize([rate * read for rate in decode.rounds])
-        return measures
+            figures[READ_RATE] = [rate * (self._worker.read_bytes + cached) for rate in rates]
+        return figures
 
     @property
     def _prompt(self) -> Ids:
@@ -129,25 +110,16 @@ class EncoderTurns(Turns):
 
     def turn(self) -> None:
         """Measure single ones, then a batch."""
-        self.extra_turn()
+        self._single.append(self._encode(1, self._settings.runs))
         self._batched.append(float(np.median(self._encode(self._settings.batch, 2))))
 
-    def extra_turn(self) -> None:
-        """Measure single ones alone."""
-        self._single.append(self._encode(1, self._settings.runs))
-
-    @property
-    def rates(self) -> list[float]:
-        """Single ones encoded a second, round by round."""
-        return [1 / float(np.median(seconds)) for seconds in self._single]
-
-    def measures(self) -> Measures:
-        """Summarize latencies and the rate of batches."""
+    def figures(self) -> Figures:
+        """Latencies and the rate of batches."""
         batches = "sentences_ps" if self._images is None else "images_ps"
         return {
-            "latency_p50": percentile_over_rounds(self._single, 50),
-            "latency_p95": percentile_over_rounds(self._single, 95),
-            batches: summarize([self._settings.batch / seconds for seconds in self._batched]),
+            "latency_p50": [float(np.median(seconds)) for seconds in self._single],
+            "latency_p95": [_quantile(self._single, 95)],
+            batches: [self._settings.batch / seconds for seconds in self._batched],
         }
 
     def _encode(self, batch: int, repeats: int) -> list[float]:
@@ -156,3 +128,7 @@ class EncoderTurns(Turns):
         if self._images is not None:
             return self._images.classify(self._worker, ids, repeats).seconds
         return self._worker.send(TimeEncoding(ids, np.ones_like(ids), repeats)).seconds
+
+
+def _quantile(rounds: list[list[float]], q: int) -> float:
+    return float(np.percentile(np.concatenate(rounds), q))

@@ -14,11 +14,12 @@ from pathlib import Path
 import onnx
 
 from compress.benchmarks.data.evaluation import Evaluation
-from compress.benchmarks.project import depth, repeat
+from compress.benchmarks.project import depth, honesty, repeat
 from compress.benchmarks.project.goals import (
     DEPTH,
     FLOAT,
     GPTQ,
+    HONESTY,
     OFFGRID,
     ORIGINAL,
     RECOVERY,
@@ -170,7 +171,7 @@ def _text_lines(row: TableRow) -> list[list[str]]:
 
 
 def _part(
-    name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str], times: int
+    name: str, evaluation: Path | None, out: Path | None, variants: Path | None, only: Sequence[str], times: int | None
 ) -> list[GoalResult]:
     """Measure one part, print it, and write its report."""
     with tempfile.TemporaryDirectory(prefix="compress-bench-") as scratch:
@@ -180,7 +181,9 @@ def _part(
             print("\n".join(depth.cost_lines(costs)))
             return figure_results(DEPTH, depth.cost_figures(costs))
         if name == REPEAT:
-            return _repeated(Path(scratch), variants, times)
+            return _repeated(Path(scratch), variants, times or repeat.TIMES)
+        if name == HONESTY:
+            return _honest(Path(scratch), times or honesty.TIMES)
         card = bench(name, evaluation, Path(scratch), variants, only)
     _show(card)
     if out is not None:
@@ -201,9 +204,26 @@ def _repeated(scratch: Path, variants: Path | None, times: int) -> list[GoalResu
     return figure_results(REPEAT, repeat.repeat_figures(repeats))
 
 
+def _honest(scratch: Path, times: int) -> list[GoalResult]:
+    """Score an artifact beside itself and beside one of a model with a layer less, and simulate."""
+    (pipeline,) = pipelines(HONESTY)
+    model = Model.open(f"demo:{REPEATED}")
+    shorter = depth.truncated(model, model.config.num_hidden_layers - 1, scratch / "shorter")
+    outs = scratch / "full", scratch / "less"
+    for source, out in zip((model.source, str(shorter)), outs, strict=True):
+        _build(source, [pipeline], out, scratch, None)
+    full, less = (out / Pipeline.parse(pipeline).slug / FOLDER for out in outs)
+    evaluation = Evaluation.of_text(windows(model.tokenizer(), evaluation_text(), WindowSize(2, 512), False).numpy())
+    coverages = honesty.simulated_coverages()
+    print("coverage of simulated intervals: " + ", ".join(f"{share:.1%}" for share in coverages))
+    print("same again / first         a layer less / first     (95 % intervals; *: called different)")
+    scorings = honesty.measure_scorings(full, less, evaluation, scratch, times)
+    return figure_results(HONESTY, honesty.honesty_figures(scorings, coverages))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print; return 1 where a goal is missed, 5 where none is but one can't be measured here."""
-    parts = [*SECTIONS, DEPTH, REPEAT]
+    parts = [*SECTIONS, DEPTH, REPEAT, HONESTY]
     parser = argparse.ArgumentParser(prog="python -m compress.benchmarks.project.bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=parts, help="one part; may be given again  [default: all]")
     parser.add_argument("--eval", type=Path, help="text or JSON lines to measure accuracy on")
@@ -212,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--variant", action="append", default=[], help="one pipeline; may be given again  [default: all]"
     )
-    parser.add_argument("--times", type=int, default=repeat.TIMES, help="scores that part repeat takes  [default: 10]")
+    parser.add_argument("--times", type=int, help="scores that parts repeat and honesty take  [default: 10 and 20]")
     options = parser.parse_args(arguments)
     verdicts: list[GoalResult] = []
     try:

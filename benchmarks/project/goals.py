@@ -101,6 +101,8 @@ RECOVERY = "recovery"
 DEPTH = "depth"
 REPEAT = "repeat"
 """One variant scored again and again, each time by a run of its own."""
+HONESTY = "honesty"
+"""One artifact under two names, one with a layer less, and simulated times."""
 
 GOALS = (
     Goal("int8,fuse", "decode_tps", at_least=2.0, base="fuse"),
@@ -138,6 +140,11 @@ GOALS = (
     Goal("int8,fuse", "near", at_least=0.9, model=REPEAT),
     Goal("int8,fuse", "same", at_least=1, model=REPEAT),
     Goal("int8,fuse", "overhead_s", at_most=15, model=REPEAT),
+    Goal("int8,fuse", "different", at_most=0.05, model=HONESTY),
+    Goal("int8,fuse", "off", at_most=0.02, model=HONESTY),
+    Goal("int8,fuse", "found", at_least=0.8, model=HONESTY),
+    Goal("int8,fuse", "least", at_least=0.93, model=HONESTY),
+    Goal("int8,fuse", "most", at_most=0.97, model=HONESTY),
 )
 
 

@@ -48,7 +48,7 @@ class Repeat:
         """Each row's figures that depend on no clock and no memory."""
         keys = {measure.key for measure in metrics_of(self.card) if measure.unit not in ("bytes", "seconds")}
         return [
-            {key: measure for key, measure in row.measures.items() if key in keys and not measure.rounds}
+            {key: measure for key, measure in row.measures.items() if key in keys and not measure.launches}
             for row in self.card.rows
         ]
 
@@ -81,11 +81,10 @@ def repeat_figures(repeats: Sequence[Repeat]) -> dict[str, float]:
 
 
 def repeat_lines(repeats: Sequence[Repeat]) -> Sequence[str]:
-    """One line a repeat: ratio, rounds, total seconds, overhead seconds a row, cores used by others."""
-    lines = ["  ratio  rounds  seconds  overhead  others"]
+    """One line a repeat: ratio, launches, total seconds, overhead seconds a row, cores used by others."""
+    lines = ["  ratio  launches  seconds  overhead  others"]
     for repeat in repeats:
-        rounds = len(repeat.card.original.measures[PLANS[repeat.card.kind].speed].rounds)
-        lines.append(
-            f"{repeat.ratio:7.3f}  {rounds:6}  {repeat.seconds:7.1f}  {repeat.overhead:8.1f}  {repeat.card.others:6.2f}"
-        )
+        launches = len(repeat.card.original.measures[PLANS[repeat.card.kind].speed].launches)
+        times = f"{repeat.seconds:7.1f}  {repeat.overhead:8.1f}  {repeat.card.others:6.2f}"
+        lines.append(f"{repeat.ratio:7.3f}  {launches:8}  {times}")
     return lines

@@ -100,9 +100,9 @@ def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
 
 
 def times_shown(times: Measure, decimals: int = 2) -> str:
-    """A ratio in words, with a mark where it may be noise."""
+    """A ratio in words, with a mark where the measurement doesn't tell it from 1."""
     shown = times_text(times.value, decimals)
-    return f"{shown} (noise)" if within_noise(times) and times.value != 1 else shown
+    return f"{shown} (unresolved)" if within_noise(times) and times.value != 1 else shown
 
 
 def _cell(effect: Effect, key: str) -> str:

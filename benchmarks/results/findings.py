@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from compress.benchmarks.results.effects import effects
@@ -75,13 +76,9 @@ def _idle(row: Row, worse: bool) -> list[str]:
 
 
 def beyond_noise(change: Measure, worse: bool) -> bool:
-    """Whether a ratio lies on the side of worse in every round, and by more than 2 % at the median.
-
-    With five interleaved rounds, chance alone does that once in 32 runs.
-    """
-    if worse:
-        return change.value > 1 + _LEAST and all(pace > 1 for pace in change.rounds)
-    return change.value < 1 - _LEAST and all(pace < 1 for pace in change.rounds)
+    """Whether a ratio's whole 95 % interval lies on the side of worse, and the ratio by more than 2 %."""
+    low, high = interval(change)
+    return (low > 1 and change.value > 1 + _LEAST) if worse else (high < 1 and change.value < 1 - _LEAST)
 
 
 def _slower(row: Row, base: Row) -> list[str]:
@@ -158,5 +155,26 @@ def _noise(card: Scorecard) -> list[str]:
             measure = row.measures.get(key)
             if measure is not None and measure.value and (measure.spread or 0.0) > _NOISY * measure.value:
                 swing = (measure.spread or 0.0) / measure.value
-                lines.append(f"NOISY run: {row.name}: {work} varies by ±{swing:.0%} between rounds")
-    return lines
+                of = "launches" if len(measure.launches) > 1 else "rounds"
+                lines.append(f"NOISY run: {row.name}: {work} varies by ±{swing:.0%} between {of}")
+    return [*lines, *_imprecise(card)]
+
+
+def _imprecise(card: Scorecard) -> list[str]:
+    """A line where a ratio of speed to the original is known less precisely than was aimed at."""
+    key = PLANS[card.kind].speed
+    ratios = [ratio(row, card.original, key) for row in card.rows[1:]]
+    measured = [times for times in ratios if times is not None]
+    if not measured:
+        return []
+    launches = min(len(times.launches) for times in measured)
+    if launches < 2:
+        return ["UNKNOWN precision of speeds: one launch a contender tells nothing of it; --launches N takes more"]
+    half = max(math.sqrt(high / low) - 1 for low, high in map(interval, measured))
+    if half <= card.settings.precision:
+        return []
+    needed = math.ceil(launches * (half / card.settings.precision) ** 2)
+    return [
+        f"IMPRECISE speeds: after {launches} launches a contender, ratios of {_SPEED[key]} are known to ±{half:.0%}, "
+        f"not to ±{card.settings.precision:.0%}; some {needed} would do (--launches N)"
+    ]

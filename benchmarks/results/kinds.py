@@ -16,31 +16,28 @@ class ScoringPlan:
     """Metrics measured and compared for a kind of model, by their keys.
 
     ``evaluation_windows``: how many windows of how many tokens, or of one image, are read, and up to ``most_windows``
-    of a text until the ratios are known. ``rounds`` of speed, and up to ``extra_rounds`` times as many more until they
-    are. ``speed`` is the metric that stands for speed, ``verb`` what the model does so fast. ``compared`` are those
-    shown for each pass, ``shown`` those that a terminal shows unless all are asked for. ``paces`` are rates by length
-    and batch, with what each is a rate of. ``latency_of`` and ``batches_of`` say what one turn reads, for kinds that
-    write nothing. ``accuracy_by``: what of the outputs is compared; ``prefill_by``: how a prompt is read.
+    of a text until the ratios are known. ``launches`` of every contender at least, with ``rounds`` of speed each, and
+    more for up to ``patience`` seconds a contender until the ratios are known. ``speed`` is the metric that stands for
+    speed, ``verb`` what the model does so fast. ``compared`` are those shown for each pass, ``shown`` those that a
+    terminal shows unless all are asked for. ``paces`` are rates by length and batch, with what each is a rate of.
+    ``latency_of`` and ``batches_of`` say what one turn reads, for kinds that write nothing. ``accuracy_by``: what of
+    the outputs is compared; ``prefill_by``: how a prompt is read.
     """
 
     evaluation_windows: tuple[int, int]
     rounds: int
-    extra_rounds: int
     speed: str
     verb: str
     compared: tuple[str, ...]
     paces: Mapping[str, str]
     shown: tuple[str, ...]
+    launches: int = 3
+    patience: float = 120.0
     most_windows: int = 256
     accuracy_by: str = ""
     prefill_by: str = ""
     latency_of: str = ""
     batches_of: str = ""
-
-    @property
-    def quick_rounds(self) -> int:
-        """Rounds of speed of a quick score, which has no extra ones."""
-        return max(2, self.rounds // 3)
 
     @property
     def quick_windows(self) -> int:
@@ -50,8 +47,7 @@ class ScoringPlan:
 
 _WRITING = ScoringPlan(
     evaluation_windows=(8, 512),
-    rounds=5,
-    extra_rounds=2,
+    rounds=2,
     speed="decode_tps",
     verb="decodes",
     compared=("decode_tps", "prefill_tps", "peak_rss", SIZE, ACCURACY),
@@ -62,8 +58,7 @@ _WRITING = ScoringPlan(
 )
 _READING = ScoringPlan(
     evaluation_windows=(64, 128),
-    rounds=15,
-    extra_rounds=1,
+    rounds=3,
     speed="latency_p50",
     verb="embeds",
     compared=("latency_p50", "sentences_ps", "peak_rss", SIZE, ACCURACY),

@@ -11,12 +11,14 @@ def method_facts(card: Scorecard) -> list[str]:
     """Sentences on how a run was measured."""
     settings = card.settings
     facts = [
-        "Every contender ran in a process of its own; turns were interleaved round by round in an order drawn anew "
-        f"(seed {settings.seed}), {settings.rounds} rounds after a warm-up, {card.threads} threads each."
-        + _extra_rounds(settings),
-        "Speed: the median of the rounds ± half their interquartile range. Ratios: the median of the ratios within a "
-        "round. Accuracy: the mean ± its standard error over windows.",
-        "Peak RSS is that of the serving process; load is from starting that process until it can serve.",
+        f"Speed: every contender was launched {_launches(card)} times, each time in a fresh process that ran alone, "
+        f"with {settings.rounds} rounds after a warm-up and {card.threads} threads, in an order that was drawn (seed "
+        f"{settings.seed}) and rotated." + _until(settings),
+        "A speed is the median over launches of the median of a launch's rounds, ± half the interquartile range "
+        "over launches. Ratios: the median over launches of the ratio of neighbors. Accuracy: the mean ± its standard "
+        "error over windows.",
+        "Peak RSS is that of the serving process; load is from starting that process until it can serve, the first "
+        "load that with files read from the disk.",
         *(_writing_facts(card) if card.kind.generates_text else _reading_facts(card)),
     ]
     if card.tasks:
@@ -60,12 +62,17 @@ def _reading_facts(card: Scorecard) -> list[str]:
     ]
 
 
-def _extra_rounds(settings: Settings) -> str:
-    if not settings.extra:
+def _launches(card: Scorecard) -> int:
+    """Number of launches of every contender."""
+    return max((len(measure.launches) for measure in card.original.measures.values()), default=0)
+
+
+def _until(settings: Settings) -> str:
+    if not settings.patience:
         return ""
     return (
-        f" Up to {settings.extra} more rounds of decoding, or single sentences, followed until each ratio to the "
-        f"original was known to ±{settings.precision:.0%}."
+        f" Launches were added until each ratio of speed to the original was known to ±{settings.precision:.0%}, or "
+        f"{settings.patience:g} s a contender were over."
     )
 
 
@@ -74,7 +81,7 @@ def _optional_facts(card: Scorecard) -> list[str]:
     settings, facts = card.settings, []
     if settings.cells:
         work = f"prompts, then {settings.steps} greedy tokens or what fits" if card.kind.generates_text else "sentences"
-        facts.append(f"By length and batch: {work}, every row of a batch equally long; rounds and order as above.")
+        facts.append(f"By length and batch: {work}, every row of a batch equally long; launches and rounds as above.")
     if settings.beams is not None:
         facts.append(f"Beam search: {settings.beams} beams; tokens/s are those of one text.")
     if (sampling := settings.sampling) is not None:

@@ -91,6 +91,7 @@ METRICS = (
     Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
     Metric("load_s", "load, s", "lower", 2, "seconds"),
+    Metric("load_cold_s", "first load, s", "lower", 2, "seconds"),
     Metric("retention", "accuracy retention", "higher", 4, "share", compared=False, highest=1.0),
     Metric("accuracy", "accuracy, %", "higher", 2, "share", 100.0, False, _TEXT_CLASSES, labeled=True, highest=1.0),
     Metric("accuracy_ratio", "accuracy, × original", "higher", 4, "number", 1.0, False, _TEXT_CLASSES, labeled=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 from compress.benchmarks.results.metrics import METRICS, Metric
 from compress.benchmarks.results.scorecard import Row, Scorecard
@@ -47,9 +48,11 @@ def _row_problems(row: Row) -> Iterator[str]:
         yield f"says that {row.name} has {row.parameters} parameters"
     cells = [(key, measure) for cell in row.cells for key, measure in cell.measures.items()]
     for key, measure in [*row.measures.items(), *cells]:
-        numbers = (measure.value, *measure.rounds, *measure.windows, *(measure.bounds or ()))
+        numbers = (measure.value, *_rounds(measure), *measure.windows, *(measure.bounds or ()))
         if (unbounded := next((number for number in numbers if not _is_measurable(number)), None)) is not None:
             yield f"says {key} of {row.name} is {unbounded}"
+        elif not all(measure.launches):
+            yield f"says {key} of {row.name} was measured in a launch without rounds"
         elif measure.bounds is not None and measure.bounds[0] > measure.bounds[1]:
             yield f"says {key} of {row.name} is at least {measure.bounds[0]:g} and at most {measure.bounds[1]:g}"
         elif not 0 <= (measure.spread or 0.0) < math.inf:
@@ -58,12 +61,16 @@ def _row_problems(row: Row) -> Iterator[str]:
             yield from (f"says {key} of {row.name} is {value:g}" for value in _outside(metric, measure))
 
 
+def _rounds(measure: Measure) -> Iterator[float]:
+    return chain.from_iterable(measure.launches)
+
+
 def _is_measurable(number: float) -> bool:
     return not number or 1 / _LARGEST <= abs(number) <= _LARGEST
 
 
 def _outside(metric: Metric, measure: Measure) -> Iterator[float]:
     """A figure, or rounds of it, beyond what the metric can be."""
-    for value in (measure.value, *measure.rounds):
+    for value in (measure.value, *_rounds(measure)):
         if not metric.lowest - _ROUNDING <= value <= metric.highest + _ROUNDING:
             yield value

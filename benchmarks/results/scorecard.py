@@ -22,34 +22,33 @@ BUSY = 0.2
 
 
 class Settings(BaseModel, frozen=True):
-    """Settings of a scoring run: by default a small decoder and three variants take three to five minutes.
+    """Settings of a scoring run: by default a small decoder and three variants take four to eight minutes.
 
-    ``quick`` takes few rounds and windows. ``rounds`` are interleaved (0: 5 for decoders, 15 for encoders, whose turns
-    are short; when quick 2 and 5). Decoders: time to first token on ``prompt`` tokens, ``steps`` decoded after it, and
-    prefill on ``prefill`` tokens; of encoder-decoders the encoder reads these. Encoders: ``runs`` single sentences of
-    ``prompt`` tokens (or images), and a batch of ``batch``.
+    Every contender is launched ``launches`` times (0: 3), each time as a fresh process that runs alone, and measured in
+    ``rounds`` of each launch (0: 2 for decoders, 3 for encoders, whose turns are short; when ``quick``, which reads few
+    windows as well, 1). Launches are added, for up to ``patience`` seconds a contender (None: two minutes; none when
+    quick), until every contender's ratio of speed to the original is known to ``precision`` on either side.
 
-    After these rounds up to ``extra`` more (None: twice as many, of encoders as many) measure what a user waits for
-    most, decoding or single sentences, until every contender's ratio to the original is known to ``precision`` on
-    either side.
-    ``pause`` seconds between turns let a runtime's threads stop spinning. ``threads``: None takes the physical cores.
-    ``price_per_hour`` of the machine, in any money, gives a cost.
+    Decoders: time to first token on ``prompt`` tokens, ``steps`` decoded after it, and prefill on ``prefill`` tokens;
+    of encoder-decoders the encoder reads these. Encoders: ``runs`` single sentences of ``prompt`` tokens (or images),
+    and a batch of ``batch``. ``threads``: None takes the physical cores. ``price_per_hour`` of the machine, in any
+    money, gives a cost.
 
     Every one of ``lengths`` is measured in every one of ``batches`` besides, of a model that takes in ``longest``
     tokens; decoding with so many ``beams``, and by ``sampling``, where they are given.
     """
 
     quick: bool = False
+    launches: int = Field(default=0, ge=0)
     rounds: int = Field(default=0, ge=0)
-    extra: int | None = Field(default=None, ge=0)
-    precision: float = Field(default=0.02, gt=0, allow_inf_nan=False)
+    patience: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    precision: float = Field(default=0.03, gt=0, allow_inf_nan=False)
     prompt: int = Field(default=128, ge=1)
     steps: int = Field(default=32, ge=2)
     prefill: int = Field(default=512, ge=1)
     runs: int = Field(default=20, ge=1)
     batch: int = Field(default=8, ge=1)
     warmup: int = Field(default=3, ge=1)
-    pause: float = Field(default=0.06, ge=0.0, allow_inf_nan=False)
     threads: int | None = Field(default=None, ge=1)
     price_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int = 0
@@ -74,12 +73,12 @@ class Settings(BaseModel, frozen=True):
         """Settings for a kind of model and windows of ``length`` tokens: shorter prompts where these don't fit."""
         decoded = min(self.steps, max(length - 1, 2)) if kind.generates_text else 0
         plan = PLANS[kind]
-        rounds = self.rounds or (plan.quick_rounds if self.quick else plan.rounds)
-        more = 0 if self.quick else plan.extra_rounds * rounds
+        patience = 0.0 if self.quick else plan.patience
         return self.model_copy(
             update={
-                "rounds": rounds,
-                "extra": more if self.extra is None else self.extra,
+                "launches": self.launches or plan.launches,
+                "rounds": self.rounds or (1 if self.quick else plan.rounds),
+                "patience": patience if self.patience is None else self.patience,
                 "steps": decoded or self.steps,
                 "prompt": max(1, min(self.prompt, length - decoded)),
                 "prefill": min(self.prefill, length),
@@ -189,13 +188,16 @@ class Scorecard(BaseModel, frozen=True):
 
 
 def ratio(row: Row, base: Row, key: str) -> Measure | None:
-    """Ratio of ``row`` to ``base``: the median over rounds, which are interleaved and drift together.
+    """Ratio of ``row`` to ``base``: the median over launches, each against the one that ran next to it.
 
     None where either lacks the metric.
     """
     mine, other = row.measures.get(key), base.measures.get(key)
     if mine is None or other is None:
         return None
-    if mine.rounds and len(mine.rounds) == len(other.rounds) and all(other.rounds):
-        return summarize([a / b for a, b in zip(mine.rounds, other.rounds, strict=True)])
-    return Measure(value=mine.value / other.value) if other.value else None
+    if mine.launches and len(mine.launches) == len(other.launches) and all(other.medians):
+        return summarize([[a / b] for a, b in zip(mine.medians, other.medians, strict=True)])
+    if not other.value:
+        return None
+    times = mine.value / other.value
+    return summarize([[times]]) if mine.launches or other.launches else Measure(value=times)

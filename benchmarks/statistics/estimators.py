@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compress.benchmarks.statistics.measure import Measure
 
+_NORMAL = NormalDist().inv_cdf(0.975)
 _LARGEST = 600.0
 """an exponent; what is beyond it is a broken model's, and a float couldn't hold its windows"""
 
@@ -23,11 +24,37 @@ def mean(values: Sequence[float]) -> Measure:
 
 def proportion(hits: Sequence[bool]) -> Measure:
     """Proportion of hits with Wilson's interval (1927), which is sound for 20 of 20 too."""
-    rate, n = mean([float(hit) for hit in hits]), len(hits)
-    z = NormalDist().inv_cdf(0.975)
-    middle = (rate.value + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(rate.value * (1 - rate.value) / n + (z / (2 * n)) ** 2)
-    return rate.model_copy(update={"bounds": (max(middle - half, 0.0), min(middle + half, 1.0))})
+    rate = mean([float(hit) for hit in hits])
+    return rate.model_copy(update={"bounds": _wilson(sum(hits), len(hits), _NORMAL)})
+
+
+def proportion_ratio(mine: Sequence[bool], other: Sequence[bool]) -> Measure | None:
+    """Ratio of two proportions of hits on the same things; None where the other never hits.
+
+    The interval is that of Bonett & Price, "Confidence intervals for a ratio of binomial proportions based on paired
+    data" (2006): a quotient of Wilson's intervals, narrowed by what both share. It is no point where both hit the same.
+    """
+    ratio = paired_ratio(mean([float(hit) for hit in mine]), mean([float(hit) for hit in other]))
+    if ratio is None:
+        return None
+    hits, others = sum(mine), sum(other)
+    either = sum(a or b for a, b in zip(mine, other, strict=True))
+    alone = sum(a != b for a, b in zip(mine, other, strict=True))
+    shared = math.sqrt((alone + 2) / ((hits + 1) * (others + 1)))
+    apart = sum(math.sqrt((1 - (count + 1) / (either + 2)) / (count + 1)) for count in (hits, others))
+    (low, high), (low_other, high_other) = (
+        _wilson(count, either, _NORMAL * shared / apart) for count in (hits, others)
+    )
+    bounds = (low / high_other, high / low_other)
+    return ratio.model_copy(update={"bounds": (min(bounds[0], ratio.value), max(bounds[1], ratio.value))})
+
+
+def _wilson(hits: int, n: int, z: float) -> tuple[float, float]:
+    """Interval of a proportion whose score is within ``z`` standard deviations."""
+    rate = hits / n
+    middle = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def exponential(values: Sequence[float], at_most: float = math.inf) -> Measure:

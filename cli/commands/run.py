@@ -9,7 +9,7 @@ import click
 
 from compress.cli.console import Console
 from compress.cli.shared.completion import complete_passes
-from compress.cli.shared.measuring import extra_measurement_options
+from compress.cli.shared.measuring import speed_options
 from compress.cli.shared.options import (
     FilePath,
     allow_overlap,
@@ -78,7 +78,7 @@ from compress.cli.shared.options import (
 @allow_overlap
 @labels_file
 @task_names
-@extra_measurement_options
+@speed_options
 @require
 @strict
 @every_figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compress.cli.console import Console, command_line
-from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
+from compress.cli.shared.measuring import SpeedOptions, speed_options
 from compress.cli.shared.options import (
     FilePath,
     allow_overlap,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @allow_overlap
 @labels_file
 @task_names
-@extra_measurement_options
+@speed_options
 @require
 @strict
 @every_figure
@@ -71,7 +71,7 @@ def command(
     allow_overlap: bool,
     labels: Path | None,
     task_names: tuple[str, ...],
-    extra: ExtraMeasurements,
+    speed: SpeedOptions,
     require: tuple[str, ...],
     strict: bool,
     every_figure: bool,
@@ -115,7 +115,7 @@ def command(
             seed=seed,
             threads=threads or machine.threads,
             price_per_hour=machine.price_per_hour,
-            **extra.settings(plan.model),
+            **speed.settings(plan.model),
         )
         inputs = EvaluationInputs(
             plan.model,

@@ -17,7 +17,7 @@ from compress.system.staging import check_replaceable, check_report
 if TYPE_CHECKING:
     from compress.benchmarks.gate.requirement import Requirement
     from compress.checkpoint.writing.writer import WriteOptions
-    from compress.cli.shared.measuring import ExtraMeasurements
+    from compress.cli.shared.measuring import SpeedOptions
     from compress.export.targets.base import Target
 
 
@@ -41,7 +41,7 @@ class RunRequest:
     quick: bool
     labels: Path | None
     task_names: tuple[str, ...]
-    extra: ExtraMeasurements
+    speed: SpeedOptions
     require: tuple[str, ...]
     strict: bool
     every_figure: bool
@@ -103,8 +103,8 @@ def _check_nothing_scored(request: RunRequest) -> None:
     options = {"allow-overlap": request.allow_overlap, "eval-windows": request.eval_windows, "quick": request.quick}
     if option := next((f"--{name}" for name, value in options.items() if value), None):
         raise UsageError(f"{option} is for scoring; remove --no-score")
-    if request.extra:
-        raise UsageError("--seq, --batch, --beams and --sample are for scoring; remove --no-score")
+    if request.speed:
+        raise UsageError("--launches, --seq, --batch, --beams and --sample are for scoring; remove --no-score")
 
 
 def _parse(texts: Sequence[str]) -> list[Pipeline]:

@@ -55,7 +55,7 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
     """Refuse what can't work on this model, and read the files that the user named, before the work."""
     request, profile = plan.request, plan.profile
     check_figures(plan.requirements, model)
-    extra_settings = request.extra.settings(model)
+    speed_settings = request.speed.settings(model)
     pipelines = [resolve_for_target(model, pipeline, plan.target, request.merge) for pipeline in plan.pipelines]
     for line in left_out(model, pipelines, plan.target.capability):
         console.notice(line)
@@ -92,7 +92,7 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
         seed=request.seed,
         threads=request.threads or profile.threads,
         price_per_hour=profile.price_per_hour,
-        **extra_settings,
+        **speed_settings,
     )
     return RunInputs(model, pipelines, calibration, evaluation, settings)
 

@@ -1,9 +1,9 @@
-"""Options for extra measurements: ``--seq``, ``--batch``, ``--beams`` and ``--sample`` of `run` and `score`."""
+"""Options for what is timed: ``--launches``, ``--seq``, ``--batch``, ``--beams``, ``--sample`` of `run` and `score`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +19,28 @@ _FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
-class ExtraMeasurements:
-    """Measurements beyond the default setting: input lengths, batch sizes, beam search and sampling."""
+class SpeedOptions:
+    """Launches of every contender, and measurements beyond the usual: lengths, batch sizes, beam search, sampling."""
 
+    launches: int | None = None
     lengths: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
     beams: int | None = None
     sampling: Sampling | None = None
 
     def __bool__(self) -> bool:
+        return bool(self.launches or self._more)
+
+    @property
+    def _more(self) -> bool:
+        """Whether anything beyond the usual is to be measured."""
         return bool(self.lengths or self.batches or self.beams or self.sampling)
 
     def settings(self, model: Model) -> dict[str, Any]:
         """The fields of `Settings` that ask for them; a UsageError where the model or this machine can't do that."""
-        if not self:
-            return {}
+        launches = {"launches": self.launches, "patience": 0.0} if self.launches else {}
+        if not self._more:
+            return launches
         if model.kind.is_vision:
             raise UsageError(f"{model.source} is a vision model; remove --seq, --batch, --beams and --sample")
         from compress.modeling.architecture import longest_input
@@ -47,7 +54,8 @@ class ExtraMeasurements:
             raise UsageError(f"--seq {length} exceeds the longest input of {model.source}, {longest} tokens")
         if model.kind.is_decoder_only:
             self._check_memory(model.config.vocab_size)
-        return asdict(self) | {"longest": longest, "sampling": self.sampling}
+        more = {"lengths": self.lengths, "batches": self.batches, "beams": self.beams, "sampling": self.sampling}
+        return launches | more | {"longest": longest}
 
     def _check_memory(self, vocabulary: int) -> None:
         """Exported graphs write the logits of every token of every prompt."""
@@ -64,19 +72,20 @@ class ExtraMeasurements:
             )
 
 
-def extra_measurement_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command with the options, which it gets as one argument ``extra``."""
+def speed_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command with the options, which it gets as one argument ``speed``."""
 
     @wraps(command)
     def wrapped(
         *args: Any,
+        launches: int | None,
         lengths: tuple[int, ...],
         batches: tuple[int, ...],
         beams: int | None,
         sampling: Sampling | None,
         **options: Any,
     ) -> None:
-        command(*args, extra=ExtraMeasurements(lengths, batches, beams, sampling), **options)
+        command(*args, speed=SpeedOptions(launches, lengths, batches, beams, sampling), **options)
 
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
@@ -125,6 +134,12 @@ def _parse_sampling(context: click.Context, option: click.Parameter, text: str |
 
 
 _OPTIONS = (
+    click.option(
+        "--launches",
+        type=click.IntRange(min=1),
+        help="Number of fresh processes in which each contender's speed is measured.  [default: 3, and more until "
+        "every ratio of speed to the original is known to ±3 % or two minutes a contender are over]",
+    ),
     click.option(
         "--seq",
         "lengths",

@@ -117,7 +117,7 @@ evaluation_windows = click.option(
     help="Number of evaluation windows or images.  [default: 8 windows of a decoder, 64 of others, and up to 256 of a "
     "text until every ratio to the original is known to ±0.5 % or two minutes are over]",
 )
-quick = click.option("--quick", is_flag=True, help="Score on few windows and in few rounds.")
+quick = click.option("--quick", is_flag=True, help="Score on few windows and in three launches of a round each.")
 labels_file = click.option(
     "--labels",
     type=FilePath(),

@@ -27,8 +27,8 @@ from compress.progress import Silent
 
 pytestmark = pytest.mark.slow
 QUICK = Settings(
-    rounds=2, extra=1, precision=1e-12,
-    prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, pause=0.0, threads=1, price_per_hour=0.36,
+    launches=2, rounds=2, patience=0.0,
+    prompt=16, steps=4, prefill=32, runs=2, batch=2, warmup=1, threads=1, price_per_hour=0.36,
     lengths=(16, 32), batches=(1, 3), longest=34, beams=2, sampling=Sampling(top_k=5),
 )  # fmt: skip
 
@@ -65,10 +65,11 @@ def test_every_row_has_every_metric(scored, contenders):
     assert [row.role for row in scored.rows] == ["original", "float", "variant", "variant", "variant"]
     for row in scored.rows:
         assert set(row.measures) == {metric.key for metric in metrics(DECODER) if not metric.device}
-        assert len(row.measures["prefill_tps"].rounds) == QUICK.rounds
-        assert len(row.measures["decode_tps"].rounds) == QUICK.rounds + 1
-        rates, costs = row.measures["decode_tps"].rounds, row.measures["cost"].rounds
-        assert costs == pytest.approx([0.0001 * 1e6 / rate for rate in rates], rel=1e-12)
+        for key in ("prefill_tps", "decode_tps"):
+            assert list(map(len, row.measures[key].launches)) == [QUICK.rounds] * QUICK.launches
+        rates, costs = (np.array(row.measures[key].launches) for key in ("decode_tps", "cost"))
+        assert costs == pytest.approx(0.0001 * 1e6 / rates, rel=1e-12)
+        assert len(row.measures["load_s"].launches) == len(row.measures["load_cold_s"].launches) == 1
     assert scored.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
     assert scored.row("fuse").measures["disk_bytes"].value == contenders[2].disk_bytes
     assert scored.float_export is scored.rows[1]
@@ -80,10 +81,9 @@ def test_every_length_is_measured_in_every_batch(scored):
         assert [(cell.length, cell.batch) for cell in row.cells] == [(16, 1), (16, 3), (32, 1), (32, 3)]
         for cell in row.cells:
             assert set(cell.measures) == speeds
-            rounds = [cell.measures[key].rounds for key in ("ttft", "prefill_tps")]
-            assert [seconds * rate for seconds, rate in zip(*rounds, strict=True)] == pytest.approx(
-                [cell.length * cell.batch] * QUICK.rounds
-            )
+            seconds, rates = (np.array(cell.measures[key].launches) for key in ("ttft", "prefill_tps"))
+            assert seconds.shape == (QUICK.launches, QUICK.rounds)
+            assert seconds * rates == pytest.approx(np.full(seconds.shape, cell.length * cell.batch))
     at = scored.at(32, 3)
     assert at.original.measures == scored.original.cells[3].measures
     assert at.rows[2].name == scored.rows[2].name
@@ -92,7 +92,7 @@ def test_every_length_is_measured_in_every_batch(scored):
 
 def test_it_is_told_where_the_time_went(scored):
     assert set(scored.seconds) == {
-        "bandwidth", "load", "warm-up", "pauses", "speed", "accuracy", "summing up"
+        "bandwidth", "load", "warm-up", "speed", "accuracy", "summing up"
     }  # fmt: skip
     assert min(scored.seconds.values()) > 0
     besides = sum(scored.seconds.values()) - scored.seconds["speed"] - scored.seconds["accuracy"]
@@ -160,8 +160,8 @@ def test_an_encoder(bert, bert_plain, of_checkpoint, of_artifact, tokens, monkey
         least = min(row.measures["cosine"], row.measures["cosine_centered"], key=lambda measure: measure.value)
         assert row.measures["retention"].value == least.value
         assert row.measures["retention"].windows == least.windows
-        rates, costs = row.measures["sentences_ps"].rounds, row.measures["cost"].rounds
-        assert costs == pytest.approx([0.0001 * 1e6 / (16 * rate) for rate in rates], rel=1e-12)
+        rates, costs = (np.array(row.measures[key].launches) for key in ("sentences_ps", "cost"))
+        assert costs == pytest.approx(0.0001 * 1e6 / (16 * rates), rel=1e-12)
     bare = QUICK.model_copy(update={"price_per_hour": None, "lengths": (), "batches": ()})
     alone = [of_artifact(bert_plain, "onnx", "original")]  # one process, without torch
     free = score_contenders(alone, Evaluation.of_text(tokens), bare)

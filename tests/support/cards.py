@@ -40,8 +40,8 @@ def build_card(
 ) -> Scorecard:
     """A card of made-up figures, ``build_card(name={metric: figure}, ...)``; the first two are the baselines.
 
-    A list stands for rounds, a tuple for windows. Figures under ``(length, batch)`` are those of a cell; ``errors`` are
-    what each layer lost.
+    A list stands for launches of a round each, a tuple for windows. Figures under ``(length, batch)`` are those of a
+    cell; ``errors`` are what each layer lost.
     """
     roles: list[Role] = ["original", "float"]
     row_list = [
@@ -93,7 +93,7 @@ def _row(name: str, figures: dict[Any, Any], role: Role, **facts: bool) -> Row:
 def _measure(figure: object) -> Measure:
     match figure:
         case list():
-            return summarize(figure)
+            return summarize([[value] for value in figure])
         case tuple():
             return mean(figure)
     return Measure(value=float(str(figure)))

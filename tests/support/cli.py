@@ -39,7 +39,7 @@ def run_cli(*args: object) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def few_rounds(windows: int | None = None) -> Iterator[None]:
-    """Two short rounds of speed where a user gets up to thirty, for tests that assert no speed.
+    """One launch with two short rounds of speed where a user gets several, for tests that assert no speed.
 
     ``windows``: also, no more than so many are read for accuracy, and short ones, for tests that assert none.
     """
@@ -47,7 +47,7 @@ def few_rounds(windows: int | None = None) -> Iterator[None]:
         for kind, plan in PLANS.items():
             count, length = plan.evaluation_windows
             evaluation = (count, length) if windows is None else (min(count, windows), min(length, 128))
-            quick = replace(plan, rounds=2, extra_rounds=0, evaluation_windows=evaluation, most_windows=0)
+            quick = replace(plan, launches=1, rounds=2, patience=0.0, evaluation_windows=evaluation, most_windows=0)
             patch.setitem(PLANS, kind, quick)
         patch.setattr(turns, "_TURN", 0.0)
         patch.setattr(bandwidth, "_LEAST", 1 << 22)

@@ -24,9 +24,13 @@ def verdicts(card, text, **rows):
         ("bytes<=0.3x", "passed", ""),
         ("bytes<0.3x", "failed", "missed by 0.00%"),
         ("disk_bytes<=25MB", "failed", "missed by 20.00%"),
-        ("decode_tps>=19.4", "passed", ""),
-        ("decode_tps>=19.5", "inconclusive", "met by 2.56%, which is inside the noise"),
-        ("decode_tps>=20.5", "inconclusive", "missed by 2.44%, which is inside the noise"),
+        ("decode_tps>=19.3", "passed", ""),
+        ("decode_tps>=19.5", "inconclusive", "met by 2.56%, which is inside the noise; some 7 launches would decide"),
+        (
+            "decode_tps>=20.5",
+            "inconclusive",
+            "missed by 2.44%, which is inside the noise; some 8 launches would decide",
+        ),
         ("decode_tps>=21", "failed", "missed by 4.76%"),
         ("decode_tps<=21", "passed", ""),
         ("retention>=0.94", "passed", ""),
@@ -44,8 +48,8 @@ def test_a_requirement(card, text, outcome, why):
     assert verdicts(card, text, **rows)[0] == ("int8", text, outcome, why)
 
 
-def test_ratios_are_taken_round_by_round(card):
-    """Both halve in the third round: the speedup is 2 to the bit."""
+def test_ratios_are_taken_launch_by_launch(card):
+    """Both halve in the third launch: the speedup is 2 to the bit."""
     slow, fast = {"decode_tps": [10.0, 10.0, 5.0]}, {"decode_tps": [20.0, 20.0, 10.0]}
     scored = card(torch=slow, onnx=slow, int8=fast)
     (verdict,) = judge(scored, parse_requirements(["decode_speedup>=2"]))

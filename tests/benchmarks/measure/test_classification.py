@@ -19,7 +19,7 @@ from compress.modeling.kinds import CLASSIFIER
 from compress.progress import Silent
 from tests.support.workers import FakeWorker
 
-QUICK = Settings(rounds=2, prompt=16, runs=2, batch=2, warmup=1, pause=0.0, threads=1)
+QUICK = Settings(launches=2, patience=0.0, rounds=2, prompt=16, runs=2, batch=2, warmup=1, threads=1)
 
 
 @pytest.fixture

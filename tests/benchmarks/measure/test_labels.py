@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from torch.nn import functional
 from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.data.labels import read_labeled
 from compress.benchmarks.measure.accuracy import measure_accuracy
+from compress.benchmarks.measure.labels import _Hits
 from compress.benchmarks.statistics.correlation import spearman
+from compress.benchmarks.statistics.estimators import proportion, proportion_ratio
+from compress.benchmarks.statistics.interval import interval
 from compress.benchmarks.worker.client import Worker
 from compress.progress import Silent
 
@@ -51,3 +55,25 @@ def test_embeddings_are_compared_with_scores(pair_of, tmp_path, tokens):
     expected = spearman(np.array(alike), np.array([score for (score,) in labeled.labels]))
     assert first["spearman"].value == second["spearman"].value == pytest.approx(expected)
     assert first["spearman"].bounds[0] <= expected <= first["spearman"].bounds[1]
+
+
+def test_shares_of_few_and_of_perfect_texts_have_an_interval():
+    """Logits whose class is the label, or another one: of texts, and of words."""
+    right, wrong = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    texts = SimpleNamespace(labels=((0.0,),) * 4)
+    perfect, three = (_Hits.of_outputs(rows, texts) for rows in ([right] * 4, [right] * 3 + [wrong]))
+    assert perfect.accuracy().value == 1
+    assert perfect.accuracy().bounds == proportion([True] * 4).bounds
+    assert perfect.ratio(perfect).bounds == proportion_ratio([True] * 4, [True] * 4).bounds
+    assert three.ratio(perfect).value == 0.75
+    assert interval(three.ratio(perfect))[1] > 1  # one of four says little
+    words = SimpleNamespace(labels=((0.0, 0.0), (0.0, 0.0)))
+    both = _Hits.of_outputs([np.concatenate([right, right])] * 2, words)
+    assert both.accuracy().bounds == proportion([True] * 2).bounds
+    assert both.ratio(both).bounds == proportion_ratio([True] * 2, [True] * 2).bounds
+    half = _Hits.of_outputs([np.concatenate([right, wrong]), np.concatenate([right, right])], words)
+    assert half.accuracy().value == 0.75
+    assert half.ratio(both).value == 0.75
+    none = _Hits.of_outputs([wrong] * 4, texts)
+    assert perfect.ratio(none) is None
+    assert none.accuracy().value == 0

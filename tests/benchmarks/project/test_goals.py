@@ -10,6 +10,7 @@ from compress.benchmarks.project.goals import (
     DYNAMIC,
     FLOAT,
     GOALS,
+    HONESTY,
     INT4,
     LLAMA,
     OFFGRID,
@@ -33,6 +34,7 @@ def test_goals_name_metrics_that_exist():
         name: {metric.key for metric in metrics(KINDS[kind])} | {"nodes", "export_s"} for name, kind in kinds.items()
     }
     figures[REPEAT] = {"near", "same", "overhead_s"}
+    figures[HONESTY] = {"different", "off", "found", "least", "most"}
     figures[DEPTH] = set(cost_figures({depth: Cost(depth, 1) for depth in DEPTHS}))
     assert set(bench.SECTIONS) == set(kinds)
     for goal in GOALS:

@@ -121,7 +121,8 @@ def test_every_engine_of_a_peer_exists():
 
 
 def test_a_peer_is_not_ours_to_complain_of(card):
-    scored = card(torch={"decode_tps": [100.0]}, onnx={"decode_tps": [100.0]}, other={"decode_tps": [50.0]})
+    fast = {"decode_tps": [100.0, 100.0]}
+    scored = card(torch=fast, onnx=fast, other={"decode_tps": [50.0, 50.0]})
     peer = scored.rows[2].model_copy(update={"role": "peer"})
     assert findings(scored) == ["other is SLOWER than onnx at decoding: 0.50× its speed"]
     assert findings(scored.model_copy(update={"rows": (*scored.rows[:2], peer)})) == []

@@ -32,5 +32,5 @@ def test_another_accuracy_is_not_the_same(card):
 
 def test_a_line_a_repeat(card):
     lines = repeat_lines(repeats(card, (2.0, 2.1)))
-    assert lines[0].split() == ["ratio", "rounds", "seconds", "overhead", "others"]
+    assert lines[0].split() == ["ratio", "launches", "seconds", "overhead", "others"]
     assert [line.split()[:4] for line in lines[1:]] == [["2.000", "2", "42.0", "4.0"], ["2.100", "2", "44.0", "4.3"]]

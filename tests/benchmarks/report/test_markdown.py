@@ -28,7 +28,7 @@ def test_a_card_tells_what_concerns_every_variant_of_the_run(card):
     run = run.model_copy(update={"doubts": ("the text is another language's",)})
     section = variant_section(run, "int8")
     assert "- BUSY machine: other programs kept 1.2 cores busy" in section
-    assert "- NOISY run: torch: decoding varies by ±25% between rounds" in section
+    assert "- NOISY run: torch: decoding varies by ±25% between launches" in section
     assert "- DOUBTFUL accuracy: the text is another language's; give other data with --eval" in section
     assert "int4" not in section
 

@@ -34,7 +34,7 @@ def test_a_variant_is_held_against_those_that_lack_one_pass(ablated):
         "latency ★", "memory ★", "accuracy ★", "difficulty ★",
     ]  # fmt: skip
     assert rows[0] == [
-        "int8", "int8,fuse", "fuse", "3.00×", "–", "–", "0.30×", "0.9917× (noise)", "★★★★", "★★★★", "★★★★", "★★",
+        "int8", "int8,fuse", "fuse", "3.00×", "–", "–", "0.30×", "0.9917× (unresolved)", "★★★★", "★★★★", "★★★★", "★★",
     ]  # fmt: skip
     assert rows[1][3:7] == ["2.25×", "–", "–", "1.00×"]
 
@@ -48,7 +48,7 @@ def test_reports_say_what_helped(ablated):
     for name in ("markdown", "html"):
         (text,) = formats()[name]().files(Report([ablated])).values()
         assert "What helped" in text
-        assert "0.9917× (noise)" in text
+        assert "0.9917× (unresolved)" in text
 
 
 def test_a_pass_that_helps_nothing_is_named(card):

@@ -1,6 +1,7 @@
 """Reading reports back, one or several, and what is said of files that are none."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -23,6 +24,23 @@ def test_cards_come_back_from_their_files(card, tmp_path):
     assert read_card(tmp_path) == first
     with pytest.raises(UsageError, match="both.json holds the scorecards of 2 runs"):
         read_card(both)
+
+
+def test_rounds_of_older_reports_are_those_of_a_single_launch(card, tmp_path):
+    text = report_text([card(**ROWS | {"int8": {"decode_tps": [1.0, 2.0]}})])
+    old = re.sub(r'"launches": \[\s*\[\s*1.0\s*\],\s*\[\s*2.0\s*\]\s*\]', '"rounds": [1.0, 2.0]', text)
+    old = old.replace('"launches": []', '"rounds": []')
+    assert old.count("launches") == 1  # of the settings
+    (tmp_path / "report.json").write_text(old)
+    read = read_card(tmp_path)
+    assert read.row("int8").measures["decode_tps"].launches == ((1.0, 2.0),)
+    assert read.original.measures == card(**ROWS).original.measures
+    (tmp_path / "report.json").write_text(old.replace("[1.0, 2.0]", '["1", 2.0]'))
+    with pytest.raises(UsageError, match="rows.2.measures.decode_tps.launches.0.0: Input should be a valid number"):
+        read_card(tmp_path)
+    (tmp_path / "report.json").write_text(text.replace('"launches": []', '"launches": [[]]', 1))
+    with pytest.raises(UsageError, match="says kl of torch was measured in a launch without rounds, which no measure"):
+        read_card(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +96,7 @@ def test_what_no_measurement_gives_is_refused(card, tmp_path):
         ('"value": 0.25', '"value": null', "rows.2.measures.kl.value: Input should be a valid number"),
         ('"threads": 2', '"threads": "2"', "threads: Input should be a valid integer"),
         ('"threads": 2', '"threads": 2.5', "threads: Input should be a valid integer"),
-        ('"precision": 0.02', '"precision": Infinity', "settings.precision: Input should be a finite number"),
+        ('"precision": 0.03', '"precision": Infinity', "settings.precision: Input should be a finite number"),
         ('"others": 0.0', '"others": false', "others: Input should be a valid number"),
         ('"unchanged": false', '"unchanged": "no"', "rows.0.unchanged: Input should be a valid boolean"),
     ],

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from compress.benchmarks.statistics.estimators import exponential, mean, paired_ratio, proportion, quantile_over_windows
+from compress.benchmarks.statistics.estimators import (
+    exponential,
+    mean,
+    paired_ratio,
+    proportion,
+    proportion_ratio,
+    quantile_over_windows,
+)
 from compress.benchmarks.statistics.interval import interval
 
 
@@ -67,3 +74,30 @@ def test_paired_ratios_are_surer_than_their_parts():
     assert quotient.spread == pytest.approx(np.std(resampled), rel=0.1)
     assert quotient.spread < math.hypot(first.spread, other.spread) / 10
     assert paired_ratio(first, mean([0.0, 0.0])) is None
+
+
+def test_a_ratio_of_proportions_of_the_same_things():
+    """Of 20 of 20 each: Wilson's interval with z less what both share, a quotient of both."""
+    ratio = proportion_ratio([True] * 20, [True] * 20)
+    z = 1.959964 * math.sqrt(2) / 21 / (2 * math.sqrt(1 / 22 / 21))
+    assert ratio.value == 1
+    assert ratio.bounds == pytest.approx((20 / (20 + z**2), (20 + z**2) / 20), rel=1e-6)
+    assert proportion_ratio([True, False], [False, False]) is None
+    mine, other = [True] * 10 + [False] * 10, [True] * 15 + [False] * 5
+    ratio = proportion_ratio(mine, other)
+    assert ratio.value == pytest.approx(10 / 15)
+    assert ratio.bounds[0] < 10 / 15 < ratio.bounds[1] < 1
+    assert ratio.windows == paired_ratio(mean([*map(float, mine)]), mean([*map(float, other)])).windows
+
+
+def test_ratios_of_proportions_hold_the_truth_as_often_as_promised():
+    draw = np.random.default_rng(0)
+    for rate, kept, gained in ((0.95, 0.97, 0.2), (0.7, 0.9, 0.2), (0.99, 0.999, 0.5)):
+        truth = (rate * kept + (1 - rate) * gained) / rate
+        held = 0
+        for _ in range(600):
+            other = draw.random(60) < rate
+            mine = draw.random(60) < np.where(other, kept, gained)
+            low, high = proportion_ratio(mine.tolist(), other.tolist()).bounds
+            held += low <= truth <= high
+        assert held / 600 >= 0.93

@@ -139,5 +139,5 @@ def test_what_calibrated_a_variant_is_no_evaluation(llama, tmp_path, inside):
         allowed = inside("score", out / "int4", "--eval", copy, "--allow-overlap", "--quick", "--eval-windows", "3")
     assert allowed.returncode == 0, allowed.stderr
     card = read_card(out)
-    assert (card.windows, card.settings.quick, card.settings.rounds, card.settings.extra) == ((3, 128), True, 2, 0)
+    assert (card.windows, card.settings.quick, card.settings.rounds, card.settings.patience) == ((3, 128), True, 1, 0.0)
     assert any(note.endswith("; --allow-overlap") for note in card.notes)

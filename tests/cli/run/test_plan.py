@@ -7,10 +7,10 @@ import pytest
 
 from compress.checkpoint.writing.writer import SHARD_BYTES
 from compress.cli.run.plan import RunRequest, check
-from compress.cli.shared.measuring import ExtraMeasurements
+from compress.cli.shared.measuring import SpeedOptions
 from compress.errors import UsageError
 
-NOTHING_EXTRA = ExtraMeasurements(lengths=(), batches=(), beams=None, sampling=None)
+USUAL_SPEED = SpeedOptions()
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def request_of(tmp_path, llama):
     plain = RunRequest(
         source=str(llama), pipelines=("int8,fuse",), out=tmp_path / "out", profile="cpu", target=None, calibration=None,
         samples=None, length=None, ablate=False, no_score=False, evaluation=None, labels=None, task_names=(),
-        extra=NOTHING_EXTRA, require=(), strict=False, checkpoint_format=None, shard_bytes=None, merge=False, seed=0,
+        speed=USUAL_SPEED, require=(), strict=False, checkpoint_format=None, shard_bytes=None, merge=False, seed=0,
         overwrite=False, threads=None, trust_remote_code=False, allow_overlap=False, eval_windows=None,
         quick=False, every_figure=False,
     )  # fmt: skip
@@ -52,7 +52,7 @@ def test_ablations_come_after_what_was_requested_each_once(request_of):
         ({"no_score": True, "require": ("kl<=1",)}, "--require needs a score; remove --no-score"),
         ({"no_score": True, "task_names": ("a",)}, "--tasks is for scoring; remove --no-score"),
         ({"no_score": True, "labels": Path("l")}, "--labels is for scoring; remove --no-score"),
-        ({"no_score": True, "extra": replace(NOTHING_EXTRA, beams=2)}, "--sample are for scoring; remove --no-score"),
+        ({"no_score": True, "speed": replace(USUAL_SPEED, beams=2)}, "--sample are for scoring; remove --no-score"),
         ({"no_score": True, "eval_windows": 9}, "--eval-windows is for scoring; remove --no-score"),
         ({"no_score": True, "quick": True}, "--quick is for scoring; remove --no-score"),
         ({"no_score": True, "allow_overlap": True}, "--allow-overlap is for scoring; remove --no-score"),

@@ -1,34 +1,37 @@
-"""``--seq``, ``--batch``, ``--beams`` and ``--sample``: one argument, and the settings that they ask for."""
+"""``--launches``, ``--seq``, ``--batch``, ``--beams``, ``--sample``: one argument, and the settings they ask for."""
 
 import click
 import pytest
 
 from compress.benchmarks.runtime.decoding import Sampling
 from compress.checkpoint.model import Model
-from compress.cli.shared.measuring import ExtraMeasurements, extra_measurement_options
+from compress.cli.shared.measuring import SpeedOptions, speed_options
 from compress.errors import UsageError
 
 
 def parse(*args):
     """What a command with the options is called with."""
     calls = []
-    command = click.command()(extra_measurement_options(lambda extra: calls.append(extra)))
+    command = click.command()(speed_options(lambda speed: calls.append(speed)))
     command.main(list(args), standalone_mode=False)
     return calls[0]
 
 
 def test_options_reach_a_command_as_one_argument():
     assert not parse()
-    extra = parse("--seq", "64,32", "--batch", "1,4", "--beams", "3", "--sample", "top_k=5,temperature=0.5")
-    assert extra
-    assert extra == ExtraMeasurements((64, 32), (1, 4), 3, Sampling(top_k=5, temperature=0.5))
+    speed = parse("--seq", "64,32", "--batch", "1,4", "--beams", "3", "--sample", "top_k=5,temperature=0.5")
+    assert speed
+    assert speed == SpeedOptions(None, (64, 32), (1, 4), 3, Sampling(top_k=5, temperature=0.5))
 
 
 def test_settings_are_those_that_were_asked_for(llama, bert):
-    extra = parse("--seq", "64,32", "--batch", "2", "--beams", "3")
-    settings = extra.settings(Model.open(llama))
+    speed = parse("--seq", "64,32", "--batch", "2", "--beams", "3")
+    settings = speed.settings(Model.open(llama))
     assert settings == {"lengths": (64, 32), "batches": (2,), "beams": 3, "sampling": None, "longest": 128}
     assert parse("--seq", "64").settings(Model.open(bert))["lengths"] == (64,)
+    assert parse("--launches", "5").settings(Model.open(bert)) == {"launches": 5, "patience": 0.0}
+    assert parse("--launches", "5", "--seq", "64").settings(Model.open(bert))["launches"] == 5
+    assert parse().settings(Model.open(bert)) == {}
 
 
 @pytest.mark.parametrize(
