@@ -165,6 +165,7 @@ def _row(
 ) -> Row:
     sizes = {
         "disk_bytes": Measure(value=contender.disk_bytes),
+        "other_bytes": Measure(value=contender.other_bytes),
         "bits_per_weight": Measure(value=8 * contender.stored_bytes / contender.parameters),
     }
     if rate := measures.pop(READ_RATE, None):

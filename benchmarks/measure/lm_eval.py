@@ -43,7 +43,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         self._worker = worker
         self._progress = progress
         self._terminal = sys.stderr  # while it answers: lm-eval around it is kept quiet
-        self._longest = longest_input(model.config)
+        self._longest = model.context or longest_input(model.config)
         spoken = (model.path / "generation_config.json").exists()
         settings = GenerationConfig.from_pretrained(model.path) if spoken else model.config
         ends = settings.eos_token_id

@@ -124,6 +124,11 @@ class Contender:
         """Files that the engine loads, in order."""
         return _loaded_files(self.path, self.engine)
 
+    @property
+    def other_bytes(self) -> int:
+        """Bytes of what the engine loads that is no weight: the graph, and tables that it doesn't compute."""
+        return max(0, self.disk_bytes - self.stored_bytes)
+
     def same_bytes(self, other: Contender) -> bool:
         """Whether both load byte-identical files."""
         mine, theirs = self.files(), other.files()

@@ -89,6 +89,7 @@ METRICS = (
     Metric("prefill_device", "device memory of prefill, MB", "lower", 0, "bytes", 1e-6, kinds=_WRITES, device=True),
     Metric("decode_device", "device memory of decoding, MB", "lower", 0, "bytes", 1e-6, kinds=_WRITES, device=True),
     Metric("disk_bytes", "on disk, MB", "lower", 1, "bytes", 1e-6),
+    Metric("other_bytes", "on disk besides weights, MB", "lower", 1, "bytes", 1e-6, compared=False),
     Metric("bits_per_weight", "bits per weight", "lower", 2, compared=False),
     Metric("load_s", "load, s", "lower", 2, "seconds"),
     Metric("load_cold_s", "first load, s", "lower", 2, "seconds"),

@@ -9,7 +9,16 @@ import click
 
 from compress.checkpoint.locate import check_variant
 from compress.cli.console import Console
-from compress.cli.shared.options import FilePath, checkpoint_format, max_shard_size, merge, overwrite, target, threads
+from compress.cli.shared.options import (
+    FilePath,
+    checkpoint_format,
+    context,
+    max_shard_size,
+    merge,
+    overwrite,
+    target,
+    threads,
+)
 
 if TYPE_CHECKING:
     from compress.export.lowering.float_graph import GraphSource
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     help="Graph source: built from an architecture description, or traced by torch.  [default: auto, built where that "
     "is possible and correct]",
 )
+@context
 @checkpoint_format
 @max_shard_size
 @merge
@@ -41,6 +51,7 @@ def command(
     target: str,
     out: Path | None,
     graph: GraphSource | None,
+    context: int | None,
     checkpoint_format: str | None,
     shard_bytes: int | None,
     merge: bool,
@@ -61,6 +72,7 @@ def command(
         runtime,
         out,
         graph=graph,
+        context=context,
         checkpoint_format=checkpoint_format,
         max_shard_bytes=shard_bytes,
         merge=merge,

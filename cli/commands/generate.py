@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,8 @@ def command(
         raise click.UsageError("the prompt is empty")
     if beams > 1 and temperature:
         raise click.UsageError("--beams and --temperature exclude each other; remove one of them")
-    words = read_json(folder / "genai_config.json").get("model", {}).get("vocab_size")
+    facts = read_json(folder / "genai_config.json").get("model", {})
+    words = facts.get("vocab_size")
     if isinstance(words, int) and beams > words:
         raise click.UsageError(f"--beams {beams} exceeds the vocabulary of {path}, {words} tokens")
     sampling: dict[str, object] = (
@@ -108,18 +110,25 @@ def command(
     )
     reply = partial(_converse, folder, _chat_tokenizer(folder)) if chat else partial(_continue, _tokenizer(folder))
     try:
-        reply(_Runtime(folder, threads, tokens, sampling | {"random_seed": seed}), prompt, Console())
+        runtime = _Runtime(folder, threads, tokens, sampling | {"random_seed": seed}, facts.get("context_length"))
+        reply(runtime, prompt, Console())
     except RuntimeError as error:
         raise RunError(f"{folder}: onnxruntime-genai failed: {error}") from error
 
 
 class _Runtime:
-    """A decoder in onnxruntime-genai, with how it searches for at most ``tokens`` new tokens."""
+    """A decoder in onnxruntime-genai, with how it searches for at most ``tokens`` new tokens.
 
-    def __init__(self, folder: Path, threads: int | None, tokens: int, search: Mapping[str, object]) -> None:
+    ``context``: tokens of the longest text, prompt and answer, that it serves.
+    """
+
+    def __init__(
+        self, folder: Path, threads: int | None, tokens: int, search: Mapping[str, object], context: object
+    ) -> None:
         import onnxruntime_genai as genai
 
         self._genai, self._tokens, self._search = genai, tokens, search
+        self._folder, self._context = folder, context if isinstance(context, int) else sys.maxsize
         config = genai.Config(str(folder))
         session = {"session_options": {"intra_op_num_threads": threads or default_threads()}}
         config.overlay(json.dumps({"model": {"decoder": session}}))
@@ -128,8 +137,12 @@ class _Runtime:
 
     def generate(self, ids: list[int]) -> Iterator[str]:
         """Read a prompt's tokens; new text behind it, as soon as each token is there, or at once with beams."""
+        if len(ids) >= self._context:
+            raise click.UsageError(
+                f"the prompt has {len(ids)} tokens, and {self._folder} serves texts of {self._context}; shorten it"
+            )
         params = self._genai.GeneratorParams(self._model)
-        params.set_search_options(max_length=len(ids) + self._tokens, **self._search)
+        params.set_search_options(max_length=min(len(ids) + self._tokens, self._context), **self._search)
         generator = self._genai.Generator(self._model, params)
         generator.append_tokens(ids)
         new_tokens = _best_beam(generator, len(ids)) if self._search.get("num_beams", 1) != 1 else _tokens(generator)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from compress.checkpoint.files.artifact import FILE as ARTIFACT
+from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.summary import LayerSummary, Matrix, layers_of, notices, total
 from compress.cli.console import Console
 from compress.cli.shared.options import FilePath, overwrite
 from compress.cli.table import Cells
-from compress.errors import UsageError
+from compress.errors import ModelError, UsageError
 from compress.weights.stored import PER_CHANNEL, WeightReport
 
 NONE = "–"
@@ -42,7 +44,7 @@ def command(path: Path, weights: bool, as_json: bool, plot: Path | None, overwri
     if as_json:
         click.echo(json.dumps(_json(manifest), indent=2))
         return
-    for line in _header(manifest):
+    for line in (*_header(manifest), *_artifacts(path)):
         console.line(line)
     layers = layers_of(manifest)
     model = total(layers)
@@ -80,6 +82,21 @@ def _header(manifest: Manifest) -> list[str]:
         f"  weights      {source.nbytes / 1e6:.1f} MB → {nbytes / 1e6:.1f} MB ({nbytes / source.nbytes:.2f}×), "
         f"{manifest.bits_per_weight:.2f} bits per weight",
     ]
+
+
+def _artifacts(path: Path) -> list[str]:
+    """A line for each artifact of a variant: the bytes of its weights, and of what else its runtime loads."""
+    from compress.benchmarks.results.contender import Contender
+
+    lines = []
+    for file in sorted(path.glob(f"*/{ARTIFACT}")):
+        try:
+            contender = Contender.of_artifact(Artifact.open(file.parent), file.parent.name, "")
+        except ModelError:  # nothing that a runtime loads, such as an engine that is still to be built
+            continue
+        weights, rest = contender.stored_bytes / 1e6, contender.other_bytes / 1e6
+        lines.append(f"  {contender.name:<12} {weights:.1f} MB of weights, {rest:.1f} MB of graph and tables")
+    return lines
 
 
 _LAYER_HEADERS = ["layer", "bits/weight", "MB", "worst output error, %", "worst weight error, %", "solvers", "s"]

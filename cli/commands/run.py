@@ -14,6 +14,7 @@ from compress.cli.shared.options import (
     FilePath,
     allow_overlap,
     checkpoint_format,
+    context,
     evaluation_file,
     evaluation_windows,
     every_figure,
@@ -82,6 +83,7 @@ from compress.cli.shared.options import (
 @require
 @strict
 @every_figure
+@context
 @checkpoint_format
 @max_shard_size
 @merge

@@ -45,6 +45,7 @@ class RunRequest:
     require: tuple[str, ...]
     strict: bool
     every_figure: bool
+    context: int | None
     checkpoint_format: str | None
     shard_bytes: int | None
     merge: bool
@@ -88,6 +89,7 @@ def check(request: RunRequest) -> RunPlan:
     from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 
     target = choose_target(request.target or profile.target, request.checkpoint_format)
+    target.check_context(request.context)
     for pipeline in pipelines:
         target.check(pipeline.passes, request.merge)
     write_options = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)

@@ -48,7 +48,8 @@ class RunInputs:
 def open_model(plan: RunPlan, console: Console) -> Model:
     """Find the model and read its headers."""
     with console.status(f"reading {plan.request.source}"):
-        return Model.open(plan.request.source, plan.request.trust_remote_code, console)
+        model = Model.open(plan.request.source, plan.request.trust_remote_code, console)
+    return model.within(plan.request.context)
 
 
 def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
@@ -131,7 +132,7 @@ def _make(
         artifact = stage / target.folder
         artifact.mkdir(exist_ok=True)
         with console.status(f"exporting {written} to {target.name}"):
-            target.export(variant, written.graph_passes, artifact, console)
+            target.export(variant.within(plan.request.context), written.graph_passes, artifact, console)
         record_artifact(stage, variant.manifest, target.folder)
     console.say(f"wrote {path}")
     for notice in notices(variant.manifest):
@@ -142,7 +143,8 @@ def _make(
 def complete(plan: RunPlan, variants: Sequence[VariantToScore]) -> None:
     """Finish the artifacts, such as by building engines, once every variant is written."""
     for variant in variants:
-        plan.target.complete(Variant.open(variant.path, verify=False), variant.path / plan.target.folder)
+        opened = Variant.open(variant.path, verify=False).within(plan.request.context)
+        plan.target.complete(opened, variant.path / plan.target.folder)
         record_additions(variant.path, variant.manifest, plan.target.folder)
 
 

@@ -45,7 +45,7 @@ class SpeedOptions:
             raise UsageError(f"{model.source} is a vision model; remove --seq, --batch, --beams and --sample")
         from compress.modeling.architecture import longest_input
 
-        longest = longest_input(model.config)
+        longest = model.context or longest_input(model.config)
         if not model.kind.generates_text and (self.beams or self.sampling):
             raise UsageError(f"{model.source} does not generate text; remove --beams and --sample")
         if self.beams and self.beams > (words := model.config.vocab_size):

@@ -145,6 +145,13 @@ checkpoint_format = click.option(
     help="Checkpoint format for --target hf: compressed-tensors, gptq or awq.  [default: compressed-tensors, or the "
     "variant's own]",
 )
+context = click.option(
+    "--context",
+    type=click.IntRange(min=2),
+    metavar="TOKENS",
+    help="Longest text, prompt and answer, that a decoder's artifact is to serve; what it has for every position ends "
+    "there.  [default: the model's own]",
+)
 max_shard_size = click.option(
     "--max-shard-size",
     "shard_bytes",

@@ -26,6 +26,7 @@ def export(
     out: str | Path | None = None,
     *,
     graph: GraphSource | None = None,
+    context: int | None = None,
     checkpoint_format: str | None = None,
     max_shard_bytes: int | None = None,
     merge: bool = False,
@@ -37,9 +38,10 @@ def export(
     ``variant``: a variant or its directory. ``target``: the runtime, such as ``ort-cpu``, ``hf`` or ``gguf``. ``out``:
     the artifact's directory; None takes the target's inside the variant, which is replaced, and for another checkpoint
     one next to the variant. ``graph``: where a float graph comes from, ``built`` from a description of the architecture
-    or ``traced`` by torch; None takes whichever is correct. ``checkpoint_format``, ``max_shard_bytes``: for the target
-    hf. ``merge`` multiplies low-rank products out, for targets that can't hold them. ``overwrite`` replaces an ``out``
-    that exists. ``progress`` is told of long work; None is silent.
+    or ``traced`` by torch; None takes whichever is correct. ``context``: tokens of the longest text that a decoder is
+    to serve; None takes the model's. ``checkpoint_format``, ``max_shard_bytes``: for the target hf. ``merge``
+    multiplies low-rank products out, for targets that can't hold them. ``overwrite`` replaces an ``out`` that exists.
+    ``progress`` is told of long work; None is silent.
 
     Raises UsageError where the target can't hold the variant, ExportError where the artifact isn't the variant's equal,
     MissingComponentError where something that it needs is not installed.
@@ -50,6 +52,7 @@ def export(
         runtime,
         None if out is None else Path(out),
         graph=graph,
+        context=context,
         checkpoint_format=checkpoint_format,
         max_shard_bytes=max_shard_bytes,
         merge=merge,
@@ -126,6 +129,7 @@ def plan_export(
     out: Path | None = None,
     *,
     graph: GraphSource | None = None,
+    context: int | None = None,
     checkpoint_format: str | None = None,
     max_shard_bytes: int | None = None,
     merge: bool = False,
@@ -144,6 +148,8 @@ def plan_export(
         target = target.with_format(checkpoint_format or variant.manifest.format)
     if graph is not None:
         target = target.with_graph(graph)
+    target.check_context(context)
+    variant = variant.within(context)
     weights = variant.manifest.weights
     merged = {name: form.merged for name, form in weights.items()} if merge else weights
     target.check_weights(variant.architecture, merged)

@@ -41,6 +41,11 @@ class VariantToScore:
         manifest = Manifest.read(path)
         return cls(path.resolve().name, path, manifest, Pipeline.parse(manifest.pipeline))
 
+    def context(self, target: Target) -> int | None:
+        """Tokens of the longest text that its artifact serves, where there is one and that was limited."""
+        folder = self.path / target.folder
+        return Artifact.open(folder).context if (folder / ARTIFACT).is_file() else None
+
     def contender(self, target: Target) -> Contender:
         """Artifact of the variant for a target; a ModelError where it has none, or an unsafe one."""
         from compress.export.files.safety import check_artifact  # here: it takes seconds to import
@@ -125,7 +130,8 @@ def plan_score(
     else:
         _check_original(variants, model)
         _check_artifacts(variants, target, progress)
-    return ScorePlan(variants, model, target)
+    contexts = [context for variant in variants if (context := variant.context(target)) is not None]
+    return ScorePlan(variants, model.within(min(contexts, default=None)), target)
 
 
 def _read_variants(paths: Sequence[Path]) -> list[VariantToScore]:

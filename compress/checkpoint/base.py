@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from torch import Tensor
 
 from compress.checkpoint.sentence.modules import SentenceModules
+from compress.errors import UsageError
 from compress.modeling.architecture import longest_input
 from compress.modeling.kinds import TaskKind
 from compress.weights.forms import Weight
@@ -95,6 +96,8 @@ class Checkpoint(ModelOutline):
 
     path: Path
     sentence: SentenceModules | None = field(default=None, kw_only=True)
+    context: int | None = field(default=None, kw_only=True)
+    """tokens of the longest text that it is to serve, where that are fewer than it takes in"""
 
     @property
     def license_folder(self) -> Path:
@@ -104,8 +107,20 @@ class Checkpoint(ModelOutline):
     @property
     def longest_text(self) -> int:
         """Number of tokens that it takes in at once; a sentence encoder may cut texts off earlier."""
-        longest = longest_input(self.config)
+        longest = self.context or longest_input(self.config)
         return longest if self.sentence is None else min(longest, self.sentence.max_length or longest)
+
+    def within(self, context: int | None) -> Self:
+        """The model for texts of at most ``context`` tokens; a UsageError where it takes in fewer, or is no decoder."""
+        if context is None:
+            return self
+        if not self.kind.is_decoder_only:
+            raise UsageError(
+                f"--context is for decoders; {self.path} holds a model of kind {self.kind.name}, so leave it out"
+            )
+        if context > (longest := longest_input(self.config)):
+            raise UsageError(f"--context {context} exceeds the longest input of {self.path}, {longest} tokens")
+        return replace(self, context=context)
 
     @property
     @abstractmethod

@@ -53,7 +53,8 @@ def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) 
     """The checkpoint tensors of the matrix ``name`` (``….weight``); a product's are those of its factors.
 
     Only a linear's codes (``is_linear``) are ever packed: transformers can't load an embedding that has no ``weight``.
-    An expert's (``is_expert``) always are: transformers loads no others.
+    An expert's (``is_expert``) always are: transformers loads no others. Its scales are written in float32, as that
+    multiplies experts' codes in the type of their scales.
     """
     match weight:
         case Dense():
@@ -66,7 +67,7 @@ def encode(name: str, weight: Weight, is_linear: bool, is_expert: bool = False) 
             }
         case Residual(base=base, correction=correction):
             return encode(name, base, is_linear, is_expert) | encode(name, correction, is_linear, is_expert)
-    tensors = {f"{name}_scale": weight.scale.contiguous()}
+    tensors = {f"{name}_scale": (weight.scale.float() if is_expert else weight.scale).contiguous()}
     stored = StoredForm.of(weight)
     if _is_plain(stored, is_linear) and not is_expert:
         zeros = {} if weight.zero_point is None else {f"{name}_zero_point": weight.zero_point.contiguous()}
@@ -105,7 +106,7 @@ def _order(order: Tensor, outputs: int) -> Tensor:
 
 def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quantized:
     assert stored.bits is not None and stored.group is not None
-    scale = read[f"{name}_scale"]
+    scale = _narrowed(read[f"{name}_scale"])
     if name in read:
         codes = read[name]
     else:
@@ -118,6 +119,14 @@ def _integers(name: str, stored: StoredForm, read: Mapping[str, Tensor]) -> Quan
     group = codes.shape[1] if stored.group == PER_CHANNEL else stored.group
     weight = Quantized(codes, scale, stored.bits, group, zero_point, stored.act)
     return replace(weight, mask=weight.dequantize() != 0) if stored.masked else weight
+
+
+def _narrowed(scale: Tensor) -> Tensor:
+    """float32 scales in 16 bits where these hold the same numbers: all but those that earlier versions solved for."""
+    if scale.dtype != torch.float32:
+        return scale
+    halves = (scale.to(dtype) for dtype in (torch.bfloat16, torch.float16))
+    return next((half for half in halves if torch.equal(half.float(), scale)), scale)
 
 
 def quantization_config(

@@ -24,7 +24,14 @@ class MergedVariant(Variant):
     @classmethod
     def of(cls, variant: Variant) -> MergedVariant:
         """The variant with its products multiplied out."""
-        return cls(variant.architecture, variant.path, variant.manifest, variant.shards)
+        return cls(
+            variant.architecture,
+            variant.path,
+            variant.manifest,
+            variant.shards,
+            sentence=variant.sentence,
+            context=variant.context,
+        )
 
     def weight(self, name: str) -> Weight:
         """A matrix, dense where it is stored as a product."""

@@ -237,11 +237,16 @@ def leaves(weight: Weight) -> list[Dense | Quantized]:
 
 
 def merged(weight: Weight) -> Dense | Quantized:
-    """A product, or a sum with one, as the one dense matrix that it stands for; every other form as it is."""
+    """A product, or a sum with one, as the one dense matrix that it stands for; every other form as it is.
+
+    In the type of its last float factor; of integers in bfloat16 where their scales are, else in float32.
+    """
     if isinstance(weight, Dense | Quantized):
         return weight
     inner = leaves(weight)[-1]
-    return Dense(weight.dequantize().to(inner.tensor.dtype if isinstance(inner, Dense) else inner.scale.dtype))
+    if isinstance(inner, Dense):
+        return Dense(weight.dequantize().to(inner.tensor.dtype))
+    return Dense(weight.dequantize().to(torch.bfloat16 if inner.scale.dtype == torch.bfloat16 else torch.float32))
 
 
 def is_finite(weight: Weight) -> bool:

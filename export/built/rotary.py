@@ -15,11 +15,12 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from compress.export.lowering.decompose import FLOAT32_SUFFIX
+from compress.export.lowering.position_table import Angles, Function, PositionTable
 from compress.graph.builder import GraphBuilder, required
 from compress.modeling.rotations import DYNAMIC, LayerType, rotary_width, rotation_type, rotations, switches
 from compress.onnx_names import TABLES
 
-Angles = tuple[ir.Value, ir.Value]
+CosSin = tuple[ir.Value, ir.Value]
 """Cosines and sines: tables ``[positions, width / 2]``, or rows of them for each token ``[b, s, width / 2]``."""
 
 
@@ -75,21 +76,23 @@ class _Source:
         self.kind = rotation_type(rotations(config)[layer_type])
         self.switch = switches(config).get(layer_type)
         self.nodes = 0
-        self._tables: Angles | None = None
-        self._rows: Angles | None = None
+        self._tables: CosSin | None = None
+        self._rows: CosSin | None = None
 
     @property
-    def tables(self) -> Angles:
+    def tables(self) -> CosSin:
         """Tables of all positions; of one whose angles change, those of short texts on top of those of long ones."""
         if self._tables is None:
             longest = self.config.max_position_embeddings
-            parts = [self.angles(longest)] if self.switch is None else [self.angles(self.switch), self.angles(longest)]
-            cos, sin = (np.concatenate(part) for part in zip(*parts, strict=True))
-            self._tables = self.builder.constant(cos, self.name("cos")), self.builder.constant(sin, self.name("sin"))
+            lengths = [longest] if self.switch is None else [self.switch, longest]
+            parts = [(*self.angles(length), self.formula(length)) for length in lengths]
+            cos, sin = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+            formulas = [part[2] for part in parts]
+            self._tables = self._table("Cos", cos, formulas), self._table("Sin", sin, formulas)
         return self._tables
 
     @property
-    def rows(self) -> Angles:
+    def rows(self) -> CosSin:
         """Rows for the positions of a call."""
         if self._rows is None:
             self._rows = self.computed() if DYNAMIC in self.kind else self.looked_up()
@@ -108,7 +111,20 @@ class _Source:
         first = slice(None, None, 2) if self.pairs else slice(half)
         return cos[0, :, first].numpy().copy(), sin[0, :, first].numpy().copy()
 
-    def looked_up(self) -> Angles:
+    def formula(self, length: int) -> Angles:
+        """The angles by transformers' inverse frequencies, as its module has left them after that many tokens."""
+        prefix = f"{self.layer_type}_" if self.layer_type else ""
+        frequencies = getattr(self.rotary, f"{prefix}inv_freq", torch.zeros(0))
+        scaling = getattr(self.rotary, f"{prefix}attention_scaling", 1.0)
+        return Angles(frequencies.float().numpy().copy(), float(scaling), length)
+
+    def _table(self, function: Function, values: NDArray[np.float32], parts: list[Angles]) -> ir.Value:
+        """A table as a constant that knows its formula."""
+        value = self.builder.constant(values, self.name(function.lower()))
+        value.const_value = PositionTable(values, str(value.name), parts[-1].length, function, parts)
+        return value
+
+    def looked_up(self) -> CosSin:
         """Rows of the tables; of the long texts' part where a position lies behind the switch."""
         builder, positions = self.builder, _positions(self.builder)
         if self.switch is not None:
@@ -119,7 +135,7 @@ class _Source:
         cos, sin = (builder.op("Gather", table, positions, axis=0) for table in self.tables)
         return self._typed(cos), self._typed(sin)
 
-    def computed(self) -> Angles:
+    def computed(self) -> CosSin:
         """NTK-aware angles, whose base grows with the text (transformers' ``_compute_dynamic_ntk_parameters``).
 
         In float32 whatever the graph is computed in: 16 bits don't tell large angles apart.

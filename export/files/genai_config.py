@@ -26,12 +26,20 @@ _LONGEST = 2048
 
 
 def write_genai_config(
-    model: ir.Model, config: PretrainedConfig, source: Path, out: Path, provider: str = "cpu"
+    model: ir.Model,
+    config: PretrainedConfig,
+    source: Path,
+    out: Path,
+    provider: str = "cpu",
+    context: int | None = None,
 ) -> None:
-    """Write ``genai_config.json`` for a decoder into ``out``; ``source`` may hold a ``generation_config.json``."""
+    """Write ``genai_config.json`` for a decoder into ``out``; ``source`` may hold a ``generation_config.json``.
+
+    ``context``: tokens of the longest text; None takes the config's.
+    """
     shares = any(node.op_type == "GroupQueryAttention" for node in model.graph)
     ids = _token_ids(config, source)
-    context = longest_input(config)
+    context = context or longest_input(config)
     facts = {
         "model": {
             "type": config.model_type if config.model_type in _NAMED else _PLAIN,

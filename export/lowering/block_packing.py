@@ -22,8 +22,8 @@ _BITS = (2, 4, 8)
 
 @dataclass(frozen=True)
 class Blocked:
-    """``codes`` uint8 ``[out, blocks, block * bits / 8]``, ``scales`` float32 ``[out, blocks]``, and ``zero_points``
-    uint8 ``[out, ceil(blocks * bits / 8)]`` or None."""
+    """``codes`` uint8 ``[out, blocks, block * bits / 8]``, ``scales`` ``[out, blocks]`` in the weight's type, and
+    ``zero_points`` uint8 ``[out, ceil(blocks * bits / 8)]`` or None."""
 
     codes: Tensor
     scales: Tensor
@@ -56,7 +56,7 @@ def blocked(weight: Quantized) -> Blocked:
     zeros = weight.zero_point
     return Blocked(
         codes=_packed(_unsigned(codes, middle), weight.bits).reshape(rows, blocks, -1),
-        scales=weight.scale.float().repeat_interleave(repeats, 1),
+        scales=weight.scale.repeat_interleave(repeats, 1),
         zero_points=None
         if zeros is None
         else _packed(_unsigned(zeros, middle).repeat_interleave(repeats, 1), weight.bits),

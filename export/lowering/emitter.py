@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 import torch
+from onnx_ir.tensor_adapters import from_torch_dtype
 from torch import Tensor
 
 from compress.export.lowering.external_data import ExternalData
@@ -23,6 +24,7 @@ class Emitter(GraphBuilder):
         self.dtype = dtype
         self._external = external
         self._stored = external.stored
+        self._casts: dict[str | None, ir.Value] = {}
 
     def initializer(self, name: str, make: Callable[[], Tensor], shape: tuple[int, ...] | None = None) -> ir.Value:
         """The initializer of that name and shape, made and written on first use; other shapes share its bytes."""
@@ -49,3 +51,15 @@ class Emitter(GraphBuilder):
         if name not in self._stored:
             self._stored[name] = self._external.write(name, make(), ir.DataType.INT4, shape)
         return self.initializer(name, make)
+
+    def to_graph_dtype(self, stored: ir.Value) -> ir.Value:
+        """Floats in the type of the graph: themselves, or one Cast, for all who read them, of what is in another.
+
+        Runtimes cast what is constant once, as they load a graph.
+        """
+        dtype = from_torch_dtype(self.dtype)
+        if stored.dtype == dtype:
+            return stored
+        if stored.name not in self._casts:
+            self._casts[stored.name] = self.op("Cast", stored, name=f"{stored.name}.float", to=int(dtype))
+        return self._casts[stored.name]

@@ -21,6 +21,8 @@ class ExternalData:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.written = 0
+        self.constants = 0
+        """how many of these bytes are of constants that are no weights, such as tables of positions"""
         self.stored: dict[str, ir.ExternalTensor] = {}
         """by name what several graphs may refer to"""
         self._file = (directory / DATA_FILE).open("wb")

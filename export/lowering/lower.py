@@ -42,7 +42,9 @@ class Nodes(Protocol):
 
 @dataclass(frozen=True)
 class Lowered:
-    """Sizes of a lowered graph: its bytes, and those that decoding one token reads.
+    """Sizes of a lowered graph: the bytes of its weights, and of those what decoding one token reads.
+
+    Constants that are no weights, such as tables of positions, count as neither.
 
     ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed, or
     always. ``zeros`` and ``products`` as in `Artifact`.
@@ -84,8 +86,8 @@ def lower(
     if "DynamicQuantizeMatMul" in operators:
         rounding = "always"
     return Lowered(
-        stored_bytes=sidecar.written,
-        read_bytes=sidecar.written - tables,
+        stored_bytes=sidecar.written - sidecar.constants,
+        read_bytes=sidecar.written - sidecar.constants - tables,
         rounding=rounding,
         zeros=walk.zeros,
         products=walk.products,
@@ -207,4 +209,6 @@ class _Walk:
                 constant = torch.from_numpy(value.const_value.numpy().copy())
                 inexact = constant.is_floating_point() and not name.endswith(FLOAT32_SUFFIX)
                 dtype = self.emit.dtype if inexact else constant.dtype
+                before = self.sidecar.written
                 self.emit.initializer(name, partial(constant.to, dtype))
+                self.sidecar.constants += self.sidecar.written - before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from onnx_ir import Value
-from onnx_ir.tensor_adapters import from_torch_dtype
 from torch import Tensor
 
 from compress.errors import ExportError
@@ -46,10 +45,10 @@ def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value |
 def dense(emit: Emitter, name: str, weight: Dense, x: Value, shared: bool) -> Value:
     """Multiply by a float matrix: MatMul, its weight transposed in the file, cast to what the graph is computed in."""
     if shared:
-        table = to_graph_dtype(emit, emit.initializer(name, lambda: to_file_dtype(emit, weight.tensor)))
+        table = emit.to_graph_dtype(emit.initializer(name, lambda: to_file_dtype(emit, weight.tensor)))
         return emit.op("MatMul", x, emit.op("Transpose", table, name=f"{name}.T", perm=[1, 0]), name=f"{name}.out")
     stored = emit.initializer(f"{name}.T", lambda: to_file_dtype(emit, weight.tensor.T))
-    return emit.op("MatMul", x, to_graph_dtype(emit, stored), name=f"{name}.out")
+    return emit.op("MatMul", x, emit.to_graph_dtype(stored), name=f"{name}.out")
 
 
 def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Value | None) -> Value:
@@ -106,7 +105,7 @@ def embedding(emit: Emitter, name: str, weight: Weight, ids: Value) -> Value:
             table = emit.initializer(name, lambda: to_file_dtype(emit, weight.tensor))
             rows = emit.op("Gather", table, ids, name=f"{name}.rows", axis=0)
             rows.type = table.type
-            return to_graph_dtype(emit, rows)
+            return emit.to_graph_dtype(rows)
         case Quantized():
             return gather_quantized(emit, name, weight, ids)
         case _:
@@ -136,19 +135,14 @@ def gather_quantized(emit: Emitter, name: str, weight: Quantized, ids: Value) ->
 
 
 def to_file_dtype(emit: Emitter, tensor: Tensor) -> Tensor:
-    """A float matrix as the file holds it: as it is for a graph in float32, which may read halves; else in its type."""
+    """Floats as the file holds them: as they are for a graph in float32, which may read halves; else in its type."""
     return tensor if emit.dtype == torch.float32 else tensor.to(emit.dtype)
-
-
-def to_graph_dtype(emit: Emitter, stored: Value) -> Value:
-    """Floats in the type of the graph: themselves, or a Cast of what is stored in another."""
-    dtype = from_torch_dtype(emit.dtype)
-    return stored if stored.dtype == dtype else emit.op("Cast", stored, name=f"{stored.name}.float", to=int(dtype))
 
 
 def _grid(emit: Emitter, name: str, packed: Blocked) -> tuple[Value, Value | None]:
     """The scales of a matrix in blocks, and its zero points where it has some."""
-    scales, zeros = emit.initializer(f"{name}.scales", lambda: packed.scales.to(emit.dtype)), packed.zero_points
+    scales = emit.to_graph_dtype(emit.initializer(f"{name}.scales", lambda: to_file_dtype(emit, packed.scales)))
+    zeros = packed.zero_points
     return scales, None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros)
 
 

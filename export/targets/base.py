@@ -22,6 +22,7 @@ from compress.export.files.genai_config import write_genai_config
 from compress.export.lowering import onnxruntime
 from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.lowering.lower import Lowered, Nodes
+from compress.export.lowering.position_table import compute_tables, shorten_tables
 from compress.export.lowering.weights import SlicedWeights
 from compress.export.parity.verify import lower_and_verify
 from compress.export.sentence_embedding import append_sentence_embedding
@@ -106,6 +107,14 @@ class Target(ABC):
         other.graph = source
         return other
 
+    def check_context(self, context: int | None) -> None:
+        """Refuse, with a UsageError, a limit to the length of texts where no artifact holds anything by position."""
+        if context is not None and self.graph is None:
+            raise UsageError(
+                f"--context is for targets that have a graph, such as ort-cpu; {self.name} serves as long texts as "
+                "whoever loads it asks for"
+            )
+
     @abstractmethod
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress
@@ -147,6 +156,8 @@ class OnnxTarget(Target):
     """how its runtime wants each weight form"""
     groups_attention: ClassVar[bool] = True
     """whether its runtime has GroupQueryAttention"""
+    computes_tables: ClassVar[bool] = False
+    """whether its runtime computes what is constant as it loads a graph, exactly in float32"""
     genai_provider: ClassVar[str | None] = None
     """what onnxruntime-genai calls its runtime, for ``genai_config.json``; None where it isn't run by that"""
 
@@ -160,11 +171,20 @@ class OnnxTarget(Target):
         model, lowered = export_with_fallback(checkpoint, self.graph, bool(graph_passes), grouped, write, progress)
         copy_tokenizer(checkpoint.path, out)
         if self.genai_provider is not None and checkpoint.kind.is_decoder_only:
-            write_genai_config(model, checkpoint.config, checkpoint.path, out, self.genai_provider)
+            source, context = checkpoint.path, checkpoint.longest_text
+            write_genai_config(model, checkpoint.config, source, out, self.genai_provider, context)
         self.after(model, checkpoint, out)
-        sizes = checkpoint.parameters, lowered.stored_bytes, lowered.read_bytes
-        zeros = lowered.zeros and not self.skips_zeros(checkpoint)
-        artifact = Artifact(out, self.name, checkpoint.kind, *sizes, zeros=zeros, products=lowered.products)
+        artifact = Artifact(
+            out,
+            self.name,
+            checkpoint.kind,
+            checkpoint.parameters,
+            lowered.stored_bytes,
+            lowered.read_bytes,
+            zeros=lowered.zeros and not self.skips_zeros(checkpoint),
+            products=lowered.products,
+            context=checkpoint.context,
+        )
         artifact.save()
         return artifact
 
@@ -183,6 +203,10 @@ class OnnxTarget(Target):
         if checkpoint.sentence is not None:
             append_sentence_embedding(model, checkpoint.sentence.chain)
         self.prepare(model)
+        if checkpoint.context is not None:
+            shorten_tables(model, checkpoint.context)
+        if self.computes_tables:
+            compute_tables(model)
         write_metadata(model, checkpoint, graph_passes, self.name)
         lowered = lower_and_verify(
             {MODEL_FILE: model},

@@ -91,7 +91,7 @@ class TensorRt(OnnxTarget):
 
 
 def _longest_text(checkpoint: Checkpoint) -> int:
-    return min(longest_input(checkpoint.config), _LONGEST)
+    return min(checkpoint.context or longest_input(checkpoint.config), _LONGEST)
 
 
 def _is_sparse(checkpoint: Checkpoint) -> bool:

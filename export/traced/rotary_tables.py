@@ -14,6 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from compress.export.lowering.position_table import PositionTable
 from compress.export.traced.torch_export import OPSET
 from compress.graph.builder import GraphBuilder, required
 
@@ -73,7 +74,9 @@ def _is_table(value: ir.Value, inside: set[ir.Value]) -> bool:
 def _look_up(graph: ir.Graph, value: ir.Value, table: NDArray[np.float32], positions: ir.Value) -> None:
     """Put rows of a ``table`` ``[longest, size]`` in the place of a value."""
     builder = GraphBuilder(graph)
-    rows = builder.op("Gather", builder.constant(table, f"traced.{value.name}.table"), positions, axis=0)
+    constant = builder.constant(table, f"traced.{value.name}.table")
+    constant.const_value = PositionTable(table, str(constant.name), len(table))
+    rows = builder.op("Gather", constant, positions, axis=0)
     rows.shape, rows.type = value.shape, value.type
     builder.insert_before(required(value.producer()))
     value.replace_all_uses_with(rows)

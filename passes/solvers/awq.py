@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compress.calibration.statistics import Statistic
-from compress.lazy import torch
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.weights.error import output_error
 
@@ -39,5 +38,5 @@ class AwqSearch:
 
     def error(self, matrix: Tensor, inputs: LinearInput, scale: Tensor) -> float:
         """Relative squared output error of a matrix ``[out, in]`` rounded with its columns scaled."""
-        rounded = round_to_nearest(matrix * scale, self.grid(matrix.shape[1])).quantized(torch.float32).dequantize()
+        rounded = round_to_nearest(matrix * scale, self.grid(matrix.shape[1])).quantized().dequantize()
         return output_error(matrix, rounded / scale, inputs.gram)

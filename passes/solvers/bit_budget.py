@@ -58,7 +58,7 @@ def survey(
                 losses = {}
                 for bits in choices:
                     rounded = {
-                        name: round_to_nearest(w, grid(bits, w.shape[1]), True).quantized(torch.float32).dequantize()
+                        name: round_to_nearest(w, grid(bits, w.shape[1]), True).quantized().dequantize()
                         for name, w in weights.items()
                     }
                     errors = [token_error(inputs.forward(batch, rounded), y) for batch, y in enumerate(exact)]

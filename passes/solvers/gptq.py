@@ -128,6 +128,7 @@ def gptq(
         values[back].T.contiguous(),
         scales[groups].T.contiguous(),
         None if zeros is None else zeros[groups].T.contiguous(),
+        dtype,
     )
 
 

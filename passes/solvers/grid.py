@@ -20,6 +20,10 @@ _NARROWEST = {2: 0.40, 3: 0.55, 4: 0.70, 8: 0.92}
 """Ratio to which a search shrinks the range, by bits: the fewer codes, the more a clipped extreme can gain."""
 _WIDEST = 1.05
 _SEARCHED = 15
+_FINEST_HALF = 2.0**-17
+"""The smallest scale that float16 holds no more coarsely than bfloat16, which has 8 bits of it whatever its size."""
+_SCALE_BYTES = 2
+"""Bytes of a stored scale, but of checkpoints in fewer."""
 
 
 FITTING = (64, 32)
@@ -80,15 +84,29 @@ class Grid:
             return scale, None
         return scale, (self.qmin - smallest * factors / scale).round_().clamp_(self.qmin, self.qmax)
 
+    def scale_dtype(self, weight: Tensor) -> torch.dtype:
+        """The type in which the scales of a matrix ``[out, in]`` are stored, and solved with.
+
+        In 16 bits: the matrix's own type, or of float32 float16. That is bfloat16 instead where a group's range is too
+        small or too large for it.
+        """
+        if weight.element_size() <= _SCALE_BYTES:
+            return weight.dtype
+        grouped = weight.unflatten(1, (-1, self.group))
+        largest = torch.maximum(grouped.amax(-1), -grouped.amin(-1))
+        steps = largest[largest > 0] / (self.qmax - self.qmin)
+        fits = (steps >= _FINEST_HALF) & (steps <= torch.finfo(torch.float16).max / 4)  # no scale searched is 4 steps
+        return torch.float16 if bool(fits.all()) else torch.bfloat16
+
     def stored_form(self, exact: StoredForm, act: Act | None = None) -> StoredForm:
-        """Stored form of a dense matrix on this grid: codes, scales in its dtype, zero points."""
+        """Stored form of a dense matrix on this grid: codes, scales in 16 bits, zero points."""
         size = exact.shape[0] * exact.shape[1]
         groups = size // self.group
         zeros = 0 if self.symmetric else -(-groups * self.bits // 8)
         return StoredForm(
             form="quantized",
             shape=exact.shape,
-            nbytes=-(-size * self.bits // 8) + groups * exact.itemsize + zeros,
+            nbytes=-(-size * self.bits // 8) + groups * min(exact.itemsize, _SCALE_BYTES) + zeros,
             bits=self.bits,
             group=PER_CHANNEL if self.group == exact.shape[1] else self.group,
             symmetric=self.symmetric,
@@ -103,18 +121,22 @@ class Grid:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Codes before they are rounded: ``values`` ``[out, in]``, for a ``scale`` and ``zero`` ``[out, in / group]``."""
+    """Codes before they are rounded: ``values`` ``[out, in]``, for a ``scale`` and ``zero`` ``[out, in / group]``.
+
+    ``dtype`` is what the scale is stored in.
+    """
 
     grid: Grid
     values: Tensor
     scale: Tensor
     zero: Tensor | None
+    dtype: torch.dtype
 
-    def quantized(self, dtype: torch.dtype, act: Act | None = None) -> Quantized:
-        """Round to codes; the scale is stored in ``dtype``."""
+    def quantized(self, act: Act | None = None) -> Quantized:
+        """Round to codes, and the scale to its type."""
         return Quantized(
             codes=self.grid.round_to_codes(self.values).to(torch.int8),
-            scale=self.scale.to(dtype),
+            scale=self.scale.to(self.dtype),
             bits=self.grid.bits,
             group=self.grid.group,
             zero_point=None if self.zero is None else self.zero.to(torch.int8),
@@ -125,7 +147,7 @@ class Proposal:
         """Split it into parts for matrices of so many outputs each."""
         zeros = [None] * len(rows) if self.zero is None else self.zero.split(rows)
         parts = zip(self.values.split(rows), self.scale.split(rows), zeros, strict=True)
-        return [Proposal(self.grid, values, scale, zero) for values, scale, zero in parts]
+        return [Proposal(self.grid, values, scale, zero, self.dtype) for values, scale, zero in parts]
 
 
 def fitting(features: int, alike: Sequence[int] = ()) -> int:

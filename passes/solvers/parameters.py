@@ -80,7 +80,9 @@ class Codes:
         codes: Tensor = rounded.clamp(grid.qmin, grid.qmax).unflatten(1, (-1, grid.group))
         if self.start.zero is not None:
             codes = codes - self.start.zero.unsqueeze(-1)
-        matrix: Tensor = (codes * (self.start.scale * self.gain).unsqueeze(-1)).flatten(1)
+        scale = self.start.scale * self.gain
+        scale = scale + (scale.to(self.start.dtype) - scale).detach()  # as it is stored, gradients passing through
+        matrix: Tensor = (codes * scale.unsqueeze(-1)).flatten(1)
         return matrix if self.mask is None else matrix * self.mask  # so that no gradient moves a frozen zero
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
@@ -99,13 +101,14 @@ class Integers(Codes):
         zero = start.zero_point
         largest = int(start.codes.abs().max()) if start.act == "dynamic" else None
         grid = Grid(start.bits, start.group, zero is None, largest)
-        proposal = Proposal(grid, start.codes.float(), start.scale.float(), None if zero is None else zero.float())
+        zeros = None if zero is None else zero.float()
+        proposal = Proposal(grid, start.codes.float(), start.scale.float(), zeros, start.scale.dtype)
         super().__init__(proposal, mask_of(start))
         self.exact = start
 
     def weight(self) -> Quantized:
         """The matrix with its trained codes and scales."""
-        trained = self.proposal().quantized(self.exact.scale.dtype)
+        trained = self.proposal().quantized()
         return replace(self.exact, codes=trained.codes, scale=trained.scale)
 
 

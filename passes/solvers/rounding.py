@@ -13,18 +13,25 @@ if TYPE_CHECKING:
     from compress.passes.solvers.grid import Grid
 
 
-def round_to_nearest(weight: Tensor, grid: Grid, search: bool = False, mask: Tensor | None = None) -> Proposal:
+def round_to_nearest(
+    weight: Tensor,
+    grid: Grid,
+    search: bool = False,
+    mask: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+) -> Proposal:
     """Round every weight of ``weight`` ``[out, in]`` by itself; ``search`` takes the scales of least squared error.
 
-    Where ``mask`` is False a zero stays a zero.
+    Where ``mask`` is False a zero stays a zero. Scales are stored in ``dtype``, by default the grid's for the matrix.
     """
+    dtype = grid.scale_dtype(weight) if dtype is None else dtype
     rows = weight.float().unflatten(1, (-1, grid.group)).flatten(0, 1)  # one group each
-    scale, zero = best_scales(rows.T, grid, search, weight.dtype)
+    scale, zero = best_scales(rows.T, grid, search, dtype)
     values = rows / scale[:, None] + (0 if zero is None else zero[:, None])
     shape = (weight.shape[0], -1)
     values = values.reshape(weight.shape)
     scale, zero = scale.reshape(shape), None if zero is None else zero.reshape(shape)
-    return Proposal(grid, keep_zeros(values, zero, mask, grid.group), scale, zero)
+    return Proposal(grid, keep_zeros(values, zero, mask, grid.group), scale, zero, dtype)
 
 
 def best_scales(

@@ -44,7 +44,7 @@ class Solved:
     @cached_property
     def weight(self) -> Quantized:
         """The matrix as it is stored."""
-        return replace(self.proposal.quantized(self.exact.tensor.dtype, self.act), mask=mask_of(self.exact))
+        return replace(self.proposal.quantized(self.act), mask=mask_of(self.exact))
 
     def report(self) -> WeightReport:
         """Report of the matrix's error."""
@@ -84,25 +84,27 @@ class Solver:
                 solved[name] = Solved(exact, cut, "exact (all zeros)" if zeros else name_of_solver, gram)
         return solved
 
-    def plain(self, weight: Dense, grid: Grid) -> Proposal:
-        """Round a matrix to the nearest codes."""
-        return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight))
+    def plain(self, weight: Dense, grid: Grid, dtype: torch.dtype) -> Proposal:
+        """Round a matrix to the nearest codes; its scales are stored in ``dtype``."""
+        return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight), dtype)
 
     def by_rows(self, weight: Dense, grid: Grid) -> Quantized:
         """Round a very large matrix to the nearest codes, some rows at a time."""
         mask = mask_of(weight)
         masks = [None] * -(-weight.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
         parts = [masked(rows, rows_mask) for rows, rows_mask in zip(weight.tensor.split(_ROWS), masks, strict=True)]
-        parts_rounded = [self.plain(part, grid).quantized(part.tensor.dtype) for part in parts]
+        dtype = grid.scale_dtype(weight.tensor)
+        parts_rounded = [self.plain(part, grid, dtype).quantized() for part in parts]
         return replace(stacked(parts_rounded), mask=mask)
 
     def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
+        dtype = grid.scale_dtype(weight.tensor)
         if hessian is None:
-            return self.plain(weight, grid)
+            return self.plain(weight, grid, dtype)
         mask = mask_of(weight)
         # What chose the zeros aimed at the original already: corrected twice, weights overshoot, and are cut off there.
         aim = hessian.corrected(weight.tensor) if mask is None else weight.tensor
-        return gptq(aim, hessian, grid, self.search, weight.tensor.dtype, mask)
+        return gptq(aim, hessian, grid, self.search, dtype, mask)
 
     def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""

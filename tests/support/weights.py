@@ -41,7 +41,7 @@ def masked(tensor: torch.Tensor) -> Masked:
 
 def quantized(tensor: torch.Tensor, bits: int = 3, symmetric: bool = True) -> Quantized:
     """``tensor`` ``[out, in]`` rounded to the nearest, one scale a channel."""
-    return round_to_nearest(tensor, Grid(bits, tensor.shape[1], symmetric)).quantized(torch.float32)
+    return round_to_nearest(tensor, Grid(bits, tensor.shape[1], symmetric), dtype=torch.float32).quantized()
 
 
 def factored(tensor: torch.Tensor) -> Factored:

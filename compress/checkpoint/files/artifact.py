@@ -33,6 +33,8 @@ class Artifact:
     """whether matrices hold zeros on purpose, which this runtime computes with like with any other number"""
     products: bool = False
     """whether matrices are multiplied part by part"""
+    context: int | None = None
+    """tokens of the longest text that it serves, where that is limited"""
 
     def save(self) -> None:
         """Write the facts beside the artifact."""
@@ -56,6 +58,8 @@ class Artifact:
         for name, value in vars(self).items():
             if name in types and not isinstance(value, types[name]):
                 raise TypeError(f"{name} is {value!r}")
-            least = {"parameters": 1, "stored_bytes": 0, "read_bytes": 0}.get(name)
+            if name == "context" and value is None:
+                continue
+            least = {"parameters": 1, "stored_bytes": 0, "read_bytes": 0, "context": 1}.get(name)
             if least is not None and (type(value) is not int or not least <= value <= 1 << 53):
                 raise TypeError(f"{name} is {value!r}, no number of them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 
 import gguf
@@ -13,7 +14,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from compress.api.score_plan import plan_score
 from compress.checkpoint.variant import Variant
+from compress.export.targets.base import find_target
 
 INT4 = "int4:solver=rtn:head=float:embed=float"
 
@@ -53,6 +56,48 @@ def test_a_run_writes_the_format_that_is_asked_for(make_variant):
     index = json.loads((path / "model.safetensors.index.json").read_text())["weight_map"]
     assert index["model.layers.0.mlp.up_proj.qweight"] != index["model.layers.1.mlp.up_proj.qweight"]
     assert json.loads((path / "compress.json").read_text())["format"] == "gptq"
+
+
+def test_an_artifact_serves_texts_of_the_context_that_is_asked_for(variants, tmp_path, inside):
+    """genai, `generate` and `score` keep to it; the model itself takes in 128 tokens."""
+    out = shutil.copytree(variants, tmp_path / "out") / "int8-fuse"
+    facts = {}
+    for context in ("32", "128"):
+        done = inside("export", out, "--context", context)
+        assert done.returncode == 0, done.stderr
+        facts[context] = json.loads((out / "onnx" / "genai_config.json").read_text())
+        assert json.loads((out / "onnx" / "artifact.json").read_text())["context"] == int(context)
+        assert plan_score([out], find_target("ort-cpu")).model.longest_text == int(context)
+    assert [facts[key]["model"]["context_length"] for key in facts] == [32, 128]
+    assert [facts[key]["search"]["max_length"] for key in facts] == [32, 128]
+    assert inside("export", out, "--context", "32").returncode == 0
+    long = inside("generate", out, "the quick " * 20)
+    assert (long.returncode, long.stderr) == (
+        2, f"compress: the prompt has 40 tokens, and {out / 'onnx'} serves texts of 32; shorten it\n"
+    )  # fmt: skip
+    done = inside("generate", out, "the quick " * 10, "-n", "500")
+    assert done.returncode == 0, done.stderr
+    assert inside("verify", out).returncode == 0
+    assert inside("export", out).returncode == 0
+    assert json.loads((out / "onnx" / "artifact.json").read_text())["context"] is None
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--context", "129"], r"--context 129 exceeds the longest input of .*int8-fuse, 128 tokens"),
+    (["--context", "64", "--target", "hf"], r"--context is for targets that have a graph, such as ort-cpu; hf .*"),
+])  # fmt: skip
+def test_a_context_that_can_not_be_is_refused(variants, inside, llama, options, message):
+    for command in (["export", variants / "int8-fuse"], [llama, "-p", "int8"]):
+        done = inside(*command, *options)
+        assert done.returncode == 2
+        assert re.fullmatch(f"compress: {message.replace('int8-fuse', '')}\n", done.stderr), done.stderr
+
+
+def test_a_context_is_for_decoders(bert, tmp_path, inside):
+    done = inside(bert, "-p", "int8", "--context", "8", "-o", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (
+        2, f"compress: --context is for decoders, and {bert} is of kind encoder; leave it out\n"
+    )  # fmt: skip
 
 
 def test_where_a_graph_comes_from_is_for_targets_that_have_one(make_variant, inside):

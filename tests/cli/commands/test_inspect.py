@@ -69,12 +69,12 @@ def test_a_row_a_layer(variant, inspect, llama):
         f"  weights      {before / 1e6:.1f} MB → {after / 1e6:.1f} MB ({after / before:.2f}×), "
         f"{8 * after / manifest.source.parameters:.2f} bits per weight",
     ]
-    # group=32: 8 bits and a float32 scale for 32 of them
+    # group=32: 8 bits and a scale of 16 bits for 32 of them
     assert cells(done.stdout) == [
-        ["tied embedding, head", "9.00", "0.02", "–", "0.001", "rtn ×1", "0.2"],
-        ["model.layers.0", "9.00", "0.04", "0.64 mlp.down_proj", "0.1", "gptq ×6, rtn (fallback) ×1", "1.5"],
-        ["model.layers.1", "9.00", "0.04", "81.9 mlp.down_proj", "0.1", "gptq ×7", "1.5"],
-        ["all matrices", "9.00", "0.11", "81.9 model.layers.1.mlp.down_proj", "0.1",
+        ["tied embedding, head", "8.50", "0.02", "–", "0.001", "rtn ×1", "0.2"],
+        ["model.layers.0", "8.50", "0.04", "0.64 mlp.down_proj", "0.1", "gptq ×6, rtn (fallback) ×1", "1.5"],
+        ["model.layers.1", "8.50", "0.04", "81.9 mlp.down_proj", "0.1", "gptq ×7", "1.5"],
+        ["all matrices", "8.50", "0.10", "81.9 model.layers.1.mlp.down_proj", "0.1",
          "rtn ×1, gptq ×13, rtn (fallback) ×1", "3.2"],
     ]  # fmt: skip
     assert "! 1 matrix fell back to rtn (singular Hessian): model.layers.0.self_attn." in done.stdout
@@ -143,8 +143,8 @@ def test_a_folder_that_takes_no_picture_is_told_before_the_work(variant, inspect
 def test_a_row_a_matrix(variant, inspect):
     rows = cells(inspect(variant, "--weights").stdout)
     assert len(rows) == 15
-    assert rows[0] == ["model.embed_tokens", "quantized", "8", "32", "sym", "float", "23,184", "–", "0.001", "rtn"]
-    assert rows[-1] == ["model.layers.1.mlp.down_proj", "quantized", "8", "32", "sym", "float", "9,216", "81.9", "0.1",
+    assert rows[0] == ["model.embed_tokens", "quantized", "8", "32", "sym", "float", "21,896", "–", "0.001", "rtn"]
+    assert rows[-1] == ["model.layers.1.mlp.down_proj", "quantized", "8", "32", "sym", "float", "8,704", "81.9", "0.1",
                         "gptq"]  # fmt: skip
     assert rows[4][-1] == "rtn (fallback: singular Hessian)"
 
@@ -157,7 +157,7 @@ def test_the_same_facts_as_json(variant, inspect):
     assert [layer["name"] for layer in facts["layers"]] == ["tied", "model.layers.0", "model.layers.1"]
     assert facts["layers"][1]["worst"] == "model.layers.0.mlp.down_proj"
     assert facts["layers"][2]["weights"][-1] == {
-        "name": "model.layers.1.mlp.down_proj", "form": "quantized", "shape": [64, 128], "nbytes": 9216, "bits": 8,
+        "name": "model.layers.1.mlp.down_proj", "form": "quantized", "shape": [64, 128], "nbytes": 8704, "bits": 8,
         "group": 32, "symmetric": True, "act": None, "masked": False, "parts": {}, "solver": "gptq",
         "error": 1e-4 * 2**13, "weight_error": 1e-3, "underflow": 0,
     }  # fmt: skip
@@ -188,7 +188,7 @@ def test_a_variant_that_reports_no_errors_says_so(plain, tmp_path, inspect):
     manifest.save(tmp_path)
     done = inspect(tmp_path)
     assert done.returncode == 0
-    assert cells(done.stdout)[1] == ["model.layers.0", "9.00", "0.04", "–", "–", "–", "–"]
+    assert cells(done.stdout)[1] == ["model.layers.0", "8.50", "0.04", "–", "–", "–", "–"]
     assert done.stderr == "note: no errors are available: no pass of this recipe measured outputs\n"
     done = inspect(tmp_path, "--plot", tmp_path / "plot.png")
     assert (done.returncode, done.stdout) == (2, "")

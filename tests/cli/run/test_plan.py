@@ -20,7 +20,7 @@ def request_of(tmp_path, llama):
         samples=None, length=None, ablate=False, no_score=False, evaluation=None, labels=None, task_names=(),
         speed=USUAL_SPEED, require=(), strict=False, checkpoint_format=None, shard_bytes=None, merge=False, seed=0,
         overwrite=False, threads=None, trust_remote_code=False, allow_overlap=False, eval_windows=None,
-        quick=False, every_figure=False,
+        quick=False, every_figure=False, context=None,
     )  # fmt: skip
     return lambda **changes: replace(plain, **changes)
 

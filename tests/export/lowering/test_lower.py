@@ -104,6 +104,39 @@ def test_integers_of_every_width_and_group_are_multiplied_and_looked_up(tiny, tm
     assert np.abs(logits(artifact) - expected).max() < 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_scales_are_stored_as_they_are_and_cast_once(tiny, tmp_path, rounded, bits, dtype):
+    """The runtime casts them as it loads the graph; those of the tied embedding and head are one. float32: old ones."""
+
+    def form(name, tensor):
+        weight = rounded(tensor, 32, bits)
+        return replace(weight, scale=weight.scale.to(dtype))
+
+    path = tiny("LlamaForCausalLM", tie_word_embeddings=True)
+    artifact = export(path, form, tmp_path / "a")
+    onnx.checker.check_model(artifact.path / "model.onnx")
+    graph = onnx.load(artifact.path / "model.onnx", load_external_data=False).graph
+    scales = {tensor.name: tensor.data_type for tensor in graph.initializer if tensor.name.endswith(".scales")}
+    types = {torch.float16: 10, torch.bfloat16: 16, torch.float32: 1}
+    assert set(scales.values()) == {types[dtype]}
+    casts = [node.input[0] for node in graph.node if node.op_type == "Cast" and node.input[0] in scales]
+    assert sorted(casts) == (sorted(scales) if dtype != torch.float32 else [])
+    codes = sum(np.prod(tensor.dims) for tensor in graph.initializer if tensor.name.endswith(".codes"))
+    count = sum(np.prod(tensor.dims) for tensor in graph.initializer if tensor.name in scales)
+    assert count * 32 == codes * 8 // bits
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    ort.InferenceSession(artifact.path / "model.onnx", options, providers=["CPUExecutionProvider"])
+    loaded = onnx.load(tmp_path / "loaded.onnx", load_external_data=False).graph
+    constants = {tensor.name: tensor.data_type for tensor in loaded.initializer}
+    readers = [node for node in loaded.node if node.op_type in ("MatMulNBits", "GatherBlockQuantized")]
+    assert len(readers) == 2 * 4 + 2
+    assert {constants[name] for node in readers for name in node.input if ".scales" in name} == {1}
+    expected = StoredModel(path, form).torch_module()(TOKENS).logits.detach().numpy()
+    assert np.abs(logits(artifact) - expected).max() < 1e-3
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_a_tied_matrix_whose_width_no_block_divides_is_still_stored_once(tiny, tmp_path, rounded, bits):
     path = tiny("LlamaForCausalLM", tie_word_embeddings=True, hidden_size=72, head_dim=16)

@@ -74,7 +74,7 @@ def test_the_error_is_that_of_the_outputs_with_scaled_columns_rounded():
     x, weight = torch.randn(500, 64, generator=generator), torch.randn(8, 64, generator=generator)
     scale = torch.rand(64, generator=generator) + 0.5
     statistics = LinearInput(Statistic.GRAM, 500, x.abs().amax(0), x.square().mean(0), x.T @ x / 500, sample=x[:128])
-    rounded = round_to_nearest(weight * scale, Grid(4, 32)).quantized(torch.float32).dequantize()
+    rounded = round_to_nearest(weight * scale, Grid(4, 32)).quantized().dequantize()
     exact = x @ weight.T
     expected = ((x / scale) @ rounded.T - exact).square().sum() / exact.square().sum()
     assert SEARCH.error(weight, statistics, scale) == pytest.approx(float(expected), rel=1e-3)

@@ -128,7 +128,7 @@ def test_a_surveys_loss_is_that_of_the_layers_output(llama, exact_products):
     exact = [inputs.forward(i, {}) for i in range(inputs.batches)]
     stage = actual[0].names
     for name in stage:
-        rounded = round_to_nearest(block.weights[name].tensor, Grid(3, 32), True).quantized(torch.float32)
+        rounded = round_to_nearest(block.weights[name].tensor, Grid(3, 32), True).quantized()
         block.weights[name] = Dense(rounded.dequantize())
     inputs.refresh()
     off = [inputs.forward(i, {}) - target_output for i, target_output in enumerate(exact)]

@@ -83,13 +83,13 @@ def assert_equals_naive(weight, gram, grid, order, search):
     actual = gptq(weight, Hessian(gram, None, grid.group, order), grid, search, F32)
     clear = ~close
     assert clear.float().mean() >= 0.75  # rows in which nothing hangs on the last digits
-    stored = actual.quantized(F32)
+    stored = actual.quantized()
     assert torch.equal(stored.codes[clear].double(), expected[clear].round().clamp(grid.qmin, grid.qmax))
     assert torch.allclose(stored.scale[clear].double(), scale[clear], rtol=1e-4)
     if stored.zero_point is not None:
         assert torch.equal(stored.zero_point[clear].double(), zero[clear])
     assert actual.values.shape == weight.shape
-    plain = round_to_nearest(weight, grid).quantized(F32).codes
+    plain = round_to_nearest(weight, grid, dtype=F32).quantized().codes
     assert not torch.equal(stored.codes, plain)
 
 
@@ -154,7 +154,7 @@ def test_correction_lowers_the_error_against_the_original_model():
 
     def error(mismatch):
         hessian = Hessian(gram, mismatch, 32, "gar")
-        stored = gptq(hessian.corrected(weight), hessian, grid, True, F32).quantized(F32).dequantize()
+        stored = gptq(hessian.corrected(weight), hessian, grid, True, F32).quantized().dequantize()
         return float((y @ weight.T - x @ stored.T).square().mean() / (y @ weight.T).square().mean())
 
     assert error((y - x).T @ x / len(x)) < 0.5 * error(None)
@@ -164,8 +164,8 @@ def test_correction_lowers_the_error_against_the_original_model():
 @pytest.mark.parametrize(("bits", "ratio"), [(2, 0.5), (3, 0.5), (4, 0.5), (8, 0.6)])
 def test_on_correlated_inputs_the_error_is_half_of_roundings(bits, ratio, symmetric):
     weight, gram, grid = gaussian(64, 256), gram_of(correlated(256)), Grid(bits, 32, symmetric)
-    solved = gptq(weight, Hessian(gram, None, 32, "gar"), grid, True, F32).quantized(F32).dequantize()
-    rounded = round_to_nearest(weight, grid, True).quantized(F32).dequantize()
+    solved = gptq(weight, Hessian(gram, None, 32, "gar"), grid, True, F32).quantized().dequantize()
+    rounded = round_to_nearest(weight, grid, True, dtype=F32).quantized().dequantize()
     assert output_loss(solved - weight, gram) < ratio * output_loss(rounded - weight, gram)
 
 
@@ -176,8 +176,8 @@ def test_a_search_gains_on_average(bits, group):
     for seed in range(3):
         weight, gram, grid = gaussian(32, 256, seed=seed), gram_of(correlated(256, seed=seed + 5)), Grid(bits, group)
         hessian = Hessian(gram, None, group, "gar")
-        plain += output_loss(gptq(weight, hessian, grid, False, F32).quantized(F32).dequantize() - weight, gram)
-        searched += output_loss(gptq(weight, hessian, grid, True, F32).quantized(F32).dequantize() - weight, gram)
+        plain += output_loss(gptq(weight, hessian, grid, False, F32).quantized().dequantize() - weight, gram)
+        searched += output_loss(gptq(weight, hessian, grid, True, F32).quantized().dequantize() - weight, gram)
     assert searched < 0.95 * plain
 
 
@@ -188,9 +188,9 @@ def test_frozen_zeros_stay_and_their_error_is_made_good(group, symmetric, search
     weight, gram = gaussian(16, 192) + 0.3, gram_of(correlated(192))
     mask = gaussian(16, 192, seed=3) > 0
     grid, hessian = Grid(4, group, symmetric), Hessian(gram, None, group, "gar")
-    stored = gptq(weight, hessian, grid, search, F32, mask).quantized(F32).dequantize()
+    stored = gptq(weight, hessian, grid, search, F32, mask).quantized().dequantize()
     assert not stored[~mask].any()
-    naively = round_to_nearest(weight, grid, search, mask).quantized(F32).dequantize()
+    naively = round_to_nearest(weight, grid, search, mask, dtype=F32).quantized().dequantize()
     assert output_loss(stored - weight, gram) < 0.6 * output_loss(naively - weight, gram)
 
 
@@ -200,7 +200,7 @@ def test_dead_inputs_get_zero_columns(symmetric):
     x[:, [3, 40, 41]] = 0
     hessian = Hessian(gram_of(x), gram_of(x), 32, "gar")
     grid = Grid(4, 32, symmetric)
-    stored = gptq(hessian.corrected(gaussian(8, 64)), hessian, grid, True, F32).quantized(F32).dequantize()
+    stored = gptq(hessian.corrected(gaussian(8, 64)), hessian, grid, True, F32).quantized().dequantize()
     assert not stored[:, [3, 40, 41]].any()
     assert stored[:, :3].any()
     assert hessian.dead.nonzero().flatten().tolist() == [3, 40, 41]
@@ -215,7 +215,7 @@ def test_the_inputs_unit_does_not_matter(dead):
 
     def codes(unit):
         hessian = Hessian(gram_of(x * unit), (y * unit).T @ (x * unit) / len(x), 32, "gar")
-        return gptq(hessian.corrected(weight), hessian, grid, True, F32).quantized(F32).codes
+        return gptq(hessian.corrected(weight), hessian, grid, True, F32).quantized().codes
 
     assert torch.equal(codes(2.0**-12), codes(1.0))
 

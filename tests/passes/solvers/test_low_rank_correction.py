@@ -24,7 +24,7 @@ def statistics(features, level=Statistic.MISMATCH):
 
 
 def rounded(weight):
-    return round_to_nearest(weight, Grid(2, 32)).quantized(torch.float32)
+    return round_to_nearest(weight, Grid(2, 32), dtype=torch.float32).quantized()
 
 
 @pytest.mark.parametrize("rank", [1, 8, 16])

@@ -22,7 +22,7 @@ def test_every_form_starts_where_it_is(form):
 
 
 def test_inputs_that_are_rounded_too_get_no_larger_codes():
-    start = round_to_nearest(torch.randn(8, 64), Grid(8, 64, levels=63)).quantized(torch.float32, act="dynamic")
+    start = round_to_nearest(torch.randn(8, 64), Grid(8, 64, levels=63), dtype=torch.float32).quantized(act="dynamic")
     trained = trainable(start)
     trained.values.data += 5
     assert trained.weight().codes.max() == 63

@@ -30,7 +30,7 @@ def naive(weight, group, low, high, even):
 )
 def test_equals_a_naive_loop(grid, low, high):
     weight = torch.randn(6, 128, generator=torch.Generator().manual_seed(0))
-    stored = round_to_nearest(weight, grid).quantized(torch.float32)
+    stored = round_to_nearest(weight, grid, dtype=torch.float32).quantized()
     assert torch.allclose(stored.dequantize(), naive(weight, grid.group, low, high, -low == high), atol=1e-6)
     assert stored.scale.shape == (6, 128 // grid.group)
     assert (stored.bits, stored.group, stored.act) == (grid.bits, grid.group, None)
@@ -38,14 +38,14 @@ def test_equals_a_naive_loop(grid, low, high):
 
 def test_the_error_is_at_most_half_a_step():
     weight = torch.randn(8, 64)
-    stored = round_to_nearest(weight, Grid(8, 32)).quantized(torch.float32)
+    stored = round_to_nearest(weight, Grid(8, 32), dtype=torch.float32).quantized()
     error = (stored.dequantize() - weight).abs().unflatten(1, (-1, 32)).amax(-1)
     assert (error <= stored.scale / 2 + 1e-7).all()
 
 
 def test_scales_have_the_weights_dtype_and_codes_fit_them():
     weight = torch.randn(4, 64).half()
-    stored = round_to_nearest(weight, Grid(8, 64)).quantized(weight.dtype)
+    stored = round_to_nearest(weight, Grid(8, 64)).quantized()
     assert stored.scale.dtype == torch.float16
     assert (stored.dequantize() - weight.float()).abs().max() <= stored.scale.float().max() * 0.51
 
@@ -57,9 +57,11 @@ def test_frozen_zeros_stay_zeros(symmetric, search):
     generator = torch.Generator().manual_seed(0)
     weight, mask = torch.randn(8, 64, generator=generator) + 3, torch.rand(8, 64, generator=generator) > 0.5
     grid = Grid(4, 32, symmetric)
-    stored = round_to_nearest(weight, grid, search, mask).quantized(torch.float32).dequantize()
+    stored = round_to_nearest(weight, grid, search, mask, dtype=torch.float32).quantized().dequantize()
     assert not stored[~mask].any()
-    assert torch.equal(stored[mask], round_to_nearest(weight, grid, search).quantized(torch.float32).dequantize()[mask])
+    assert torch.equal(
+        stored[mask], round_to_nearest(weight, grid, search, dtype=torch.float32).quantized().dequantize()[mask]
+    )
 
 
 def test_a_search_by_a_gram_takes_the_candidate_of_least_output_error():

@@ -10,7 +10,7 @@ from compress.passes.solvers.grid import Grid
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.passes.solvers.solver import Solver
 from compress.weights.forms import Dense, Masked
-from tests.support.tensors import F32, correlated, gaussian, gram_of, indefinite
+from tests.support.tensors import correlated, gaussian, gram_of, indefinite
 
 
 def reading(gram, tokens=1 << 20):
@@ -47,7 +47,7 @@ def test_the_report_says_what_was_done(gram, tokens, solver_text):
     assert actual.report().solver == solver_text
     assert actual.report().fell_back == solver_text.startswith("rtn")
     if actual.report().fell_back:
-        assert torch.equal(actual.weight.codes, round_to_nearest(weight, Grid(4, 32), True).quantized(F32).codes)
+        assert torch.equal(actual.weight.codes, round_to_nearest(weight, Grid(4, 32), True).quantized().codes)
 
 
 def test_plain_rounding_and_zeros_are_reported_as_such():
@@ -94,7 +94,7 @@ def test_zeros_that_were_aimed_at_the_original_are_not_corrected_again():
 
     def dequantized(matrix, mismatch):
         actual = Solver("gptq", True, "gar", mismatch).solve({"w": matrix}, {"w": Grid(4, 32)}, inputs)["w"]
-        return actual.proposal.quantized(torch.float32).dequantize()
+        return actual.proposal.quantized().dequantize()
 
     zeros = Masked(weight * mask, mask)
     assert torch.equal(dequantized(zeros, True), dequantized(zeros, False))

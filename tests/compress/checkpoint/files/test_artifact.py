@@ -16,7 +16,7 @@ def test_facts_read_back_as_they_were_saved_and_hold_no_path(tmp_path):
     facts = json.loads((tmp_path / "artifact.json").read_text())
     assert facts == {
         "target": "ort-cpu", "kind": "encoder-decoder", "parameters": 1000, "stored_bytes": 900, "read_bytes": 800,
-        "zeros": True, "products": False,
+        "zeros": True, "products": False, "context": None,
     }  # fmt: skip
     assert Artifact.open(tmp_path) == artifact
     moved = tmp_path / "moved"
