@@ -7,6 +7,7 @@ GroupQueryAttention rotates by.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from compress.export.lowering.position_table import PositionTable
+from compress.export.lowering.position_table import Angles, Function, PositionTable
 from compress.export.traced.torch_export import OPSET
 from compress.graph.builder import GraphBuilder, required
 
@@ -22,6 +23,8 @@ _POINTWISE = frozenset(
     {"Add", "Cast", "Concat", "Cos", "Div", "Identity", "Mul", "Neg", "Sin", "Slice", "Sub", "Unsqueeze"}
 )
 """Operators by which a position's numbers come from that position alone."""
+_COMPARED, _ROUNDING = 8, 1e-6
+"""Rows of a table by which its formula is found, and how far two libraries' cosines may be apart."""
 
 
 def replace_by_tables(graph: ir.Graph, longest: int) -> None:
@@ -35,8 +38,10 @@ def replace_by_tables(graph: ir.Graph, longest: int) -> None:
         _redirect_shape_reads(node.outputs[0], graph.inputs[0])
     ends = [node.outputs[0] for node in nodes if _is_table(node.outputs[0], inside)]
     tables = _evaluate(nodes, ends, longest) if ends else []
-    for value, table in zip(ends, tables, strict=True):
-        _look_up(graph, value, table, positions)
+    vectors = _vectors(nodes)
+    with np.errstate(all="ignore"):  # a vector may be anything, zeros included
+        for value, table in zip(ends, tables, strict=True):
+            _look_up(graph, value, table, vectors, positions)
 
 
 def _nodes_of(graph: ir.Graph, positions: ir.Value) -> list[ir.Node]:
@@ -71,11 +76,38 @@ def _is_table(value: ir.Value, inside: set[ir.Value]) -> bool:
     )
 
 
-def _look_up(graph: ir.Graph, value: ir.Value, table: NDArray[np.float32], positions: ir.Value) -> None:
-    """Put rows of a ``table`` ``[longest, size]`` in the place of a value."""
+def _vectors(nodes: Sequence[ir.Node]) -> list[NDArray[np.float32]]:
+    """The constants of float32 that nodes read, each once, without their axes."""
+    constants = {value: value.const_value for node in nodes for value in node.inputs if value is not None}
+    arrays = [tensor.numpy() for tensor in constants.values() if tensor is not None]
+    return [array.reshape(-1) for array in arrays if array.dtype == np.float32]
+
+
+def _formula(table: NDArray[np.float32], vectors: Sequence[NDArray[np.float32]]) -> tuple[Function, Angles] | None:
+    """The function and the angles by one of the ``vectors`` that give a table, as far as its first rows tell."""
+    first = table[:_COMPARED]
+    functions: tuple[Function, ...] = ("Cos", "Sin")
+    for function, vector in product(functions, (vector for vector in vectors if len(vector) == table.shape[1])):
+        rows = Angles(vector, 1.0, len(first)).rows(function)
+        scaling = float((first * rows).sum() / (rows * rows).sum())
+        scaling = 1.0 if abs(scaling - 1) < _ROUNDING else scaling
+        if np.abs(scaling * rows - first).max() < _ROUNDING:
+            return function, Angles(vector, scaling, len(table))
+    return None
+
+
+def _look_up(
+    graph: ir.Graph,
+    value: ir.Value,
+    table: NDArray[np.float32],
+    vectors: Sequence[NDArray[np.float32]],
+    positions: ir.Value,
+) -> None:
+    """Put rows of a ``table`` ``[longest, size]``, which knows its formula by ``vectors``, in the place of a value."""
     builder = GraphBuilder(graph)
     constant = builder.constant(table, f"traced.{value.name}.table")
-    constant.const_value = PositionTable(table, str(constant.name), len(table))
+    function, angles = _formula(table, vectors) or (None, None)
+    constant.const_value = PositionTable(table, str(constant.name), len(table), function, [angles] if angles else [])
     rows = builder.op("Gather", constant, positions, axis=0)
     rows.shape, rows.type = value.shape, value.type
     builder.insert_before(required(value.producer()))

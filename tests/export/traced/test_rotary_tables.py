@@ -40,6 +40,9 @@ def test_cosines_become_rows_of_a_table():
     assert batch == [2]
     (table,) = (value for name, value in graph.initializers.items() if name.endswith(".table"))
     assert tuple(table.shape) == (LONGEST, 3)
+    (part,) = table.const_value.parts
+    assert (table.const_value.function, part.scaling, part.length) == ("Cos", 1.0, LONGEST)
+    assert np.array_equal(part.frequencies, FREQUENCIES)
     gather = next(node for node in graph if node.op_type == "Gather")
     assert gather.inputs[1] is graph.inputs[1]
 
