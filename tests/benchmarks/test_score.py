@@ -71,7 +71,10 @@ def test_every_row_has_every_metric(scored, contenders):
         assert costs == pytest.approx(0.0001 * 1e6 / rates, rel=1e-12)
         assert len(row.measures["load_s"].launches) == len(row.measures["load_cold_s"].launches) == 1
     assert scored.original.measures["bits_per_weight"].value == pytest.approx(32, rel=0.01)
-    assert scored.row("fuse").measures["disk_bytes"].value == contenders[2].disk_bytes
+    assert scored.original.measures["other_bytes"].value == 0
+    fused = contenders[2]
+    assert scored.row("fuse").measures["disk_bytes"].value == fused.disk_bytes
+    assert scored.row("fuse").measures["other_bytes"].value == fused.disk_bytes - fused.stored_bytes
     assert scored.float_export is scored.rows[1]
 
 

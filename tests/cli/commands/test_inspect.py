@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.files.manifest import LayerReport, Manifest
 from compress.weights.stored import WeightReport
 from tests.support.cli import ENVIRONMENT, run_cli
@@ -162,6 +163,13 @@ def test_the_same_facts_as_json(variant, inspect):
         "error": 1e-4 * 2**13, "weight_error": 1e-3, "underflow": 0,
     }  # fmt: skip
     assert len(facts["fallbacks"]) == 1
+
+
+def test_an_artifacts_weights_are_told_apart_from_the_rest(variants, inspect):
+    artifact = Artifact.open(variants / "int8-fuse" / "onnx")
+    rest = sum(file.stat().st_size for file in artifact.path.glob("model.onnx*")) - artifact.stored_bytes
+    sizes = f"{artifact.stored_bytes / 1e6:.1f} MB of weights, {rest / 1e6:.1f} MB of graph and tables"
+    assert inspect(variants / "int8-fuse").stdout.splitlines()[4] == f"  onnx         {sizes}"
 
 
 def test_every_parameter_is_counted(plain):
