@@ -118,7 +118,7 @@ class Int8(Integer):
 
 def with_dynamic_inputs(matrix: Tensor) -> Quantized:
     """Round a matrix for kernels that round the inputs too: one scale a channel, and codes that can't saturate."""
-    return round_to_nearest(matrix, _headroom(matrix.shape[1])).quantized("dynamic")
+    return round_to_nearest(matrix, _headroom(matrix.shape[1])).quantized(act="dynamic")
 
 
 def _headroom(features: int) -> Grid:

@@ -132,7 +132,7 @@ class Proposal:
     zero: Tensor | None
     dtype: torch.dtype
 
-    def quantized(self, act: Act | None = None) -> Quantized:
+    def quantized(self, *, act: Act | None = None) -> Quantized:
         """Round to codes, and the scale to its type."""
         return Quantized(
             codes=self.grid.round_to_codes(self.values).to(torch.int8),

@@ -44,7 +44,7 @@ class Solved:
     @cached_property
     def weight(self) -> Quantized:
         """The matrix as it is stored."""
-        return replace(self.proposal.quantized(self.act), mask=mask_of(self.exact))
+        return replace(self.proposal.quantized(act=self.act), mask=mask_of(self.exact))
 
     def report(self) -> WeightReport:
         """Report of the matrix's error."""
