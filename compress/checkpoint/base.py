@@ -115,9 +115,7 @@ class Checkpoint(ModelOutline):
         if context is None:
             return self
         if not self.kind.is_decoder_only:
-            raise UsageError(
-                f"--context is for decoders; {self.path} holds a model of kind {self.kind.name}, so leave it out"
-            )
+            raise UsageError(f"--context is for decoders, and {self.path} is of kind {self.kind.name}; leave it out")
         if context > (longest := longest_input(self.config)):
             raise UsageError(f"--context {context} exceeds the longest input of {self.path}, {longest} tokens")
         return replace(self, context=context)

@@ -73,7 +73,7 @@ def test_an_artifact_serves_texts_of_the_context_that_is_asked_for(variants, tmp
     assert inside("export", out, "--context", "32").returncode == 0
     long = inside("generate", out, "the quick " * 20)
     assert (long.returncode, long.stderr) == (
-        2, f"compress: the prompt has 40 tokens, and {out / 'onnx'} serves texts of 32; shorten it\n"
+        2, f"compress: the prompt has 41 tokens, and {out / 'onnx'} serves texts of 32; shorten it\n"
     )  # fmt: skip
     done = inside("generate", out, "the quick " * 10, "-n", "500")
     assert done.returncode == 0, done.stderr

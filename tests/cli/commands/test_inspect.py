@@ -159,7 +159,7 @@ def test_the_same_facts_as_json(variant, inspect):
     assert facts["layers"][1]["worst"] == "model.layers.0.mlp.down_proj"
     assert facts["layers"][2]["weights"][-1] == {
         "name": "model.layers.1.mlp.down_proj", "form": "quantized", "shape": [64, 128], "nbytes": 8704, "bits": 8,
-        "group": 32, "symmetric": True, "act": None, "masked": False, "parts": {}, "solver": "gptq",
+        "group": 32, "symmetric": True, "act": None, "masked": False, "pivoted": False, "parts": {}, "solver": "gptq",
         "error": 1e-4 * 2**13, "weight_error": 1e-3, "underflow": 0,
     }  # fmt: skip
     assert len(facts["fallbacks"]) == 1
