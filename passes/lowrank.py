@@ -98,9 +98,9 @@ class Lowrank(WeightPass):
                 for names, stats in inputs.by_stage(level, open_):
                     metric = OutputMetric(stats, self.whiten == "on")
                     for name in names:
-                        spectrum = metric.spectrum(block.weights[name].dequantize())
-                        size = self._size(StoredForm.of(block.weights[name]))
-                        losses[name] = RankLosses(size, spectrum.losses)
+                        weight = block.weights[name]
+                        size = self._size(StoredForm.of(weight))
+                        losses[name] = RankLosses(size, metric.losses(weight.dequantize()))
         return replace(self, ranks=choose_ranks(losses, self.keep))
 
     def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:

@@ -74,6 +74,12 @@ class OutputMetric:
         moved: Tensor = (exact @ self.mismatch @ self.vectors / damped) @ self.vectors.T
         return exact + moved
 
+    def losses(self, matrix: Tensor) -> Tensor:
+        """The losses of a matrix's `spectrum` alone, from the smaller of its Grams: several times as fast."""
+        exact = matrix.double() if self.root is None else matrix.double() @ self.root
+        gram = exact @ exact.T if exact.shape[0] < exact.shape[1] else exact.T @ exact
+        return torch.linalg.eigvalsh(gram).flip(0).clamp(min=0)
+
     def spectrum(self, matrix: Tensor) -> Spectrum:
         """Singular values of a matrix ``[out, in]`` under this metric, and their directions."""
         exact = matrix.double()

@@ -38,6 +38,13 @@ def test_no_product_of_that_rank_loses_less():
     assert squared(plain - exact, gram) > 1.3 * best
 
 
+@pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
+def test_losses_alone_are_those_of_the_spectrum(shape):
+    for metric in (OutputMetric(input_statistics(shape[1])), OutputMetric(None)):
+        exact = metric.spectrum(gaussian(*shape)).losses
+        assert torch.allclose(metric.losses(gaussian(*shape)), exact, atol=1e-12 * float(exact[0]))
+
+
 def test_without_inputs_it_is_the_plain_svd():
     weight = gaussian(24, 16)
     sigma = torch.linalg.svdvals(weight.to(F64))
