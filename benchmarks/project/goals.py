@@ -131,6 +131,7 @@ GOALS = (
     Goal("sparse24,int4", "perplexity", at_most=1.10, base="sparse24", model=STRUCTURE),
     Goal(PRUNE, "perplexity", at_most=0.95, base=f"{PRUNE}:compensate=off", model=STRUCTURE),
     Goal(LOWRANK, "perplexity", at_most=0.95, base=f"{LOWRANK}:whiten=off", model=STRUCTURE),
+    Goal(LOWRANK, "perplexity", at_most=0.75, base=f"{LOWRANK}:pivot=off", model=STRUCTURE),
     Goal(RECOVERED, "perplexity_ratio", at_most=0.5, base=PRUNE, model=RECOVERY, logs=True),
     # 0.6 of what llm-compressor 0.14 took for the same model and calibration on two cores: 583 s, 1.70 GiB.
     Goal(GPTQ, "wall_s", at_most=0.6 * 583, model=DEPTH),

@@ -78,7 +78,8 @@ class OutputMetric:
         """The losses of a matrix's `spectrum` alone, from the smaller of its Grams: several times as fast."""
         exact = matrix.double() if self.root is None else matrix.double() @ self.root
         gram = exact @ exact.T if exact.shape[0] < exact.shape[1] else exact.T @ exact
-        return torch.linalg.eigvalsh(gram).flip(0).clamp(min=0)
+        squares: Tensor = torch.linalg.eigvalsh(gram)
+        return squares.flip(0).clamp(min=0)
 
     def spectrum(self, matrix: Tensor) -> Spectrum:
         """Singular values of a matrix ``[out, in]`` under this metric, and their directions."""
