@@ -6,6 +6,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 PIP_FLAGS ?=
 INPUTS ?= 10000
+MUTANTS ?= 100
+SEED ?= 0
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -14,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 ROOMS := benchmarks cli export passes profiles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast fuzz lint docs bench peers clean
+.PHONY: help demo test test-fast fuzz mutate lint docs bench peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -37,6 +39,10 @@ test-fast: $(STAMP)  ## the quick tests on tiny models alone
 
 fuzz: $(STAMP)  ## so many broken inputs for every reader of files: make fuzz INPUTS=100000
 	$(BIN)/python -m tests.whole.test_fuzz $(INPUTS)
+
+mutate: $(STAMP)  ## change the code in so many places, and print the share that tests notice: make mutate MUTANTS=100
+	$(PIP) install -q $(PIP_FLAGS) -c constraints.txt cosmic-ray
+	$(BIN)/python -m tests.support.mutation $(MUTANTS) $(SEED)
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .
