@@ -129,9 +129,10 @@ def _variants(card: Scorecard, names: Sequence[str] = ()) -> list[Row]:
     rows = {row.name: row for row in card.rows if row.role == "variant"}
     if not rows:
         raise UsageError(f"the report of {card.model} has no variants, so there is nothing to gate")
-    if unknown_names := [name for name in names if name not in rows]:
-        raise unknown("variant", unknown_names[0], rows)
-    return [row for row in rows.values() if not names or row.name in names]
+    every = {**dict.fromkeys(row.variant for row in rows.values()), **rows}
+    if unknown_names := [name for name in names if name not in every]:
+        raise unknown("variant", unknown_names[0], every)
+    return [row for row in rows.values() if not names or row.name in names or row.variant in names]
 
 
 def _check(figures: Sequence[Figure], card: Scorecard, rows: Sequence[Row]) -> None:

@@ -12,6 +12,7 @@ from compress.benchmarks.results.fusion_gain import gain_table
 from compress.benchmarks.results.method import machine_facts, method_facts
 from compress.benchmarks.results.overview import overview
 from compress.benchmarks.results.printable_card import printable_card
+from compress.benchmarks.results.runtimes import fastest_runtimes
 from compress.benchmarks.results.scorecard import Scorecard
 from compress.benchmarks.results.table import TableCell, TableRow, comparison_table, groups, legend, length_tables
 from compress.escape import markdown_block, markdown_code, markdown_text, printable
@@ -34,12 +35,17 @@ class Markdown(ReportFormat):
 
 
 def variant_section(card: Scorecard, name: str) -> str:
-    """Scores of a variant for its model card: its figures beside the baselines', and what didn't help."""
+    """Scores of a variant for its model card: its figures beside the baselines', and what didn't help.
+
+    A variant that was exported to several targets has a column for each.
+    """
     card, name = printable_card(card), printable(name)
-    shown = [row.name for row in card.rows if row.role in ("original", "float") or row.name == name]
-    lines = _comparison(*comparison_table(card, shown))
-    about = [line for line in findings(card) if line.startswith((f"{name} ", *_OF_ALL))]
-    facts = [*about, *card.notes[:1], *method_facts(card), *machine_facts(card)]
+    own = [row.name for row in card.rows if row.role == "variant" and name in (row.name, row.variant)]
+    base = [row.name for row in card.rows if row.role in ("original", "float")]
+    lines = _comparison(*comparison_table(card, [*base, *own]))
+    about = [line for line in findings(card) if line.startswith((*(f"{column} " for column in own), *_OF_ALL))]
+    runtimes = [line for line in fastest_runtimes(card) if line.startswith(f"{name}, ")]
+    facts = [*about, *runtimes, *card.notes[:1], *method_facts(card), *machine_facts(card)]
     return "\n".join([*lines, "", *_items(map(markdown_text, facts))])
 
 

@@ -66,7 +66,7 @@ class Contender:
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint, parameters: int, name: str = ORIGINAL) -> Contender:
         """The original in transformers, in float32."""
-        disk = _loaded_bytes(checkpoint.path, "torch")
+        disk = loaded_bytes(checkpoint.path, "torch")
         recipe = "transformers, float32"
         return cls(
             name=name,
@@ -104,7 +104,7 @@ class Contender:
             recipe=f"{recipe}, run as {spec.runs_as}" if spec.runs_as else recipe,
             parameters=artifact.parameters,
             stored_bytes=artifact.stored_bytes,
-            disk_bytes=_loaded_bytes(artifact.path, spec.name),
+            disk_bytes=loaded_bytes(artifact.path, spec.name),
             read_bytes=None if spec.runs_as else artifact.read_bytes,
             zeros=artifact.zeros,
             products=artifact.products,
@@ -117,12 +117,12 @@ class Contender:
         cls, name: str, path: Path, engine: str, recipe: str, checkpoint: Checkpoint, parameters: int, read_bytes: int
     ) -> Contender:
         """Another tool's build of a checkpoint, run by ``engine``."""
-        disk = _loaded_bytes(path, engine)
+        disk = loaded_bytes(path, engine)
         return cls(name, path, engine, checkpoint.kind, "peer", recipe, parameters, disk, disk, read_bytes)
 
     def files(self) -> list[Path]:
         """Files that the engine loads, in order."""
-        return _loaded_files(self.path, self.engine)
+        return loaded_files(self.path, self.engine)
 
     @property
     def other_bytes(self) -> int:
@@ -137,15 +137,17 @@ class Contender:
         return all(_equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
-def _loaded_files(path: Path, engine: str) -> list[Path]:
+def loaded_files(path: Path, engine: str) -> list[Path]:
+    """Files of a directory that an engine loads, in order; none where it holds nothing for it."""
     for patterns in ENGINES[engine].files:
         if files := sorted({file for pattern in patterns for file in path.glob(pattern)}):
             return files
     return []
 
 
-def _loaded_bytes(path: Path, engine: str) -> int:
-    files = _loaded_files(path, engine)
+def loaded_bytes(path: Path, engine: str) -> int:
+    """Bytes of the files of a directory that an engine loads; a ModelError where there are none."""
+    files = loaded_files(path, engine)
     if not files:
         patterns = [pattern for alternative in ENGINES[engine].files for pattern in alternative]
         raise ModelError(f"{path} holds nothing to load: no {' or '.join(patterns)}")

@@ -48,15 +48,17 @@ class Effect:
 
 
 def effects(card: Scorecard) -> list[Effect]:
-    """Effects of every pass whose counterpart without it is in the card; of a single pass, the float export."""
+    """Effects of every pass whose counterpart without it, in the same runtime, is in the card; of a single pass, the
+    float export."""
+    rows = [row for row in card.rows if not row.unavailable]
     by_passes = {
-        tuple(applied.text for applied in row.passes): row for row in card.rows if row.role in ("float", "variant")
+        (row.engine, *(applied.text for applied in row.passes)): row for row in rows if row.role in ("float", "variant")
     }
     effects = []
-    for row in card.rows:
+    for row in rows:
         texts = tuple(applied.text for applied in row.passes)
         for i, pass_ in enumerate(row.passes):
-            without = by_passes.get(texts[:i] + texts[i + 1 :])
+            without = by_passes.get((row.engine, *texts[:i], *texts[i + 1 :]))
             if without is not None:
                 effects.append(Effect(row, pass_, without, _times(row, without, card.kind)))
     return effects

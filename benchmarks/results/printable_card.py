@@ -38,6 +38,7 @@ def _row(row: Row) -> Row:
             "recipe": printable(row.recipe),
             "passes": tuple(replace(applied, text=printable(applied.text)) for applied in row.passes),
             "measures": _keys(row.measures),
+            "unavailable": printable(row.unavailable),
         }
     )
 

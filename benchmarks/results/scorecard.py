@@ -11,6 +11,7 @@ from compress.benchmarks.results.contender import Applied, Role
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.layer_errors import LayerErrors
 from compress.benchmarks.runtime.decoding import Sampling
+from compress.benchmarks.runtime.specs import ENGINES
 from compress.benchmarks.statistics.measure import Measure, summarize
 from compress.encodable_text import EncodableText
 from compress.modeling.kinds import TaskKind
@@ -99,6 +100,7 @@ class Row(BaseModel, frozen=True):
 
     ``path`` is its directory, empty for what was made for the run alone. ``zeros`` and ``products`` as in `Artifact`;
     ``passes`` were applied in order, ``errors`` are what they cost each layer; ``cells`` as `Settings.cells`.
+    ``unavailable``: why its runtime can't be run here, so that nothing but sizes is known; empty where it can.
     """
 
     name: EncodableText
@@ -114,6 +116,13 @@ class Row(BaseModel, frozen=True):
     measures: dict[str, Measure]
     cells: tuple[Cell, ...] = ()
     errors: LayerErrors | None = None
+    unavailable: EncodableText = ""
+
+    @property
+    def variant(self) -> str:
+        """Name of its variant; rows of one that was exported to several targets share it."""
+        spec = ENGINES.get(self.engine)
+        return self.name if spec is None else self.name.removesuffix(f"@{spec.target}")
 
 
 class Scorecard(BaseModel, frozen=True):

@@ -1,9 +1,10 @@
-"""A sentence on each variant: how much smaller, how much faster, how much of the accuracy is left."""
+"""A sentence on each variant: how much smaller, how much faster, how much accuracy is left; the fastest runtime."""
 
 from __future__ import annotations
 
 from compress.benchmarks.results.kinds import ACCURACY, PLANS, SIZE
 from compress.benchmarks.results.metrics import metric
+from compress.benchmarks.results.runtimes import fastest_runtimes
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 
 _SAME = 0.005
@@ -13,13 +14,19 @@ _APART = 0.01
 
 
 def sentences(card: Scorecard) -> list[str]:
-    """A sentence on each variant, as in "int8: 3.7× smaller, decodes 3.1× as fast as onnx float, perplexity +0.4 %"."""
-    return [f"{row.name}: {', '.join(_clauses(card, row))}" for row in card.rows if row.role in ("variant", "peer")]
+    """A sentence on each variant, as in "int8: 3.7× smaller, decodes 3.1× as fast as onnx float, perplexity +0.4 %".
+
+    Then one on each that was measured in several runtimes.
+    """
+    rows = [row for row in card.rows if row.role in ("variant", "peer")]
+    return [*(f"{row.name}: {', '.join(_clauses(card, row))}" for row in rows), *fastest_runtimes(card)]
 
 
 def _clauses(card: Scorecard, row: Row) -> list[str]:
     size = ratio(card.original, row, SIZE)
     clauses = [] if size is None else [_size(size.value)]
+    if row.unavailable:
+        return [*clauses, f"not measured, as it can't be run here: {row.unavailable}"]
     return [*clauses, *_speed(card, row), *_accuracy(row)]
 
 

@@ -27,7 +27,7 @@ from compress.cli.shared.options import (
     require,
     seed,
     strict,
-    target,
+    targets,
     task_names,
     threads,
     trust_remote_code,
@@ -54,7 +54,7 @@ from compress.cli.shared.options import (
     help="Output directory for the variants and the report.",
 )
 @profile
-@target()
+@targets()
 @click.option(
     "--calibration",
     metavar="TEXT",
@@ -106,7 +106,7 @@ def command(**options: Any) -> None:
     model = open_model(plan, console)
     inputs = resolve(plan, model, console)
     variants = make_variants(plan, inputs, console)
-    complete(plan, variants)
+    complete(plan, variants, console)
     if request.no_score:
         return
     card = score(plan, inputs, variants, console)

@@ -22,7 +22,7 @@ from compress.cli.shared.options import (
     require,
     seed,
     strict,
-    target,
+    targets,
     task_names,
     threads,
     trust_remote_code,
@@ -31,7 +31,7 @@ from compress.errors import ModelError, UsageError
 from compress.system.staging import check_report, output_folder
 
 if TYPE_CHECKING:
-    from compress.export.targets.base import Target
+    from compress.export.target_set import TargetSet
 
 
 @click.command("score")
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="Directory for the report.  [default: the variants' parent directory]",
 )
 @profile
-@target(text="Target whose artifacts are measured.")
+@targets("Targets whose artifacts are measured, one or a list such as ort-cpu,gguf.")
 @evaluation_file
 @evaluation_windows
 @quick
@@ -99,16 +99,16 @@ def command(
     from compress.benchmarks.results.scorecard import Settings
     from compress.cli.shared.gating import check_figures, check_measured, enforce
     from compress.cli.shared.scores import print_scores
-    from compress.export.targets.base import find_target
+    from compress.export.target_set import TargetSet
     from compress.profiles.loader import load_profile
 
     console = Console()
     machine = load_profile(profile)
-    runtime = find_target(target or machine.target)
-    folders = _scorable(candidates, runtime, console)
+    runtimes = TargetSet.parse(target or machine.target)
+    folders = _scorable(candidates, runtimes, console)
     with output_folder(out or _parent(folders)) as report_folder:
         check_report(report_folder)
-        plan = plan_score(folders, runtime, model, unverified, trust_remote_code, console)
+        plan = plan_score(folders, runtimes, model, unverified, trust_remote_code, console)
         check_figures(requirements, plan.model)
         settings = Settings(
             quick=quick,
@@ -131,26 +131,28 @@ def command(
         )
         plan.check(inputs)
         check_measured(requirements, inputs)
-        card = score_variants(plan.variants, runtime, inputs, settings, report_folder, command_line())
+        card = score_variants(plan.variants, runtimes, inputs, settings, report_folder, command_line())
         print_scores(card, report_folder, console, every_figure)
     if requirements:
         enforce(judge(card, requirements), strict, console)
 
 
-def _scorable(paths: Sequence[Path], target: Target, console: Console) -> list[Path]:
-    """Those that have an artifact for the target, each once; a note names each of the others.
+def _scorable(paths: Sequence[Path], targets: TargetSet, console: Console) -> list[Path]:
+    """Those that have an artifact for one of the targets, each once; a note tells what is missing of the others.
 
     Raises ModelError where none is left.
     """
-    from compress.api.score_plan import unscorable_reason
+    from compress.api.score_plan import unscorable_reasons
 
-    reasons = {path: unscorable_reason(path, target) for path in paths}
-    chosen = [path for path, reason in reasons.items() if reason is None]
+    reasons = {path: unscorable_reasons(path, targets) for path in paths}
+    chosen = [path for path, missing in reasons.items() if len(missing) < len(targets)]
     if paths and not chosen:
-        raise ModelError("nothing to score: " + ", ".join(f"{path} {reason}" for path, reason in reasons.items()))
-    for path, reason in reasons.items():
-        if reason is not None:
-            console.notice(f"{path} is left out: it {reason}")
+        nothing = (f"{path} {' and '.join(dict.fromkeys(missing.values()))}" for path, missing in reasons.items())
+        raise ModelError("nothing to score: " + ", ".join(nothing))
+    for path, missing in reasons.items():
+        where = "is left out" if len(missing) == len(targets) else "is not measured everywhere"
+        for reason in dict.fromkeys(missing.values()):
+            console.notice(f"{path} {where}: it {reason}")
     distinct: dict[Path, Path] = {}
     for path in chosen:
         distinct.setdefault(path.resolve(), path)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compress.benchmarks.gate.requirement import Requirement
     from compress.checkpoint.writing.writer import WriteOptions
     from compress.cli.shared.measuring import SpeedOptions
-    from compress.export.targets.base import Target
+    from compress.export.target_set import TargetSet
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class RunPlan:
     profile: Profile
     requested: Sequence[Pipeline]
     pipelines: Sequence[Pipeline]
-    target: Target
+    targets: TargetSet
     write_options: WriteOptions
 
 
@@ -85,15 +85,15 @@ def check(request: RunRequest) -> RunPlan:
     pipelines = _with_ablations(requested) if request.ablate else requested
     _check_free(request, pipelines)
 
-    from compress.api.compress_model import choose_target  # after these: a mistake in them waits for no torch
     from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
+    from compress.export.target_set import TargetSet  # after these: a mistake in them waits for no torch
 
-    target = choose_target(request.target or profile.target, request.checkpoint_format)
-    target.check_context(request.context)
+    targets = TargetSet.parse(request.target or profile.target, request.checkpoint_format)
+    targets.check_context(request.context)
     for pipeline in pipelines:
-        target.check(pipeline.passes, request.merge)
-    write_options = WriteOptions(target.format, request.shard_bytes or SHARD_BYTES, request.merge)
-    return RunPlan(request, requirements, profile, requested, pipelines, target, write_options)
+        targets.check(pipeline.passes, request.merge)
+    write_options = WriteOptions(targets.format, request.shard_bytes or SHARD_BYTES, request.merge)
+    return RunPlan(request, requirements, profile, requested, pipelines, targets, write_options)
 
 
 def _check_nothing_scored(request: RunRequest) -> None:

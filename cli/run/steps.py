@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-from compress.api.compress_model import resolve_for_target
+from compress.api.compress_model import resolve_for_targets
 from compress.api.score import score_variants
 from compress.api.score_plan import VariantToScore
 from compress.benchmarks.data.inputs import EvaluationInputs
@@ -24,6 +25,8 @@ from compress.cli.console import Console, command_line
 from compress.cli.run.plan import RunPlan
 from compress.cli.shared.gating import check_figures, check_measured, enforce
 from compress.cli.shared.scores import print_scores
+from compress.errors import MissingComponentError
+from compress.export.target_set import graph_passes
 from compress.pipeline.resolve import ResolvedPipeline
 from compress.pipeline.resolve import notices as left_out
 from compress.pipeline.rewrite import rewrite
@@ -57,8 +60,8 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
     request, profile = plan.request, plan.profile
     check_figures(plan.requirements, model)
     speed_settings = request.speed.settings(model)
-    pipelines = [resolve_for_target(model, pipeline, plan.target, request.merge) for pipeline in plan.pipelines]
-    for line in left_out(model, pipelines, plan.target.capability):
+    pipelines = [resolve_for_targets(model, pipeline, plan.targets, request.merge) for pipeline in plan.pipelines]
+    for line in left_out(model, pipelines, plan.targets.capability):
         console.notice(line)
     statistic = max(pipeline.required_statistic() for pipeline in pipelines)
     evaluation = EvaluationInputs(
@@ -99,7 +102,7 @@ def resolve(plan: RunPlan, model: Model, console: Console) -> RunInputs:
 
 
 def make_variants(plan: RunPlan, inputs: RunInputs, console: Console) -> list[VariantToScore]:
-    """Build every variant and its artifact; those that differ in their graph alone are solved once."""
+    """Build every variant and its artifacts; those that differ in their graph alone are solved once."""
     variants: list[VariantToScore] = []
     solved: dict[str, Path] = {}
     for pipeline in inputs.pipelines:
@@ -113,7 +116,7 @@ def _make(
     plan: RunPlan, inputs: RunInputs, pipeline: ResolvedPipeline, solved: Path | None, console: Console
 ) -> VariantToScore:
     """Build one variant, which appears complete or not at all; ``solved`` is one with the same weight passes."""
-    written, target = pipeline.written, plan.target
+    written = pipeline.written
     path = plan.request.out / written.slug
     with staged(path, plan.request.overwrite, source=inputs.model.path) as stage:
         if solved is not None:
@@ -122,37 +125,47 @@ def _make(
             variant = run_pipeline(
                 inputs.model,
                 pipeline,
-                target.capability,
+                plan.targets.capability,
                 stage,
                 lambda: inputs.calibration.data,
                 plan.request.seed,
                 console,
                 plan.write_options,
             )
-        artifact = stage / target.folder
-        artifact.mkdir(exist_ok=True)
-        with console.status(f"exporting {written} to {target.name}"):
-            target.export(variant.within(plan.request.context), written.graph_passes, artifact, console)
-        record_artifact(stage, variant.manifest, target.folder)
+        for target in plan.targets:
+            artifact = stage / target.folder
+            artifact.mkdir(exist_ok=True)
+            served = variant.within(plan.request.context) if target.graph is not None else variant
+            with console.status(f"exporting {written} to {target.name}"):
+                target.export(served, graph_passes(written, target), artifact, console)
+            record_artifact(stage, variant.manifest, target.folder)
     console.say(f"wrote {path}")
     for notice in notices(variant.manifest):
         console.notice(f"{written}: {notice}")
     return VariantToScore(written.slug, path, variant.manifest, written)
 
 
-def complete(plan: RunPlan, variants: Sequence[VariantToScore]) -> None:
-    """Finish the artifacts, such as by building engines, once every variant is written."""
-    for variant in variants:
+def complete(plan: RunPlan, variants: Sequence[VariantToScore], console: Console) -> None:
+    """Finish the artifacts, such as by building engines, once every variant is written.
+
+    Raises MissingComponentError where that can't be done here; where there are other targets, a notice tells of it.
+    """
+    for variant, target in product(variants, plan.targets):
         opened = Variant.open(variant.path, verify=False).within(plan.request.context)
-        plan.target.complete(opened, variant.path / plan.target.folder)
-        record_additions(variant.path, variant.manifest, plan.target.folder)
+        try:
+            target.complete(opened, variant.path / target.folder)
+        except MissingComponentError as error:
+            if len(plan.targets) == 1:
+                raise
+            console.notice(str(error))
+        record_additions(variant.path, variant.manifest, target.folder)
 
 
 def score(plan: RunPlan, inputs: RunInputs, variants: Sequence[VariantToScore], console: Console) -> Scorecard:
     """Measure the variants together with their baselines, and write and print the report."""
     out = plan.request.out
     try:
-        card = score_variants(variants, plan.target, inputs.evaluation, inputs.settings, out, command_line())
+        card = score_variants(variants, plan.targets, inputs.evaluation, inputs.settings, out, command_line())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"the variants are complete: `{_score_command(plan, variants)}` measures them"

@@ -13,7 +13,7 @@ import click
 
 from compress.cli.shared.completion import complete_profiles
 from compress.errors import unknown
-from compress.export import targets
+from compress.export import targets as targets_room
 from compress.system.cores import most_threads
 
 
@@ -28,6 +28,16 @@ class Word(click.Choice[str]):
         """The word itself; a UsageError where it is none."""
         if value not in self.choices:
             raise unknown(self.category, str(value), self.choices)
+        return str(value)
+
+
+class Words(Word):
+    """A list of such words, separated by commas."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The list itself; a UsageError where one of them is none."""
+        for word in str(value).split(","):
+            super().convert(word, param, ctx)
         return str(value)
 
 
@@ -46,15 +56,28 @@ class FilePath(click.Path):
 
 def _target_names() -> list[str]:
     """Names of the targets, by the files of their room: `--help` shouldn't wait for what they import."""
-    modules = pkgutil.iter_modules(targets.__path__)
+    modules = pkgutil.iter_modules(targets_room.__path__)
     return sorted(module.name.replace("_", "-") for module in modules if module.name != "base")
 
 
-def target(default: str | None = None, text: str = "Target runtime.") -> Callable[[Callable[..., Any]], Any]:
-    """The option ``--target``; without a ``default`` it is the profile's."""
+def target(default: str) -> Callable[[Callable[..., Any]], Any]:
+    """The option ``--target`` of commands that take one."""
     words = Word("target", _target_names())
-    text = text if default else f"{text}  [default: the profile's]"
-    return click.option("--target", type=words, default=default, show_default=default is not None, help=text)
+    return click.option("--target", type=words, default=default, show_default=True, help="Target runtime.")
+
+
+def targets(
+    text: str = "Target runtime; several, such as ort-cpu,gguf, get artifacts of the same weights and one table.",
+) -> Callable[[Callable[..., Any]], Any]:
+    """The option ``--target`` of commands that take several, listed or repeated; without it they are the profile's."""
+    return click.option(
+        "--target",
+        type=Words("target", _target_names()),
+        multiple=True,
+        callback=lambda context, option, lists: ",".join(lists) or None,
+        metavar="LIST",
+        help=f"{text}  [default: the profile's]",
+    )
 
 
 def _limit_threads(context: click.Context, option: click.Parameter, count: int | None) -> int | None:

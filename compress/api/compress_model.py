@@ -11,7 +11,7 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
-from compress.export.targets.base import Target, find_target
+from compress.export.target_set import TargetSet
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.resolve import ResolvedPipeline, notices, resolve
@@ -40,7 +40,8 @@ def compress_model(
     """Compress a model and write the variant into the directory ``out``, which appears complete or not at all.
 
     ``pipeline``: passes in order, such as ``"int8,fuse"``. Its graph passes act when the variant is exported.
-    ``target``: the runtime that the variant is for; what it can't hold is refused before the work.
+    ``target``: the runtime that the variant is for, or several (``"ort-cpu,gguf"``); what one of them can't hold is
+    refused before the work.
     ``calibration``: a file or folder of texts or ``hf://datasets/…`` (`open_source`), a folder of images or an
     ``.npy`` array of pixels, or the data itself; None lets the model write its own text, or generates images.
     ``samples`` windows (or images) of ``length`` tokens are read of a file or generated: None takes as many as the
@@ -54,10 +55,10 @@ def compress_model(
     """
     progress, path = progress or Silent(), Path(out)
     passes = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
-    runtime = choose_target(target, checkpoint_format)
+    runtime = TargetSet.parse(target, checkpoint_format)
     runtime.check(passes.passes, merge)
     check_replaceable(path, overwrite, model.path)
-    resolved = resolve_for_target(model, passes, runtime, merge)
+    resolved = resolve_for_targets(model, passes, runtime, merge)
     for line in notices(model, [resolved], runtime.capability):
         progress.notice(line)
     data = calibration if isinstance(calibration, Calibration) else None
@@ -71,29 +72,23 @@ def compress_model(
     return Variant.open(path, verify=False)
 
 
-def choose_target(name: str, checkpoint_format: str | None = None) -> Target:
-    """The target of that name, with checkpoints in that format; a UsageError where there is no such thing."""
-    target = find_target(name)
-    return target if checkpoint_format is None else target.with_format(checkpoint_format)
+def resolve_for_targets(model: Model, pipeline: Pipeline, targets: TargetSet, merge: bool = False) -> ResolvedPipeline:
+    """The pipeline with every option decided for a model and the targets that its variant is for.
 
-
-def resolve_for_target(model: Model, pipeline: Pipeline, target: Target, merge: bool = False) -> ResolvedPipeline:
-    """The pipeline with every option decided for a model and a target.
-
-    With ``merge`` products are multiplied out before the target sees them. Raises UsageError where a pass can't work on
-    the model, or would leave matrices that the target can't hold.
+    With ``merge`` products are multiplied out before a target sees them. Raises UsageError where a pass can't work on
+    the model, or would leave matrices that one of the targets can't hold.
     """
-    resolved = resolve(model, pipeline, target.capability)
+    resolved = resolve(model, pipeline, targets.capability)
     try:
-        weights = predict(ConfigOnlyModel(model.architecture), resolved, target.capability).weights
+        weights = predict(ConfigOnlyModel(model.architecture), resolved, targets.capability).weights
     except UsageError as error:
-        if not target.restricted:
+        if not targets.restricted:
             return resolved
         raise UsageError(
-            f"{target.name} (format {target.format.name}) must know in advance how every matrix will be stored; "
+            f"{targets.name} (format {targets.format.name}) must know in advance how every matrix will be stored; "
             f"{error}, or build the variant with --target hf without --format and export it afterwards"
         ) from None
     stored = {name: form.merged for name, form in weights.items()} if merge else weights
     _, architecture = plan_steps(model.architecture, resolved.weight_passes)
-    target.check_weights(architecture, stored)
+    targets.check_weights(architecture, stored)
     return resolved

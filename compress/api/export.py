@@ -12,6 +12,7 @@ from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
 from compress.export.lowering.float_graph import GraphSource
+from compress.export.target_set import graph_passes
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.contract import GraphPass
 from compress.pipeline.parse import Pipeline
@@ -81,9 +82,7 @@ class ExportPlan:
     @property
     def graph_passes(self) -> tuple[GraphPass, ...]:
         """The graph passes of the variant's pipeline, where the target has a graph for them."""
-        if not self.target.capability.graphs:
-            return ()
-        return Pipeline.parse(self.variant.manifest.pipeline).graph_passes
+        return graph_passes(Pipeline.parse(self.variant.manifest.pipeline), self.target)
 
     def run(self, progress: Progress) -> Artifact:
         """Write the artifact and verify it; its directory appears complete or not at all."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compress.api.score_plan import VariantToScore, plan_score
+from compress.api.unavailable import unavailable_reasons, unmeasured_row
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.report import base as report
@@ -17,7 +18,9 @@ from compress.benchmarks.score import RunInfo, score_contenders
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.model_card import card_with_scores
-from compress.export.targets.base import Target, find_target
+from compress.errors import MissingComponentError
+from compress.export.target_set import TargetSet
+from compress.export.targets.base import Target
 from compress.progress import Progress, Silent
 from compress.system.staging import check_report, scratch
 
@@ -39,9 +42,10 @@ def score(
 ) -> Scorecard:
     """Measure variants of one model, the model itself and its float export, all in one interleaved run.
 
-    ``variants``: variants or their directories, exported to the ``target``. ``model``: their original; None opens it
-    from where it was when they were made. ``evaluation``: a file or folder of texts or ``hf://datasets/…``, a folder of
-    images or an ``.npy`` array of pixels; None takes a demo's held-out text, and else what the model writes.
+    ``variants``: variants or their directories, exported to the ``target``, or to several (``"ort-cpu,gguf"``).
+    ``model``: their original; None opens it from where it was when they were made.
+    ``evaluation``: a file or folder of texts or ``hf://datasets/…``, a folder of images or an ``.npy`` array of pixels;
+    None takes a demo's held-out text, and else what the model writes.
     ``evaluation_windows``: how many windows or images of it; None takes as many as make every ratio to the original
     known to ±0.5 %, or as many as two minutes allow.
     ``labels``: a file of labeled text. ``tasks``: lm-eval tasks, by name or YAML file. ``settings``: how much is
@@ -55,7 +59,7 @@ def score(
     """
     progress = progress or Silent()
     paths = [v.path if isinstance(v, Variant) else Path(v) for v in variants]
-    plan = plan_score(paths, find_target(target), model, unverified, progress=progress)
+    plan = plan_score(paths, TargetSet.parse(target), model, unverified, progress=progress)
     settings = settings or Settings()
     inputs = EvaluationInputs(
         plan.model,
@@ -71,12 +75,12 @@ def score(
     plan.check(inputs)
     if out is not None:
         check_report(Path(out))
-    return score_variants(plan.variants, plan.target, inputs, settings, _path(out))
+    return score_variants(plan.variants, plan.targets, inputs, settings, _path(out))
 
 
 def score_variants(
     variants: Sequence[VariantToScore],
-    target: Target,
+    targets: TargetSet,
     evaluation: EvaluationInputs,
     settings: Settings,
     out: Path | None,
@@ -85,19 +89,27 @@ def score_variants(
     """Measure the model of the evaluation data in torch, its float export where the target has one, and the variants.
 
     The report goes into the directory ``out``, and each variant's figures into its model card, where that can be
-    written.
+    written. Where there are several targets, those that can't be run here have rows that say so; one must be runnable.
     """
     model, progress, clock = evaluation.model, evaluation.progress, Stopwatch()
+    exported = [one for variant in variants for one in variant.exported(targets)]
+    reasons = unavailable_reasons(exported, settings.threads) if len(targets) > 1 else {}
+    for name, reason in reasons.items():
+        progress.notice(f"{name} is not measured, as it can't be run here: {reason}")
+    if len(targets) > 1 and all(one.target.name in reasons for one in exported):
+        raise MissingComponentError(f"none of {targets.name} can be run here; --no-score makes the artifacts alone")
     windows = evaluation.arrays
     clock.lap("texts")
     contenders = [Contender.of_checkpoint(model, model.parameters)]
     with scratch("float", out) as folder:
-        if target.capability.graphs:
+        if (target := targets.float_target) is not None and target.name not in reasons:
             contenders.append(_float_export(model, target, folder, progress))
             clock.lap("float export")
-        contenders += [variant.contender(target) for variant in variants]
+        contenders += [one.contender() for one in exported if one.target.name not in reasons]
         info = RunInfo(model.source, command, (*evaluation.origins, *progress.notices), model.digest)
         card = score_contenders(contenders, windows, settings, progress, info, clock)
+    unmeasured = [unmeasured_row(one, reasons[one.target.name]) for one in exported if one.target.name in reasons]
+    card = card.model_copy(update={"rows": (*card.rows, *unmeasured)})
     if out is not None:
         cards: dict[Path, str] = {}
         for variant in variants:

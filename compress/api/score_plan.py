@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.benchmarks.results.contender import FLOAT, ORIGINAL, Contender
+from compress.benchmarks.results.contender import FLOAT, ORIGINAL, Applied, Contender, loaded_files
 from compress.benchmarks.results.difficulty import applied
-from compress.benchmarks.results.layer_errors import layer_errors
+from compress.benchmarks.results.layer_errors import LayerErrors, layer_errors
+from compress.benchmarks.runtime.specs import spec_of_target
 from compress.checkpoint.files.artifact import FILE as ARTIFACT
 from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.files.hashes import mismatches, recorded
@@ -23,6 +24,7 @@ from compress.progress import Progress, Silent
 if TYPE_CHECKING:
     from compress.benchmarks.data.inputs import EvaluationInputs
     from compress.checkpoint.model import Model
+    from compress.export.target_set import TargetSet
     from compress.export.targets.base import Target
 
 
@@ -41,30 +43,67 @@ class VariantToScore:
         manifest = Manifest.read(path)
         return cls(path.resolve().name, path, manifest, Pipeline.parse(manifest.pipeline))
 
-    def context(self, target: Target) -> int | None:
-        """Tokens of the longest text that its artifact serves, where there is one and that was limited."""
-        folder = self.path / target.folder
-        return Artifact.open(folder).context if (folder / ARTIFACT).is_file() else None
+    def exported(self, targets: TargetSet) -> list[ExportedVariant]:
+        """The variant on each target that it has an artifact for; on all, where none can be opened."""
+        every = [ExportedVariant(self, target, targets.contender_name(self.name, target)) for target in targets]
+        return [exported for exported in every if (exported.path / ARTIFACT).is_file()] or every
 
-    def contender(self, target: Target) -> Contender:
-        """Artifact of the variant for a target; a ModelError where it has none, or an unsafe one."""
+
+@dataclass(frozen=True)
+class ExportedVariant:
+    """Artifact of a variant for one target, by the ``name`` that it has in a scorecard."""
+
+    variant: VariantToScore
+    target: Target
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The artifact's directory."""
+        return self.variant.path / self.target.folder
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The passes that act in it: those of a graph only where the target has one."""
+        written = self.variant.pipeline
+        return written if self.target.capability.graphs else Pipeline(written.weight_passes)
+
+    @property
+    def passes(self) -> tuple[Applied, ...]:
+        """The same as a scorecard records them."""
+        return applied(self.pipeline)
+
+    @property
+    def errors(self) -> LayerErrors | None:
+        """What they cost each layer."""
+        return layer_errors(self.variant.manifest)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of the longest text that it serves, where there is one and that was limited."""
+        return Artifact.open(self.path).context if (self.path / ARTIFACT).is_file() else None
+
+    def artifact(self) -> Artifact:
+        """Its facts; a ModelError for an artifact that isn't safe to load."""
         from compress.export.files.safety import check_artifact  # here: it takes seconds to import
 
-        artifact = Artifact.open(self.path / target.folder)
+        artifact = Artifact.open(self.path)
         check_artifact(artifact.path)
-        errors = layer_errors(self.manifest)
-        return Contender.of_artifact(
-            artifact, self.name, str(self.pipeline), passes=applied(self.pipeline), errors=errors
-        )
+        return artifact
+
+    def contender(self) -> Contender:
+        """What is measured; a ModelError where there is nothing to load, or nothing safe."""
+        recipe = str(self.pipeline) or "nothing applied"
+        return Contender.of_artifact(self.artifact(), self.name, recipe, passes=self.passes, errors=self.errors)
 
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """A checked score: variants of one ``model``, as they were made of it, and the target that they are measured on."""
+    """A checked score: variants of one ``model``, as they were made of it, and the targets they are measured on."""
 
     variants: Sequence[VariantToScore]
     model: Model
-    target: Target
+    targets: TargetSet
 
     def check(self, evaluation: EvaluationInputs) -> None:
         """Refuse, with a UsageError, evaluation data that can't be used, or on which a variant was calibrated."""
@@ -99,18 +138,20 @@ def _no_variant(path: Path) -> str:
     return "; ".join(filter(None, ["is not a variant", advise_variant(path)]))
 
 
-def unscorable_reason(path: Path, target: Target) -> str | None:
-    """Why a directory has nothing to score on a target; None for a variant with an artifact for it."""
+def unscorable_reasons(path: Path, targets: TargetSet) -> dict[str, str]:
+    """Why a directory has nothing to score on a target, by its name; nothing for those that it has an artifact for."""
     if not (path / MANIFEST).is_file():
-        return _no_variant(path)
-    if not (path / target.folder / ARTIFACT).is_file():
-        return f"has no artifact for {target.name} (compress export {path} --target {target.name} makes it)"
-    return None
+        return dict.fromkeys((target.name for target in targets), _no_variant(path))
+    return {
+        target.name: f"has no artifact for {target.name} (compress export {path} --target {target.name} makes it)"
+        for target in targets
+        if not (path / target.folder / ARTIFACT).is_file()
+    }
 
 
 def plan_score(
     paths: Sequence[Path],
-    target: Target,
+    targets: TargetSet,
     model: Model | str | None = None,
     unverified: bool = False,
     trust_remote_code: bool = False,
@@ -129,9 +170,15 @@ def plan_score(
         progress.notice("--unverified: neither artifacts nor original were held against what was recorded of them")
     else:
         _check_original(variants, model)
-        _check_artifacts(variants, target, progress)
-    contexts = [context for variant in variants if (context := variant.context(target)) is not None]
-    return ScorePlan(variants, model.within(min(contexts, default=None)), target)
+        for variant in variants:
+            if not variant.manifest.files:
+                again = _again(variant.path, targets.name)
+                progress.notice(f"{variant.path}: not verified, as no hashes were recorded; to record them, {again}")
+                continue
+            for exported in variant.exported(targets):
+                _check_artifact(exported, progress)
+    contexts = [exported.context for variant in variants for exported in variant.exported(targets)]
+    return ScorePlan(variants, model.within(min(filter(None, contexts), default=None)), targets)
 
 
 def _read_variants(paths: Sequence[Path]) -> list[VariantToScore]:
@@ -174,20 +221,18 @@ def _check_original(variants: Sequence[VariantToScore], model: Model) -> None:
             raise ModelError(f"{problems[0]}; name the original with --model, or pass --unverified")
 
 
-def _check_artifacts(variants: Sequence[VariantToScore], target: Target, progress: Progress) -> None:
-    """Refuse artifacts that aren't as they were exported for these variants.
+def _check_artifact(exported: ExportedVariant, progress: Progress) -> None:
+    """Refuse an artifact that isn't as it was exported for its variant."""
+    path, target = exported.variant.path, exported.target
+    again, hashes = _again(path, target.name), recorded(exported.variant.manifest, target.folder)
+    if problem := next(mismatches(path, hashes, progress), None):
+        raise ModelError(f"{path / problem[0]} {problem[1]}; {again}")
+    engine = spec_of_target(target.name)
+    files = [] if engine is None else loaded_files(exported.artifact().path, engine.name)
+    loaded = [file.relative_to(path).as_posix() for file in files]
+    if foreign := next((name for name in loaded if name not in hashes), None):
+        raise ModelError(f"{path / foreign} was not exported for this variant; {again}")
 
-    A notice tells of variants without hashes, which an older version made.
-    """
-    for variant in variants:
-        path, manifest = variant.path, variant.manifest
-        again = f"export it again (compress export {path} --target {target.name}), or pass --unverified"
-        hashes = recorded(manifest, target.folder)
-        if not manifest.files:
-            progress.notice(f"{path}: not verified, as no hashes were recorded; to record them, {again}")
-            continue
-        if problem := next(mismatches(path, hashes, progress), None):
-            raise ModelError(f"{path / problem[0]} {problem[1]}; {again}")
-        loaded = [file.relative_to(path).as_posix() for file in variant.contender(target).files()]
-        if foreign := next((name for name in loaded if name not in hashes), None):
-            raise ModelError(f"{path / foreign} was not exported for this variant; {again}")
+
+def _again(path: Path, target: str) -> str:
+    return f"export it again (compress export {path} --target {target}), or pass --unverified"

@@ -58,6 +58,28 @@ class TargetCapability:
     unsupported_reason: Callable[[PretrainedConfig], str | None] = lambda config: None
     """names the models that a config is one of and that the target has no graph of; None where it has one"""
 
+    @classmethod
+    def shared(cls, capabilities: Sequence[TargetCapability]) -> TargetCapability:
+        """What all of some targets can hold; graph passes have something to rewrite where one of them has a graph."""
+        if len(capabilities) == 1:
+            return capabilities[0]
+
+        def unsupported_reason(config: PretrainedConfig) -> str | None:
+            reasons = ((capability.name, capability.unsupported_reason(config)) for capability in capabilities)
+            return next((f"{reason} ({name} can't)" for name, reason in reasons if reason is not None), None)
+
+        return cls(
+            ",".join(capability.name for capability in capabilities),
+            tuple(form for form in capabilities[0].forms if all(form in other.forms for other in capabilities)),
+            frozenset.intersection(*(capability.bits for capability in capabilities)),
+            graphs=any(capability.graphs for capability in capabilities),
+            any_linear=all(capability.any_linear for capability in capabilities),
+            any_inputs=all(capability.any_inputs for capability in capabilities),
+            any_table=all(capability.any_table for capability in capabilities),
+            groups_switching=all(capability.groups_switching for capability in capabilities),
+            unsupported_reason=unsupported_reason,
+        )
+
 
 class Pass(ABC):
     """Base class of passes: one technique, with its options.

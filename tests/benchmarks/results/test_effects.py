@@ -20,6 +20,18 @@ def ablated(card):
     return card(torch=BASE, onnx=BASE, **{"int8,fuse": BOTH, "fuse": FUSE, "int8": INT8})
 
 
+def test_a_runtime_is_held_against_itself(ablated):
+    rows = tuple(row.model_copy(update={"engine": "llama.cpp"}) if row.name == "int8" else row for row in ablated.rows)
+    pairs = [
+        (effect.applied.text, effect.row.name, effect.without.name)
+        for effect in effects(ablated.model_copy(update={"rows": rows}))
+    ]
+    assert pairs == [("int8", "int8,fuse", "fuse"), ("fuse", "fuse", "onnx")]
+    rows = tuple(row.model_copy(update={"unavailable": "no"}) if row.name == "fuse" else row for row in ablated.rows)
+    pairs = [(effect.row.name, effect.without.name) for effect in effects(ablated.model_copy(update={"rows": rows}))]
+    assert pairs == [("int8,fuse", "int8"), ("int8", "onnx")]
+
+
 def test_a_variant_is_held_against_those_that_lack_one_pass(ablated):
     pairs = [(effect.applied.text, effect.row.name, effect.without.name) for effect in effects(ablated)]
     assert pairs == [

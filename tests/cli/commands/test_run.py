@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from compress.benchmarks.results.report_file import read_card
+from compress.checkpoint.files.manifest import Manifest
 from tests.support.cli import few_rounds, run_card_examples
 from tests.support.models import copy_checkpoint
 
@@ -209,6 +211,42 @@ def test_nothing_is_written_beside_the_output_and_the_cache(llama, tmp_path):
     written = {file.relative_to(home).parts[:2] for file in home.rglob("*") if file.is_file()}
     assert written <= {(".cache", "compress-models")}
     assert (out / "int8-fuse" / "compress.json").is_file()
+
+
+@pytest.mark.slow
+def test_two_runtimes_of_the_same_integers_in_one_table(llama, tmp_path, inside):
+    """Measured in both where llama.cpp is installed; else its row has sizes, and says why."""
+    out, text = tmp_path / "out", tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over a lazy dog while seven wizards box daily " * 100)
+    options = ("--target", "ort-cpu,gguf", "--eval", text, "--require", "bytes<=0.4x, bits_per_weight<=10")
+    with few_rounds(windows=2):
+        done = inside(llama, "-p", "int4,fuse", "-o", out, *options)
+    assert done.returncode == 0, done.stderr
+    assert "gate: 4 passed" in done.stdout
+    card, variant = read_card(out), out / "int4-fuse"
+    assert [(row.name, row.engine, row.recipe) for row in card.rows[2:]] == [
+        ("int4-fuse@ort-cpu", "ort-cpu", "int4,fuse"), ("int4-fuse@gguf", "llama.cpp", "int4"),
+    ]  # fmt: skip
+    recorded = Manifest.read(variant).files
+    assert {"onnx/model.onnx", "onnx/artifact.json", "gguf/model.gguf", "gguf/artifact.json"} <= recorded.keys()
+    assert inside("verify", variant).returncode == 0
+    told = f"{done.stdout}\n{done.stderr}"
+    section = (variant / "README.md").read_text()
+    assert "int4-fuse@ort-cpu | int4-fuse@gguf" in section
+    if importlib.util.find_spec("llama_cpp"):
+        assert re.search(r"^int4-fuse, the same integers: decodes (as )?fast", told, re.M)
+        assert card.rows[3].measures["kl"].value == pytest.approx(card.rows[2].measures["kl"].value, rel=0.2)
+    else:
+        missing = "needs llama_cpp: pip install 'compress-models[peers]'"
+        assert f"note: gguf is not measured, as it can't be run here: {missing}\n" in done.stderr
+        assert f"not measured, as it can't be run here: {missing}\n" in done.stdout
+        assert (card.rows[3].unavailable, set(card.rows[3].measures)) == (missing, {"disk_bytes", "bits_per_weight"})
+        with few_rounds(windows=2):
+            done = inside("score", variant, "--target", "gguf", "--target", "tensorrt", "--eval", text)
+        assert done.returncode == 5
+        assert done.stderr.endswith(
+            "compress: none of gguf,tensorrt can be run here; --no-score makes the artifacts alone\n"
+        )
 
 
 @pytest.mark.slow

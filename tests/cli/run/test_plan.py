@@ -27,13 +27,13 @@ def request_of(tmp_path, llama):
 
 def test_a_plan_has_what_the_request_leaves_open(request_of):
     plan = check(request_of(pipelines=(), require=("kl<=1, bytes<=0.5x",)))
-    assert plan.target.name == plan.profile.target == "ort-cpu"
+    assert plan.targets.name == plan.profile.target == "ort-cpu"
     assert [str(p) for p in plan.requested] == list(plan.profile.pipelines)
     assert plan.pipelines == plan.requested
     assert [requirement.text for requirement in plan.requirements] == ["kl<=1", "bytes<=0.5x"]
     assert (plan.write_options.format.name, plan.write_options.shard_bytes) == ("compressed-tensors", SHARD_BYTES)
     plan = check(request_of(target="hf", checkpoint_format="gptq", shard_bytes=1000, merge=True, pipelines=("int4",)))
-    assert (plan.target.name, plan.write_options.format.name, plan.write_options.shard_bytes) == ("hf", "gptq", 1000)
+    assert (plan.targets.name, plan.write_options.format.name, plan.write_options.shard_bytes) == ("hf", "gptq", 1000)
     assert plan.write_options.merge
 
 

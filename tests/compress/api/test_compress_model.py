@@ -2,10 +2,11 @@
 
 import pytest
 
-from compress.api.compress_model import choose_target, compress_model, resolve_for_target
+from compress.api.compress_model import compress_model, resolve_for_targets
 from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
+from compress.export.target_set import TargetSet
 from compress.pipeline.parse import Pipeline
 from tests.support.tensors import token_ids
 
@@ -39,10 +40,10 @@ def test_a_failure_leaves_nothing(model, tmp_path):
 
 
 def test_what_a_target_cannot_hold_is_known_in_advance(model):
-    gptq = choose_target("hf", "gptq")
+    gptq = TargetSet.parse("hf", "gptq")
     with pytest.raises(UsageError, match="format gptq can't hold embeddings in integers"):
-        resolve_for_target(model, Pipeline.parse("int4"), gptq)
-    resolved = resolve_for_target(model, Pipeline.parse("int4:head=float:embed=float"), gptq)
+        resolve_for_targets(model, Pipeline.parse("int4"), gptq)
+    resolved = resolve_for_targets(model, Pipeline.parse("int4:head=float:embed=float"), gptq)
     assert str(resolved.written) == "int4:head=float:embed=float"
     low_rank = Pipeline.parse("lowrank:rank=0.4:whiten=off")
-    assert resolve_for_target(model, low_rank, choose_target("hf", "compressed-tensors"), merge=True)
+    assert resolve_for_targets(model, low_rank, TargetSet.parse("hf", "compressed-tensors"), merge=True)

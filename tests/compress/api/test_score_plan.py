@@ -5,14 +5,14 @@ import shutil
 import pytest
 
 from compress.api.compress_model import compress_model
-from compress.api.score_plan import VariantToScore, check_sources, plan_score, unscorable_reason
+from compress.api.score_plan import VariantToScore, check_sources, plan_score, unscorable_reasons
 from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
-from compress.export.targets.base import find_target
+from compress.export.target_set import TargetSet
 from compress.progress import Silent
 
-CPU = find_target("ort-cpu")
+CPU = TargetSet.parse("ort-cpu")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_sources_are_refused_before_the_work(variants, tmp_path):
 
 def test_a_variant_that_was_not_exported_has_nothing_to_run(variants):
     with pytest.raises(ModelError, match="onnx is not an artifact"):
-        VariantToScore.read(variants / "half").contender(CPU)
+        VariantToScore.read(variants / "half").exported(CPU)[0].contender()
 
 
 def test_a_variant_of_before_hashes_is_told_and_goes_on(variants, tmp_path):
@@ -83,7 +83,9 @@ def test_a_variant_of_before_hashes_is_told_and_goes_on(variants, tmp_path):
 
 
 def test_what_there_is_to_score(variants, tmp_path):
-    assert unscorable_reason(tmp_path, find_target("hf")) == "is not a variant"
-    assert unscorable_reason(variants / "half", find_target("hf")) == (
-        f"has no artifact for hf (compress export {variants / 'half'} --target hf makes it)"
-    )
+    half, hf = variants / "half", "has no artifact for hf (compress export {0} --target hf makes it)"
+    assert unscorable_reasons(tmp_path, TargetSet.parse("hf")) == {"hf": "is not a variant"}
+    assert unscorable_reasons(half, TargetSet.parse("hf")) == {"hf": hf.format(half)}
+    assert unscorable_reasons(half, TargetSet.parse("hf,gguf")) == {
+        "hf": hf.format(half), "gguf": hf.format(half).replace("hf", "gguf"),
+    }  # fmt: skip

@@ -4,12 +4,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from compress.api.compress_model import resolve_for_target
+from compress.api.compress_model import resolve_for_targets
 from compress.calibration.data import Calibration
 from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
+from compress.export.target_set import TargetSet
 from compress.export.targets.base import find_target
 from compress.modeling.experts import batched_stages
 from compress.pipeline.contract import TargetCapability
@@ -112,7 +113,7 @@ def test_what_transformers_does_not_load_of_experts_is_refused(mixture, text, re
 @pytest.mark.parametrize("text", ["int8:group=channel", "int4:group=channel:solver=rtn"])
 def test_transformers_loads_experts_of_whole_channels(mixture, tmp_path, text, capfd):
     model, target = Model.open(str(mixture[0])), find_target("hf")
-    pipeline = resolve_for_target(model, Pipeline.parse(text), target)
+    pipeline = resolve_for_targets(model, Pipeline.parse(text), TargetSet((target,)))
     variant = run_pipeline(model, pipeline, target.capability, tmp_path, lambda: None, 0, Silent())
     experts = variant.architecture.outline.expert_weights
     assert {variant.manifest.weights[name].group for name in experts} == {PER_CHANNEL}

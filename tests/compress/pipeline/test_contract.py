@@ -12,8 +12,8 @@ from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
 from compress.pipeline import contract
-from compress.pipeline.contract import WeightPass, choices, find, passes
-from compress.weights.forms import Dense
+from compress.pipeline.contract import TargetCapability, WeightPass, choices, find, passes
+from compress.weights.forms import Dense, Quantized
 
 
 @pytest.fixture
@@ -52,6 +52,22 @@ def test_a_pass_prints_what_differs_from_its_defaults(halve):
     ]  # fmt: skip
     assert choices(halve.options()["mode"]) == ("all", "some")
     assert choices(halve.options()["times"]) == ()
+
+
+def test_several_targets_hold_what_all_of_them_do():
+    wide = TargetCapability("wide", (Dense, Quantized), frozenset({2, 4, 8}), unsupported_reason=lambda config: None)
+    narrow = TargetCapability(
+        "narrow", (Quantized,), frozenset({4, 8, 3}), graphs=False, any_linear=False, any_inputs=False,
+        any_table=False, groups_switching=False, unsupported_reason=lambda config: "what is narrow",
+    )  # fmt: skip
+    shared = TargetCapability.shared([wide, narrow])
+    assert (shared.name, shared.forms, shared.bits) == ("wide,narrow", (Quantized,), {4, 8})
+    assert (shared.graphs, shared.any_linear, shared.any_inputs, shared.any_table, shared.groups_switching) == (
+        True, False, False, False, False,
+    )  # fmt: skip
+    assert shared.unsupported_reason(None) == "what is narrow (narrow can't)"
+    assert TargetCapability.shared([wide, wide]).unsupported_reason(None) is None
+    assert TargetCapability.shared([wide]) is wide
 
 
 def test_by_default_every_matrix_goes_through_apply_alone(halve):
