@@ -2,6 +2,8 @@
 
 MODEL_FILE, DATA_FILE = "model.onnx", "model.onnx.data"
 """A graph, and the one file beside it that holds its tensors."""
+LAST_TOKEN_FILE = "model_last_token.onnx"
+"""A decoder's graph that gives the logits of the last token alone, over the same tensors."""
 ENCODER, DECODER = "encoder_model.onnx", "decoder_model_merged.onnx"
 """The files of an encoder-decoder's two graphs, as optimum names them."""
 ENGINE_FILE = "engine.plan"

@@ -12,6 +12,7 @@ import onnxruntime_genai as og
 from compress.benchmarks.runtime.engine import Floats, Ids
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
+from compress.onnx_names import LAST_TOKEN_FILE, MODEL_FILE
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import DecoderEngine, Opener
@@ -21,12 +22,18 @@ class GenaiEngine:
     """Run a directory with ``genai_config.json``, whose generator feeds its own greedy tokens back."""
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
-        options = {"session_options": {"intra_op_num_threads": threads}}
-        config = og.Config(str(path))
-        config.overlay(json.dumps({"model": {"decoder": options}}))
-        self._model = og.Model(config)
+        self._path, self._threads = path, threads
         self._shape = json.loads((path / "genai_config.json").read_text())["model"]["decoder"]
+        self._load(self._shape["filename"])
+
+    def _load(self, name: str) -> None:
+        """Load one graph of the directory, in place of the one that was loaded before."""
         self._generator: og.Generator | None = None
+        self._model: og.Model | None = None
+        options = {"session_options": {"intra_op_num_threads": self._threads}, "filename": name}
+        config = og.Config(str(self._path))
+        config.overlay(json.dumps({"model": {"decoder": options}}))
+        self._model, self._loaded = og.Model(config), name
 
     def read_bytes(self) -> int | None:
         """None: the artifact records it."""
@@ -39,6 +46,8 @@ class GenaiEngine:
 
     def start(self, prompt: Ids, max_new_tokens: int) -> int:
         """Read a prompt into a fresh cache."""
+        if self._loaded != self._shape["filename"]:
+            self._load(self._shape["filename"])
         self._generator = self._read(prompt, max_new_tokens + 1)
         return self._next(self._generator)
 
@@ -49,7 +58,9 @@ class GenaiEngine:
         return self._next(self._generator)
 
     def logits(self, ids: Ids) -> Floats:
-        """Logits ``[s, vocabulary]`` of one window ``[s]``."""
+        """Logits ``[s, vocabulary]`` of one window ``[s]``, by the graph that gives them all."""
+        if self._loaded == LAST_TOKEN_FILE:
+            self._load(MODEL_FILE)
         logits: Floats = self._read(ids, 1).get_output("logits")[0].astype(np.float32)
         return logits
 

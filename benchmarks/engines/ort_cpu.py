@@ -15,7 +15,7 @@ from compress.benchmarks.runtime.engine import BatchedDecoder, Floats, Ids, mean
 from compress.benchmarks.runtime.ort import DTYPES, Cache, Dtype, GrowingCache, SharedCache, new_session
 from compress.errors import RunError
 from compress.modeling.kinds import TaskKind
-from compress.onnx_names import MODEL_FILE, PAST_PREFIX, SENTENCE_OUTPUT
+from compress.onnx_names import LAST_TOKEN_FILE, MODEL_FILE, PAST_PREFIX, SENTENCE_OUTPUT
 
 if TYPE_CHECKING:
     from compress.benchmarks.runtime.engine import (
@@ -33,19 +33,35 @@ _SHRINK = "memory.enable_memory_arena_shrinkage"
 
 
 class OrtCpuEngine(BatchedDecoder):
-    """Run a directory with ``model.onnx``; attention writes into one preallocated cache where the operator can."""
+    """Run a directory with ``model.onnx``; attention writes into one preallocated cache where the operator can.
+
+    A decoder generates with the graph of the last token's logits, where there is one. One of the two is loaded at a
+    time: the other takes its place, and the cache with it, when it is needed.
+    """
 
     device = "cpu"
     _arena = "cpu:0"
 
     def __init__(self, path: Path, kind: TaskKind, threads: int) -> None:
-        file = path / MODEL_FILE
-        self._session = self._open(file, threads)
+        self._path, self._threads = path, threads
+        self._generating = LAST_TOKEN_FILE if (path / LAST_TOKEN_FILE).exists() else MODEL_FILE
+        self._load(self._generating)
         self._inputs = {value.name: value for value in self._session.get_inputs()}
         self._past = [name for name in self._inputs if name.startswith(PAST_PREFIX)]
-        self._shares = bool(self._past) and _mentions(file, _SHARING_OPERATOR)
+        self._shares = bool(self._past) and _mentions(path / MODEL_FILE, _SHARING_OPERATOR)
         self._embeds = any(value.name == SENTENCE_OUTPUT for value in self._session.get_outputs())
         self._cache: Cache | None = None
+
+    def _load(self, name: str) -> None:
+        self._session = self._open(self._path / name, self._threads)
+        self._loaded = name
+
+    def _change_to(self, name: str) -> None:
+        """Load another graph in place of the one that is loaded, and of its cache."""
+        if name != self._loaded:
+            self._cache = None
+            del self._session
+            self._load(name)
 
     def _open(self, file: Path, threads: int) -> ort.InferenceSession:
         return new_session(file, threads)
@@ -60,6 +76,7 @@ class OrtCpuEngine(BatchedDecoder):
 
     def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
         """Read prompts into a fresh cache."""
+        self._change_to(self._generating)
         self._cache = self._new_cache(prompts.shape[1] + max_new_tokens, len(prompts))
         return self._last(prompts, self._cache)
 
@@ -80,6 +97,7 @@ class OrtCpuEngine(BatchedDecoder):
 
     def logits(self, ids: Ids) -> Floats:
         """Logits ``[s, vocabulary]`` of one window ``[s]``."""
+        self._change_to(MODEL_FILE)
         logits: Floats = self._fetch(self._advance(ids[None], self._new_cache(len(ids))))[0]
         return logits
 
@@ -146,7 +164,7 @@ class OrtCpuEngine(BatchedDecoder):
         return self._fetch_last(self._advance(ids, cache))
 
     def _advance(self, ids: Ids, cache: Cache, options: ort.RunOptions | None = None) -> ort.OrtValue:
-        """Append tokens ``[b, s]``; the logits ``[b, s, vocabulary]`` after each."""
+        """Append tokens ``[b, s]``; the logits ``[b, s, vocabulary]`` after each, or ``[b, 1, …]`` after the last."""
         past, total = cache.length, cache.length + ids.shape[1]
         feeds = {
             "input_ids": ids,

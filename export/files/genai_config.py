@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from compress.modeling.architecture import head_size, longest_input
-from compress.onnx_names import MODEL_FILE, past_name, present_name
+from compress.onnx_names import LAST_TOKEN_FILE, MODEL_FILE, past_name, present_name
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -35,8 +35,10 @@ def write_genai_config(
 ) -> None:
     """Write ``genai_config.json`` for a decoder into ``out``; ``source`` may hold a ``generation_config.json``.
 
-    ``context``: tokens of the longest text; None takes the config's.
+    It generates with the graph of the last token's logits, where that is there. ``context``: tokens of the longest
+    text; None takes the config's.
     """
+    last = out / LAST_TOKEN_FILE
     shares = any(node.op_type == "GroupQueryAttention" for node in model.graph)
     ids = _token_ids(config, source)
     context = context or longest_input(config)
@@ -46,7 +48,7 @@ def write_genai_config(
             **ids,
             "context_length": context,
             "vocab_size": config.vocab_size,
-            "decoder": _decoder(model, config, provider),
+            "decoder": _decoder(model, config, provider, LAST_TOKEN_FILE if last.is_file() else MODEL_FILE),
         },
         "search": {
             "diversity_penalty": 0.0,
@@ -68,7 +70,7 @@ def write_genai_config(
     (out / CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[str, Any]:
+def _decoder(model: ir.Model, config: PretrainedConfig, provider: str, file: str) -> dict[str, Any]:
     """The decoder's shape and the names of its graph's inputs and outputs."""
     names = [value.name for value in model.graph.inputs]
     inputs = {name: name for name in ("input_ids", "attention_mask", "position_ids") if name in names}
@@ -76,7 +78,7 @@ def _decoder(model: ir.Model, config: PretrainedConfig, provider: str) -> dict[s
     options: list[dict[str, Any]] = [] if provider == "cpu" else [{provider: {}}]
     return {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": options},
-        "filename": MODEL_FILE,
+        "filename": file,
         "head_size": head_size(config),
         "hidden_size": config.hidden_size,
         "num_attention_heads": heads,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +71,19 @@ def reference_traces(
         elif FAMILIES[module.config.model_type].kind.is_decoder_only:  # one that embeds texts, and keeps no cache
             traces += [_long_trace(module, inputs, length + _BEHIND, chain) for length in lengths]
         return traces
+
+
+def last_token_traces(traces: Sequence[Trace]) -> list[Trace]:
+    """Those of a text and of a batch as a graph has them that gives the logits of each text's last token alone."""
+    return [[_last_token(step) for step in trace] for trace in traces[:2]]
+
+
+def _last_token(step: TraceStep) -> TraceStep:
+    behind = step.compared[:, ::-1].argmax(1)  # tokens of padding after a text's last one
+    last = (step.compared.shape[1] - 1 - behind)[:, None, None]
+    logits = np.take_along_axis(step.expected["logits"], last, 1)
+    compared = np.expand_dims(step.compared.any(1), 1)
+    return replace(step, expected={**step.expected, "logits": logits}, compared=compared)
 
 
 def parity_inputs(ids: Tensor, pad_left: bool) -> list[tuple[str, Tensor, Tensor]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
 from compress.errors import ModelError
+from compress.export.last_token import last_token_graph
 from compress.export.lowering import onnxruntime
 from compress.export.lowering.cast import cast_graph
 from compress.export.lowering.external_data import ExternalData
@@ -25,7 +26,7 @@ from compress.export.parity.compare import check_close, check_rounded
 from compress.export.parity.reference import Trace, rounded_inputs
 from compress.export.parity.sample import sample_input
 from compress.modeling.quiet import first_line
-from compress.onnx_names import MODEL_FILE
+from compress.onnx_names import LAST_TOKEN_FILE, MODEL_FILE
 from compress.progress import Progress, Silent
 from compress.system.memory import free_memory
 from compress.system.staging import scratch
@@ -60,8 +61,11 @@ def lower_and_verify(
     nodes: Nodes = onnxruntime,
     dtype: torch.dtype = torch.float32,
     check: Callable[[ir.Model], None] = lambda model: None,
+    head: str | None = None,
 ) -> dict[str, Lowered]:
     """Lower float graphs, by their files, into ``out`` by ``nodes``, computed in ``dtype``; compare them with torch.
+
+    With ``head``, the `head_input` of a decoder's graph, there will be its `last_token_graph` as well.
 
     Weight-only integers are compared as they lie in the file. Where operators can't but round, their inputs, the cache
     or all numbers to 16 bits, a twin of each graph that doesn't is compared in its place: in float32, with dequantized
@@ -74,13 +78,13 @@ def lower_and_verify(
     exact = cache(partial(_exact_traces, checkpoint, inputs))
     del module  # the whole model, which writing the graphs has no use for
     twins = {file: model.clone() for file, model in graphs.items()}
-    lowered = _write(graphs, weights, out, progress, nodes, dtype, check)
+    lowered = _write(graphs, weights, out, progress, nodes, dtype, check, head)
     rounds_inputs = any(facts.rounding == "always" for facts in lowered.values())
     if dtype != torch.float32 or rounds_inputs or any(scales.values()):
         for twin in twins.values():
             to_float_cache(twin)
         with scratch("parity") as folder:
-            _write(twins, Dequantized(weights) if rounds_inputs else weights, folder, Silent(), nodes)
+            _write(twins, Dequantized(weights) if rounds_inputs else weights, folder, Silent(), nodes, head=head)
             _check_all(folder, expected, exact)
     else:
         _check_all(out, expected, exact)
@@ -90,7 +94,8 @@ def lower_and_verify(
     rounded = cache(partial(_rounded_traces, checkpoint, inputs))
     for file, facts in lowered.items():
         if dtype == torch.float16 or scales[file] or facts.rounding != "never":
-            check_rounded(out / file, expected[file][0], partial(_first, rounded, file), scales[file])
+            for graph in (file, LAST_TOKEN_FILE) if head else (file,):
+                check_rounded(out / graph, expected[graph][0], partial(_first, rounded, graph), scales[file])
     return lowered
 
 
@@ -102,6 +107,7 @@ def _write(
     nodes: Nodes,
     dtype: torch.dtype = torch.float32,
     check: Callable[[ir.Model], None] = lambda model: None,
+    head: str | None = None,
 ) -> dict[str, Lowered]:
     """Lower graphs into one folder; tensors that they share lie there once."""
     with ExternalData(out) as external:
@@ -110,12 +116,15 @@ def _write(
         cast_graph(model, dtype)
         check(model)
         ir.save(model, out / file)
+        if head is not None:
+            ir.save(last_token_graph(model, head), out / LAST_TOKEN_FILE)
     return lowered
 
 
 def _check_all(folder: Path, expected: Traces, exact: Callable[[], Traces]) -> None:
     for file, traces in expected.items():
-        check_close(folder / file, traces, partial(_of_file, exact, file))
+        if (folder / file).exists():
+            check_close(folder / file, traces, partial(_of_file, exact, file))
 
 
 def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: Tensor) -> Traces:
@@ -124,7 +133,10 @@ def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: T
     try:
         if checkpoint.kind.is_seq2seq:
             return seq2seq_reference.reference_traces(module, inputs)
-        return {MODEL_FILE: reference.reference_traces(module, checkpoint.kind, inputs, chain)}
+        traces = reference.reference_traces(module, checkpoint.kind, inputs, chain)
+        if checkpoint.kind.is_decoder_only:
+            return {MODEL_FILE: traces, LAST_TOKEN_FILE: reference.last_token_traces(traces)}
+        return {MODEL_FILE: traces}
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         name = type(module).__name__
         raise ModelError(

@@ -19,6 +19,7 @@ from compress.errors import UsageError
 from compress.export import targets as targets_room
 from compress.export.files.companions import copy_tokenizer, write_metadata
 from compress.export.files.genai_config import write_genai_config
+from compress.export.last_token import head_input
 from compress.export.lowering import onnxruntime
 from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.lowering.lower import Lowered, Nodes
@@ -158,6 +159,8 @@ class OnnxTarget(Target):
     """whether its runtime has GroupQueryAttention"""
     computes_tables: ClassVar[bool] = False
     """whether its runtime computes what is constant as it loads a graph, exactly in float32"""
+    gives_last_token: ClassVar[bool] = False
+    """whether decoders get a graph for generation as well, of the last token's logits alone"""
     genai_provider: ClassVar[str | None] = None
     """what onnxruntime-genai calls its runtime, for ``genai_config.json``; None where it isn't run by that"""
 
@@ -208,6 +211,7 @@ class OnnxTarget(Target):
         if self.computes_tables:
             compute_tables(model)
         write_metadata(model, checkpoint, graph_passes, self.name)
+        generates = self.gives_last_token and checkpoint.kind.is_decoder_only
         lowered = lower_and_verify(
             {MODEL_FILE: model},
             SlicedWeights(checkpoint, graph.rows),
@@ -217,6 +221,7 @@ class OnnxTarget(Target):
             nodes=self.nodes,
             dtype=dtype,
             check=partial(self.check_graph, dtype=dtype),
+            head=head_input(model) if generates else None,
         )
         return model, lowered[MODEL_FILE]
 

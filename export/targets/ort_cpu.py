@@ -27,6 +27,7 @@ class OrtCpu(OnnxTarget):
     name = "ort-cpu"
     folder = FOLDER
     computes_tables = True
+    gives_last_token = True
     genai_provider = "cpu"
     capability = TargetCapability(name, EVERY_FORM, bits=frozenset({2, 4, 8}), unsupported_reason=_unsupported_reason)
 
