@@ -55,6 +55,31 @@ def test_the_attention_operator_decides_who_owns_the_cache(llama_fused, llama_pl
     assert not OrtCpuEngine(llama_plain.path, DECODER, 1)._shares
 
 
+def test_a_cache_in_one_buffer_gives_the_very_logits_of_one_that_is_copied(llama_fused, tokens):
+    """For a batch, and for rows that beams copy, drop and reorder."""
+    shared, copied = (OrtCpuEngine(llama_fused.path, DECODER, 1) for _ in range(2))
+    copied._shares = False
+    written = []
+    for engine in (shared, copied):
+        logits = [engine.begin(tokens[:2, :20], 6), engine.append(tokens[:2, 20])]
+        engine.reorder(np.array([1, 1, 0]))
+        logits += [engine.append(tokens[:3, 21]), engine.append(tokens[:3, 22])]
+        written.append(np.concatenate(logits))
+    np.testing.assert_array_equal(*written)
+
+
+def test_one_graph_generates_and_the_other_gives_all_logits(llama, tokens, tmp_path):
+    """They take turns; a cache goes with its graph."""
+    find_target("ort-cpu").export(Model.open(str(llama)), [Fuse()], tmp_path, Silent())
+    engine, expected = OrtCpuEngine(tmp_path, DECODER, 1), direct_logits(llama, tokens[0])
+    for _ in range(2):
+        assert engine.begin(tokens[:1], 4)[0] == pytest.approx(expected[-1], abs=1e-4)
+        assert (engine._loaded, engine.append(tokens[0, :1]).shape) == ("model_last_token.onnx", (1, len(expected[0])))
+        assert engine.logits(tokens[0]) == pytest.approx(expected, abs=1e-4)
+        with pytest.raises(RunError, match="before the prompt"):
+            engine.append(tokens[0, :1])
+
+
 def test_an_int8_cache_takes_a_quarter_of_the_bytes_and_decodes_the_same(llama, tokens, tmp_path):
     artifact = find_target("ort-cpu").export(Model.open(str(llama)), [Fuse(kv="int8")], tmp_path, Silent())
     engine = OrtCpuEngine(artifact.path, DECODER, 1)

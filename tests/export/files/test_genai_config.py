@@ -54,6 +54,12 @@ def test_the_cache_is_shared_where_the_operator_can(tmp_path, grouped):
     assert written(tmp_path, grouped=grouped)["search"]["past_present_share_buffer"] is grouped
 
 
+def test_generation_takes_the_graph_of_the_last_token_where_there_is_one(tmp_path):
+    assert written(tmp_path)["model"]["decoder"]["filename"] == "model.onnx"
+    (tmp_path / "model_last_token.onnx").write_bytes(b"")
+    assert written(tmp_path)["model"]["decoder"]["filename"] == "model_last_token.onnx"
+
+
 def test_a_gpu_is_named_as_provider(tmp_path):
     options = written(tmp_path, provider="cuda")["model"]["decoder"]["session_options"]
     assert options["provider_options"] == [{"cuda": {}}]
