@@ -32,8 +32,8 @@ def test_graph_passes_are_for_those_with_a_graph():
     with pytest.raises(UsageError, match="graph pass fuse does not apply to target hf; remove it"):
         TargetSet.parse("hf,gguf").check(pipeline.passes)
     with pytest.raises(UsageError, match="gguf can't hold what lowrank produces"):
-        targets.check(Pipeline.parse("lowrank,fuse").passes)
-    targets.check(Pipeline.parse("lowrank,fuse").passes, merge=True)
+        targets.check(Pipeline.parse("lowrank:rank=0.5,fuse").passes)
+    targets.check(Pipeline.parse("lowrank:rank=0.5,fuse").passes, merge=True)
 
 
 def test_a_format_is_that_of_the_checkpoint():
