@@ -122,7 +122,7 @@ class Row(BaseModel, frozen=True):
     def variant(self) -> str:
         """Name of its variant; rows of one that was exported to several targets share it."""
         spec = ENGINES.get(self.engine)
-        return self.name if spec is None else self.name.removesuffix(f"@{spec.target}")
+        return self.name if spec is None else self.name.removesuffix(f"/{spec.target}")
 
 
 class Scorecard(BaseModel, frozen=True):

@@ -31,7 +31,7 @@ from compress.errors import ModelError, UsageError
 from compress.system.staging import check_report, output_folder
 
 if TYPE_CHECKING:
-    from compress.export.target_set import TargetSet
+    from compress.api.target_set import TargetSet
 
 
 @click.command("score")
@@ -94,12 +94,12 @@ def command(
 
     from compress.api.score import score_variants  # after these: a mistake in them waits for no torch
     from compress.api.score_plan import plan_score
+    from compress.api.target_set import TargetSet
     from compress.benchmarks.data.inputs import EvaluationInputs
     from compress.benchmarks.gate.judge import judge
     from compress.benchmarks.results.scorecard import Settings
     from compress.cli.shared.gating import check_figures, check_measured, enforce
     from compress.cli.shared.scores import print_scores
-    from compress.export.target_set import TargetSet
     from compress.profiles.loader import load_profile
 
     console = Console()

@@ -15,10 +15,10 @@ from compress.profiles.loader import Profile, load_profile
 from compress.system.staging import check_replaceable, check_report
 
 if TYPE_CHECKING:
+    from compress.api.target_set import TargetSet
     from compress.benchmarks.gate.requirement import Requirement
     from compress.checkpoint.writing.writer import WriteOptions
     from compress.cli.shared.measuring import SpeedOptions
-    from compress.export.target_set import TargetSet
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def check(request: RunRequest) -> RunPlan:
     pipelines = _with_ablations(requested) if request.ablate else requested
     _check_free(request, pipelines)
 
+    from compress.api.target_set import TargetSet  # after these: a mistake in them waits for no torch
     from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
-    from compress.export.target_set import TargetSet  # after these: a mistake in them waits for no torch
 
     targets = TargetSet.parse(request.target or profile.target, request.checkpoint_format)
     targets.check_context(request.context)

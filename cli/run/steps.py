@@ -11,6 +11,7 @@ from pathlib import Path
 from compress.api.compress_model import resolve_for_targets
 from compress.api.score import score_variants
 from compress.api.score_plan import VariantToScore
+from compress.api.target_set import graph_passes
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.gate.judge import judge
 from compress.benchmarks.results.scorecard import Scorecard, Settings
@@ -26,7 +27,6 @@ from compress.cli.run.plan import RunPlan
 from compress.cli.shared.gating import check_figures, check_measured, enforce
 from compress.cli.shared.scores import print_scores
 from compress.errors import MissingComponentError
-from compress.export.target_set import graph_passes
 from compress.pipeline.resolve import ResolvedPipeline
 from compress.pipeline.resolve import notices as left_out
 from compress.pipeline.rewrite import rewrite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compress.api.target_set import TargetSet
 from compress.calibration.data import Calibration
 from compress.calibration.inputs import CalibrationInputs
 from compress.calibration.statistics import Statistic
@@ -11,7 +12,6 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
-from compress.export.target_set import TargetSet
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.resolve import ResolvedPipeline, notices, resolve

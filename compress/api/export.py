@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compress.api.target_set import graph_passes
 from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.files.hashes import artifact_sums, record_additions, record_artifact
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.writer import SHARD_BYTES, WriteOptions
 from compress.errors import UsageError
 from compress.export.lowering.float_graph import GraphSource
-from compress.export.target_set import graph_passes
 from compress.export.targets.base import Target, find_target
 from compress.pipeline.contract import GraphPass
 from compress.pipeline.parse import Pipeline

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compress.api.score_plan import VariantToScore, plan_score
+from compress.api.target_set import TargetSet
 from compress.api.unavailable import unavailable_reasons, unmeasured_row
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.benchmarks.measure.stopwatch import Stopwatch
@@ -19,7 +20,6 @@ from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.model_card import card_with_scores
 from compress.errors import MissingComponentError
-from compress.export.target_set import TargetSet
 from compress.export.targets.base import Target
 from compress.progress import Progress, Silent
 from compress.system.staging import check_report, scratch

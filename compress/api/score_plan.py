@@ -22,9 +22,9 @@ from compress.pipeline.parse import Pipeline
 from compress.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from compress.api.target_set import TargetSet
     from compress.benchmarks.data.inputs import EvaluationInputs
     from compress.checkpoint.model import Model
-    from compress.export.target_set import TargetSet
     from compress.export.targets.base import Target
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from compress.checkpoint.base import Checkpoint
 from compress.errors import ModelError
-from compress.export.last_token import last_token_graph
 from compress.export.lowering import onnxruntime
 from compress.export.lowering.cast import cast_graph
 from compress.export.lowering.external_data import ExternalData
 from compress.export.lowering.kv_scales import fill_scales, to_float_cache
+from compress.export.lowering.last_token import last_token_graph
 from compress.export.lowering.lower import Lowered, Nodes, lower
 from compress.export.lowering.weights import Dequantized, Weights
 from compress.export.parity import reference, seq2seq_reference

@@ -19,9 +19,9 @@ from compress.errors import UsageError
 from compress.export import targets as targets_room
 from compress.export.files.companions import copy_tokenizer, write_metadata
 from compress.export.files.genai_config import write_genai_config
-from compress.export.last_token import head_input
 from compress.export.lowering import onnxruntime
 from compress.export.lowering.float_graph import FloatGraph, GraphSource
+from compress.export.lowering.last_token import head_input
 from compress.export.lowering.lower import Lowered, Nodes
 from compress.export.lowering.position_table import compute_tables, shorten_tables
 from compress.export.lowering.weights import SlicedWeights

@@ -74,15 +74,15 @@ def test_some_variants_can_be_picked(card):
 
 def test_a_variant_of_several_runtimes_is_picked_whole_or_in_one(card):
     """What couldn't be run fails what it wasn't measured in."""
-    made = card(torch=BASE, onnx=BASE, **{"int8@ort-cpu": INT8, "int8@gguf": {"disk_bytes": 30e6}, "fuse": BASE})
+    made = card(torch=BASE, onnx=BASE, **{"int8/ort-cpu": INT8, "int8/gguf": {"disk_bytes": 30e6}, "fuse": BASE})
     rows = [row.model_copy(update={"engine": "llama.cpp"}) if "gguf" in row.name else row for row in made.rows]
     scored = made.model_copy(update={"rows": tuple(rows)})
     requirements = parse_requirements(["bytes<=0.3x", "decode_tps>=1"])
     assert [(verdict.variant, verdict.outcome, verdict.why) for verdict in judge(scored, requirements, ["int8"])] == [
-        ("int8@ort-cpu", "passed", ""), ("int8@ort-cpu", "passed", ""),
-        ("int8@gguf", "passed", ""), ("int8@gguf", "failed", "not measured"),
+        ("int8/ort-cpu", "passed", ""), ("int8/ort-cpu", "passed", ""),
+        ("int8/gguf", "passed", ""), ("int8/gguf", "failed", "not measured"),
     ]  # fmt: skip
-    assert {verdict.variant for verdict in judge(scored, requirements, ["int8@ort-cpu"])} == {"int8@ort-cpu"}
+    assert {verdict.variant for verdict in judge(scored, requirements, ["int8/ort-cpu"])} == {"int8/ort-cpu"}
 
 
 def test_what_no_variant_has_is_refused(card):

@@ -34,10 +34,10 @@ def test_a_card_tells_what_concerns_every_variant_of_the_run(card):
 
 
 def test_a_card_has_a_column_for_each_runtime(card):
-    made = card(torch=BASE, onnx=BASE, **{"int8@ort-cpu": BASE, "int8@gguf": INT8, "int4@gguf": INT8})
+    made = card(torch=BASE, onnx=BASE, **{"int8/ort-cpu": BASE, "int8/gguf": INT8, "int4/gguf": INT8})
     rows = [row.model_copy(update={"engine": "llama.cpp"}) if "gguf" in row.name else row for row in made.rows]
     section = variant_section(made.model_copy(update={"rows": tuple(rows)}), "int8")
-    assert section.splitlines()[0] == "| × torch · × onnx | torch | onnx | int8@ort-cpu | int8@gguf |"
+    assert section.splitlines()[0] == "| × torch · × onnx | torch | onnx | int8/ort-cpu | int8/gguf |"
     assert "- int8, the same integers: decodes fastest in llama.cpp here, 2.00× as fast as in ort-cpu\n" in section
     assert "int4" not in section
 

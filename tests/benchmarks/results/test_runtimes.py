@@ -15,11 +15,11 @@ def in_runtimes(card, engines, kind="decoder", **rows):
     return made.model_copy(update={"rows": tuple(artifacts)})
 
 
-BOTH = {"int4@gguf": "llama.cpp", "int4@ort-cpu": "ort-cpu"}
+BOTH = {"int4/gguf": "llama.cpp", "int4/ort-cpu": "ort-cpu"}
 
 
 def test_the_fastest_is_told_for_each_kind_of_work(card):
-    scored = in_runtimes(card, BOTH, **{"int4@ort-cpu": SLOW, "int4@gguf": FAST})
+    scored = in_runtimes(card, BOTH, **{"int4/ort-cpu": SLOW, "int4/gguf": FAST})
     assert fastest_runtimes(scored) == [
         "int4, the same integers: decodes fastest in llama.cpp here, 2.00× as fast as in ort-cpu; reads prompts as "
         "fast in ort-cpu as in llama.cpp here, as far as this run can tell"
@@ -28,19 +28,19 @@ def test_the_fastest_is_told_for_each_kind_of_work(card):
 
 def test_latencies_are_faster_when_lower(card):
     quick, late = {"latency_p50": [0.01] * 5}, {"latency_p50": [0.03] * 5}
-    scored = in_runtimes(card, BOTH, "encoder", **{"int4@ort-cpu": quick, "int4@gguf": late})
+    scored = in_runtimes(card, BOTH, "encoder", **{"int4/ort-cpu": quick, "int4/gguf": late})
     assert fastest_runtimes(scored) == [
         "int4, the same integers: embeds fastest in ort-cpu here, 3.00× as fast as in llama.cpp"
     ]
 
 
-@pytest.mark.parametrize("names", [("int4", "int8"), ("int4@ort-cpu", "int8@gguf")])
+@pytest.mark.parametrize("names", [("int4", "int8"), ("int4/ort-cpu", "int8/gguf")])
 def test_variants_of_their_own_are_not_compared(card, names):
     scored = in_runtimes(card, {names[1]: "llama.cpp"}, **{names[0]: SLOW, names[1]: FAST})
     assert fastest_runtimes(scored) == []
 
 
 def test_what_cannot_be_run_is_not_compared(card):
-    scored = in_runtimes(card, BOTH, **{"int4@ort-cpu": SLOW, "int4@gguf": FAST})
+    scored = in_runtimes(card, BOTH, **{"int4/ort-cpu": SLOW, "int4/gguf": FAST})
     rows = [row.model_copy(update={"unavailable": "no" if "gguf" in row.name else ""}) for row in scored.rows]
     assert fastest_runtimes(scored.model_copy(update={"rows": tuple(rows)})) == []

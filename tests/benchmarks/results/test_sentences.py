@@ -36,14 +36,14 @@ def test_a_decoder(card, figures, sentence):
 def test_several_runtimes(card):
     """Each artifact, what can't be run here, and which runtime is the fastest."""
     small = TORCH | {"disk_bytes": 25e6}
-    rates = {"int4@ort-cpu": [20.0] * 5, "int4@gguf": [30.0] * 5, "int4@ort-cuda": None}
+    rates = {"int4/ort-cpu": [20.0] * 5, "int4/gguf": [30.0] * 5, "int4/ort-cuda": None}
     figures = {name: small | ({} if rate is None else {"decode_tps": rate}) for name, rate in rates.items()}
     scored = card(torch=TORCH, onnx=ONNX, **figures)
-    engines = {"int4@gguf": {"engine": "llama.cpp"}, "int4@ort-cuda": {"engine": "ort-cuda", "unavailable": "no GPU"}}
+    engines = {"int4/gguf": {"engine": "llama.cpp"}, "int4/ort-cuda": {"engine": "ort-cuda", "unavailable": "no GPU"}}
     rows = [row.model_copy(update=engines.get(row.name, {})) for row in scored.rows]
     assert sentences(scored.model_copy(update={"rows": tuple(rows)}))[1:] == [
-        "int4@gguf: 4× smaller, decodes 1.1× as fast as onnx and 3× as torch, perplexity +0.0 %",
-        "int4@ort-cuda: 4× smaller, not measured, as it can't be run here: no GPU",
+        "int4/gguf: 4× smaller, decodes 1.1× as fast as onnx and 3× as torch, perplexity +0.0 %",
+        "int4/ort-cuda: 4× smaller, not measured, as it can't be run here: no GPU",
         "int4, the same integers: decodes fastest in llama.cpp here, 1.50× as fast as in ort-cpu",
     ]
 

@@ -225,14 +225,14 @@ def test_two_runtimes_of_the_same_integers_in_one_table(llama, tmp_path, inside)
     assert "gate: 4 passed" in done.stdout
     card, variant = read_card(out), out / "int4-fuse"
     assert [(row.name, row.engine, row.recipe) for row in card.rows[2:]] == [
-        ("int4-fuse@ort-cpu", "ort-cpu", "int4,fuse"), ("int4-fuse@gguf", "llama.cpp", "int4"),
+        ("int4-fuse/ort-cpu", "ort-cpu", "int4,fuse"), ("int4-fuse/gguf", "llama.cpp", "int4"),
     ]  # fmt: skip
     recorded = Manifest.read(variant).files
     assert {"onnx/model.onnx", "onnx/artifact.json", "gguf/model.gguf", "gguf/artifact.json"} <= recorded.keys()
     assert inside("verify", variant).returncode == 0
     told = f"{done.stdout}\n{done.stderr}"
     section = (variant / "README.md").read_text()
-    assert "int4-fuse@ort-cpu | int4-fuse@gguf" in section
+    assert "int4-fuse/ort-cpu | int4-fuse/gguf" in section
     if importlib.util.find_spec("llama_cpp"):
         assert re.search(r"^int4-fuse, the same integers: decodes (as )?fast", told, re.M)
         assert card.rows[3].measures["kl"].value == pytest.approx(card.rows[2].measures["kl"].value, rel=0.2)

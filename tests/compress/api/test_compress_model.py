@@ -3,10 +3,10 @@
 import pytest
 
 from compress.api.compress_model import compress_model, resolve_for_targets
+from compress.api.target_set import TargetSet
 from compress.calibration.data import Calibration
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
-from compress.export.target_set import TargetSet
 from compress.pipeline.parse import Pipeline
 from tests.support.tensors import token_ids
 

@@ -6,10 +6,10 @@ import pytest
 
 from compress.api.compress_model import compress_model
 from compress.api.score_plan import VariantToScore, check_sources, plan_score, unscorable_reasons
+from compress.api.target_set import TargetSet
 from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.model import Model
 from compress.errors import ModelError, UsageError
-from compress.export.target_set import TargetSet
 from compress.progress import Silent
 
 CPU = TargetSet.parse("ort-cpu")

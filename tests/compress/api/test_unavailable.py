@@ -7,10 +7,10 @@ import pytest
 from compress.api.compress_model import compress_model
 from compress.api.export import export
 from compress.api.score_plan import VariantToScore
+from compress.api.target_set import TargetSet
 from compress.api.unavailable import unavailable_reasons, unmeasured_row
 from compress.checkpoint.model import Model
 from compress.errors import MissingComponentError
-from compress.export.target_set import TargetSet
 from compress.onnx_names import CUDA_PROVIDER
 
 SET = "gguf,ort-cuda"
@@ -30,11 +30,11 @@ def variant(llama, tmp_path_factory):
 def test_a_row_has_the_sizes_and_the_reason(variant):
     gguf, cuda = variant.exported(TargetSet.parse(SET))
     row = unmeasured_row(gguf, "no llama.cpp")
-    assert (row.name, row.variant, row.engine, row.recipe) == ("int4-fuse@gguf", "int4-fuse", "llama.cpp", "int4")
+    assert (row.name, row.variant, row.engine, row.recipe) == ("int4-fuse/gguf", "int4-fuse", "llama.cpp", "int4")
     assert (row.unavailable, [applied.text for applied in row.passes]) == ("no llama.cpp", ["int4"])
     assert row.measures["disk_bytes"].value == (gguf.path / "model.gguf").stat().st_size
     assert row.measures["bits_per_weight"].value == gguf.contender().stored_bytes * 8 / row.parameters
-    assert (cuda.name, cuda.contender().recipe) == ("int4-fuse@ort-cuda", "int4,fuse")
+    assert (cuda.name, cuda.contender().recipe) == ("int4-fuse/ort-cuda", "int4,fuse")
 
 
 def test_what_is_not_there_is_made_elsewhere(variant, tmp_path):

@@ -5,12 +5,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from compress.api.compress_model import resolve_for_targets
+from compress.api.target_set import TargetSet
 from compress.calibration.data import Calibration
 from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
-from compress.export.target_set import TargetSet
 from compress.export.targets.base import find_target
 from compress.modeling.experts import batched_stages
 from compress.pipeline.contract import TargetCapability

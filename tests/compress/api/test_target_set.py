@@ -2,8 +2,8 @@
 
 import pytest
 
+from compress.api.target_set import TargetSet, graph_passes
 from compress.errors import UsageError
-from compress.export.target_set import TargetSet, graph_passes
 from compress.pipeline.parse import Pipeline
 from compress.weights.forms import Dense, Masked, Quantized
 
@@ -21,7 +21,7 @@ def test_several_hold_what_all_of_them_hold():
     assert targets.capability.forms == (Dense, Masked, Quantized)
     assert targets.capability.bits == {4, 8}
     assert (targets.capability.graphs, targets.restricted) == (True, True)
-    assert targets.contender_name("int8", gguf) == "int8@gguf"
+    assert targets.contender_name("int8", gguf) == "int8/gguf"
     assert TargetSet.parse("hf,gguf").float_target is None
 
 

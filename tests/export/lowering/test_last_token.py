@@ -9,7 +9,7 @@ import pytest
 
 from compress.checkpoint.model import Model
 from compress.export.built.build import build
-from compress.export.last_token import head_input
+from compress.export.lowering.last_token import head_input
 from compress.export.targets.base import find_target
 from compress.onnx_names import CPU_PROVIDER, LAST_TOKEN_FILE, MODEL_FILE
 from compress.passes.fuse import Fuse

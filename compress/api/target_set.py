@@ -90,7 +90,7 @@ class TargetSet:
 
     def contender_name(self, variant: str, target: Target) -> str:
         """Name of a variant's artifact among those of this set: the variant's own, where there is one of each."""
-        return variant if len(self.targets) == 1 else f"{variant}@{target.name}"
+        return variant if len(self.targets) == 1 else f"{variant}/{target.name}"
 
 
 def graph_passes(pipeline: Pipeline, target: Target) -> tuple[GraphPass, ...]:
