@@ -32,7 +32,7 @@ from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture
 from compress.modeling.rotations import switches
-from compress.onnx_names import MODEL_FILE
+from compress.onnx_names import LAST_TOKEN_FILE, MODEL_FILE
 from compress.pipeline.contract import GraphPass, Pass, TargetCapability, WeightPass
 from compress.progress import Progress
 from compress.registry import create, import_all
@@ -211,6 +211,7 @@ class OnnxTarget(Target):
         if self.computes_tables:
             compute_tables(model)
         write_metadata(model, checkpoint, graph_passes, self.name)
+        (out / LAST_TOKEN_FILE).unlink(missing_ok=True)  # of a graph from another source, which differed
         generates = self.gives_last_token and checkpoint.kind.is_decoder_only
         lowered = lower_and_verify(
             {MODEL_FILE: model},
