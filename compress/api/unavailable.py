@@ -38,7 +38,8 @@ def unmeasured_row(exported: ExportedVariant, reason: str) -> Row:
     artifact, spec = exported.artifact(), spec_of_target(exported.target.name)
     sizes = {"bits_per_weight": Measure(value=8 * artifact.stored_bytes / artifact.parameters)}
     if spec is not None and loaded_files(artifact.path, spec.name):
-        sizes["disk_bytes"] = Measure(value=loaded_bytes(artifact.path, spec.name))
+        loaded = loaded_bytes(artifact.path, spec.name)
+        sizes |= {"disk_bytes": Measure(value=loaded), "other_bytes": Measure(value=loaded - artifact.stored_bytes)}
     return Row(
         name=exported.name,
         path=str(artifact.path),

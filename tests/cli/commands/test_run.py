@@ -240,7 +240,10 @@ def test_two_runtimes_of_the_same_integers_in_one_table(llama, tmp_path, inside)
         missing = "needs llama_cpp: pip install 'compress-models[peers]'"
         assert f"note: gguf is not measured, as it can't be run here: {missing}\n" in done.stderr
         assert f"not measured, as it can't be run here: {missing}\n" in done.stdout
-        assert (card.rows[3].unavailable, set(card.rows[3].measures)) == (missing, {"disk_bytes", "bits_per_weight"})
+        assert (card.rows[3].unavailable, set(card.rows[3].measures)) == (
+            missing,
+            {"disk_bytes", "other_bytes", "bits_per_weight"},
+        )
         with few_rounds(windows=2):
             done = inside("score", variant, "--target", "gguf", "--target", "tensorrt", "--eval", text)
         assert done.returncode == 5
