@@ -51,6 +51,7 @@ class OrtCpuEngine(BatchedDecoder):
         self._shares = bool(self._past) and _mentions(path / MODEL_FILE, _SHARING_OPERATOR)
         self._embeds = any(value.name == SENTENCE_OUTPUT for value in self._session.get_outputs())
         self._cache: Cache | None = None
+        self._token_bytes = 0
 
     def _load(self, name: str) -> None:
         self._session = self._open(self._path / name, self._threads)
@@ -72,7 +73,7 @@ class OrtCpuEngine(BatchedDecoder):
 
     def token_bytes(self) -> int:
         """Bytes that one cached token takes."""
-        return 0 if self._cache is None else self._cache.token_bytes
+        return self._token_bytes
 
     def begin(self, prompts: Ids, max_new_tokens: int) -> Floats:
         """Read prompts into a fresh cache."""
@@ -146,7 +147,10 @@ class OrtCpuEngine(BatchedDecoder):
         cache_class: type[Cache] = SharedCache if self._shares else GrowingCache
         shapes = [self._inputs[name].shape for name in self._past]
         dtypes = [self._dtype(name) for name in self._past]
-        return cache_class(self._session.io_binding(), self._past, shapes, dtypes, capacity, batch, self.device)
+        binding = self._session.io_binding()
+        cache = cache_class(binding, self._past, shapes, dtypes, capacity, batch, self.device)
+        self._token_bytes = cache.token_bytes
+        return cache
 
     def _feed(self, binding: ort.IOBinding, feeds: Mapping[str, Ids | Floats]) -> None:
         for name, array in feeds.items():
