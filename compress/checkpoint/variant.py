@@ -45,11 +45,12 @@ class Variant(Checkpoint):
         manifest = Manifest.read(path)
         shards = find_shards(path, trust_pickle=False, progress=Silent(), verify=verify)
         architecture = read_architecture(path, shards.where, is_sentence_encoder(path))
-        # What the integers stand for is a float model, with its head tied as it was.
+        # What the integers stand for is a float model, with its head tied as it was, unless a pass made one of its own.
+        tied = manifest.source.tied and architecture.outline.head not in manifest.weights
         if architecture.kind.is_seq2seq:
             architecture = replace(architecture, untied_head=not manifest.source.tied)
-        elif architecture.tied != manifest.source.tied:
-            architecture.config.tie_word_embeddings = manifest.source.tied
+        elif architecture.tied != tied:
+            architecture.config.tie_word_embeddings = tied
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config
         check_buildable(path, architecture)

@@ -35,7 +35,7 @@ def failure(module: PreTrainedModel, kind: TaskKind) -> str | None:
     try:
         with quiet_transformers(), torch.no_grad():
             module.set_experts_implementation("batched_mm")  # the default's kernel wants 16 bits there
-            inputs = _inputs(module.config, kind)
+            inputs = dry_inputs(module.config, kind)
             output = module.eval()(**inputs)
             if kind.is_decoder_only:
                 module(**inputs, past_key_values=output.past_key_values)
@@ -65,7 +65,7 @@ def _signature(layer: nn.Module) -> tuple[object, ...]:
     return (shapes, *settings)
 
 
-def _inputs(config: PretrainedConfig, kind: TaskKind) -> Mapping[str, Tensor]:
+def dry_inputs(config: PretrainedConfig, kind: TaskKind) -> Mapping[str, Tensor]:
     if kind.is_vision:
         size = config.image_size
         height, width = (size, size) if isinstance(size, int) else size

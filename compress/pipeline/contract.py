@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics
     from compress.checkpoint.base import ModelOutline
+    from compress.checkpoint.model import Model
     from compress.pipeline.alias import Alias
     from compress.weights.forms import Weight
     from compress.weights.stored import StoredForm
@@ -149,6 +150,25 @@ class WeightPass(Pass):
     def on_whole_model(self) -> bool:
         """Whether it works on the model as a whole: it then comes last, and `run` gets one block with all weights."""
         return False
+
+    def comes_first(self) -> bool:
+        """Whether it works on the model as its user has it (`reparameterize`): no other weight pass comes before it."""
+        return False
+
+    def mixes_channels(self) -> bool:
+        """Whether it leaves channels that are all alike, none of which is worth more than another."""
+        return False
+
+    def chooses_by_size(self) -> bool:
+        """Whether it chooses weights by their size and that of their inputs, channel by channel."""
+        return False
+
+    def reparameterize(self, model: Model) -> Model:
+        """Another model that computes the same, which all passes then see as the original; by default the model itself.
+
+        Called once, before `plan`, after ``resize`` has said what changes in the config.
+        """
+        return model
 
     def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
         """Predict how a matrix ``name`` of a block in that role will be stored, from how it is so far, without numbers.

@@ -169,13 +169,20 @@ def _unsupported_reason(order: Sequence[WeightPass]) -> str | None:
     """
     forms: list[type] = [Dense]
     makers: dict[type, str] = {Dense: "the model"}
+    mixer: WeightPass | None = None
     for before, pass_ in zip([None, *order], order, strict=False):
         if before is not None and before.on_whole_model():
             return f"{before} works on the model as a whole, so nothing can come after it"
+        if before is not None and pass_.comes_first() and not before.comes_first():
+            return f"{pass_} works on the model as it is, so {before} can't come before it"
         if unaccepted := [form for form in forms if form not in pass_.accepts]:
             produced = ", ".join(form.__name__ for form in unaccepted)
             takes = ", ".join(form.__name__ for form in pass_.accepts)
             return f"{pass_.name} works on {takes} weights, but {makers[unaccepted[0]]} may leave {produced}"
+        if pass_.mixes_channels():
+            mixer = pass_
+        elif mixer is not None and pass_.chooses_by_size():
+            return f"{pass_} chooses weights by their size and their inputs', and {mixer} makes these all alike"
         new = [form for form in pass_.output_forms() if form not in forms]
         forms.extend(new)
         makers |= dict.fromkeys(new, pass_.name)
@@ -184,8 +191,9 @@ def _unsupported_reason(order: Sequence[WeightPass]) -> str | None:
 
 def _working_order(passes: Sequence[WeightPass]) -> list[WeightPass] | None:
     """An order in which every pass accepts the forms that it meets; None where there is none."""
+    first = [pass_ for pass_ in passes if pass_.comes_first()]
     last = [pass_ for pass_ in passes if pass_.on_whole_model()]
-    order = _extended([], [pass_ for pass_ in passes if pass_ not in last], frozenset({Dense}))
+    order = _extended(first, [pass_ for pass_ in passes if pass_ not in [*first, *last]], frozenset({Dense}))
     if order is None or _unsupported_reason([*order, *last]) is not None:
         return None
     return [*order, *last]

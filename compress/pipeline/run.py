@@ -72,6 +72,7 @@ def run_pipeline(
     data = calibration() if resolved.required_statistic() > Statistic.NONE else None
     inputs = None if data is None else data.inputs
     torch.manual_seed(seed)
+    original, model, acted = model, *_reparameterize(model, resolved.weight_passes)
     planned = _plan(resolved, model, inputs, progress)
     steps, architecture = plan_steps(model.architecture, planned.weight_passes)
     writer = VariantWriter(model, architecture, out, options or WriteOptions())
@@ -80,12 +81,13 @@ def run_pipeline(
     if whole_steps := [step for step in steps if step.weight_pass.on_whole_model()]:
         assert inputs is not None, "a pass on the whole model reads calibration data"
         blocks = _run_on_whole_model(whole_steps, model, architecture, inputs, list(blocks), progress)
-    layers, acted = _write(blocks, writer)
+    layers, acted_on_blocks = _write(blocks, writer)
+    acted |= acted_on_blocks
     for name in dict.fromkeys(map(str, planned.weight_passes)):
         if name not in acted:
             progress.notice(f"{name} changed nothing")
     manifest = Manifest(
-        source=_source(model),
+        source=_source(original),
         pipeline=str(planned.written),
         recipe=[str(pass_) for pass_ in planned.passes],
         seed=seed,
@@ -96,6 +98,15 @@ def run_pipeline(
         layers=layers,
     )
     return writer.finish(manifest, progress)
+
+
+def _reparameterize(model: Model, passes: Iterable[WeightPass]) -> tuple[Model, set[str]]:
+    """The model that passes make of a model before any block is walked, and those that made another of it."""
+    acted: set[str] = set()
+    for pass_ in passes:
+        before, model = model, pass_.reparameterize(model)
+        acted |= {str(pass_)} if model is not before else set()
+    return model, acted
 
 
 def _plan(pipeline: ResolvedPipeline, model: Model, inputs: Tensor | None, progress: Progress) -> ResolvedPipeline:

@@ -81,6 +81,10 @@ class Sparsity(WeightPass):
             return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
         return Statistic.SQUARE if self.solver == "wanda" else Statistic.NONE
 
+    def chooses_by_size(self) -> bool:
+        """Whether what goes is chosen by sizes alone; sparsegpt makes good for it in what stays."""
+        return self.solver != "sparsegpt"
+
     def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
         """Predict the same size, with zeros."""
         if role != "layer" or name in Skipped(self.skip):

@@ -266,6 +266,37 @@ def test_scales_fold_without_changing_what_a_layer_says(path_of, monkeypatch, fa
             assert any(block.weights[name] is not weight for name, weight in weights.items()) == bool(block.folds)
 
 
+IN_ITS_MIDDLE = {
+    **dict.fromkeys(("Gemma 2", "Gemma 3"), "a gain behind each part"),
+    **dict.fromkeys(("BERT", "RoBERTa", "DistilBERT", "MPNet", "DeBERTa-v2", "BART", "Marian"), "a norm in the stream"),
+    "BLOOM": "a norm behind the embedding",
+    "T5": "its head is tied",
+}
+"""Families of which `rotate` turns the heads' values alone, and why; those with a head on top are like their base."""
+
+
+@pytest.mark.parametrize("family", [param for param in ONE_EACH if param.values[0] not in AS_ITS_BASE])
+def test_rotated_weights_give_the_same_logits(path_of, family):
+    """All weights of the layers are others then, or the values' alone."""
+    model, target = Model.open(str(path_of(family))), find_target("hf")
+    in_stream = "off" if family.partition(",")[0] in IN_ITS_MIDDLE and family != OWN_HEAD else "on"
+    auto = resolve(model, Pipeline.parse("rotate"), target.capability).weight_passes[0]
+    assert (auto.residual, auto.heads) == ("off" if model.tied else in_stream, "on")
+    if in_stream == "off":
+        with pytest.raises(UsageError, match=f"the residual stream of a {model.class_name} can't be rotated: "):
+            resolve(model, Pipeline.parse("rotate:residual=on"), target.capability)
+    [pass_] = resolve(model, Pipeline.parse(f"rotate:residual={in_stream}"), target.capability).weight_passes
+    rotated = pass_.reparameterize(model)
+    module, turned = model.torch_module(), rotated.torch_module()
+    with torch.inference_mode():
+        exact, logits = (one(**example_inputs(module))[0] for one in (module, turned))
+    assert (exact - logits).abs().max() <= 1e-4 * max(1.0, float(exact.abs().max()))
+    changed = [n for n in model.matrices if not torch.equal(model.weight(n).tensor, rotated.weight(n).tensor)]
+    values = 2 * sum(model.architecture.outline.layer_counts.values())
+    crossed = values // 2 if model.kind.is_seq2seq else 0
+    assert len(changed) == (len(model.matrices) if in_stream == "on" else values + crossed)
+
+
 @pytest.mark.parametrize(("family", "word"), cells(EVERY))
 def test_every_cell(path_of, tmp_path, family, word):
     """Refused before the work; or made, read back by transformers as it is meant, and exported to the same numbers."""
@@ -400,6 +431,12 @@ def page():
             lines.append(f"| {family} | {' | '.join(cells)} |")
         lines.append("")
     lines += [f"{i}. {reason.replace(chr(92), '')}" for i, reason in enumerate(reasons, 1)]
+    lines += [
+        "",
+        "`rotate`, on every target: the values of attention heads of every family, and the residual stream where",
+        "nothing but norms and linears reads it; the logits stay the same to 1e-4. The stream is left as it is in",
+        *(f"- {family}: {reason}" for family, reason in IN_ITS_MIDDLE.items()),
+    ]
     return "\n".join([*lines, ""])
 
 

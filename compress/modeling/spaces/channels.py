@@ -1,0 +1,158 @@
+"""Labels of the tensors of a run, and what is found out about the spaces that they hold channels of.
+
+A `Label` has a shadow: an integer tensor of its tensor's shape that says which channel each element is. Whatever
+reshapes, splits or repeats the tensor does the same to the shadow, so that heads, packed projections and shared
+key-value heads need no rule of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from compress.modeling.spaces.space import Reader, Writer
+
+if TYPE_CHECKING:
+    from compress.modeling.spaces.norms import Norm
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a tensor of the run holds: channels of a ``space``, element by element, behind a ``norm`` or not."""
+
+    space: str
+    shadow: Tensor = field(compare=False)
+    norm: str | None = None
+
+
+@dataclass
+class Channels:
+    """What is found out about a space, until the run has ended; ``fixed`` bool ``[channels]`` must not be rotated."""
+
+    fixed: Tensor
+    writers: dict[Writer, None]
+    readers: list[Reader]
+    norms: dict[str, Norm]
+    rows: list[Tensor]
+    in_heads: bool = False
+    reason: str | None = None
+
+
+class Ledger:
+    """The labels of all tensors of a run, and the spaces; ``names`` are those of the parameters by their identity."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self.names = names
+        self._labels: Any = WeakTensorKeyDictionary()
+        self._transposed: Any = WeakTensorKeyDictionary()
+        self._spaces: dict[str, Channels] = {}
+        self._merged: dict[str, str] = {}
+
+    def spaces(self) -> list[Channels]:
+        """All spaces, merged ones once."""
+        return list(self._spaces.values())
+
+    def name(self, parameter: Tensor) -> str | None:
+        """The name of a parameter; None of another tensor."""
+        return self.names.get(id(parameter))
+
+    def put(self, tensor: Tensor, label: Label) -> None:
+        """Label a tensor."""
+        self._labels[tensor] = label
+
+    def put_transposed(self, tensor: Tensor, parameter: str) -> None:
+        """Note that a tensor is a parameter transposed: a product with it is a linear."""
+        self._transposed[tensor] = parameter
+
+    def transposed(self, tensor: Tensor) -> str | None:
+        """The name of the parameter that a tensor is, transposed; None of another tensor."""
+        name: str | None = self._transposed.get(tensor)
+        return name
+
+    def put_normed(self, path: str, norm: Norm, x: Tensor, out: Tensor) -> None:
+        """Label what the norm at ``path`` makes of ``x``, and note that it reads its vectors."""
+        if (label := self.label(x)) is None:
+            return
+        if label.norm is not None:
+            self.fix(label, f"{path} reads what {label.norm} has normed")
+            return
+        channels = self.channels(label)
+        channels.norms[path] = norm
+        channels.rows.append(vectors(label.shadow))
+        self.put(out, replace(label, shadow=label.shadow.expand(out.shape), norm=path))
+
+    def label(self, tensor: Tensor) -> Label | None:
+        """A tensor's label; a parameter's is made on first use: its last axis holds channels of its own."""
+        if (name := self.names.get(id(tensor))) is not None:
+            size = tensor.shape[-1]
+            self.space_of(name, Writer(name, -1), size)
+            return Label(self.root(name), torch.arange(size).expand(tensor.shape))
+        label: Label | None = self._labels.get(tensor)
+        return None if label is None else replace(label, space=self.root(label.space))
+
+    def space_of(self, name: str, writer: Writer, size: int) -> Channels:
+        """What is found out about the space of that name, which a parameter writes."""
+        root = self.root(name)
+        if root not in self._spaces:
+            self._spaces[root] = Channels(torch.zeros(size, dtype=torch.bool), {}, [], {}, [])
+        self._spaces[root].writers[writer] = None
+        return self._spaces[root]
+
+    def channels(self, label: Label) -> Channels:
+        """What is found out about a label's space."""
+        return self._spaces[self.root(label.space)]
+
+    def root(self, name: str) -> str:
+        """The name of the space that a space is merged into."""
+        while (parent := self._merged.get(name, name)) != name:
+            name = parent
+        return name
+
+    def merge(self, a: Label, b: Label) -> None:
+        """Make one of two spaces whose channels are added to each other."""
+        first, second = self.root(a.space), self.root(b.space)
+        if first == second:
+            return
+        kept, gone = self._spaces[first], self._spaces.pop(second)
+        kept.fixed |= gone.fixed
+        kept.writers |= gone.writers
+        kept.readers += gone.readers
+        kept.norms |= gone.norms
+        kept.rows += gone.rows
+        kept.in_heads |= gone.in_heads
+        kept.reason = kept.reason or gone.reason
+        self._merged[second] = first
+
+    def fix(self, label: Label, reason: str) -> None:
+        """Note why a label's channels must not be rotated."""
+        channels = self.channels(label)
+        channels.fixed[label.shadow.unique()] = True
+        channels.reason = channels.reason or reason
+
+    def fix_all(self, values: Any, reader: str) -> None:
+        """Fix the channels of all tensors within ``values``, which something reads that doesn't rotate with them."""
+        for tensor in tensors(values):
+            if id(tensor) not in self.names and (label := self.label(tensor)) is not None:
+                self.fix(label, f"{reader} reads it")
+
+
+def vectors(shadow: Tensor) -> Tensor:
+    """The vectors of channels ``[n, size]`` along a shadow's last axis, each once."""
+    rows: Tensor = shadow.reshape(-1, shadow.shape[-1]).unique(dim=0)
+    return rows
+
+
+def tensors(values: Any) -> list[Tensor]:
+    """All tensors within lists, tuples and dicts."""
+    if isinstance(values, Tensor):
+        return [values]
+    if isinstance(values, Mapping):
+        return [tensor for value in values.values() for tensor in tensors(value)]
+    if isinstance(values, tuple | list):
+        return [tensor for value in values for tensor in tensors(value)]
+    return []
