@@ -49,6 +49,8 @@ class Rotate(WeightPass):
         "the model a head of its own; auto: on where that costs nothing",
     )
     heads: Literal["on", "off"] = Field("on", description="the values of each attention head (R2)")
+    own_head: bool = Field(False, exclude=True)
+    """Whether a tied model gets a head of its own, once the model is known."""
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Decide whether the residual stream is rotated; refuse a model of which nothing can be."""
@@ -67,14 +69,14 @@ class Rotate(WeightPass):
             why = f"its residual stream {self._why_off(model)}"
             why += "; leave out heads=off" if self.heads == "off" else f"; its heads can't be: {heads_reason}"
             raise UsageError(f"rotate: of a {name} nothing is rotated: {why}")
-        return replace(self, residual=residual)
+        return replace(self, residual=residual, own_head=model.tied and residual == "on")
 
     def notices(self, model: ModelOutline, target: TargetCapability) -> Sequence[str]:
         """What stays as it is, and what a head of its own costs."""
         lines = []
         if self.residual == "off":
             lines.append(f"the residual stream {self._why_off(model)}")
-        elif model.tied and self.residual == "on":
+        elif self.own_head:
             lines.append(f"the head, tied to the embedding so far, becomes one of its own, {_head_size(model)} more")
         if self.heads == "on" and (reason := _spaces(model.architecture).heads_reason):
             lines.append(f"the heads stay as they are: {reason}")
@@ -90,7 +92,7 @@ class Rotate(WeightPass):
 
     def resize(self, config: PretrainedConfig) -> None:
         """Write into the config that the head is no longer the embedding."""
-        if self.residual == "on":
+        if self.own_head:
             config.tie_word_embeddings = False
 
     def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
@@ -106,8 +108,7 @@ class Rotate(WeightPass):
         from compress.checkpoint.edited import EditedModel, untied
         from compress.passes.solvers.rotated_tensors import RotatedTensors
 
-        if self.residual == "on":
-            model = untied(model)
+        model = untied(model) if self.own_head else model
         spaces = _spaces(model.architecture)
         chosen: list[Space] = [*(spaces.streams if self.residual == "on" else ())]
         chosen += spaces.heads if self.heads == "on" else ()
@@ -122,9 +123,11 @@ class Rotate(WeightPass):
         """Reason why the residual stream can't be rotated, the head untied; None where it can."""
         if model.tied and model.kind.is_seq2seq:
             return "an encoder-decoder's head stays tied to its embedding"
-        spaces = _spaces(model.resized(_untie).architecture if model.tied else model.architecture)
+        spaces = _spaces(model.architecture)
         tied = next((space.tied for space in spaces.streams if space.tied), None)
-        return spaces.stream_reason or (f"{tied} both writes to it and reads it" if tied else None)
+        if tied and not (model.tied and tied == model.architecture.outline.embedding):
+            return f"{tied} both writes to it and reads it"
+        return spaces.stream_reason
 
     def _why_off(self, model: ModelOutline) -> str:
         if reason := self._stream_reason(model):
@@ -138,10 +141,6 @@ def _spaces(architecture: Architecture) -> Spaces:
     from compress.modeling.spaces.trace import find_spaces
 
     return find_spaces(architecture)
-
-
-def _untie(config: PretrainedConfig) -> None:
-    config.tie_word_embeddings = False
 
 
 def _head_size(model: ModelOutline) -> str:
