@@ -44,7 +44,7 @@ def test_a_tied_head_leaves_the_residual_stream_as_it_is(llama, run):
     )
     variant, model = run(llama, "rotate"), Model.open(str(llama))
     assert variant.tied
-    assert off(llama, variant.torch_module()) < 1e-5
+    assert off(llama, variant.torch_module()) < 1e-4
     same = [torch.equal(variant.weight(n).tensor, model.weight(n).tensor) for n in model.matrices]
     assert same.count(False) == 4  # values and outputs of two layers
 
@@ -58,10 +58,10 @@ def test_a_tied_head_becomes_one_of_its_own(llama, run):
     assert not Variant.open(variant.path).tied
     assert variant.manifest.source.tied
     assert variant.manifest.parameters == variant.manifest.source.parameters + 322 * 64
-    assert off(llama, variant.torch_module()) < 1e-5
+    assert off(llama, variant.torch_module()) < 1e-4
     theirs = AutoModelForCausalLM.from_pretrained(variant.path)
     assert not theirs.config.tie_word_embeddings
-    assert off(llama, theirs) < 1e-5
+    assert off(llama, theirs) < 1e-4
     assert torch.equal(variant.tensor("model.norm.weight"), torch.ones(64))
 
 
@@ -69,7 +69,9 @@ def test_integers_are_solved_on_the_rotated_model(llama, run):
     """The original that GPTQ compares with is rotated as well, so the error is no larger than without."""
     plain, rotated = (run(llama, f"{first}int4:group=32") for first in ("", "rotate:residual=on,"))
     assert rotated.manifest.weights[HEAD].form == "quantized"
-    assert rotated.manifest.layers["model.layers.0"].weights["model.layers.0.mlp.down_proj.weight"].error < 0.01
+    layer, name = "model.layers.1", "model.layers.1.mlp.down_proj.weight"
+    before, after = (variant.manifest.layers[layer].weights[name].error for variant in (plain, rotated))
+    assert after < 1.2 * before
     assert off(llama, rotated.torch_module()) < 1.5 * off(llama, plain.torch_module())
 
 

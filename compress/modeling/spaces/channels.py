@@ -7,9 +7,9 @@ key-value heads need no rule of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Label:
 
 
 @dataclass
-class Channels:
+class SpaceRecord:
     """What is found out about a space, until the run has ended; ``fixed`` bool ``[channels]`` must not be rotated."""
 
     fixed: Tensor
@@ -48,12 +48,12 @@ class Ledger:
 
     def __init__(self, names: Mapping[int, str]) -> None:
         self.names = names
-        self._labels: Any = WeakTensorKeyDictionary()
-        self._transposed: Any = WeakTensorKeyDictionary()
-        self._spaces: dict[str, Channels] = {}
+        self._labels: MutableMapping[Tensor, Label] = WeakTensorKeyDictionary()
+        self._transposed: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
+        self._spaces: dict[str, SpaceRecord] = {}
         self._merged: dict[str, str] = {}
 
-    def spaces(self) -> list[Channels]:
+    def spaces(self) -> list[SpaceRecord]:
         """All spaces, merged ones once."""
         return list(self._spaces.values())
 
@@ -71,8 +71,7 @@ class Ledger:
 
     def transposed(self, tensor: Tensor) -> str | None:
         """The name of the parameter that a tensor is, transposed; None of another tensor."""
-        name: str | None = self._transposed.get(tensor)
-        return name
+        return self._transposed.get(tensor)
 
     def put_normed(self, path: str, norm: Norm, x: Tensor, out: Tensor) -> None:
         """Label what the norm at ``path`` makes of ``x``, and note that it reads its vectors."""
@@ -92,18 +91,18 @@ class Ledger:
             size = tensor.shape[-1]
             self.space_of(name, Writer(name, -1), size)
             return Label(self.root(name), torch.arange(size).expand(tensor.shape))
-        label: Label | None = self._labels.get(tensor)
+        label = self._labels.get(tensor)
         return None if label is None else replace(label, space=self.root(label.space))
 
-    def space_of(self, name: str, writer: Writer, size: int) -> Channels:
+    def space_of(self, name: str, writer: Writer, size: int) -> SpaceRecord:
         """What is found out about the space of that name, which a parameter writes."""
         root = self.root(name)
         if root not in self._spaces:
-            self._spaces[root] = Channels(torch.zeros(size, dtype=torch.bool), {}, [], {}, [])
+            self._spaces[root] = SpaceRecord(torch.zeros(size, dtype=torch.bool), {}, [], {}, [])
         self._spaces[root].writers[writer] = None
         return self._spaces[root]
 
-    def channels(self, label: Label) -> Channels:
+    def channels(self, label: Label) -> SpaceRecord:
         """What is found out about a label's space."""
         return self._spaces[self.root(label.space)]
 
@@ -134,7 +133,7 @@ class Ledger:
         channels.fixed[label.shadow.unique()] = True
         channels.reason = channels.reason or reason
 
-    def fix_all(self, values: Any, reader: str) -> None:
+    def fix_all(self, values: object, reader: str) -> None:
         """Fix the channels of all tensors within ``values``, which something reads that doesn't rotate with them."""
         for tensor in tensors(values):
             if id(tensor) not in self.names and (label := self.label(tensor)) is not None:
@@ -147,7 +146,7 @@ def vectors(shadow: Tensor) -> Tensor:
     return rows
 
 
-def tensors(values: Any) -> list[Tensor]:
+def tensors(values: object) -> list[Tensor]:
     """All tensors within lists, tuples and dicts."""
     if isinstance(values, Tensor):
         return [values]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from compress.modeling.spaces.channels import Channels
+from compress.modeling.spaces.channels import SpaceRecord
 from compress.modeling.spaces.space import Space, Spaces
 
 
-def classify(found: Sequence[Channels]) -> Spaces:
+def classify(found: Sequence[SpaceRecord]) -> Spaces:
     """Sort what was found into streams and heads; a reason is that of the space which is read the most."""
     _fix_shared_linears(found)
     streams = [space for channels in found if (space := _stream(channels)) is not None]
@@ -22,7 +22,7 @@ def classify(found: Sequence[Channels]) -> Spaces:
     return Spaces(tuple(streams), tuple(heads), None if streams else stream_reason, None if heads else heads_reason)
 
 
-def _fix_shared_linears(found: Sequence[Channels]) -> None:
+def _fix_shared_linears(found: Sequence[SpaceRecord]) -> None:
     """Fix what one linear reads in several places: its matrix can be rotated for one of them alone."""
     places: dict[str, set[tuple[int, str | None]]] = {}
     for i, channels in enumerate(found):
@@ -34,7 +34,7 @@ def _fix_shared_linears(found: Sequence[Channels]) -> None:
             found[i].reason = found[i].reason or f"{name} reads it and something else"
 
 
-def _stream(channels: Channels) -> Space | None:
+def _stream(channels: SpaceRecord) -> Space | None:
     """All channels of a space that norms read as one vector; None where one of them is fixed."""
     rows = _distinct(channels.rows)
     if channels.in_heads or not channels.norms or rows.shape != (1, len(channels.fixed)) or bool(channels.fixed.any()):
@@ -42,7 +42,7 @@ def _stream(channels: Channels) -> Space | None:
     return Space(tuple(channels.writers), tuple(channels.readers), channels.norms, rows, in_heads=False)
 
 
-def _in_heads(channels: Channels) -> Space | None:
+def _in_heads(channels: SpaceRecord) -> Space | None:
     """The values of attention that are fixed by nothing else; None where there are none."""
     if not channels.in_heads or channels.norms:
         return None

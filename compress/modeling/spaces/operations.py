@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,40 +25,49 @@ _RESHAPES = frozenset(
 _TRANSPOSES = ("T", "t", "mT")
 
 
-def follow(ledger: Ledger, func: Any, out: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def follow(
+    ledger: Ledger, func: Callable[..., object], out: object, args: Sequence[object], kwargs: Mapping[str, object]
+) -> None:
     """Label what an operation ``func`` leaves: known ones by their rule, reshapes by their shadow.
 
     All others fix the channels that they read.
     """
-    name = name_of(func)
-    if name in _TRANSPOSES and (parameter := ledger.name(args[0])) is not None:
-        ledger.put_transposed(out, parameter)
-    elif name in OPERATIONS:
+    name, first = name_of(func), args[0] if args else None
+    if name in OPERATIONS and isinstance(out, Tensor):
         if (label := OPERATIONS[name](ledger, out, *args, **kwargs)) is not None:
             ledger.put(out, label)
-    elif args and isinstance(args[0], Tensor) and (label := ledger.label(args[0])) is not None:
+    elif not isinstance(first, Tensor):
+        ledger.fix_all((args, kwargs), name)
+    elif name in _TRANSPOSES and isinstance(out, Tensor) and (parameter := ledger.name(first)) is not None:
+        ledger.put_transposed(out, parameter)
+    elif (label := ledger.label(first)) is not None:
         _reshape(ledger, func, label, out, args, kwargs)
     else:
         ledger.fix_all((args, kwargs), name)
 
 
-def name_of(func: Any) -> str:
+def name_of(func: Callable[..., object]) -> str:
     """The name of an operation, or of the property that it gets."""
     name = getattr(func, "__name__", "")
-    return str(getattr(func.__self__, "__name__", "")) if name == "__get__" else str(name)
+    return str(getattr(getattr(func, "__self__", None), "__name__", "")) if name == "__get__" else str(name)
 
 
-def _reshape(ledger: Ledger, func: Any, label: Label, out: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def _reshape(
+    ledger: Ledger,
+    func: Callable[..., object],
+    label: Label,
+    out: object,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+) -> None:
     """Do to the shadow what was done to its tensor, or fix its channels."""
     name, shadow = name_of(func), label.shadow
     if name not in _SAME | _RESHAPES | {"view"}:
         ledger.fix_all((args, kwargs), name)
         return
-    try:
-        if name in _SAME:
-            shadows: Any = shadow
-        else:  # a shadow isn't laid in memory as its tensor is
-            shadows = (torch.reshape if name == "view" else func)(shadow, *_shape(name, args[1:]), **kwargs)
+    reshape: Callable[..., object] = torch.reshape if name == "view" else func
+    try:  # a shadow isn't laid in memory as its tensor is, so that a view may be none there
+        shadows = shadow if name in _SAME else reshape(shadow, *_shape(name, args[1:]), **kwargs)
     except (RuntimeError, NotImplementedError):  # indices without numbers
         ledger.fix_all((args, kwargs), name)
         return
@@ -67,12 +75,12 @@ def _reshape(ledger: Ledger, func: Any, label: Label, out: Any, args: Sequence[A
         ledger.put(tensor, replace(label, shadow=part))
 
 
-def _shape(name: str, args: Sequence[Any]) -> Sequence[Any]:
+def _shape(name: str, args: Sequence[object]) -> Sequence[object]:
     """The arguments of a reshape: of a view, one shape."""
     return args if name != "view" or not isinstance(args[0], int) else [args]
 
 
-def _sum(ledger: Ledger, out: Tensor, a: Any, b: Any, **_: Any) -> Label | None:
+def _sum(ledger: Ledger, out: Tensor, a: Tensor | float, b: Tensor | float, **_: object) -> Label | None:
     labels = [ledger.label(t) for t in (a, b) if isinstance(t, Tensor)]
     if len(labels) < 2 or labels[0] is None or labels[1] is None:
         ledger.fix_all((a, b), "a sum with something else")
@@ -91,7 +99,7 @@ def _sum(ledger: Ledger, out: Tensor, a: Any, b: Any, **_: Any) -> Label | None:
     return replace(first, space=ledger.root(first.space), shadow=shadows[0])
 
 
-def _joined(ledger: Ledger, out: Tensor, sequence: Sequence[Tensor], dim: int = 0, **_: Any) -> Label | None:
+def _joined(ledger: Ledger, out: Tensor, sequence: Sequence[Tensor], dim: int = 0, **_: object) -> Label | None:
     """Vectors of the same channels put after one another; what is empty, as a new cache, is left out."""
     parts = [tensor for tensor in sequence if tensor.numel()]
     labels = [label for tensor in parts if (label := ledger.label(tensor)) is not None]
@@ -108,7 +116,7 @@ def _joined(ledger: Ledger, out: Tensor, sequence: Sequence[Tensor], dim: int = 
     return replace(labels[0], space=ledger.root(labels[0].space), shadow=shadow)
 
 
-def _scale(ledger: Ledger, out: Tensor, a: Any, b: Any, **_: Any) -> Label | None:
+def _scale(ledger: Ledger, out: Tensor, a: Tensor | float, b: Tensor | float, **_: object) -> Label | None:
     """Scale by a number, or by one for each vector of channels."""
     first, second = (ledger.label(t) if isinstance(t, Tensor) else None for t in (a, b))
     label, other = (first, b) if first is not None else (second, a)
@@ -121,7 +129,7 @@ def _scale(ledger: Ledger, out: Tensor, a: Any, b: Any, **_: Any) -> Label | Non
     return replace(label, shadow=label.shadow.expand(out.shape))
 
 
-def _quotient(ledger: Ledger, out: Tensor, a: Any, b: Any, **_: Any) -> Label | None:
+def _quotient(ledger: Ledger, out: Tensor, a: Tensor | float, b: Tensor | float, **_: object) -> Label | None:
     if isinstance(b, Tensor) and ledger.label(b) is not None:
         ledger.fix_all((a, b), "a quotient")
         return None
@@ -155,7 +163,7 @@ def _written(ledger: Ledger, name: str, bias: str | None, size: int) -> str:
     return ledger.root(space)
 
 
-def _addmm(ledger: Ledger, out: Tensor, bias: Tensor, x: Tensor, weight: Tensor, **_: Any) -> Label | None:
+def _addmm(ledger: Ledger, out: Tensor, bias: Tensor, x: Tensor, weight: Tensor, **_: object) -> Label | None:
     names = ledger.name(weight), ledger.name(bias)
     if names[0] is None or names[1] is None:
         ledger.fix_all((bias, x, weight), "addmm")
@@ -163,7 +171,7 @@ def _addmm(ledger: Ledger, out: Tensor, bias: Tensor, x: Tensor, weight: Tensor,
     return _apply_linear(ledger, out, x, names[0], names[1])
 
 
-def _product(ledger: Ledger, out: Tensor, a: Tensor, b: Tensor, **_: Any) -> Label | None:
+def _product(ledger: Ledger, out: Tensor, a: Tensor, b: Tensor, **_: object) -> Label | None:
     """A product with a transposed parameter is a linear; with values in the second place it is attention."""
     if (name := ledger.transposed(b)) is not None:
         return _apply_linear(ledger, out, a, name, None)
@@ -173,7 +181,7 @@ def _product(ledger: Ledger, out: Tensor, a: Tensor, b: Tensor, **_: Any) -> Lab
     return _attended(ledger, out, b)
 
 
-def _attention(ledger: Ledger, out: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Label | None:
+def _attention(ledger: Ledger, out: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: object, **__: object) -> Label | None:
     ledger.fix_all((q, k), "attention's scores")
     return _attended(ledger, out, v)
 
@@ -195,7 +203,7 @@ def _attended(ledger: Ledger, out: Tensor, values: Tensor) -> Label | None:
     return replace(label, shadow=shadow.expand(out.shape))
 
 
-def _embedding(ledger: Ledger, out: Tensor, ids: Any, weight: Tensor, *_: Any, **__: Any) -> Label | None:
+def _embedding(ledger: Ledger, out: Tensor, ids: Tensor, weight: Tensor, *_: object, **__: object) -> Label | None:
     name = ledger.name(weight)
     if name is None:
         return None
@@ -204,7 +212,7 @@ def _embedding(ledger: Ledger, out: Tensor, ids: Any, weight: Tensor, *_: Any, *
 
 
 def _convolution(
-    ledger: Ledger, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **__: Any
+    ledger: Ledger, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: object, **__: object
 ) -> Label | None:
     """Patches of an image, each a vector of channels along the second axis."""
     name = ledger.name(weight)

@@ -1,6 +1,6 @@
 """Spaces of a model's channels: which tensors write to a hidden state and which read it, so that it may be rotated.
 
-Channels that are only ever added, normed and multiplied with matrices can be rotated where all these tensors are
+SpaceRecord that are only ever added, normed and multiplied with matrices can be rotated where all these tensors are
 rotated too, and the model computes the same: the residual stream, the values of an attention head.
 """
 
@@ -37,7 +37,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Space:
-    """Channels that may be rotated among each other, by ``rows`` int64 ``[parts, size]``: each part by itself.
+    """SpaceRecord that may be rotated among each other, by ``rows`` int64 ``[parts, size]``: each part by itself.
 
     ``in_heads``: they are values of attention, one part a head. ``norms`` by their module's names.
     """

@@ -6,7 +6,7 @@ The names of parameters go in, no names of families: what an operation isn't kno
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ class _Trace(TorchFunctionMode):
         super().__init__()
         self._ledger = ledger
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: object, args: Sequence[object] = (), kwargs: Any = None) -> object:
         kwargs, name = kwargs or {}, name_of(func)
         if name == "__contains__":  # a look at numbers, for a warning about padding
             return False
@@ -84,7 +84,7 @@ def _watch(module: nn.Module, path: str, norm: Norm, ledger: Ledger) -> None:
 def _all_experts(experts: Experts) -> Callable[..., Tensor]:
     """A forward in which every token reaches every expert: to whom it is sent hangs on numbers."""
 
-    def forward(hidden: Tensor, *_: Any) -> Tensor:
+    def forward(hidden: Tensor, *_: object) -> Tensor:
         total: Tensor = reduce(operator.add, (expert(hidden) for expert in experts))
         return total
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from compress.modeling.spaces.channels import Channels
+from compress.modeling.spaces.channels import SpaceRecord
 from compress.modeling.spaces.classify import classify
 from compress.modeling.spaces.norms import Norm
 from compress.modeling.spaces.space import Reader, Writer
@@ -12,7 +12,7 @@ VECTOR = torch.arange(4)[None]
 
 
 def stream(reader="reader", fixed=False, reason=None):
-    return Channels(
+    return SpaceRecord(
         torch.full((4,), fixed), {Writer("table", -1): None}, [Reader(reader, None, torch.arange(4), "norm")],
         {"norm": NORM}, [VECTOR], reason=reason,
     )  # fmt: skip
@@ -21,7 +21,7 @@ def stream(reader="reader", fixed=False, reason=None):
 def heads(columns, fixed=()):
     mask = torch.zeros(4, dtype=torch.bool)
     mask[list(fixed)] = True
-    return Channels(
+    return SpaceRecord(
         mask, {Writer("value", 0): None}, [Reader("output", None, torch.tensor(columns), None)], {},
         [torch.tensor([[0, 1], [2, 3]])], in_heads=True, reason="why",
     )  # fmt: skip
