@@ -50,7 +50,7 @@ class Variant(Checkpoint):
         if architecture.kind.is_seq2seq:
             architecture = replace(architecture, untied_head=not manifest.source.tied)
         elif architecture.tied != tied:
-            architecture.config.tie_word_embeddings = tied
+            architecture = architecture.resized(lambda config: setattr(config, "tie_word_embeddings", tied))
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config
         check_buildable(path, architecture)
