@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Key = TypeVar("Key", int, str)
 
@@ -28,6 +29,8 @@ def spend_budget(ladders: Mapping[Key, Sequence[Rung]], budget: float) -> dict[K
     the costs have a common unit of which the budget holds no more than 65536; beyond that they count as rounded up to
     so many units, and the budget isn't spent to the last of them.
     """
+    import numpy as np  # here: `--help` shouldn't wait for it
+
     cheapest = {key: min(rung.cost for rung in ladder) for key, ladder in ladders.items()}
     extras = {key: [rung.cost - cheapest[key] for rung in ladder] for key, ladder in ladders.items()}
     spare = min(max(int(budget - sum(cheapest.values())), 0), sum(map(max, extras.values())))
@@ -47,6 +50,8 @@ def spend_budget(ladders: Mapping[Key, Sequence[Rung]], budget: float) -> dict[K
 
 def _with_ladder(least: np.ndarray, costs: Sequence[int], ladder: Sequence[Rung]) -> tuple[np.ndarray, np.ndarray]:
     """The least loss by what is spent with one ladder more, whose rungs have these ``costs``; and the rungs for it."""
+    import numpy as np
+
     total, picks = np.full_like(least, np.inf), np.zeros(len(least), np.int32)
     for i, (cost, rung) in enumerate(zip(costs, ladder, strict=True)):
         if cost >= len(least):

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from compress.api.score_plan import plan_score
+from compress.api.target_set import TargetSet
 from compress.checkpoint.variant import Variant
-from compress.export.targets.base import find_target
 
 INT4 = "int4:solver=rtn:head=float:embed=float"
 
@@ -67,7 +67,7 @@ def test_an_artifact_serves_texts_of_the_context_that_is_asked_for(variants, tmp
         assert done.returncode == 0, done.stderr
         facts[context] = json.loads((out / "onnx" / "genai_config.json").read_text())
         assert json.loads((out / "onnx" / "artifact.json").read_text())["context"] == int(context)
-        assert plan_score([out], find_target("ort-cpu")).model.longest_text == int(context)
+        assert plan_score([out], TargetSet.parse("ort-cpu")).model.longest_text == int(context)
     assert [facts[key]["model"]["context_length"] for key in facts] == [32, 128]
     assert [facts[key]["search"]["max_length"] for key in facts] == [32, 128]
     assert inside("export", out, "--context", "32").returncode == 0
