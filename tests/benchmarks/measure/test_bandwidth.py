@@ -1,5 +1,7 @@
 """Memory bandwidth: bytes over the seconds of the best round."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from compress.benchmarks.measure import bandwidth
@@ -20,6 +22,15 @@ def test_the_best_round_counts_and_every_thread_has_its_part(monkeypatch):
     monkeypatch.setattr(bandwidth, "_seconds", take)
     assert read_bandwidth(3, size=8 * 1000, rounds=3) == pytest.approx(8000 / 0.25)
     assert shapes == [[334, 333, 333]] * 3
+
+
+def test_a_round_ends_with_its_last_thread(monkeypatch):
+    now = iter([3.0, 3.5])
+    monkeypatch.setattr(bandwidth.time, "perf_counter", lambda: next(now))
+    read = []
+    parts = [SimpleNamespace(max=lambda i=i: read.append(i)) for i in range(3)]
+    assert bandwidth._seconds(parts) == 0.5
+    assert sorted(read) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("cache", "size"), [(0, 1 << 28), (1 << 26, 1 << 29), (1 << 30, 1 << 30)])
