@@ -18,6 +18,7 @@ from compress.checkpoint.sentence.listing import is_sentence_encoder
 from compress.checkpoint.sentence.modules import read_sentence_modules
 from compress.errors import ModelError
 from compress.formats.base import CheckpointFormat, find_format
+from compress.modeling.architecture import Architecture
 from compress.modeling.architecture_checks import check_buildable
 from compress.modeling.config_architecture import read_architecture
 from compress.progress import Silent
@@ -46,11 +47,12 @@ class Variant(Checkpoint):
         shards = find_shards(path, trust_pickle=False, progress=Silent(), verify=verify)
         architecture = read_architecture(path, shards.where, is_sentence_encoder(path))
         # What the integers stand for is a float model, with its head tied as it was, unless a pass made one of its own.
-        tied = manifest.source.tied and architecture.outline.head not in manifest.weights
         if architecture.kind.is_seq2seq:
             architecture = replace(architecture, untied_head=not manifest.source.tied)
-        elif architecture.tied != tied:
-            architecture = architecture.resized(lambda config: setattr(config, "tie_word_embeddings", tied))
+        else:
+            architecture = _tied(architecture, manifest.source.tied)
+            if architecture.tied and architecture.outline.head in manifest.weights:
+                architecture = _tied(architecture, False)
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config
         check_buildable(path, architecture)
@@ -121,3 +123,10 @@ class _Reader(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.shards.where)
+
+
+def _tied(architecture: Architecture, tied: bool) -> Architecture:
+    """The architecture with its head tied to the embedding, or not."""
+    if architecture.tied == tied:
+        return architecture
+    return architecture.resized(lambda config: setattr(config, "tie_word_embeddings", tied))
