@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -18,7 +18,7 @@ from compress.benchmarks.measure.turns import Figures
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.scorecard import Cell, Settings
-from compress.benchmarks.statistics.interval import launch_interval
+from compress.benchmarks.statistics.interval import half_width, launch_interval
 from compress.benchmarks.statistics.measure import Measures, summarize
 from compress.progress import Progress
 from compress.system.page_cache import drop_cached
@@ -67,27 +67,46 @@ def _schedule(launches: list[list[Launch]], settings: Settings, key: str, order:
     """The number of the contender to launch next, until enough is known or time is up.
 
     Every round of launches has each contender once. An order that was drawn is rotated from round to round, so that
-    each contender takes every place; then the next is drawn. Once the ratios are known, one more round follows: it
-    knows nothing of what ended the others, which chance may have made agree.
+    each contender takes every place; then the next is drawn.
     """
-    contenders, begin, known = len(launches), time.monotonic(), False
+    contenders, begin = len(launches), time.monotonic()
+    most = (settings.patience or 0.0) * contenders
     places: list[int] = []
-    for number in itertools.count(1):
+
+    def medians() -> list[list[float]]:
+        return [[median(own.figures[key]) for own in mine] for mine in launches]
+
+    def is_late(number: int) -> bool:
+        return (time.monotonic() - begin) * number / (number - 1) > most
+
+    for number in launch_rounds(settings.launches, settings.precision, medians, is_late):
         places = [*places[1:], places[0]] if (number - 1) % contenders else order.sample(range(contenders), contenders)
         yield from places
-        seconds_with_another = (time.monotonic() - begin) * (number + 1) / number
-        if number >= settings.launches and (known or seconds_with_another > (settings.patience or 0.0) * contenders):
+
+
+def launch_rounds(
+    least: int,
+    precision: float,
+    medians: Callable[[], Sequence[Sequence[float]]],
+    is_late: Callable[[int], bool],
+) -> Iterator[int]:
+    """Number rounds of launches from 1 on: ``least``, and more until the ratios are known or the next one ``is_late``.
+
+    ``medians`` are those of each contender's launches so far. Once the ratios are known, one more round follows: it
+    knows nothing of what ended the others, which chance may have made agree.
+    """
+    known = False
+    for number in itertools.count(1):
+        yield number
+        if number >= least and (known or is_late(number + 1)):
             return
-        known = number >= settings.launches - 1 and ratios_known(
-            [[median(own.figures[key]) for own in mine] for mine in launches], settings.precision
-        )
+        known = number >= least - 1 and ratios_known(medians(), precision)
 
 
 def ratios_known(medians: Sequence[Sequence[float]], precision: float) -> bool:
     """Whether the interval of every contender's ratio to the first is within ``precision`` of it on either side."""
     for mine in medians[1:]:
-        low, high = launch_interval([a / b for a, b in zip(mine, medians[0], strict=True)])
-        if not high / low <= (1 + precision) ** 2:
+        if half_width(launch_interval([a / b for a, b in zip(mine, medians[0], strict=True)])) > precision:
             return False
     return True
 

@@ -10,14 +10,13 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from compress.benchmarks.data.evaluation import Evaluation
-from compress.benchmarks.measure.speed import ratios_known
+from compress.benchmarks.measure.speed import launch_rounds
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.scorecard import Scorecard, Settings, ratio
@@ -146,14 +145,11 @@ def _simulated(
     draw: np.random.Generator, launch: float, rounds: float, drift: float, precision: float, most: int
 ) -> Measure:
     """The ratio of a simulated run."""
-    state, known = 0.0, False
+    state = 0.0
     medians: tuple[list[float], list[float]] = ([], [])
-    for number in count(1):
+    for _ in launch_rounds(_LEAST, precision, lambda: medians, lambda number: number > most):
         for i in draw.permutation(2):
             state += draw.normal(0, drift)
             noise = state + draw.normal(0, launch) + draw.normal(0, rounds, 2)
             medians[i].append(median(np.exp(noise) * _SPEEDUP**i))
-        if number >= _LEAST and (known or number >= most):
-            break
-        known = number >= 2 and ratios_known(medians, precision)
     return summarize([[other / first] for first, other in zip(*medians, strict=True)])

@@ -11,7 +11,7 @@ from compress.benchmarks.results.metrics import metric
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.results.significant import times_text
 from compress.benchmarks.results.table import setting
-from compress.benchmarks.statistics.interval import interval
+from compress.benchmarks.statistics.interval import half_width, interval
 from compress.benchmarks.statistics.measure import Measure
 from compress.modeling.kinds import TaskKind
 
@@ -170,8 +170,8 @@ def _imprecise(card: Scorecard) -> list[str]:
     launches = min(len(times.launches) for times in measured)
     if launches < 2:
         return ["UNKNOWN precision of speeds: one launch a contender tells nothing of it; --launches N takes more"]
-    half = max(math.sqrt(high / low) - 1 for low, high in map(interval, measured))
-    if half <= card.settings.precision:
+    half = max(half_width(interval(times)) for times in measured)
+    if half <= card.settings.precision or math.isinf(half):
         return []
     needed = math.ceil(launches * (half / card.settings.precision) ** 2)
     return [

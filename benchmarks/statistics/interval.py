@@ -37,6 +37,12 @@ def interval(measure: Measure, contended_share: float = 0.0) -> Interval:
     return measure.value - half, measure.value + half
 
 
+def half_width(bounds: Interval) -> float:
+    """Half width of a ratio's interval, relative to its middle; infinite of one that isn't bounded above zero."""
+    low, high = bounds
+    return math.sqrt(high / low) - 1 if low > 0 else math.inf
+
+
 def smaller(first: Measure, second: Measure) -> Measure:
     """The smaller of two figures over the same windows, with the bounds of the smaller of what they estimate.
 

@@ -8,7 +8,7 @@ import pytest
 
 from compress.benchmarks.measure import speed
 from compress.benchmarks.measure.launch import Workload
-from compress.benchmarks.measure.speed import measure_speed, ratios_known
+from compress.benchmarks.measure.speed import launch_rounds, measure_speed, ratios_known
 from compress.benchmarks.measure.stopwatch import Stopwatch
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.worker.protocol import Generated, Memory, MemoryUse
@@ -130,3 +130,16 @@ def test_what_is_known_of_a_ratio_is_its_interval():
     assert ratios_known([first, steady, [*steady[:4], 4.1]], 0.02)
     assert ratios_known([first], 1e-9)
     assert not ratios_known([[1.0], [2.0]], 0.5)
+
+
+def test_a_round_follows_once_ratios_are_known():
+    """Two contenders whose ratio is 2 in every round but the first."""
+    medians = ([], [])
+    numbers = []
+    for number in launch_rounds(3, 0.2, lambda: medians, lambda number: number > 9):
+        numbers.append(number)
+        medians[0].append(1.0)
+        medians[1].append(2.5 if number == 1 else 2.0)
+    known = next(n for n in numbers if n > 1 and ratios_known([medians[0][:n], medians[1][:n]], 0.2))
+    assert numbers == list(range(1, known + 2))
+    assert list(launch_rounds(3, 0.2, lambda: ([], []), lambda number: True)) == [1, 2, 3]

@@ -130,3 +130,9 @@ def test_what_makes_accuracy_doubtful_is_said_first(card):
 
 def test_a_rate_of_zero_is_no_noise(card):
     assert findings(card(torch=GOOD | {"decode_tps": [0.0, 0.0, 1.0]}, onnx=GOOD)) == []
+
+
+def test_rates_of_zero_leave_the_precision_open(card):
+    """No ratio's interval is bounded above zero; that is no reason to end in a traceback."""
+    stuck = card(torch=GOOD, onnx=GOOD, int8={"decode_tps": [0.0, 0.0, 1.0]})
+    assert findings(stuck) == ["int8 is SLOWER than onnx at decoding: 0.00× its speed"]

@@ -7,7 +7,14 @@ import pytest
 from scipy.stats import norm, t
 
 from compress.benchmarks.statistics.estimators import mean
-from compress.benchmarks.statistics.interval import interval, launch_interval, mean_interval, smaller, student
+from compress.benchmarks.statistics.interval import (
+    half_width,
+    interval,
+    launch_interval,
+    mean_interval,
+    smaller,
+    student,
+)
 from compress.benchmarks.statistics.measure import Measure, summarize
 
 
@@ -71,3 +78,9 @@ def test_the_smaller_figure_lies_in_its_interval_as_often_as_promised():
     draws = np.random.default_rng(0).normal(0.9, 0.05, (2000, 2, 8))
     bounds = [interval(smaller(*map(mean, pair.tolist()))) for pair in draws]
     assert np.mean([low <= 0.9 <= high for low, high in bounds]) >= 0.94
+
+
+def test_the_half_width_of_a_ratio_is_relative():
+    assert half_width((2 / 1.1, 2 * 1.1)) == pytest.approx(0.1)
+    assert half_width((3.0, 3.0)) == 0
+    assert half_width((-math.inf, math.inf)) == half_width((-0.5, 1.0)) == half_width((0.0, 1.0)) == math.inf
