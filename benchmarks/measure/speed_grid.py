@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compress.benchmarks.measure.stopwatch import Stopwatch
-from compress.benchmarks.measure.turns import Figures
+from compress.benchmarks.measure.turns import Figures, quantile
 from compress.benchmarks.results.scorecard import Settings
 from compress.benchmarks.runtime.engine import Ids
 from compress.benchmarks.worker.client import Worker
@@ -75,7 +75,7 @@ class _GridCell:
     def _embedding(self) -> Figures:
         return {
             "latency_p50": [float(np.median(seconds)) for seconds in self.steps],
-            "latency_p95": [self._quantile(95)],
+            "latency_p95": [quantile(self.steps, 95)],
             "sentences_ps": [self.batch / float(np.median(seconds)) for seconds in self.steps],
         }
 
@@ -84,14 +84,11 @@ class _GridCell:
         figures = {"ttft": self.first, "prefill_tps": [tokens / seconds for seconds in self.first]}
         if len(self.steps[0]) < _ENOUGH:
             return figures
-        return figures | {"decode_tps": self.rates()} | {f"itl_p{q}": [self._quantile(q)] for q in (50, 95, 99)}
+        return figures | {"decode_tps": self.rates()} | {f"itl_p{q}": [quantile(self.steps, q)] for q in (50, 95, 99)}
 
     def rates(self) -> list[float]:
         """Tokens decoded a second: those of the resulting text, whatever the number of beams."""
         return [self.batch * len(seconds) / sum(seconds) for seconds in self.steps]
-
-    def _quantile(self, q: int) -> float:
-        return float(np.percentile(np.concatenate(self.steps), q))
 
 
 def measure_grid(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -76,7 +77,7 @@ class DecoderTurns(Turns):
         rates = [len(steps) / sum(steps) for steps in self._steps]
         figures = {
             "decode_tps": rates,
-            **{f"itl_p{q}": [_quantile(self._steps, q)] for q in (50, 95, 99)},
+            **{f"itl_p{q}": [quantile(self._steps, q)] for q in (50, 95, 99)},
             "ttft": self._first,
             "prefill_tps": [self._settings.prefill / seconds for seconds in self._prefill],
         }
@@ -118,7 +119,7 @@ class EncoderTurns(Turns):
         batches = "sentences_ps" if self._images is None else "images_ps"
         return {
             "latency_p50": [float(np.median(seconds)) for seconds in self._single],
-            "latency_p95": [_quantile(self._single, 95)],
+            "latency_p95": [quantile(self._single, 95)],
             batches: [self._settings.batch / seconds for seconds in self._batched],
         }
 
@@ -130,5 +131,6 @@ class EncoderTurns(Turns):
         return self._worker.send(TimeEncoding(ids, np.ones_like(ids), repeats)).seconds
 
 
-def _quantile(rounds: list[list[float]], q: int) -> float:
+def quantile(rounds: Sequence[Sequence[float]], q: int) -> float:
+    """The q-th percentile of the values of all rounds together."""
     return float(np.percentile(np.concatenate(rounds), q))
