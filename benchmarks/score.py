@@ -23,7 +23,7 @@ from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.image_file import ImageFile
 from compress.errors import UsageError
 from compress.progress import Progress, Silent
-from compress.system.cores import default_threads, most_threads
+from compress.system.cores import granted_threads
 from compress.system.machine import conditions, machine, versions
 from compress.system.staging import scratch
 
@@ -56,7 +56,7 @@ def score_contenders(
     _check(contenders)
     evaluation.check()
     settings = settings.within(evaluation.windows.shape[1], contenders[0].kind)
-    threads, load = min(settings.threads or default_threads(), most_threads()), os.getloadavg()[0]
+    threads, load = granted_threads(settings.threads), os.getloadavg()[0]
     speeds, accuracy, bandwidth = _measure(contenders, evaluation, settings, threads, progress, clock)
     rows = _rows(contenders, speeds, accuracy.measures, settings, bandwidth)
     clock.lap("summing up")

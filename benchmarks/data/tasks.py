@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from compress.benchmarks.data.task_file import check_task_file, sandbox_templates
 from compress.benchmarks.results.scorecard import Direction
 from compress.errors import MissingComponentError, UsageError
-from compress.modeling.architecture import longest_input
 from compress.modeling.quiet import first_line
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def _check(name: str, task: Any, model: Model) -> None:
     if options.get("do_sample") or options.get("num_beams", 1) > 1:
         raise UsageError(f"task {name} samples or searches with beams, and text is written greedily here; leave it out")
     most = next((int(options[option]) for option in _LIMITS if options.get(option) is not None), WRITTEN)
-    if not 0 < most < (longest := model.context or longest_input(model.config)):
+    if not 0 < most < (longest := model.longest_served):
         raise UsageError(
             f"task {name} may write {most} tokens, and {model.source} takes in {longest}; "
             "set max_gen_toks in its generation_kwargs"

@@ -21,7 +21,6 @@ from compress.benchmarks.worker.client import Worker
 from compress.benchmarks.worker.protocol import AppendToken, LogLikelihoods, ReadPrompt
 from compress.checkpoint.model import Model
 from compress.errors import RunError
-from compress.modeling.architecture import longest_input
 from compress.progress import Progress
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ class TaskModel(TemplateLM):  # type: ignore[misc]  # lm-eval may not be install
         self._worker = worker
         self._progress = progress
         self._terminal = sys.stderr  # while it answers: lm-eval around it is kept quiet
-        self._longest = model.context or longest_input(model.config)
+        self._longest = model.longest_served
         spoken = (model.path / "generation_config.json").exists()
         settings = GenerationConfig.from_pretrained(model.path) if spoken else model.config
         ends = settings.eos_token_id

@@ -43,9 +43,8 @@ class SpeedOptions:
             return launches
         if model.kind.is_vision:
             raise UsageError(f"{model.source} is a vision model; remove --seq, --batch, --beams and --sample")
-        from compress.modeling.architecture import longest_input
 
-        longest = model.context or longest_input(model.config)
+        longest = model.longest_served
         if not model.kind.generates_text and (self.beams or self.sampling):
             raise UsageError(f"{model.source} does not generate text; remove --beams and --sample")
         if self.beams and self.beams > (words := model.config.vocab_size):

@@ -11,7 +11,7 @@ from compress.benchmarks.runtime.specs import spec_of_target
 from compress.benchmarks.statistics.measure import Measure
 from compress.benchmarks.worker.client import Worker
 from compress.errors import MissingComponentError
-from compress.system.cores import default_threads, most_threads
+from compress.system.cores import granted_threads
 
 
 def unavailable_reasons(exported: Sequence[ExportedVariant], threads: int | None) -> dict[str, str]:
@@ -27,7 +27,7 @@ def unavailable_reasons(exported: Sequence[ExportedVariant], threads: int | None
             continue
         contender = one.contender()
         try:
-            Worker(contender, min(threads or default_threads(), most_threads())).close()
+            Worker(contender, granted_threads(threads)).close()
         except MissingComponentError as error:
             reasons[one.target.name] = str(error).removeprefix(contender.name).removeprefix(":").strip()
     return reasons

@@ -105,9 +105,14 @@ class Checkpoint(ModelOutline):
         return self.path if self.sentence is None else self.sentence.root
 
     @property
+    def longest_served(self) -> int:
+        """Number of tokens that it takes in at once, or is to serve."""
+        return self.context or longest_input(self.config)
+
+    @property
     def longest_text(self) -> int:
-        """Number of tokens that it takes in at once; a sentence encoder may cut texts off earlier."""
-        longest = self.context or longest_input(self.config)
+        """Number of tokens of a text that it takes in; a sentence encoder may cut texts off earlier than it must."""
+        longest = self.longest_served
         return longest if self.sentence is None else min(longest, self.sentence.max_length or longest)
 
     def within(self, context: int | None) -> Self:

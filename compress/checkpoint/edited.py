@@ -11,7 +11,7 @@ from torch import Tensor
 from compress.checkpoint.model import Model
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    pass
 
 Edit = Callable[[str, Tensor], Tensor]
 """A tensor's new numbers by its name and its old ones; a linear's matrix is ``[out, in]``."""
@@ -38,11 +38,7 @@ def untied(model: Model) -> Model:
     """The model with a head of its own, with the numbers of the embedding; itself where it has one."""
     if not model.tied:
         return model
-    architecture = model.architecture.resized(_untie)
+    architecture = model.architecture.with_tied_head(False)
     head, embedding = architecture.outline.head, architecture.outline.embedding
     assert head is not None and embedding is not None, "what is tied is a head and an embedding"
     return replace(model, architecture=architecture, stored={**model.stored, head: model.stored[embedding]})
-
-
-def _untie(config: PretrainedConfig) -> None:
-    config.tie_word_embeddings = False

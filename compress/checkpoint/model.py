@@ -34,7 +34,7 @@ from compress.progress import Progress, Silent
 from compress.weights.forms import Dense
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,8 @@ def _resolve_tied_head(architecture: Architecture, shards: Shards, progress: Pro
         if architecture.kind.is_seq2seq:
             return _with_own_head(architecture, head)
         progress.notice("the config says that the head is tied to the embedding, but they differ: read as untied")
-        return architecture.resized(_untie)
+        return architecture.with_tied_head(False)
     return architecture
-
-
-def _untie(config: PretrainedConfig) -> None:
-    config.tie_word_embeddings = False
 
 
 def _stored(architecture: Architecture, names: Iterable[str], shards: Shards) -> dict[str, str]:

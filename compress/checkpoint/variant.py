@@ -18,7 +18,6 @@ from compress.checkpoint.sentence.listing import is_sentence_encoder
 from compress.checkpoint.sentence.modules import read_sentence_modules
 from compress.errors import ModelError
 from compress.formats.base import CheckpointFormat, find_format
-from compress.modeling.architecture import Architecture
 from compress.modeling.architecture_checks import check_buildable
 from compress.modeling.config_architecture import read_architecture
 from compress.progress import Silent
@@ -50,9 +49,9 @@ class Variant(Checkpoint):
         if architecture.kind.is_seq2seq:
             architecture = replace(architecture, untied_head=not manifest.source.tied)
         else:
-            architecture = _tied(architecture, manifest.source.tied)
+            architecture = architecture.with_tied_head(manifest.source.tied)
             if architecture.tied and architecture.outline.head in manifest.weights:
-                architecture = _tied(architecture, False)
+                architecture = architecture.with_tied_head(False)
         if hasattr(architecture.config, "quantization_config"):
             del architecture.config.quantization_config
         check_buildable(path, architecture)
@@ -123,10 +122,3 @@ class _Reader(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.shards.where)
-
-
-def _tied(architecture: Architecture, tied: bool) -> Architecture:
-    """The architecture with its head tied to the embedding, or not."""
-    if architecture.tied == tied:
-        return architecture
-    return architecture.resized(lambda config: setattr(config, "tie_word_embeddings", tied))

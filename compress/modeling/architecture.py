@@ -89,6 +89,12 @@ class Architecture:
         resize(config)
         return self if config.to_dict() == self.config.to_dict() else replace(self, config=config)
 
+    def with_tied_head(self, tied: bool) -> Architecture:
+        """The architecture with its head tied to the embedding, or not; itself where it is so already."""
+        if self.tied == tied:
+            return self
+        return self.resized(lambda config: setattr(config, "tie_word_embeddings", tied))
+
     def to_out_in(self, name: str, tensor: Tensor) -> Tensor:
         """A linear's matrix as it is stored, laid ``[out, in]``; any other tensor as it is."""
         return transposed(tensor) if name in self.outline.transposed_weights else tensor

@@ -20,6 +20,11 @@ def default_threads() -> int:
     return min(int(first), most_threads()) if first.isdecimal() and int(first) else available_cores()
 
 
+def granted_threads(asked: int | None) -> int:
+    """Threads to work with: as many as are asked for, up to `most_threads`, else `default_threads`."""
+    return min(asked or default_threads(), most_threads())
+
+
 def most_threads() -> int:
     """The most threads that may be asked for here: eight for each available core."""
     return _PER_CORE * available_cores()

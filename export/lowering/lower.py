@@ -152,10 +152,8 @@ class _Walk:
         forms = [self.read(name) for name in names]
         products = [form for form in forms if isinstance(form, Pivoted)]
         if len(products) == len(forms):
-            product = pivoted(self.nodes.linear, self.emit, names, products, x)
-            if biases:
-                product = self.emit.op("Add", product, self.vector(biases), name=f"{stacked_name(names)}.biased")
-            self.emit.replace(last, product)
+            bias = self.vector(biases) if biases else None
+            self.emit.replace(last, pivoted(self.nodes.linear, self.emit, names, products, x, bias))
             return
         joined = stack_weights(forms)
         if joined is not None:

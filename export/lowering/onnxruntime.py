@@ -37,7 +37,7 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
 def factored(emit: Emitter, name: str, weight: Factored, x: Value, bias: Value | None) -> Value:
     """Multiply by a low-rank product: the right factor first, then the left, each in its own form."""
     if isinstance(weight, Pivoted):
-        return _add(emit, name, pivoted(linear, emit, [name], [weight], x), bias)
+        return pivoted(linear, emit, [name], [weight], x, bias)
     thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
     return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)
 

@@ -16,8 +16,10 @@ Linear = Callable[[Emitter, str, Weight, Value, None, bool], Value]
 """A runtime's nodes for a weight form: emitter, name, weight, input, no bias, not shared."""
 
 
-def pivoted(linear: Linear, emit: Emitter, names: Sequence[str], weights: Sequence[Pivoted], x: Value) -> Value:
-    """Multiply ``x @ stack(weights).T`` by products that read the same input, in one Concat and one Gather.
+def pivoted(
+    linear: Linear, emit: Emitter, names: Sequence[str], weights: Sequence[Pivoted], x: Value, bias: Value | None = None
+) -> Value:
+    """Compute ``x @ stack(weights).T + bias`` for products that read the same input, in one Concat and one Gather.
 
     Their pivots come from one product where they are stored in one way.
     """
@@ -37,7 +39,8 @@ def pivoted(linear: Linear, emit: Emitter, names: Sequence[str], weights: Sequen
     name = stacked_name(names)
     together = emit.op("Concat", *parts, *others, name=f"{name}.together", axis=-1)
     order = emit.initializer(order_name(name), lambda: stacked_order(weights))
-    return emit.op("Gather", together, order, name=f"{name}.out", axis=-1)
+    product = emit.op("Gather", together, order, name=f"{name}.out", axis=-1)
+    return product if bias is None else emit.op("Add", product, bias, name=f"{name}.biased")
 
 
 def stacked_order(weights: Sequence[Pivoted]) -> Tensor:

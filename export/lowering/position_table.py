@@ -18,7 +18,7 @@ from compress.export.lowering.decompose import FLOAT32_SUFFIX
 from compress.graph.builder import NumberedBuilder
 
 Function = Literal["Cos", "Sin"]
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 """How far two libraries' cosines of one angle may be from each other."""
 
 
@@ -65,7 +65,7 @@ class PositionTable(ir.Tensor[NDArray[np.float32]]):
             return False
         computed = np.concatenate([part.rows(function) for part in self.parts])
         largest = max(abs(part.scaling) for part in self.parts)
-        return computed.shape == self.shape and bool(np.abs(computed - self.numpy()).max() <= _ROUNDING * largest)
+        return computed.shape == self.shape and bool(np.abs(computed - self.numpy()).max() <= ROUNDING * largest)
 
     def shortened(self, context: int) -> PositionTable:
         """The table of the first ``context`` positions."""

@@ -23,8 +23,7 @@ def linear(emit: Emitter, name: str, weight: Weight, x: Value, bias: Value | Non
     """Multiply ``x @ weight.T + bias``; ``shared`` says that the weight is the embedding too."""
     match weight:
         case Pivoted():
-            product = pivoted(linear, emit, [name], [weight], x)
-            return product if bias is None else emit.op("Add", product, bias, name=f"{name}.biased")
+            return pivoted(linear, emit, [name], [weight], x, bias)
         case Factored():
             thin = linear(emit, part_name(name, "right"), weight.right, x, None, False)
             return linear(emit, part_name(name, "left"), weight.left, thin, bias, False)

@@ -21,7 +21,7 @@ from compress.export.source import unsupported_reason
 from compress.export.targets.base import OnnxTarget, weight_only_capability
 from compress.export.trt.build import build_engine, shape_profiles, write_script
 from compress.export.trt.lint import lint_graph
-from compress.modeling.architecture import Architecture, longest_input
+from compress.modeling.architecture import Architecture
 from compress.modeling.families import FAMILIES
 from compress.onnx_names import MODEL_FILE
 from compress.weights.forms import leaves, mask_of
@@ -91,7 +91,7 @@ class TensorRt(OnnxTarget):
 
 
 def _longest_text(checkpoint: Checkpoint) -> int:
-    return min(checkpoint.context or longest_input(checkpoint.config), _LONGEST)
+    return min(checkpoint.longest_served, _LONGEST)
 
 
 def _is_sparse(checkpoint: Checkpoint) -> bool:

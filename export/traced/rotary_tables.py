@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from compress.export.lowering.position_table import Angles, Function, PositionTable
+from compress.export.lowering.position_table import ROUNDING, Angles, Function, PositionTable
 from compress.export.traced.torch_export import OPSET
 from compress.graph.builder import GraphBuilder, required
 
@@ -23,8 +23,8 @@ _POINTWISE = frozenset(
     {"Add", "Cast", "Concat", "Cos", "Div", "Identity", "Mul", "Neg", "Sin", "Slice", "Sub", "Unsqueeze"}
 )
 """Operators by which a position's numbers come from that position alone."""
-_COMPARED, _ROUNDING = 8, 1e-6
-"""Rows of a table by which its formula is found, and how far two libraries' cosines may be apart."""
+_COMPARED = 8
+"""Rows of a table by which its formula is found."""
 
 
 def replace_by_tables(graph: ir.Graph, longest: int) -> None:
@@ -90,8 +90,8 @@ def _formula(table: NDArray[np.float32], vectors: Sequence[NDArray[np.float32]])
     for function, vector in product(functions, (vector for vector in vectors if len(vector) == table.shape[1])):
         rows = Angles(vector, 1.0, len(first)).rows(function)
         scaling = float((first * rows).sum() / (rows * rows).sum())
-        scaling = 1.0 if abs(scaling - 1) < _ROUNDING else scaling
-        if np.abs(scaling * rows - first).max() < _ROUNDING:
+        scaling = 1.0 if abs(scaling - 1) < ROUNDING else scaling
+        if np.abs(scaling * rows - first).max() < ROUNDING:
             return function, Angles(vector, scaling, len(table))
     return None
 

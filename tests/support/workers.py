@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +23,6 @@ class FakeWorker:
         read_bytes: int | None = None,
     ) -> None:
         self.contender = SimpleNamespace(kind=kind, name="fake", multi_label=False)
-        self.pid = os.getpid()
         self.batches = batches
         self.read_bytes = read_bytes
         self.requests: list[Any] = []

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from compress.system import cores
-from compress.system.cores import available_cores, default_threads, most_threads
+from compress.system.cores import available_cores, default_threads, granted_threads, most_threads
 
 
 def test_this_machine_has_one_at_least():
@@ -35,6 +35,12 @@ def test_the_environment_has_the_last_word_on_threads(monkeypatch, words, count)
 def test_a_core_has_eight_threads_at_most(monkeypatch):
     monkeypatch.setattr(cores, "available_cores", lambda: 3)
     assert most_threads() == 24
+
+
+def test_as_many_threads_as_are_asked_for_are_granted(monkeypatch):
+    monkeypatch.setattr(cores, "available_cores", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [granted_threads(asked) for asked in (None, 2, 24, 25)] == [3, 2, 24, 24]
 
 
 @pytest.fixture
