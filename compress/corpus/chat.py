@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _TEXT = ("text", "content")
 _CHAT = ("messages", "conversations", "conversation")
 _TOOLS = "tools"
+_TODAY = "26 Jul 2024"
+"""the day for templates that name it, so that a text is the same every day: the one in Llama 3.1's template"""
 _PATIENCE = 1000
 """rows without a text that are read before the first that has one"""
 
@@ -173,11 +175,11 @@ class RowText:
     def _apply(self, tokenizer: PreTrainedTokenizerBase, messages: list[Message], tools: list[Any] | None) -> str:
         """The chat by the template; the system's words as the user's, where it knows no system."""
         try:
-            return render_chat(tokenizer, messages, tools=tools)
+            return render_chat(tokenizer, messages, tools=tools, today=_TODAY)
         except RefusedChatError:
             if not has_system(messages):
                 raise
-            text = render_chat(tokenizer, without_system(messages), tools=tools)
+            text = render_chat(tokenizer, without_system(messages), tools=tools, today=_TODAY)
             self._notice("the chat template has no system messages: each begins the user's first message")
             return text
 

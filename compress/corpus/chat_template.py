@@ -17,18 +17,26 @@ if TYPE_CHECKING:
 _SECONDS, _BYTES, _CHARACTERS = 10.0, 1 << 30, 1 << 26
 """What one chat may take, and how long its text may be: templates take milliseconds and kilobytes."""
 
+_DAY = "{{% macro strftime_now(format) %}}{today}{{% endmacro %}}\n"
+"""what gives a template the day; its line ends with it, as transformers trims blocks"""
+
 
 class RefusedChatError(Exception):
     """A chat that a template doesn't render, with the template's reason."""
 
 
-def render_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], **options: Any) -> str:
-    """The text of a chat; ``options`` are those of ``apply_chat_template``.
+def render_chat(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], today: str | None = None, **options: Any
+) -> str:
+    """The text of a chat; ``options`` are those of ``apply_chat_template``, ``today`` is what a template calls the day.
 
     Raises RefusedChatError where the template can't render it, ModelError where it takes more than any template needs.
     """
     try:
         with limited(_SECONDS, _BYTES):
+            if today is not None:
+                template = tokenizer.get_chat_template(tools=options.get("tools"))
+                options["chat_template"] = _DAY.format(today=today) + template
             text = str(tokenizer.apply_chat_template(list(messages), tokenize=False, **options))
     except (TimeoutError, MemoryError):
         text = None

@@ -172,3 +172,10 @@ def test_between_texts_is_a_blank_line_and_between_chats_nothing() -> None:
     assert list(RowText(tokenizer).pieces(texts)) == ["a", "\n\n", "b" * PIECE, "b"]
     chats = [Record("x", [HOW]), Record("x", [HOW])]
     assert list(RowText(tokenizer).pieces(chats)) == ["<user>How?", "", "<user>How?"]
+
+
+def test_a_template_that_names_the_day_gives_the_same_text_every_day() -> None:
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = "\n {{ strftime_now('%d %b %Y') }}{% for m in messages %}<{{ m.content }}>{% endfor %}"
+    chat = {"messages": [{"role": "user", "content": "a"}]}
+    assert RowText(tokenizer)(Record("x, line 1", chat)) == "\n 26 Jul 2024<a>"
