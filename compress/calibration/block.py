@@ -48,7 +48,8 @@ class Block:
     ``role``: a repeated layer, the token embedding, the head, both of them in one (``tied``), or what is left over (the
     last norm, position tables), which has no weights, only vectors; or all of that in one (``model``). A pass that
     knows how it found a matrix and what that cost says so in ``reports``; for the others the runner compares what came
-    with what was left. A layer that is ``dropped`` hands its inputs on as they are and isn't written.
+    with what was left. A layer that is ``dropped`` hands its inputs on as they are and isn't written. Nor is a
+    ``draft``, which the layers are calibrated on and which comes again.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Block:
     folds: Sequence[Fold] = ()
     reports: dict[str, WeightReport] = field(default_factory=dict)
     dropped: bool = False
+    draft: bool = False
 
     @property
     def stack(self) -> str:

@@ -7,9 +7,9 @@ embedding stays in memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -44,15 +44,18 @@ class Flow:
         self._others: list[list[dict[int, Arguments]]] = [[{} for _ in layers] for _, layers in self._stacks]
         self._encoder_states: list[Tensor] = []
         recorders = [[_Recorder(self._family) for _ in layers] for _, layers in self._stacks]
-        _materialize(module, tensors)
-        with ExitStack() as places, torch.no_grad():
+        with self.materialized(tensors), ExitStack() as places, torch.no_grad():
             for stack, layers in zip(self._stacks, recorders, strict=True):
                 places.enter_context(replaced(module, stack, layers))
             for batch in inputs.split(BATCH):
                 encoder_states = _forward(module, batch)
                 for stack_index, layers in enumerate(recorders):
                     self._record(stack_index, layers, encoder_states)
-        module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+
+    @property
+    def batches(self) -> int:
+        """Number of batches."""
+        return len(self._states[-1])
 
     def arguments(self, stack: int, layer: int) -> LayerArguments:
         """The arguments of a layer's calls, batch by batch."""
@@ -79,16 +82,35 @@ class Flow:
 
         ``tensors`` as for the class.
         """
-        _materialize(self._module, tensors)
         encoder, _ = self._stacks
-        for states in self._states[0]:
-            last = _Recorder(self._family, states.float())
-            with replaced(self._module, encoder, [last] * len(encoder[1])), torch.no_grad():
-                mask = torch.ones(states.shape[:2], dtype=torch.long)
-                encoded = self._module.get_encoder()(inputs_embeds=last.output, attention_mask=mask)[0]
-            self._encoder_states.append(to_storage_dtype(encoded))
+        with self.materialized(tensors), torch.no_grad():
+            for states in self._states[0]:
+                last = _Recorder(self._family, states.float())
+                with replaced(self._module, encoder, [last] * len(encoder[1])):
+                    mask = torch.ones(states.shape[:2], dtype=torch.long)
+                    encoded = self._module.get_encoder()(inputs_embeds=last.output, attention_mask=mask)[0]
+                self._encoder_states.append(to_storage_dtype(encoded))
         self._states[0] = []
-        self._module.to("meta")  # type: ignore[arg-type]  # as above
+
+    @contextmanager
+    def materialized(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within, the module has what lies outside of its layers; ``tensors`` as for the class."""
+        _materialize(self._module, tensors)
+        try:
+            yield
+        finally:
+            self._module.to("meta")  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+
+    def head_input(self, batch: int) -> Tensor:
+        """What the head reads of a batch ``[windows, length, width]``, once all layers are through.
+
+        The module is to be `materialized`; the embedding and the head themselves aren't computed with.
+        """
+        path, layers = self._stacks[-1]
+        states = self._states[-1][batch]
+        last = _Recorder(self._family, states.float())
+        with replaced(self._module, (path, layers), [last] * len(layers)), torch.no_grad():
+            return _head_input(self._module, states, self._encoder_states[batch : batch + 1])
 
     def _record(self, stack: int, recorders: list[_Recorder], encoder_states: Tensor | None) -> None:
         """Store the recorded arguments of a stack's layers for one batch."""
@@ -133,6 +155,38 @@ def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
         use_cache=False,
     )
     return encoder_states
+
+
+def _head_input(module: PreTrainedModel, states: Tensor, encoder_states: list[Tensor]) -> Tensor:
+    """Run a model whose layers return their outputs no matter what they are called with, up to its head.
+
+    ``states`` have the outputs' shape ``[windows, length, width]``; ``encoder_states`` are what a decoder reads of its
+    encoder.
+    """
+    width: Any = module.get_input_embeddings().embedding_dim
+    prefix = "decoder_" if encoder_states else ""
+    arguments: dict[str, Any] = {
+        f"{prefix}inputs_embeds": torch.zeros(*states.shape[:2], width),
+        **({"encoder_outputs": (encoder_states[0].float(),)} if encoder_states else {}),
+    }
+    read: list[Tensor] = []
+
+    def stop(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        read.append(inputs[0])
+        raise _HeadReached
+
+    handle = module.get_output_embeddings().register_forward_pre_hook(stop)
+    try:
+        module(**arguments, use_cache=False)
+    except _HeadReached:
+        pass
+    finally:
+        handle.remove()
+    return read[0]
+
+
+class _HeadReached(Exception):  # noqa: N818 -- it ends a forward pass early and is no error
+    """The head is called."""
 
 
 def _materialize(module: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:

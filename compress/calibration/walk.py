@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compress.calibration.block import Block, BlockRole, folds_of
 from compress.calibration.flow import Flow
+from compress.calibration.head_inputs import HeadInputs
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.load_state import init_buffers
 from compress.checkpoint.model import Model
@@ -34,11 +35,16 @@ def walk_blocks(
     With each come its inputs, from which statistics are taken on demand. ``tokens`` int64 ``[windows, length]`` are the
     calibration text, or images as `model_inputs` takes them; without them no forward pass is ever run. With
     ``originals`` the uncompressed model's hidden states ride along, for statistics that compare the two.
+
+    A head that is tied to the embedding has inputs only once all layers are through, and the layers read what the
+    embedding makes of the text: such a block comes twice, at first as a ``draft``, which is used and dropped.
     """
     module = model.meta_module()
     inside = tuple(f"{path}." for path, _ in stacks(module))
     outside = [name for name in model.names if not name.startswith(inside)]
-    embedding = _outer_block(model, module, "tied" if model.tied else "embedding", outside)
+    role: BlockRole = "tied" if model.tied else "embedding"
+    embedding = _outer_block(model, module, role, outside)
+    embedding.draft = model.tied and tokens is not None
     original_weights = dict(embedding.weights)
     tables = {*original_weights, *table_names(module, module.get_output_embeddings())}
 
@@ -51,13 +57,13 @@ def walk_blocks(
         flows.append(Flow(module, tokens, outer_tensors() | _dequantized(embedding.weights)))
         if originals:
             flows.append(Flow(module, tokens, outer_tensors() | _dequantized(original_weights)))
-    behind = [name for name in outside if name not in original_weights]
+    behind = [name for name in outside if embedding.draft or name not in original_weights]
     # Nothing of the embedding stays in memory: of a small model it is the largest part.
     del embedding, original_weights
     release_memory()
     places = [(stack, i) for stack, (_, layers) in enumerate(stacks(module)) for i in range(len(layers))]
     yield from _walk_layers(model, module, progress.track(places, doing, unit="layer"), flows, outer_tensors)
-    yield from _last_blocks(model, module, behind)
+    yield from _last_blocks(model, module, behind, flows, outer_tensors)
 
 
 def _walk_layers(
@@ -95,11 +101,17 @@ def _walk_layers(
         release_memory()
 
 
-def _last_blocks(model: Model, module: PreTrainedModel, names: Sequence[str]) -> Iterator[tuple[Block, BlockInputs]]:
-    """The blocks behind a model's layers: the head, if it isn't tied, and the rest."""
-    head = _outer_block(model, module, "head", names)
+def _last_blocks(
+    model: Model,
+    module: PreTrainedModel,
+    names: Sequence[str],
+    flows: Sequence[Flow],
+    outer_tensors: Callable[[], Mapping[str, Tensor]],
+) -> Iterator[tuple[Block, BlockInputs]]:
+    """The blocks behind a model's layers: the head, unless it came as the embedding, and the rest."""
+    head = _outer_block(model, module, "tied" if model.tied else "head", names)
     if head.weights:
-        yield head, BlockInputs()
+        yield head, HeadInputs(next(iter(head.weights)), flows, outer_tensors) if flows else BlockInputs()
     vectors = {name: model.tensor(name) for name in names if name not in head.weights}
     yield Block("rest", "rest", {}, vectors), BlockInputs()
 

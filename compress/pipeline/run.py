@@ -130,7 +130,7 @@ def _run_by_block(
     for block, inputs in walk:
         loaded, index = dict(block.weights), layers_left.get(block.stack, 0)
         acted += run_steps(steps, block, inputs, index)
-        if block.dropped:
+        if block.dropped or block.draft:
             continue
         end = time.perf_counter()
         yield _finish(block, loaded, index, acted, end - start)

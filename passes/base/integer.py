@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -14,20 +14,21 @@ from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
 from compress.passes.base.aliases import INTEGER_ALIASES
+from compress.passes.base.head_bits import TableForm, narrow_share, table_bits
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.awq import AwqSearch
 from compress.passes.solvers.bit_budget import check_bits, check_budget, choose_widths, survey
-from compress.passes.solvers.by_factor import by_factor, each_factor, rejoined
+from compress.passes.solvers.by_factor import by_factor, rejoined
 from compress.passes.solvers.gptq import Order
 from compress.passes.solvers.grid import FITTING, Grid, fitting
 from compress.passes.solvers.learned import learn
 from compress.passes.solvers.low_rank_correction import low_rank_correction, predict_correction
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solver, report
+from compress.passes.solvers.tables import solve_table
 from compress.pipeline.alias import Alias
 from compress.pipeline.contract import WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, whole_name
-from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
     from compress.calibration.block import Block, BlockRole
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from compress.pipeline.contract import TargetCapability
     from compress.weights.forms import Weight
     from compress.weights.stored import StoredForm
-
-Outside = Literal["float", "int8", "int4"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +77,15 @@ class Integer(WeightPass):
         ge=0,
         description="rank of a float product beside each matrix of a layer that repairs its error; 0: none",
     )
-    head: Outside = Field("int8", description="the output head; a tied one goes with the embedding")
-    embed: Outside = Field(
-        "int8",
-        description="the token embedding; with --target hf one that an encoder and a decoder share stays float, and so "
-        "does the head",
+    head: TableForm = Field(
+        "auto",
+        description="the output head; auto: int8, but int4 where it is solved and holds a third of the weights, beside "
+        "layers of 3 bits or fewer an eighth; a tied one goes with the embedding",
+    )
+    embed: TableForm = Field(
+        "auto",
+        description="the token embedding; auto: int8, or as the head that is tied to it; with --target hf one that an "
+        "encoder and a decoder share stays float, and so does the head",
     )
     skip: str = Field("", description=SKIP)
     mixed: float | None = Field(
@@ -92,6 +95,8 @@ class Integer(WeightPass):
     """The bits that ``mixed`` chooses from, once the target is known."""
     widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Each matrix's bits, once they are planned."""
+    narrow_head: float = Field(0.0, exclude=True)
+    """The share of the weights that a head holds which has 4 bits because of that."""
     expert_features: tuple[int, ...] = Field((), exclude=True)
     """Numbers of inputs of the experts' matrices, which share one group where that is left open."""
 
@@ -112,9 +117,9 @@ class Integer(WeightPass):
         if self.mixed is not None:
             check_budget(self.name, self.mixed, choices)
         else:
-            widths = {self.bits, *(int(form[3:]) for form in (self.head, self.embed) if form != "float")}
-            check_bits(self.name, widths, target)
-        if model.tied and self.head != self.embed:
+            outside = (table_bits(form) for form in (self.head, self.embed))
+            check_bits(self.name, {self.bits, *(bits for bits in outside if bits is not None)}, target)
+        if model.tied and table_bits(self.head) != table_bits(self.embed):
             raise UsageError(
                 f"{self.name}: head and embedding are tied, so set both alike: head={self.head}:embed={self.head}"
             )
@@ -131,7 +136,24 @@ class Integer(WeightPass):
                 f"{self.name}: transformers loads experts of one width alone; leave out mixed={self.mixed:g}"
             )
         expert_features = tuple(sorted({model.shape(name)[1] for name in model.expert_weights}))
-        return replace(self, choices=choices, expert_features=expert_features)
+        return replace(self, choices=choices, expert_features=expert_features)._with_narrow_head(model, target)
+
+    def _with_narrow_head(self, model: ModelOutline, target: TargetCapability) -> Self:
+        """Give a head that is left open 4 bits where it is as large as pays, and an embedding that is tied to it."""
+        left_open = self.head == "auto" and (self.embed == "auto" or not model.tied)
+        if not left_open or self.solver == "rtn" or 4 not in target.bits:
+            return self
+        share = narrow_share(model, self.mixed or self.bits)
+        if share == 0:
+            return self
+        return replace(self, head="int4", embed="int4" if model.tied else self.embed, narrow_head=share)
+
+    def notices(self, model: ModelOutline, target: TargetCapability) -> Sequence[str]:
+        """Whether the head has 4 bits because of its size."""
+        if self.narrow_head == 0:
+            return ()
+        kept = "head=int8:embed=int8 keeps both" if model.tied else "head=int8 keeps it"
+        return (f"the head, {100 * self.narrow_head:.0f} % of the weights, has 4 bits too; {kept} at 8",)
 
     def _check_packed(self, model: ModelOutline, target: TargetCapability) -> None:
         """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
@@ -161,11 +183,11 @@ class Integer(WeightPass):
             raise UsageError(
                 f"{self.name}: mixed shares bits out by the weights' losses; leave it out to predict sizes"
             )
-        form = self.head if role == "head" else self.embed
-        if name in self._skipped or (role != "layer" and form == "float"):
+        bits = self._table_bits(role)
+        if name in self._skipped or (role != "layer" and bits is None):
             return stored
-        if role != "layer":
-            return stored.changed(lambda leaf: self._outside_grid(form, leaf.shape[1]).stored_form(leaf))
+        if role != "layer" and bits is not None:
+            return stored.changed(lambda leaf: self._table_grid(bits, leaf.shape[1]).stored_form(leaf))
         predicted = stored.changed(self._predict_leaf)
         return predict_correction(stored, predicted, self.compensate) if self.compensate else predicted
 
@@ -182,7 +204,7 @@ class Integer(WeightPass):
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Solve a layer's matrices in the order in which they run, each stage on what the ones before it left."""
         if block.role != "layer":
-            self._run_outside(block)
+            self._run_outside(block, inputs)
             return
         self._smooth(block, inputs)
         open_ = {name: weight for name, weight in block.weights.items() if name not in self._skipped}
@@ -226,20 +248,24 @@ class Integer(WeightPass):
         if self.smooth == "awq":
             smooth(block, inputs, AwqSearch(lambda features: self._grid(self.bits, features)))
 
-    def _run_outside(self, block: Block) -> None:
-        """Round the embedding and the head: nothing is known of their inputs."""
-        form = self.head if block.role == "head" else self.embed
-        for name, weight in block.weights.items():
-            if form == "float" or name in self._skipped:
-                continue
-            block.weights[name] = stored = each_factor(self.name, name, weight, partial(self._rounded, form))
-            block.reports[name] = WeightReport.of("rtn", weight.dequantize(), stored.dequantize())
+    def _run_outside(self, block: Block, inputs: BlockInputs) -> None:
+        """Solve the head on what it reads; the embedding alone is rounded, since its rows are read as they are."""
+        bits = self._table_bits(block.role)
+        if bits is None:
+            return
+        open_ = [name for name in block.weights if name not in self._skipped]
+        grid, tied = partial(self._table_grid, bits), block.role == "tied"
+        level = Statistic.NONE if self.solver == "rtn" else self.required_statistic()
+        for [name], read in inputs.by_stage(level, open_):
+            block.weights[name], block.reports[name] = solve_table(
+                self.name, name, block.weights[name], self._solver, grid, read, tied
+            )
 
-    def _rounded(self, form: Outside, leaf: Dense) -> Quantized:
-        return self._solver.by_rows(leaf, self._outside_grid(form, leaf.shape[1]))
+    def _table_bits(self, role: BlockRole) -> int | None:
+        """Bits of the embedding or the head; None where it stays float."""
+        return table_bits(self.head if role == "head" else self.embed)
 
-    def _outside_grid(self, form: Outside, features: int) -> Grid:
-        bits = int(form.removeprefix("int"))
+    def _table_grid(self, bits: int, features: int) -> Grid:
         if bits == self.bits or bits < 8:
             return self._grid(bits, features)
         group = min(FITTING)  # the runtime rounds the head's inputs in these groups too: 64 cost SmolLM2 twice as much

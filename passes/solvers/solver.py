@@ -12,7 +12,7 @@ from compress.lazy import torch
 from compress.passes.solvers.by_factor import leaf_names
 from compress.passes.solvers.gptq import DAMPING, Hessian, NotPositiveDefiniteError, gptq
 from compress.passes.solvers.rounding import round_to_nearest
-from compress.weights.forms import Residual, mask_of, masked, stacked, stacked_masks
+from compress.weights.forms import Residual, mask_of, masked, stacked_masks
 from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from compress.passes.solvers.grid import Grid, Proposal
     from compress.weights.forms import Act, Dense, Quantized, Weight
 
-_ROWS = 8192
-"""Rows of an embedding that are rounded together: it is by far the largest matrix of a small model."""
 _MIN_TOKENS_PER_INPUT = 1 / 8
 """With fewer calibration tokens for every input of a linear, as of a rarely used expert, its Hessian tells nothing."""
 _ADVISED_TOKENS_PER_INPUT = 16
@@ -72,12 +70,12 @@ class Solver:
         and larger steps.
         """
         gram = None if inputs is None else _gram(inputs)
-        hessian, name_of_solver = self._hessian(inputs, next(iter(grids.values())).group) if grids else (None, "")
+        hessian, name_of_solver = self.hessian(inputs, next(iter(grids.values())).group) if grids else (None, "")
         solved: dict[str, Solved] = {}
         for grid in dict.fromkeys(grids.values()):
             names = [name for name in weights if grids[name] == grid]
             parts = [weights[name] for name in names]
-            proposal = self._propose(stack(parts), grid, hessian)
+            proposal = self.propose(stack(parts), grid, hessian)
             cuts = proposal.split([part.shape[0] for part in parts])
             for name, exact, cut in zip(names, parts, cuts, strict=True):
                 zeros = not bool(exact.tensor.any())
@@ -88,17 +86,12 @@ class Solver:
         """Round a matrix to the nearest codes; its scales are stored in ``dtype``."""
         return round_to_nearest(weight.tensor, grid, self.search, mask_of(weight), dtype)
 
-    def by_rows(self, weight: Dense, grid: Grid) -> Quantized:
-        """Round a very large matrix to the nearest codes, some rows at a time."""
-        mask = mask_of(weight)
-        masks = [None] * -(-weight.shape[0] // _ROWS) if mask is None else mask.split(_ROWS)
-        parts = [masked(rows, rows_mask) for rows, rows_mask in zip(weight.tensor.split(_ROWS), masks, strict=True)]
-        dtype = grid.scale_dtype(weight.tensor)
-        parts_rounded = [self.plain(part, grid, dtype).quantized() for part in parts]
-        return replace(stacked(parts_rounded), mask=mask)
+    def propose(self, weight: Dense, grid: Grid, hessian: Hessian | None, dtype: torch.dtype | None = None) -> Proposal:
+        """Propose codes for a matrix: by GPTQ with its inputs' factored Hessian, or without one the nearest.
 
-    def _propose(self, weight: Dense, grid: Grid, hessian: Hessian | None) -> Proposal:
-        dtype = grid.scale_dtype(weight.tensor)
+        Scales are stored in ``dtype``, by default the grid's for the matrix.
+        """
+        dtype = dtype or grid.scale_dtype(weight.tensor)
         if hessian is None:
             return self.plain(weight, grid, dtype)
         mask = mask_of(weight)
@@ -106,7 +99,7 @@ class Solver:
         aim = hessian.corrected(weight.tensor) if mask is None else weight.tensor
         return gptq(aim, hessian, grid, self.search, dtype, mask)
 
-    def _hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
+    def hessian(self, inputs: LinearInput | None, group: int) -> tuple[Hessian | None, str]:
         """The factored Hessian and what to call the solver; None where there is nothing to solve with."""
         if self.method == "rtn":
             return None, "rtn"

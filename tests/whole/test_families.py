@@ -15,8 +15,10 @@ import torch
 import transformers
 
 from compress.calibration.data import Calibration
+from compress.calibration.head_inputs import HeadInputs
 from compress.calibration.layer_inputs import LayerInputs
 from compress.calibration.model_inputs import model_inputs
+from compress.calibration.statistics import Statistic
 from compress.calibration.walk import walk_blocks
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
@@ -216,17 +218,25 @@ def example_inputs(module):
 
 @pytest.mark.parametrize("family", ONE_EACH)
 def test_layers_run_by_themselves_as_in_the_module(path_of, monkeypatch, family):
-    """Read as transformers reads it, and walked layer by layer to the same hidden states."""
+    """Read as transformers reads it, and walked layer by layer to the same hidden states, and inputs of the head."""
     monkeypatch.setattr("compress.calibration.precision.native_bfloat16", lambda: False)
     model = Model.open(str(path_of(family)))
-    module, outputs, walked = loaded(path_of(family), model), [], {}
+    module, outputs, walked, read, heads = loaded(path_of(family), model), [], {}, [], []
     for _, layers in stacks(module):
         layers[-1].register_forward_hook(lambda *call: outputs.append(call[2]))
+    if model.kind.generates_text:
+        module.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].flatten(0, 1)))
     for block, inputs in walk_blocks(model, read_by(model.kind), Silent(), originals=True):
         if isinstance(inputs, LayerInputs):
             walked[block.name.rpartition(".")[0]] = inputs.states, inputs.original_states
+        if isinstance(inputs, HeadInputs):
+            heads += inputs.statistics(Statistic.MISMATCH).values()
     with torch.inference_mode():
         module(**example_inputs(module))
+    assert len(heads) == len(read) == model.kind.generates_text
+    for entry, x in zip(heads, read, strict=True):
+        assert torch.allclose(entry.gram, x.T @ x / len(x), rtol=1e-4, atol=1e-5)
+        assert not entry.mismatch.any()
     assert len(walked) == len(outputs)
     for (states, originals), output in zip(walked.values(), outputs, strict=True):
         expected = output[0] if isinstance(output, tuple) else output

@@ -65,6 +65,22 @@ def test_the_parts_cover_every_tensor_once(tiny):
         assert sorted(names) == sorted(model.names)
 
 
+def test_a_tied_embedding_comes_again_as_the_head(llama):
+    """The layers are calibrated on what is left in the draft; what is left in the second is what counts."""
+    model = Model.open(str(llama))
+    name = "model.embed_tokens.weight"
+    exact, read = model.tensor(name), []
+    for block, inputs in walk_blocks(model, TOKENS, Silent()):
+        read.append((block.role, block.draft, inputs.stages() == [(name,)]))
+        if block.role == "tied":
+            assert torch.equal(block.weights[name].dequantize(), exact)
+            block.weights[name] = Dense(exact * 2)
+        if block.name == "model.layers.0":
+            assert torch.equal(torch.cat(inputs.states), exact[TOKENS] * 2)
+    layer = ("layer", False, False)
+    assert read == [("tied", True, False), layer, layer, ("tied", False, True), ("rest", False, False)]
+
+
 def test_nan_activations_are_refused(llama):
     with pytest.raises(PassError, match="NaN or infinite activations"):
         for block, inputs in layers_of(Model.open(str(llama))):
