@@ -24,6 +24,8 @@ class Emitter(GraphBuilder):
         self.dtype = dtype
         self._external = external
         self._stored = external.stored
+        self.widened = 0
+        """bytes by which constants are larger once a runtime has cast them"""
         self._casts: dict[str | None, ir.Value] = {}
 
     def initializer(self, name: str, make: Callable[[], Tensor], shape: tuple[int, ...] | None = None) -> ir.Value:
@@ -62,4 +64,6 @@ class Emitter(GraphBuilder):
             return stored
         if stored.name not in self._casts:
             self._casts[stored.name] = self.op("Cast", stored, name=f"{stored.name}.float", to=int(dtype))
+            if stored.const_value is not None:
+                self.widened += stored.const_value.size * int(dtype.itemsize) - stored.const_value.nbytes
         return self._casts[stored.name]

@@ -42,9 +42,10 @@ class Nodes(Protocol):
 
 @dataclass(frozen=True)
 class Lowered:
-    """Sizes of a lowered graph: the bytes of its weights, and of those what decoding one token reads.
+    """Sizes of a lowered graph: the bytes of its weights, and what decoding one token reads of them in memory.
 
-    Constants that are no weights, such as tables of positions, count as neither.
+    There, floats that are stored in 16 bits have the graph's type. Constants that are no weights, such as tables of
+    positions, count as neither.
 
     ``rounding`` says when operators round their inputs to 8 bits: never, only on weights that the runtime packed, or
     always. ``zeros`` and ``products`` as in `Artifact`.
@@ -87,7 +88,7 @@ def lower(
         rounding = "always"
     return Lowered(
         stored_bytes=sidecar.written - sidecar.constants,
-        read_bytes=sidecar.written - sidecar.constants - tables,
+        read_bytes=sidecar.written + walk.emit.widened - sidecar.constants - tables,
         rounding=rounding,
         zeros=walk.zeros,
         products=walk.products,
@@ -120,9 +121,9 @@ class _Walk:
     def visit(self, node: ir.Node) -> None:
         """Lower a node that looks rows up in a weight or multiplies with one."""
         if node.op_type == "Gather" and (name := self.weight_name(node.inputs[0])):
-            before = self.sidecar.written
+            before = self.sidecar.written + self.emit.widened
             rows = self.nodes.embedding(self.emit, name, self.read(name), required(node.inputs[1]))
-            self.tables[name] = self.sidecar.written - before
+            self.tables[name] = self.sidecar.written + self.emit.widened - before
             self.emit.replace(node, rows)
         elif node.op_type == "MatMul" and (names := self.factors(node.inputs[1])):
             self.multiplied.update(names)

@@ -125,6 +125,7 @@ def test_scales_are_stored_as_they_are_and_cast_once(tiny, tmp_path, rounded, bi
     codes = sum(np.prod(tensor.dims) for tensor in graph.initializer if tensor.name.endswith(".codes"))
     count = sum(np.prod(tensor.dims) for tensor in graph.initializer if tensor.name in scales)
     assert count * 32 == codes * 8 // bits
+    assert artifact.read_bytes - artifact.stored_bytes == (4 - dtype.itemsize) * count  # memory has them in float32
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
     ort.InferenceSession(artifact.path / "model.onnx", options, providers=["CPUExecutionProvider"])
