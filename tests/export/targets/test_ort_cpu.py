@@ -153,6 +153,31 @@ def test_decoding_does_not_read_an_untied_embedding(untied, llama, tmp_path):
     assert tied.read_bytes == tied.stored_bytes
 
 
+@pytest.mark.parametrize("graph", ["built", pytest.param("traced", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fused", [True, False])
+def test_tables_of_rotations_are_in_memory_alone(tiny, tmp_path, graph, fused):
+    """As long as the longest text, for each kind of layer; the file would be 4 MB larger with them."""
+    path = tiny(
+        "Gemma3ForCausalLM",
+        head_dim=16,
+        max_position_embeddings=32768,
+        sliding_window=16,
+        layer_types=["sliding_attention", "full_attention"],
+    )
+    for context, longest in ((None, 32768), (500, 500)):
+        model = Model.open(str(path)).within(context)
+        artifact = export(model, tmp_path / f"{context}", fused=fused, graph=graph)
+        size = sum((artifact.path / name).stat().st_size for name in ("model.onnx", "model.onnx.data"))
+        assert size - artifact.stored_bytes < 200_000
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+        ort.InferenceSession(artifact.path / "model.onnx", options, providers=["CPUExecutionProvider"])
+        loaded = onnx.load(tmp_path / "loaded.onnx", load_external_data=False).graph
+        tables = [tuple(tensor.dims) for tensor in loaded.initializer if list(tensor.dims)[:1] == [longest]]
+        assert tables == [(longest, 8)] * 4
+        assert not {"Cos", "Sin", "Range"} & {node.op_type for node in loaded.node if "rotary" in node.name}
+
+
 def test_the_artifact_tells_where_it_is_from(llama, tmp_path):
     variant = make_variant(llama, "int8,fuse", OrtCpu.capability, tmp_path / "v", TOKENS)
     artifact = export(variant, tmp_path / "a")
