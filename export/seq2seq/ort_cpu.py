@@ -58,10 +58,19 @@ def _write_config(config: PretrainedConfig, out: Path) -> None:
 
 def _read_bytes(decoder: ir.Model) -> int:
     """Bytes read per token: no table that is only looked up in, and nothing that made a cache at the start."""
-    read: dict[int | None, int] = {}
+    read: dict[tuple[int | None, ir.DataType], int] = {}
     for name, value in decoder.graph.initializers.items():
         stored = value.const_value
-        users = {use.node.op_type for use in value.uses()}
-        if isinstance(stored, ir.ExternalTensor) and not CROSS_ATTENTION_KV.search(name) and not users <= set(_LOOKUPS):
-            read[stored.offset] = stored.nbytes
+        if not isinstance(stored, ir.ExternalTensor) or CROSS_ATTENTION_KV.search(name):
+            continue
+        for constant, dtype in [(value, stored.dtype), *_casts(value)]:
+            users = {use.node.op_type for use in constant.uses()}
+            if not users <= {*_LOOKUPS, "Cast"}:
+                read[stored.offset, dtype] = int(stored.size * dtype.itemsize)
     return sum(read.values())
+
+
+def _casts(value: ir.Value) -> list[tuple[ir.Value, ir.DataType]]:
+    """A constant in the types to which the runtime casts it as it loads the graph."""
+    nodes = [use.node for use in value.uses() if use.node.op_type == "Cast"]
+    return [(node.outputs[0], ir.DataType(node.attributes["to"].as_int())) for node in nodes]

@@ -21,6 +21,7 @@ from compress.modeling.kinds import SEQ2SEQ
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.resolve import resolve_for
 from compress.progress import Silent
+from tests.support.passes import make_variant
 
 SIZES = {
     "encoder_attention_heads": 1, "decoder_attention_heads": 1, "encoder_ffn_dim": 96, "decoder_ffn_dim": 96,
@@ -81,6 +82,15 @@ def test_writing_a_token_reads_no_encoder_and_nothing_that_made_a_cache(exported
     attention, mlp = 64 * 64 + 64, 2 * 96 * 64 + 96 + 64
     layers = 2 * (6 * attention + mlp + 3 * 2 * 64)  # of eight projections, without cross-attention's keys and values
     assert Artifact.open(exported).read_bytes == 4 * (layers + 322 * 64 + 322)  # the head and its bias
+
+
+def test_scales_are_read_in_the_type_that_the_runtime_casts_them_to(marian, tmp_path):
+    variant = make_variant(marian, "int8", find_target("ort-cpu").capability, tmp_path / "variant")
+    artifact = find_target("ort-cpu").export(variant, (), tmp_path / "onnx", Silent())
+    attention = 64 * 64 + 4 * (64 + 64)  # codes, a scale a channel, and the bias
+    mlp = 96 * 64 + 4 * (96 + 96) + 64 * 96 + 4 * (3 * 64 + 64)
+    head = 322 * 64 + 4 * (2 * 322 + 322)
+    assert artifact.read_bytes == 2 * (6 * attention + mlp + 4 * 3 * 2 * 64) + head
 
 
 def test_the_engines_write_what_transformers_writes(marian, exported):
