@@ -11,7 +11,7 @@ from compress.benchmarks.results.metrics import metric
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.results.significant import times_text
 from compress.benchmarks.statistics.estimators import paired_ratio
-from compress.benchmarks.statistics.interval import interval
+from compress.benchmarks.statistics.interval import is_resolved
 from compress.benchmarks.statistics.measure import Measure
 from compress.modeling.kinds import TaskKind
 
@@ -42,7 +42,7 @@ class Effect:
     def helped(self) -> bool:
         """Whether anything improved beyond the noise and by more than 2 %; accuracy by anything."""
         return any(
-            (self.gain(key) or 0) > (1 if key == ACCURACY else _WORTH) and not within_noise(times)
+            (self.gain(key) or 0) > (1 if key == ACCURACY else _WORTH) and is_resolved(times)
             for key, times in self.times.items()
         )
 
@@ -88,12 +88,6 @@ def stars(effect: Effect, kind: TaskKind) -> list[str]:
     return ["★" * count or "–" for count in counts]
 
 
-def within_noise(times: Measure) -> bool:
-    """Whether the interval of a ratio holds 1, so that nothing is known to have changed."""
-    low, high = interval(times)
-    return low <= 1 <= high
-
-
 def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
     ratios = {key: ratio(row, without, key) for key in PLANS[kind].compared if key != ACCURACY}
     if ACCURACY in row.measures and ACCURACY in without.measures:
@@ -104,7 +98,7 @@ def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
 def times_shown(times: Measure, decimals: int = 2) -> str:
     """A ratio in words, with a mark where the measurement doesn't tell it from 1."""
     shown = times_text(times.value, decimals)
-    return f"{shown} (unresolved)" if within_noise(times) and times.value != 1 else shown
+    return shown if is_resolved(times) or times.value == 1 else f"{shown} (unresolved)"
 
 
 def _cell(effect: Effect, key: str) -> str:

@@ -15,8 +15,8 @@ def method_facts(card: Scorecard) -> list[str]:
         f"with {settings.rounds} rounds after a warm-up and {card.threads} threads, in an order that was drawn (seed "
         f"{settings.seed}) and rotated." + _until(settings),
         "A speed is the median over launches of the median of a launch's rounds, ± half the interquartile range "
-        "over launches. Ratios: the median over launches of the ratio of neighbors. Accuracy: the mean ± its standard "
-        "error over windows.",
+        "over launches. Ratios: the median over launches of the ratio of neighbors, with a question mark where its "
+        "95 % interval holds 1. Accuracy: the mean ± its standard error over windows.",
         "Peak RSS is that of the serving process; load is from starting that process until it can serve, the first "
         "load that with files read from the disk.",
         *(_writing_facts(card) if card.kind.generates_text else _reading_facts(card)),

@@ -9,6 +9,8 @@ from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.metrics import METRICS, Metric, metrics, metrics_of
 from compress.benchmarks.results.scorecard import Row, Scorecard, ratio
 from compress.benchmarks.results.significant import times_text
+from compress.benchmarks.statistics.interval import is_resolved
+from compress.benchmarks.statistics.measure import Measure
 
 _ABREAST = 4
 """contenders beside the baselines in one table of a page"""
@@ -21,8 +23,9 @@ _ON_DEMAND = ("beam_tps", "sample_tps", "cost", "image_cost")
 class TableCell:
     """One figure: its ``text``, ± its spread where it has one, and how many times each baseline's it is.
 
-    ``ratios`` are to the original and the float export, a dash where one has no such figure; none where ratios make no
-    sense. Every format lays the two out in its own way.
+    ``ratios`` are to the original and the float export, a dash where one has no such figure, a question mark behind one
+    that the measurement doesn't tell from 1; none where ratios make no sense. Every format lays the two out in its own
+    way.
     """
 
     text: str
@@ -93,7 +96,15 @@ def _cell(card: Scorecard, row: Row, metric: Metric) -> TableCell:
         return TableCell(shown)
     bases = [card.original, card.float_export]
     ratios = [ratio(row, base, metric.key) for base in bases if base is not None and base.name != row.name]
-    return TableCell(shown, tuple(_UNKNOWN if times is None else times_text(times.value) for times in ratios))
+    return TableCell(shown, tuple(_ratio_text(times, card.contended_share) for times in ratios))
+
+
+def _ratio_text(times: Measure | None, contended_share: float) -> str:
+    """A ratio in words, with a question mark where the measurement doesn't tell it from 1."""
+    if times is None:
+        return _UNKNOWN
+    resolved = times.value == 1 or is_resolved(times, contended_share)
+    return times_text(times.value) + ("" if resolved else "?")
 
 
 def shown_keys(card: Scorecard) -> set[str]:

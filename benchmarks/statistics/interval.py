@@ -43,6 +43,12 @@ def half_width(bounds: Interval) -> float:
     return math.sqrt(high / low) - 1 if low > 0 else math.inf
 
 
+def is_resolved(ratio: Measure, contended_share: float = 0.0) -> bool:
+    """Whether the interval of a ratio leaves 1 out, so that the measurement tells the two apart."""
+    low, high = interval(ratio, contended_share)
+    return not low <= 1 <= high
+
+
 def smaller(first: Measure, second: Measure) -> Measure:
     """The smaller of two figures over the same windows, with the bounds of the smaller of what they estimate.
 

@@ -38,7 +38,16 @@ def test_encoders_have_other_columns(card):
     scored = card("encoder", torch={"latency_p50": [0.01]}, onnx={"latency_p50": [0.004], "cosine": 0.99998})
     _, rows = comparison_table(scored)
     assert [row.heading for row in rows] == ["latency p50, ms", "cosine to original"]
-    assert rows[0].cells[1] == TableCell("4.00 ± 0.00", ("0.40×",))
+    assert rows[0].cells[1] == TableCell("4.00 ± 0.00", ("0.40×?",))
+
+
+def test_a_ratio_that_launches_do_not_tell_from_one_has_a_question_mark(card):
+    rates = [10.0, 10.2, 9.9], [10.1, 9.9, 10.2], [20.0, 20.4, 19.8]
+    scored = card(**dict(zip(["torch", "onnx", "int8"], ({"decode_tps": own} for own in rates), strict=True)))
+    (row, *_) = comparison_table(scored)[1]
+    assert [cell.ratios for cell in row.cells] == [(), ("1.01×?",), ("2.00×", "1.98×")]
+    (row, *_) = comparison_table(scored.model_copy(update={"others": 0.6 * scored.threads}))[1]
+    assert row.cells[2].ratios == ("2.00×?", "1.98×?")
 
 
 def test_baselines_stand_in_every_group(card):
