@@ -12,12 +12,9 @@ from compress.benchmarks.data.labels import Labeled, read_labeled
 from compress.benchmarks.data.tasks import Tasks, read_tasks
 from compress.benchmarks.results.kinds import PLANS
 from compress.calibration.data import Calibration
-from compress.calibration.inputs import Inputs, TextInputs, inputs_class
+from compress.calibration.inputs import Inputs, inputs_class
 from compress.calibration.overlap import Sketch
-from compress.checkpoint.demo.text import evaluation_text
-from compress.checkpoint.locate import DEMO
 from compress.checkpoint.model import Model
-from compress.corpus.stream import InMemory
 from compress.corpus.windows import WindowSize
 from compress.errors import UsageError
 from compress.progress import Progress, Silent
@@ -27,8 +24,8 @@ from compress.progress import Progress, Silent
 class EvaluationInputs:
     """Evaluation data of a run, read or generated on first use and cached.
 
-    ``file``: any text (`open_source`), a folder of images or an array of them; None takes a demo's held-out text, and
-    else generates windows with another seed than the calibration's, so that both are never the same.
+    ``file``: any text (`open_source`), a folder of images or an array of them; None takes the packaged text, or
+    generates windows with another seed than the calibration's, so that both are never the same.
     ``trust_remote_code`` admits task files that run code, ``allow_overlap`` what calibrated a variant.
     ``count`` windows or images: None takes what the kind of model has by default, or fewer where it is ``quick``; and
     of a text others besides, in case these leave too much open.
@@ -48,8 +45,7 @@ class EvaluationInputs:
     def check(self) -> None:
         """Read all files and tasks now, so that unusable ones are refused before the work."""
         self._inputs.check_readable()
-        if self.file is not None or self._is_demo:
-            _ = self.windows
+        _ = self._read
         _ = self.labeled, self.tasks
 
     def check_overlap(self, calibrations: Mapping[str, Sketch]) -> None:
@@ -58,7 +54,7 @@ class EvaluationInputs:
         Only a text that was chosen can be wrong: what is generated has another seed. Where overlap is allowed, it is
         worth a notice.
         """
-        if self.file is None and not self._is_demo:
+        if self._read is None:
             return
         for origin, sketch in calibrations.items():
             if not (overlap := sketch.overlap(self._all_windows)):
@@ -78,12 +74,15 @@ class EvaluationInputs:
     @cached_property
     def _all_windows(self) -> Calibration:
         """The windows, and behind them those that are read where they leave too much open."""
-        inputs, size = self._inputs, self._size
+        size = self._size
+        return self._read or self._inputs.generate(size.count, size.length, self.seed + 1)
+
+    @cached_property
+    def _read(self) -> Calibration | None:
+        """Windows of a text, or images, that were not generated; None where there are none."""
         if self.file is not None:
-            return inputs.read(self.file, size)
-        if self._is_demo and isinstance(inputs, TextInputs):
-            return inputs.cut(InMemory(evaluation_text(self.progress), "Wikipedia sample, last third"), size)
-        return inputs.generate(size.count, size.length, self.seed + 1)
+            return self._inputs.read(self.file, self._size)
+        return self._inputs.packaged(self._size)
 
     @property
     def _size(self) -> WindowSize:
@@ -127,7 +126,3 @@ class EvaluationInputs:
     @property
     def _inputs(self) -> Inputs:
         return inputs_class(self.model)(self.model, self.progress)
-
-    @property
-    def _is_demo(self) -> bool:
-        return self.model.source.startswith(DEMO)

@@ -129,7 +129,8 @@ evaluation_file = click.option(
     metavar="TEXT",
     help="Evaluation data, as --calibration takes it: a file or folder of text, JSON, CSV or Parquet, or "
     "hf://datasets/OWNER/NAME; for vision models a folder of images or an .npy file of pixels.  "
-    "[default: a demo's held-out text, else text that the model writes; generated noise images]",
+    "[default: a packaged sample of Wikipedia, or text that the model writes where its tokenizer isn't made for "
+    "English; generated noise images]",
 )
 allow_overlap = click.option(
     "--allow-overlap", is_flag=True, help="Evaluate even on text (or images) that calibrated a variant."

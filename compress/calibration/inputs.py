@@ -16,6 +16,7 @@ from compress.calibration.text import self_written, vocabulary_text
 from compress.calibration.token_rows import check_tokens, rows_notice
 from compress.checkpoint.model import Model
 from compress.corpus.frame import Frame
+from compress.corpus.packaged import packaged_evaluation
 from compress.corpus.source import open_source
 from compress.corpus.stream import TextSource
 from compress.corpus.windows import WindowSize, windows
@@ -53,6 +54,10 @@ class Inputs(ABC):
     def read(self, file: str | Path, size: WindowSize) -> Calibration:
         """Samples of a user's file, or of what else has texts; a UsageError where it can't be used."""
 
+    def packaged(self, size: WindowSize) -> Calibration | None:
+        """Samples to evaluate on of what comes along with the program; None where that has none for the model."""
+        return None
+
     @abstractmethod
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Samples that need no file, the same for a seed."""
@@ -86,6 +91,17 @@ class TextInputs(Inputs):
         check_tokens(self.model.tokenizer(), tokens.unique().tolist(), self._rows, text.name)
         texts = self.model.tokenizer().batch_decode(tokens, skip_special_tokens=True)
         return Calibration(tokens, text.name, self._prefix(tokens), texts)
+
+    def packaged(self, size: WindowSize) -> Calibration | None:
+        """Windows spread evenly over the packaged text, which is English; None for models that don't read that."""
+        text = packaged_evaluation(self.model.tokenizer())
+        if text is None:
+            self.progress.notice(
+                "the packaged evaluation text is English, which the tokenizer wasn't made for: generated text takes "
+                "its place; give your own with --eval"
+            )
+            return None
+        return self.cut(text, size)
 
     def generate(self, count: int, length: int, seed: int) -> Calibration:
         """Text that a decoder samples itself; random words of the vocabulary for other models."""

@@ -5,9 +5,14 @@ import torch
 
 from compress.benchmarks.data.inputs import EvaluationInputs
 from compress.calibration.data import Calibration
-from compress.calibration.inputs import TextInputs
+from compress.calibration.inputs import CalibrationInputs, TextInputs
+from compress.calibration.overlap import Sketch
 from compress.checkpoint.model import Model
+from compress.corpus.packaged import EVALUATION, digest
 from compress.errors import UsageError
+from compress.progress import Silent
+from tests.support.models import copy_checkpoint
+from tests.support.words import english_tokenizer
 
 SENTENCE = "the quick brown fox jumps over a lazy dog while seven wizards box daily "
 
@@ -32,6 +37,31 @@ def test_what_is_generated_is_never_the_calibrations(monkeypatch, tiny):
     monkeypatch.setattr(TextInputs, "generate", generate)
     _ = EvaluationInputs(Model.open(str(tiny("BertModel"))), seed=5).windows
     assert seeds == [(64, 128, 6)]
+
+
+def test_the_packaged_text_is_for_models_that_read_it(tiny, tmp_path):
+    """And so it can't calibrate them too."""
+    english_tokenizer().save_pretrained(copy_checkpoint(tiny("LlamaForCausalLM"), tmp_path / "english"))
+    model = Model.open(tmp_path / "english")
+    inputs = EvaluationInputs(model, count=3)
+    inputs.check()
+    assert inputs.origins == [
+        f"evaluated on packaged Wikipedia sample {digest(EVALUATION)[:12]}, 3 windows of 128 tokens"
+    ]
+    with pytest.raises(UsageError, match="is on what calibrated a variant: .*; give another text with --eval"):
+        EvaluationInputs(model).check_overlap({"a variant": Sketch.of(CalibrationInputs(model, EVALUATION).data)})
+
+
+def test_for_other_models_text_is_generated_and_that_is_said(tiny):
+    progress = Silent()
+    inputs = EvaluationInputs(Model.open(str(tiny("BertModel"))), progress=progress)
+    inputs.check()
+    inputs.check_overlap({"a variant": Sketch.of(inputs.windows)})  # what is generated has another seed
+    assert inputs.windows.origin == "random vocabulary words, seed 1"
+    assert progress.notices == [
+        "the packaged evaluation text is English, which the tokenizer wasn't made for: generated text takes its place; "
+        "give your own with --eval"
+    ]
 
 
 def test_what_is_named_is_read_before_the_work(tiny, tmp_path):
