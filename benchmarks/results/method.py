@@ -12,8 +12,8 @@ def method_facts(card: Scorecard) -> list[str]:
     settings = card.settings
     facts = [
         f"Speed: every contender was launched {_launches(card)} times, each time in a fresh process that ran alone, "
-        f"with {settings.rounds} rounds after a warm-up and {card.threads} threads, in an order that was drawn (seed "
-        f"{settings.seed}) and rotated." + _until(settings),
+        f"with {settings.rounds} rounds after a warm-up, {card.threads} threads and huge pages where the system has "
+        f"them, in an order that was drawn (seed {settings.seed}) and rotated." + _until(settings),
         "A speed is the median over launches of the median of a launch's rounds, ± half the interquartile range "
         "over launches. Ratios: the median over launches of the ratio of neighbors, with a question mark where its "
         "95 % interval holds 1. Accuracy: the mean ± its standard error over windows.",

@@ -84,3 +84,10 @@ def test_a_process_that_is_started_gets_the_same(monkeypatch):
     assert (environment["HF_HUB_OFFLINE"], environment["ORT_DISABLE_TELEMETRY"]) == ("1", "1")
     monkeypatch.delenv("OMP_WAIT_POLICY")
     assert child_environment()["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_a_process_that_is_started_asks_for_huge_pages(monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert child_environment()["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=3")
+    assert child_environment()["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
