@@ -47,7 +47,8 @@ def test_launches_are_counted_and_why_they_were_added_is_told(card):
     (line, *_), (plain, *_) = facts(card, rounds=2, patience=90, precision=0.01), facts(card, rounds=2)
     assert plain == (
         "Speed: every contender was launched 2 times, each time in a fresh process that ran alone, with 2 rounds after "
-        "a warm-up and 2 threads, in an order that was drawn (seed 0) and rotated."
+        "a warm-up, 2 threads and huge pages where the system has them, in an order that was drawn (seed 0) and "
+        "rotated."
     )
     assert line == (
         f"{plain} Launches were added until each ratio of speed to the original was known to ±1%, or 90 s a contender "
