@@ -7,8 +7,10 @@ embedding stays in memory.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +40,7 @@ class Flow:
 
     def __init__(self, module: PreTrainedModel, inputs: Tensor, tensors: Mapping[str, Tensor]) -> None:
         self._module = module
+        self.inputs = inputs.split(BATCH)
         self._stacks = stacks(module)
         self._family = FAMILIES[module.config.model_type]
         self._states: list[list[Tensor]] = [[] for _ in self._stacks]
@@ -47,7 +50,7 @@ class Flow:
         with self.materialized(tensors), ExitStack() as places, torch.no_grad():
             for stack, layers in zip(self._stacks, recorders, strict=True):
                 places.enter_context(replaced(module, stack, layers))
-            for batch in inputs.split(BATCH):
+            for batch in self.inputs:
                 encoder_states = _forward(module, batch)
                 for stack_index, layers in enumerate(recorders):
                     self._record(stack_index, layers, encoder_states)
@@ -55,7 +58,18 @@ class Flow:
     @property
     def batches(self) -> int:
         """Number of batches."""
-        return len(self._states[-1])
+        return len(self.inputs)
+
+    def fork(self) -> Flow:
+        """A copy of what goes through the layers, which goes on by itself (`divergence`)."""
+        other = copy.copy(self)
+        other._states = [list(states) for states in self._states]
+        other._encoder_states = list(self._encoder_states)
+        return other
+
+    def arguments_like(self, arguments: LayerArguments) -> LayerArguments:
+        """The arguments of another flow's calls of a layer, with this one's states."""
+        return replace(arguments, states=self._last_states(), encoder_states=self._encoder_states)
 
     def arguments(self, stack: int, layer: int) -> LayerArguments:
         """The arguments of a layer's calls, batch by batch."""
@@ -111,6 +125,20 @@ class Flow:
         last = _Recorder(self._family, states.float())
         with replaced(self._module, (path, layers), [last] * len(layers)), torch.no_grad():
             return _head_input(self._module, states, self._encoder_states[batch : batch + 1])
+
+    @contextmanager
+    def behind_layers(self, batch: int) -> Iterator[PreTrainedModel]:
+        """Inside, the module has a batch's last hidden states for layers; what is outside of them must be loaded."""
+        last = _Recorder(self._family, self._last_states()[batch].float())
+        with ExitStack() as places:
+            for stack in self._stacks:
+                recorder = last if stack is self._stacks[-1] else _Recorder(self._family)
+                places.enter_context(replaced(self._module, stack, [recorder] * len(stack[1])))
+            yield self._module
+
+    def _last_states(self) -> list[Tensor]:
+        """The hidden states that reach the next layer: those of an encoder are empty once it has ended."""
+        return self._states[0] or self._states[-1]
 
     def _record(self, stack: int, recorders: list[_Recorder], encoder_states: Tensor | None) -> None:
         """Store the recorded arguments of a stack's layers for one batch."""

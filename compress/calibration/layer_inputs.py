@@ -141,13 +141,14 @@ class LayerInputs(BlockInputs):
             return original
         return x
 
-    def forward(self, batch: int, parameters: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, batch: int, parameters: Mapping[str, Tensor], arguments: LayerArguments | None = None) -> Tensor:
         """The layer's output for a batch with other tensors in place of its own, by their names in the checkpoint.
 
-        Differentiable in them. What isn't given is as `refresh` found it in the block.
+        Differentiable in them. What isn't given is as `refresh` found it in the block. ``arguments`` take the place of
+        the layer's own.
         """
         local = to_layer_names(self.layer, self.block, parameters)
-        return hidden(functional_call(self.layer, local, *self.arguments.call(batch)))
+        return hidden(functional_call(self.layer, local, *(arguments or self.arguments).call(batch)))
 
     def refresh(self) -> None:
         """Load the blocks' current weights for `forward` and `target`."""

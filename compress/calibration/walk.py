@@ -7,7 +7,8 @@ first, and reads what that one computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -39,81 +40,92 @@ def walk_blocks(
     A head that is tied to the embedding has inputs only once all layers are through, and the layers read what the
     embedding makes of the text: such a block comes twice, at first as a ``draft``, which is used and dropped.
     """
-    module = model.meta_module()
-    inside = tuple(f"{path}." for path, _ in stacks(module))
-    outside = [name for name in model.names if not name.startswith(inside)]
-    role: BlockRole = "tied" if model.tied else "embedding"
-    embedding = _outer_block(model, module, role, outside)
-    embedding.draft = model.tied and tokens is not None
-    original_weights = dict(embedding.weights)
-    tables = {*original_weights, *table_names(module, module.get_output_embeddings())}
-
-    def outer_tensors() -> dict[str, Tensor]:
-        return {name: model.tensor(name).float() for name in outside if name not in tables}
-
-    yield embedding, BlockInputs()
-    flows = []
-    if tokens is not None:
-        flows.append(Flow(module, tokens, outer_tensors() | _dequantized(embedding.weights)))
-        if originals:
-            flows.append(Flow(module, tokens, outer_tensors() | _dequantized(original_weights)))
-    behind = [name for name in outside if embedding.draft or name not in original_weights]
-    # Nothing of the embedding stays in memory: of a small model it is the largest part.
-    del embedding, original_weights
-    release_memory()
-    places = [(stack, i) for stack, (_, layers) in enumerate(stacks(module)) for i in range(len(layers))]
-    yield from _walk_layers(model, module, progress.track(places, doing, unit="layer"), flows, outer_tensors)
-    yield from _last_blocks(model, module, behind, flows, outer_tensors)
+    yield from Walk(model, tokens, progress, originals, doing)
 
 
-def _walk_layers(
-    model: Model,
-    module: PreTrainedModel,
-    places: Iterable[tuple[int, int]],
-    flows: Sequence[Flow],
-    outer_tensors: Callable[[], Mapping[str, Tensor]],
-) -> Iterator[tuple[Block, BlockInputs]]:
-    """Yield the layers at ``places``, each a stack's number and a layer's in it.
+class Walk:
+    """A walk under way, as `walk_blocks` describes it, with what goes through the layers at hand.
 
-    ``flows`` hold their inputs: of the compressed model, and of the original behind it. ``outer_tensors`` reads what
-    lies outside of the layers, the embedding and the head.
+    ``flows`` are that, once the first layer is reached: the compressed model's hidden states, and the original's.
+    ``forks`` are copies of them that the caller advances; what ends an encoder ends theirs too.
     """
-    layer_stacks = stacks(module)
-    for stack, i in places:
-        path, layers = layer_stacks[stack]
-        layer, block = layers[i], _layer_block(model, f"{path}.{i}")
-        if not flows:
-            yield block, BlockInputs()
-            continue
-        if i == 0 and stack > 0:
-            for flow in flows:
-                flow.between_stacks(outer_tensors())
-        init_buffers(module, layer)
-        if i == 0:
-            for original in flows[1:]:
-                original.after_first_layer(stack, layer, block)  # while the block is as the model has it
-        inputs = LayerInputs(layer, block, *(flow.arguments(stack, i) for flow in flows))
-        yield block, inputs
-        inputs.advance()
-        if i == 0:
-            flows[0].after_first_layer(stack, layer, block)
-        layer.to("meta")
+
+    def __init__(self, model: Model, tokens: Tensor | None, progress: Progress, originals: bool, doing: str) -> None:
+        self.module = model.meta_module()
+        self.flows: list[Flow] = []
+        self.forks: list[Flow] = []
+        self._model, self._tokens, self._originals = model, tokens, originals
+        self._progress, self._doing = progress, doing
+        inside = tuple(f"{path}." for path, _ in stacks(self.module))
+        self._outside = [name for name in model.names if not name.startswith(inside)]
+
+    def __iter__(self) -> Iterator[tuple[Block, BlockInputs]]:
+        """The blocks, each with its inputs."""
+        model, module = self._model, self.module
+        embedding = _outer_block(model, module, "tied" if model.tied else "embedding", self._outside)
+        embedding.draft = model.tied and self._tokens is not None
+        original_weights = dict(embedding.weights)
+        yield embedding, BlockInputs()
+        if self._tokens is not None:
+            tensors = self._outer_tensors()
+            self.flows.append(Flow(module, self._tokens, tensors | _dequantized(embedding.weights)))
+            if self._originals:
+                self.flows.append(Flow(module, self._tokens, tensors | _dequantized(original_weights)))
+            del tensors
+        behind = [name for name in self._outside if embedding.draft or name not in original_weights]
+        # Nothing of the embedding stays in memory: of a small model it is the largest part.
+        del embedding, original_weights
         release_memory()
+        yield from self._layers()
+        yield from self._last_blocks(behind)
 
+    def fork(self) -> Flow:
+        """A copy of the compressed model's flow as it reaches the next layer, among ``forks``."""
+        self.forks.append(self.flows[0].fork())
+        return self.forks[-1]
 
-def _last_blocks(
-    model: Model,
-    module: PreTrainedModel,
-    names: Sequence[str],
-    flows: Sequence[Flow],
-    outer_tensors: Callable[[], Mapping[str, Tensor]],
-) -> Iterator[tuple[Block, BlockInputs]]:
-    """The blocks behind a model's layers: the head, unless it came as the embedding, and the rest."""
-    head = _outer_block(model, module, "tied" if model.tied else "head", names)
-    if head.weights:
-        yield head, HeadInputs(next(iter(head.weights)), flows, outer_tensors) if flows else BlockInputs()
-    vectors = {name: model.tensor(name) for name in names if name not in head.weights}
-    yield Block("rest", "rest", {}, vectors), BlockInputs()
+    def materialized(self) -> AbstractContextManager[None]:
+        """Within, the module has what lies outside of the layers, as the model has it, embedding and head included."""
+        return self.flows[0].materialized({name: self._model.tensor(name).float() for name in self._outside})
+
+    def _outer_tensors(self) -> dict[str, Tensor]:
+        """What lies outside of the layers, the embedding and the head."""
+        tables = table_names(self.module, self.module.get_input_embeddings(), self.module.get_output_embeddings())
+        return {name: self._model.tensor(name).float() for name in self._outside if name not in tables}
+
+    def _layers(self) -> Iterator[tuple[Block, BlockInputs]]:
+        """Yield the layers, those of an encoder before a decoder's."""
+        layer_stacks, flows = stacks(self.module), self.flows
+        places = [(stack, i) for stack, (_, layers) in enumerate(layer_stacks) for i in range(len(layers))]
+        for stack, i in self._progress.track(places, self._doing, unit="layer"):
+            path, layers = layer_stacks[stack]
+            layer, block = layers[i], _layer_block(self._model, f"{path}.{i}")
+            if not flows:
+                yield block, BlockInputs()
+                continue
+            if i == 0 and stack > 0:
+                for flow in (*flows, *self.forks):
+                    flow.between_stacks(self._outer_tensors())
+            init_buffers(self.module, layer)
+            if i == 0:
+                for original in flows[1:]:
+                    original.after_first_layer(stack, layer, block)  # while the block is as the model has it
+            inputs = LayerInputs(layer, block, *(flow.arguments(stack, i) for flow in flows))
+            yield block, inputs
+            inputs.advance()
+            if i == 0:
+                flows[0].after_first_layer(stack, layer, block)
+            layer.to("meta")
+            release_memory()
+
+    def _last_blocks(self, names: Sequence[str]) -> Iterator[tuple[Block, BlockInputs]]:
+        """The blocks behind the layers: the head, unless it came as the embedding, and the rest."""
+        model, flows = self._model, self.flows
+        head = _outer_block(model, self.module, "tied" if model.tied else "head", names)
+        if head.weights:
+            yield head, HeadInputs(next(iter(head.weights)), flows, self._outer_tensors) if flows else BlockInputs()
+        vectors = {name: model.tensor(name) for name in names if name not in head.weights}
+        yield Block("rest", "rest", {}, vectors), BlockInputs()
 
 
 def _layer_block(model: Model, prefix: str) -> Block:

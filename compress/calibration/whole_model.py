@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from compress.calibration.data import BATCH
-from compress.calibration.layer_inputs import BlockInputs, token_error
+from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.load_state import init_buffers
-from compress.calibration.model_inputs import model_inputs
-from compress.modeling.seq2seq import decoder_inputs
+from compress.calibration.predictions import model_arguments, prediction, prediction_loss
 from compress.system.memory import held_memory
 
 if TYPE_CHECKING:
@@ -21,35 +20,6 @@ if TYPE_CHECKING:
     from compress.checkpoint.model import Model
     from compress.modeling.architecture import Architecture
     from compress.progress import Progress
-
-_TOKENS = 256
-"""Tokens whose predictions are compared together."""
-
-
-class _Divergence(torch.autograd.Function):
-    """The mean KL divergence of one model's predictions from another's, in nats a token.
-
-    From logits ``[…, vocabulary]``, some tokens at a time: in float32 all of them would take more memory than a small
-    model does. The gradient, that of a cross-entropy with soft labels, is at hand where the loss is.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, exact: Tensor) -> Tensor:
-        gradient = torch.empty_like(output)
-        rows = [logits_of_all.flatten(0, -2).split(_TOKENS) for logits_of_all in (output, exact, gradient)]
-        total, tokens = torch.zeros(()), output[..., 0].numel()
-        for outputs, targets, slope in zip(*rows, strict=True):
-            logs, goal = outputs.float().log_softmax(-1), targets.float().log_softmax(-1)
-            chances = goal.exp()
-            total += goal.sub_(logs).mul_(chances).sum()
-            slope.copy_(logs.exp_().sub_(chances).div_(tokens))
-        ctx.save_for_backward(gradient)
-        return total / tokens
-
-    @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * scale, None
 
 
 class WholeInputs(BlockInputs):
@@ -80,32 +50,21 @@ class WholeInputs(BlockInputs):
         """
         trained = {name: self._architecture.to_out_in(name, tensor) for name, tensor in parameters.items()}
         fixed = {name: vector for name, vector in self.block.vectors.items() if name not in trained}
-        return self._output(functional_call(self._module, trained | fixed, kwargs=self._arguments(batch)))
+        arguments = model_arguments(self._architecture, self._windows[batch])
+        return prediction(self._architecture, functional_call(self._module, trained | fixed, kwargs=arguments))
 
     @torch.no_grad()
     def target(self, batch: int) -> Tensor:
         """The original's output for a batch."""
-        return self._output(self._reference(**self._arguments(batch)))
+        return prediction(
+            self._architecture, self._reference(**model_arguments(self._architecture, self._windows[batch]))
+        )
 
     def loss(self, output: Tensor, exact: Tensor) -> Tensor:
         """The mean KL divergence from the original's predictions, in nats; of hidden states their relative error."""
-        if not self._architecture.kind.has_head:
-            return token_error(output.float(), exact.float())
-        divergence: Tensor = _Divergence.apply(output, exact)  # type: ignore[no-untyped-call]
-        return divergence
+        return prediction_loss(self._architecture, output, exact)
 
     def training_steps(self, steps: int) -> Iterator[int]:
         """The numbers of a training run's steps; the memory that each needs again is kept in between."""
         with held_memory():
             yield from self._progress.track(range(steps), "training", unit="step")
-
-    def _arguments(self, batch: int) -> dict[str, Tensor | bool]:
-        window, kind = self._windows[batch], self._architecture.kind
-        arguments: dict[str, Tensor | bool] = {**model_inputs(window)}
-        if kind.is_seq2seq:
-            arguments["decoder_input_ids"] = decoder_inputs(self._architecture.config, window)
-        return arguments | ({"use_cache": False} if kind.generates_text else {})
-
-    def _output(self, output: object) -> Tensor:
-        tensor: Tensor = getattr(output, "logits" if self._architecture.kind.has_head else "last_hidden_state")
-        return tensor

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compress.modeling.modules import linears
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")  # as a whole part of a name: Mixtral's matrices are w1, w2 and w3
 _TOGETHER = 16
 """Stages side by side whose statistics are in memory together."""
 Names = tuple[str, str, str]
@@ -92,12 +92,20 @@ def expert_weights(module: nn.Module, prefix: str = "") -> frozenset[str]:
     return frozenset(weight for name, child in modules.items() for weight in linears(child, name))
 
 
-def batched_stages(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
-    """Stages in the order in which they run, those together that run side by side: the same ones of several experts.
+def without_numbers(name: str) -> str:
+    """What the names of the same matrix of all experts have in common."""
+    return _NUMBER.sub("*", name)
 
-    Their statistics are taken in one pass, of so many stages that these fit into memory.
-    """
+
+def alike_stages(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Stages in the order in which they run, those together that run side by side: the same ones of several experts."""
     alike: dict[str, list[tuple[str, ...]]] = {}
     for stage in stages:
-        alike.setdefault(_NUMBER.sub("*", stage[0].partition(".experts.")[2]) or stage[0], []).append(stage)
-    return [same[i : i + _TOGETHER] for same in alike.values() for i in range(0, len(same), _TOGETHER)]
+        alike.setdefault(without_numbers(stage[0].partition(".experts.")[2]) or stage[0], []).append(stage)
+    return list(alike.values())
+
+
+def batched_stages(stages: Sequence[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """As `alike_stages`, no more together than have their statistics, taken in one pass, in memory at one time."""
+    alike = alike_stages(stages)
+    return [same[i : i + _TOGETHER] for same in alike for i in range(0, len(same), _TOGETHER)]

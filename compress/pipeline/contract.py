@@ -8,7 +8,7 @@ line, the manifest, the docs and the report all read them from there. Subclassin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from compress.calibration.block import Block, BlockRole
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics
+    from compress.calibration.survey import Survey
     from compress.checkpoint.base import ModelOutline
     from compress.checkpoint.model import Model
     from compress.pipeline.alias import Alias
@@ -182,11 +183,11 @@ class WeightPass(Pass):
         """Bytes of a number of the float tensors that are no matrices, from those so far."""
         return itemsize
 
-    def plan(self, walk: Callable[[], Iterator[tuple[Block, BlockInputs]]]) -> Self:
+    def plan(self, survey: Survey) -> Self:
         """The pass with what only a look at the whole model can decide.
 
-        ``walk`` goes through the model's blocks as they are, with their inputs; a pass that doesn't call it costs
-        nothing.
+        Called, ``survey`` goes through the model's blocks as they are, with their inputs; it also measures what changed
+        matrices do to predictions. A pass that asks for neither costs nothing.
         """
         return self
 

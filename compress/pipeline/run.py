@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from compress.calibration.data import Calibration
 from compress.calibration.layer_inputs import BlockInputs
 from compress.calibration.overlap import Sketch
 from compress.calibration.statistics import Statistic
+from compress.calibration.survey import Survey
 from compress.calibration.walk import walk_blocks
 from compress.calibration.whole_model import WholeInputs
 from compress.checkpoint.files.hashes import config_digest
@@ -32,9 +32,6 @@ from compress.pipeline.steps import Step, plan_steps, run_steps
 from compress.progress import Progress
 from compress.system.machine import machine, versions
 from compress.weights.forms import Weight
-
-_PLAN_WINDOWS = 4
-"""Calibration windows that a pass sees when it plans."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +108,8 @@ def _reparameterize(model: Model, passes: Iterable[WeightPass]) -> tuple[Model, 
 
 def _plan(pipeline: ResolvedPipeline, model: Model, inputs: Tensor | None, progress: Progress) -> ResolvedPipeline:
     """The pipeline with what only a look at the whole model can decide."""
-    few = None if inputs is None else inputs[:_PLAN_WINDOWS]
-    walk = partial(walk_blocks, model, few, progress, doing="surveying")
-    passes = (pass_.plan(walk) if isinstance(pass_, WeightPass) else pass_ for pass_ in pipeline.passes)
+    survey = Survey(model, inputs, progress)
+    passes = (pass_.plan(survey) if isinstance(pass_, WeightPass) else pass_ for pass_ in pipeline.passes)
     return replace(pipeline, passes=tuple(passes))
 
 

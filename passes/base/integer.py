@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -17,7 +17,7 @@ from compress.passes.base.aliases import INTEGER_ALIASES
 from compress.passes.base.head_bits import TableForm, narrow_share, table_bits
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.solvers.awq import AwqSearch
-from compress.passes.solvers.bit_budget import check_bits, check_budget, choose_widths, survey
+from compress.passes.solvers.bit_budget import check_bits, check_budget, plan_widths
 from compress.passes.solvers.by_factor import by_factor, rejoined
 from compress.passes.solvers.gptq import Order
 from compress.passes.solvers.grid import FITTING, Grid, fitting
@@ -26,6 +26,7 @@ from compress.passes.solvers.low_rank_correction import low_rank_correction, pre
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solver, report
 from compress.passes.solvers.tables import solve_table
+from compress.passes.solvers.width_losses import Rounding
 from compress.pipeline.alias import Alias
 from compress.pipeline.contract import WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, whole_name
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from compress.calibration.block import Block, BlockRole
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics, LinearInput
+    from compress.calibration.survey import Survey
     from compress.checkpoint.base import ModelOutline
     from compress.passes.solvers.solver import Solved
     from compress.pipeline.contract import TargetCapability
@@ -89,7 +91,11 @@ class Integer(WeightPass):
     )
     skip: str = Field("", description=SKIP)
     mixed: float | None = Field(
-        None, ge=2, le=8, description="bits a weight on average: layers get 2, 3, 4 or 8, by measured loss a byte"
+        None,
+        ge=2,
+        le=8,
+        description="bits a weight on average: layers get 2, 3, 4 or 8, by what each costs the model's predictions; "
+        "one width for all where no mixture is better",
     )
     choices: tuple[int, ...] = Field((2, 3, 4, 8), exclude=True)
     """The bits that ``mixed`` chooses from, once the target is known."""
@@ -194,12 +200,13 @@ class Integer(WeightPass):
     def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
         return self._grid(self.bits, leaf.shape[1]).stored_form(leaf)
 
-    def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
+    def plan(self, survey: Survey) -> Self:
         """Spend the bit budget of ``mixed`` over the matrices."""
         if self.mixed is None:
             return self
-        losses = survey(walk(), self.choices, self._grid, self._skipped.__contains__)
-        return replace(self, widths=choose_widths(losses, self.mixed))
+        rounding = Rounding(self._grid, self.scale == "mse")
+        widths = plan_widths(self.name, survey, self.mixed, self.choices, rounding, self._skipped.__contains__)
+        return replace(self, widths=widths)
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Solve a layer's matrices in the order in which they run, each stage on what the ones before it left."""

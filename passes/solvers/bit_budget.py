@@ -1,80 +1,80 @@
-"""Mixed bit widths: spend a budget of bits a weight where it saves the most loss.
+"""Mixed bit widths: spend a budget of bytes where it saves most of the model's own loss.
 
-Every group of matrices that read the same inputs is rounded alone, at each width, and the layer's output compared with
-what it was. The budget is then spent so that the sum of these losses is the least there is.
+The widths with the least sum of losses within the budget are found exactly, and compared with one width for all on
+other text than that which the losses were measured on: where they aren't better there, they aren't taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compress.errors import UsageError
-from compress.lazy import torch
 from compress.passes.solvers.budget import Rung, spend_budget
-from compress.passes.solvers.rounding import round_to_nearest
+from compress.passes.solvers.width_losses import measure_losses, width_variations
 
 if TYPE_CHECKING:
-    from compress.calibration.block import Block
-    from compress.calibration.layer_inputs import BlockInputs
-    from compress.passes.solvers.grid import Grid
+    from compress.calibration.survey import Survey
+    from compress.passes.solvers.width_losses import Rounding, WidthLosses
     from compress.pipeline.contract import TargetCapability
 
 
-@dataclass(frozen=True)
-class WidthLosses:
-    """Loss of each width for matrices, of together ``size`` weights, that get the same bits."""
-
-    names: tuple[str, ...]
-    size: int
-    losses: Mapping[int, float]
-
-
-def survey(
-    blocks: Iterable[tuple[Block, BlockInputs]],
+def plan_widths(
+    pass_name: str,
+    survey: Survey,
+    budget: float,
     choices: Sequence[int],
-    grid: Callable[[int, int], Grid],
+    rounding: Rounding,
     skipped: Callable[[str], bool],
-) -> list[WidthLosses]:
-    """Measure the loss of each width for each group of matrices.
+) -> dict[str, int]:
+    """Choose bits by matrix, at most ``budget`` a weight on average, by measuring the model's loss.
 
-    ``grid`` makes a grid of bits and inputs; ``skipped`` names stay as they are. Matrices that read the same inputs go
-    together, so that a runtime can still multiply with them at once.
+    Names that are ``skipped`` stay as they are. Where a mixture does no better than one width on other text, that is
+    what they all get, and the user is told.
     """
-    from compress.calibration.layer_inputs import LayerInputs, token_error
-
-    groups = []
-    with torch.no_grad():
-        for block, inputs in blocks:
-            if not isinstance(inputs, LayerInputs):
-                continue
-            inputs.refresh()
-            exact = [inputs.forward(batch, {}) for batch in range(inputs.batches)]
-            for stage in inputs.stages():
-                weights = {name: block.weights[name].dequantize() for name in stage if not skipped(name)}
-                if not weights:
-                    continue
-                losses = {}
-                for bits in choices:
-                    rounded = {
-                        name: round_to_nearest(w, grid(bits, w.shape[1]), True).quantized().dequantize()
-                        for name, w in weights.items()
-                    }
-                    errors = [token_error(inputs.forward(batch, rounded), y) for batch, y in enumerate(exact)]
-                    losses[bits] = float(torch.stack(errors).mean())
-                groups.append(WidthLosses(tuple(weights), sum(w.numel() for w in weights.values()), losses))
-    return groups
+    groups = measure_losses(survey, choices, rounding, skipped)
+    uniform = max(bits for bits in choices if bits <= budget)
+    candidates = {0: {name: uniform for group in groups for name in group.names}}
+    for narrowest in (bits for bits in choices if bits <= uniform):
+        mixture = choose_widths([replace(group, losses=_from(narrowest, group.losses)) for group in groups], budget)
+        if mixture not in candidates.values():
+            candidates[narrowest] = mixture
+    if len(candidates) == 1:
+        return candidates[0]
+    actual = survey.divergences(width_variations(candidates, rounding), held_out=True)
+    best = min(candidates, key=lambda key: actual[key])
+    if best == 0:
+        rival = min(loss for key, loss in actual.items() if key != 0)
+        survey.notice(
+            f"{pass_name}: mixed={budget:g} gives every matrix {uniform} bits: on calibration text that no width was "
+            f"chosen by, the best mixture loses {rival:.3g}, this {actual[0]:.3g}"
+        )
+    return candidates[best]
 
 
 def choose_widths(groups: Sequence[WidthLosses], budget: float) -> dict[str, int]:
-    """Choose bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is the least."""
+    """Choose bits by matrix, at most ``budget`` a weight on average, so that the sum of losses is the least.
+
+    The budget counts in bytes as stored: those of one width for all, or between those of the two next to it.
+    """
     ladders = {
-        i: [Rung(bits * group.size, group.losses[bits]) for bits in sorted(group.losses)]
+        i: [Rung(group.costs[bits], group.losses[bits]) for bits in sorted(group.losses)]
         for i, group in enumerate(groups)
     }
-    rungs = spend_budget(ladders, budget * sum(group.size for group in groups))
+    rungs = spend_budget(ladders, sum(_cost(group.costs, budget) for group in groups))
     return {name: sorted(group.losses)[rungs[i]] for i, group in enumerate(groups) for name in group.names}
+
+
+def _cost(costs: Mapping[int, int], budget: float) -> float:
+    """The bytes of so many bits a weight, between those of the widths next to it."""
+    low = max(bits for bits in costs if bits <= budget)
+    high = min((bits for bits in costs if bits >= budget), default=low)
+    return costs[low] + (costs[high] - costs[low]) * (budget - low) / ((high - low) or 1)
+
+
+def _from(narrowest: int, losses: Mapping[int, float]) -> dict[int, float]:
+    return {bits: loss for bits, loss in losses.items() if bits >= narrowest}
 
 
 def check_budget(pass_name: str, mixed: float, choices: tuple[int, ...]) -> None:
