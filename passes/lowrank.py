@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from compress.calibration.block import Block, BlockRole
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import InputStatistics
+    from compress.calibration.survey import Survey
     from compress.checkpoint.base import ModelOutline
     from compress.passes.solvers.whitened_svd import Spectrum
     from compress.pipeline.contract import TargetCapability
@@ -86,12 +87,12 @@ class Lowrank(WeightPass):
             return Statistic.NONE
         return Statistic.MISMATCH if self.mismatch == "on" else Statistic.GRAM
 
-    def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
+    def plan(self, survey: Survey) -> Self:
         """Spend the byte budget of ``keep`` over the layers' matrices."""
         if self.keep is None:
             return self
         losses = {}
-        for block, inputs in walk():
+        for block, inputs in survey():
             if block.role == "layer":
                 open_ = [name for name in block.weights if name not in Skipped(self.skip)]
                 level = min(self.required_statistic(), Statistic.GRAM)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from compress.calibration.block import Block
     from compress.calibration.layer_inputs import BlockInputs, LayerInputs
     from compress.calibration.statistics import InputStatistics
+    from compress.calibration.survey import Survey
     from compress.checkpoint.base import ModelOutline
     from compress.passes.solvers.channels import PruneSolver
     from compress.pipeline.contract import TargetCapability
@@ -83,7 +83,7 @@ class Prune(WeightPass):
         """Statistics: the Gram of the pruned channels; for whole layers text alone."""
         return Statistic.AMAX if self.what == "blocks" else Statistic.GRAM
 
-    def plan(self, walk: Callable[[], Iterable[tuple[Block, BlockInputs]]]) -> Self:
+    def plan(self, survey: Survey) -> Self:
         """Choose the layers to drop: those whose outputs point most nearly where their inputs do.
 
         ShortGPT, Men et al., arXiv 2403.03853: the mean cosine of the hidden states before and after, token by token.
@@ -92,7 +92,7 @@ class Prune(WeightPass):
             return self
         from compress.calibration.layer_inputs import LayerInputs
 
-        cosines = {_number(block): _cosine(inputs) for block, inputs in walk() if isinstance(inputs, LayerInputs)}
+        cosines = {_number(block): _cosine(inputs) for block, inputs in survey() if isinstance(inputs, LayerInputs)}
         count = len(cosines) - self._remaining(len(cosines))
         likest = sorted(cosines, key=cosines.__getitem__, reverse=True)[:count]
         return replace(self, layers="+".join(map(str, sorted(likest))))
