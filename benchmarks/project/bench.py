@@ -17,11 +17,13 @@ from compress.benchmarks.data.evaluation import Evaluation
 from compress.benchmarks.project import depth, honesty, repeat
 from compress.benchmarks.project.goals import (
     DEPTH,
+    FILE_BITS,
     FLOAT,
     GPTQ,
     HONESTY,
     OFFGRID,
     ORIGINAL,
+    PARETO,
     RECOVERY,
     REPEAT,
     STRUCTURE,
@@ -36,7 +38,7 @@ from compress.benchmarks.report import base as report
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.kinds import PLANS
-from compress.benchmarks.results.scorecard import Scorecard
+from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.results.table import TableRow, comparison_table
 from compress.benchmarks.score import RunInfo, score_contenders
 from compress.benchmarks.statistics.measure import Measure
@@ -60,13 +62,14 @@ class Section:
 
     ``windows`` of evaluation text (None: as many as a quick score reads); ``calibration``: windows and their length,
     from the first two thirds of the demo text (None: what `compress run` does by itself); with ``peers``, other tools'
-    builds of the model are measured in the same run.
+    builds of the model are measured in the same run; ``settings`` of the speeds (None: a user's).
     """
 
     windows: int | None = None
     calibration: tuple[int, int] | None = None
     peers: bool = False
     demo: str | None = None
+    settings: Settings | None = None
 
 
 CALIBRATION = (128, 512)
@@ -77,6 +80,9 @@ SECTIONS = {
     "minilm": Section(),
     OFFGRID: Section(windows=40, calibration=CALIBRATION, peers=True),
     STRUCTURE: Section(windows=20, calibration=(32, 512), demo=OFFGRID),
+    PARETO: Section(
+        windows=40, calibration=CALIBRATION, peers=True, demo=OFFGRID, settings=Settings(launches=1, rounds=1)
+    ),
     RECOVERY: Section(windows=40, calibration=(640, 512), demo=OFFGRID),
 }
 
@@ -118,7 +124,7 @@ def bench(
     size, closed = WindowSize(section.windows or count, length), not model.kind.is_decoder_only
     tokens = windows(model.tokenizer(), text, size, closed).numpy()
     info = RunInfo(model.source, " ".join(sys.argv), tuple(absent))
-    card = score_contenders(contenders, Evaluation.of_text(tokens), info=info)
+    card = score_contenders(contenders, Evaluation.of_text(tokens), section.settings, info=info)
     graphs = [contender for contender in contenders if (contender.path / MODEL_FILE).is_file()]
     return _with_exports(card, {contender.name: node_count(contender.path) for contender in graphs}, seconds)
 
@@ -135,8 +141,11 @@ def node_count(artifact: Path) -> int:
 
 
 def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> Scorecard:
-    """Add figures of the exports to a card: seconds of the float one, operators of all."""
-    extra = {name: {"nodes": Measure(value=count)} for name, count in nodes.items()}
+    """Add figures of the exports to a card: seconds of the float one, operators of all, bits of files a weight."""
+    weights = card.original.parameters
+    extra = {row.name: {FILE_BITS: Measure(value=8 * row.measures["disk_bytes"].value / weights)} for row in card.rows}
+    for name, count in nodes.items():
+        extra[name]["nodes"] = Measure(value=count)
     extra[FLOAT]["export_s"] = Measure(value=seconds)
     rows = [row.model_copy(update={"measures": row.measures | extra.get(row.name, {})}) for row in card.rows]
     return card.model_copy(update={"rows": tuple(rows)})

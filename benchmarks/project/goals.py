@@ -98,6 +98,19 @@ STRUCTURE = "structure"
 """Zeros, smaller shapes and products, on the same model."""
 RECOVERY = "recovery"
 """What training gives back of what was cut, with the text that it takes."""
+PARETO = "pareto"
+"""Accuracy per byte of the whole file."""
+FILE_BITS = "file_bits"
+"""bits of everything that an artifact's runtime loads, over the number of the original's weights"""
+POINTS = (
+    ("int4:mixed=6,fuse", 6.7, 1.012),
+    ("int4:mixed=5.4,fuse", 6.1, 1.035),
+    ("rotate,int4,fuse", 5.3, 1.055),
+    ("rotate,int4:head=int4:embed=int4,fuse", 4.5, 1.10),
+    ("rotate,int4:mixed=3.8:head=int4:embed=int4,fuse", 4.0, 1.20),
+    ("rotate,int3:mixed=2.7:head=int4:embed=int4,fuse", 3.0, 1.6),
+)
+"""Variants, the bits of their files and the ratio of their perplexity to the original's, both at most"""
 DEPTH = "depth"
 REPEAT = "repeat"
 """One variant scored again and again, each time by a run of its own."""
@@ -133,6 +146,8 @@ GOALS = (
     Goal(LOWRANK, "perplexity", at_most=0.95, base=f"{LOWRANK}:whiten=off", model=STRUCTURE),
     Goal(LOWRANK, "perplexity", at_most=0.75, base=f"{LOWRANK}:pivot=off", model=STRUCTURE),
     Goal(RECOVERED, "perplexity_ratio", at_most=0.5, base=PRUNE, model=RECOVERY, logs=True),
+    *(Goal(variant, FILE_BITS, at_most=bits, model=PARETO) for variant, bits, _ in POINTS),
+    *(Goal(variant, "perplexity_ratio", at_most=ratio, model=PARETO) for variant, _, ratio in POINTS),
     # 0.6 of what llm-compressor 0.14 took for the same model and calibration on two cores: 583 s, 1.70 GiB.
     Goal(GPTQ, "wall_s", at_most=0.6 * 583, model=DEPTH),
     Goal(GPTQ, "peak_gib", at_most=0.6 * 1.70, model=DEPTH),

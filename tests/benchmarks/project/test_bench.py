@@ -4,6 +4,7 @@ import pytest
 
 from compress.benchmarks.project import bench
 from compress.benchmarks.project.goals import (
+    FILE_BITS,
     FLOAT,
     INT4,
     LLAMA,
@@ -16,10 +17,12 @@ from compress.system.machine import conditions
 
 
 def test_exports_are_goals_too(card, llama_plain):
-    scored = card(**{"torch": {}, FLOAT: {}, "fuse": {}})
+    sizes = {"torch": 4e6, FLOAT: 4.1e6, "fuse": 4.2e6}
+    scored = card(**{name: {"disk_bytes": size} for name, size in sizes.items()})
     completed = bench._with_exports(scored, {"fuse": bench.node_count(llama_plain.path), FLOAT: 500}, 12.5)
     assert Goal(FLOAT, "export_s", at_most=20).measured(completed) == 12.5
     assert 20 < Goal("fuse", "nodes", at_most=341).measured(completed) < 100
+    assert Goal("fuse", FILE_BITS, at_most=33).measured(completed) == 8 * 4.2e6 / scored.original.parameters
 
 
 @pytest.mark.parametrize(("latency", "code"), [(0.008, 0), (0.01, 1)])

@@ -8,12 +8,15 @@ from compress.benchmarks.project.depth import DEPTHS, cost_figures
 from compress.benchmarks.project.goals import (
     DEPTH,
     DYNAMIC,
+    FILE_BITS,
     FLOAT,
     GOALS,
     HONESTY,
     INT4,
     LLAMA,
     OFFGRID,
+    PARETO,
+    POINTS,
     RECOVERY,
     REPEAT,
     STRUCTURE,
@@ -29,10 +32,9 @@ from compress.modeling.kinds import KINDS
 
 
 def test_goals_name_metrics_that_exist():
-    kinds = {"smollm2": "decoder", OFFGRID: "decoder", STRUCTURE: "decoder", RECOVERY: "decoder", "minilm": "encoder"}
-    figures = {
-        name: {metric.key for metric in metrics(KINDS[kind])} | {"nodes", "export_s"} for name, kind in kinds.items()
-    }
+    kinds = dict.fromkeys(["smollm2", OFFGRID, STRUCTURE, RECOVERY, PARETO], "decoder") | {"minilm": "encoder"}
+    exports = {"nodes", "export_s", FILE_BITS}
+    figures = {name: {metric.key for metric in metrics(KINDS[kind])} | exports for name, kind in kinds.items()}
     figures[REPEAT] = {"near", "same", "overhead_s"}
     figures[HONESTY] = {"different", "off", "found", "least", "most"}
     figures[DEPTH] = set(cost_figures({depth: Cost(depth, 1) for depth in DEPTHS}))
@@ -48,6 +50,13 @@ def test_pipelines():
     offgrid = pipelines(OFFGRID)
     assert len(offgrid) == 4
     assert all(pipeline.startswith("int4") and pipeline.endswith(",fuse") for pipeline in offgrid)
+
+
+def test_every_point_of_the_curve_is_smaller_and_less_accurate_than_the_one_before():
+    assert pipelines(PARETO) == [variant for variant, _, _ in POINTS]
+    bits, ratios = zip(*(point[1:] for point in POINTS), strict=True)
+    assert list(bits) == sorted(bits, reverse=True)
+    assert list(ratios) == sorted(ratios)
 
 
 def test_verdicts(minilm):
