@@ -14,8 +14,8 @@ from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
 from compress.passes.base.aliases import INTEGER_ALIASES
-from compress.passes.base.head_bits import TableForm, narrow_share, table_bits
 from compress.passes.base.skip import SKIP, Skipped
+from compress.passes.base.table_bits import Table, TableForm, narrow_shares, table_bits
 from compress.passes.solvers.awq import AwqSearch
 from compress.passes.solvers.bit_budget import check_bits, check_budget, plan_widths
 from compress.passes.solvers.by_factor import by_factor, rejoined
@@ -81,13 +81,13 @@ class Integer(WeightPass):
     )
     head: TableForm = Field(
         "auto",
-        description="the output head; auto: int8, but int4 where it is solved and holds a third of the weights, beside "
-        "layers of 3 bits or fewer an eighth; a tied one goes with the embedding",
+        description="the output head; auto: int8, but beside layers of 4 bits int4 where it is solved and holds a "
+        "third of the weights, beside 3 bits or fewer an eighth; a tied one goes with the embedding",
     )
     embed: TableForm = Field(
         "auto",
-        description="the token embedding; auto: int8, or as the head that is tied to it; with --target hf one that an "
-        "encoder and a decoder share stays float, and so does the head",
+        description="the token embedding; auto: int8, but int4 beside layers of 4 bits or fewer; where it is tied, as "
+        "the head; with --target hf one that an encoder and a decoder share stays float, and so does the head",
     )
     skip: str = Field("", description=SKIP)
     mixed: float | None = Field(
@@ -101,8 +101,8 @@ class Integer(WeightPass):
     """The bits that ``mixed`` chooses from, once the target is known."""
     widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Each matrix's bits, once they are planned."""
-    narrow_head: float = Field(0.0, exclude=True)
-    """The share of the weights that a head holds which has 4 bits because of that."""
+    narrow: Mapping[Table, float] = Field(default_factory=dict, exclude=True)
+    """Tables that were left open and have 4 bits, and the shares of the weights that they hold."""
     expert_features: tuple[int, ...] = Field((), exclude=True)
     """Numbers of inputs of the experts' matrices, which share one group where that is left open."""
 
@@ -142,24 +142,26 @@ class Integer(WeightPass):
                 f"{self.name}: transformers loads experts of one width alone; leave out mixed={self.mixed:g}"
             )
         expert_features = tuple(sorted({model.shape(name)[1] for name in model.expert_weights}))
-        return replace(self, choices=choices, expert_features=expert_features)._with_narrow_head(model, target)
+        return replace(self, choices=choices, expert_features=expert_features)._with_narrow_tables(model, target)
 
-    def _with_narrow_head(self, model: ModelOutline, target: TargetCapability) -> Self:
-        """Give a head that is left open 4 bits where it is as large as pays, and an embedding that is tied to it."""
-        left_open = self.head == "auto" and (self.embed == "auto" or not model.tied)
-        if not left_open or self.solver == "rtn" or 4 not in target.bits:
+    def _with_narrow_tables(self, model: ModelOutline, target: TargetCapability) -> Self:
+        """Give a head or embedding that is left open 4 bits where a byte costs no more there than in the layers."""
+        if 4 not in target.bits or (model.tied and not self.head == self.embed == "auto"):
             return self
-        share = narrow_share(model, self.mixed or self.bits)
-        if share == 0:
-            return self
-        return replace(self, head="int4", embed="int4" if model.tied else self.embed, narrow_head=share)
+        shares = narrow_shares(model, self.mixed or self.bits, solved=self.solver != "rtn")
+        narrow = {table: share for table, share in shares.items() if getattr(self, table) == "auto"}
+        head: TableForm = "int4" if "head" in narrow else self.head
+        embed: TableForm = "int4" if "embed" in narrow else head if model.tied else self.embed
+        return replace(self, narrow=narrow, head=head, embed=embed)
 
     def notices(self, model: ModelOutline, target: TargetCapability) -> Sequence[str]:
-        """Whether the head has 4 bits because of its size."""
-        if self.narrow_head == 0:
-            return ()
-        kept = "head=int8:embed=int8 keeps both" if model.tied else "head=int8 keeps it"
-        return (f"the head, {100 * self.narrow_head:.0f} % of the weights, has 4 bits too; {kept} at 8",)
+        """Which of the head and the embedding have 4 bits because that pays."""
+        names = {"head": "head", "embed": "embedding"}
+        kept = "head=int8:embed=int8 keeps both" if model.tied else "{}=int8 keeps it"
+        return [
+            f"the {names[table]}, {100 * share:.0f} % of the weights, has 4 bits too; {kept.format(table)} at 8"
+            for table, share in self.narrow.items()
+        ]
 
     def _check_packed(self, model: ModelOutline, target: TargetCapability) -> None:
         """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""

@@ -1,9 +1,9 @@
-"""A head that is left open gets 4 bits where it is as large as pays, and that is said."""
+"""A head or an embedding that is left open gets 4 bits where a byte of it is cheap, and that is said."""
 
 import pytest
 from transformers import BertConfig, Gemma3TextConfig, LlamaConfig
 
-from compress.passes.base.head_bits import narrow_share
+from compress.passes.base.table_bits import narrow_shares
 from compress.pipeline.contract import TargetCapability
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
@@ -63,11 +63,17 @@ def table_bits(model, text, target=ANY):
         (SMOLLM2, "int4:head=int4:embed=int4", (4,)),
         (SMOLLM2, "int3", (4,)),
         (SMOLLM2, "int2", (4,)),
-        (OWN_HEAD, "int4", (8, 4)),
+        (OWN_HEAD, "int4", (4, 4)),
+        (OWN_HEAD, "int4:rtn", (4, 8)),
+        (OWN_HEAD, "int8", (8, 8)),
+        (OWN_HEAD, "int4:embed=int8", (8, 4)),
+        (OWN_HEAD, "int4:embed=float", (None, 4)),
         (OWN_HEAD, "int4:embed=int4", (4, 4)),
-        (OWN_HEAD, "int4:head=int8", (8, 8)),
+        (OWN_HEAD, "int4:head=int8", (4, 8)),
         (TINY, "int3", (8,)),
-        (MINILM, "int3", (8,)),
+        (MINILM, "int4", (4,)),
+        (MINILM, "int3", (4,)),
+        (MINILM, "int8", (8,)),
     ],
 )
 def test_the_default_follows_from_size_and_solver(opened, config, text, expected):
@@ -79,9 +85,12 @@ def test_a_target_without_4_bits_gets_8(opened):
 
 
 def test_the_shares_are_those_of_the_weights(opened):
-    assert narrow_share(opened(GEMMA3_270M), 4) == pytest.approx(0.6259, abs=1e-4)
-    assert narrow_share(opened(SMOLLM2), 3) == pytest.approx(0.2105, abs=1e-4)
-    assert narrow_share(opened(SMOLLM2), 3.5) == narrow_share(opened(GEMMA3_270M), 4.5) == 0
+    assert narrow_shares(opened(GEMMA3_270M), 4, True) == {"head": pytest.approx(0.6259, abs=1e-4)}
+    assert narrow_shares(opened(SMOLLM2), 3, True) == {"head": pytest.approx(0.2105, abs=1e-4)}
+    assert narrow_shares(opened(MINILM), 4, True) == {"embed": pytest.approx(0.5247, abs=1e-4)}
+    assert narrow_shares(opened(OWN_HEAD), 4, False) == {"embed": pytest.approx(0.4630, abs=1e-4)}
+    assert narrow_shares(opened(SMOLLM2), 3.5, True) == narrow_shares(opened(GEMMA3_270M), 4.5, True) == {}
+    assert narrow_shares(opened(SMOLLM2), 3, False) == {}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,9 @@ def test_the_shares_are_those_of_the_weights(opened):
     [
         (GEMMA3_270M, "int4", ["int4: the head, 63 % of the weights, has 4 bits too; head=int8:embed=int8 keeps both "
          "at 8"]),
-        (OWN_HEAD, "int4", ["int4: the head, 46 % of the weights, has 4 bits too; head=int8 keeps it at 8"]),
+        (OWN_HEAD, "int4", ["int4: the head, 46 % of the weights, has 4 bits too; head=int8 keeps it at 8",
+         "int4: the embedding, 46 % of the weights, has 4 bits too; embed=int8 keeps it at 8"]),
+        (MINILM, "int4", ["int4: the embedding, 52 % of the weights, has 4 bits too; embed=int8 keeps it at 8"]),
         (SMOLLM2, "int4", []),
         (GEMMA3_270M, "int4:head=int4:embed=int4", []),
     ],
