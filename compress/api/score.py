@@ -45,7 +45,7 @@ def score(
     ``variants``: variants or their directories, exported to the ``target``, or to several (``"ort-cpu,gguf"``).
     ``model``: their original; None opens it from where it was when they were made.
     ``evaluation``: a file or folder of texts or ``hf://datasets/…``, a folder of images or an ``.npy`` array of pixels;
-    None takes a demo's held-out text, and else what the model writes.
+    None takes packaged Wikipedia articles, or what a model writes whose tokenizer isn't made for English.
     ``evaluation_windows``: how many windows or images of it; None takes as many as make every ratio to the original
     known to ±0.5 %, or as many as two minutes allow.
     ``labels``: a file of labeled text. ``tasks``: lm-eval tasks, by name or YAML file. ``settings``: how much is
