@@ -28,11 +28,13 @@ _FLOATS_RATE = {"layer": 5e-3, "model": 0.02}
 """Step size of float matrices and factors by scope, relative to their mean magnitude; of a whole model divided by the
 root of their inputs. Codes move by one over the steps, at falling rates: to a neighbor, if all steps agree
 (AutoRound)."""
-_STEPS = {"layer": 100, "model": 450}
+_SCALES_RATE = 3e-3
+"""Step size of a whole model's scales and vectors, relative to themselves, where nothing else is trained."""
+_STEPS = {("layer", "all"): 100, ("layer", "scales"): 100, ("model", "all"): 450, ("model", "scales"): 64}
+"""Steps by scope and by what is trained; those of a whole model's scales are one pass over 128 windows."""
 
-_BYTES = 28
-"""Memory for a parameter that is trained: in the original, as it came, in training, dequantized; its gradient, and two
-moments of that."""
+_BYTES = {"all": 20, "scales": 4}
+"""Memory for a parameter by what is trained: as it came; in training, with its gradient, and two moments of that."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,23 @@ class Tune(WeightPass):
 
     steps: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="training steps, each on two windows of the calibration text; auto: 100, with scope=model 450",
+        description="training steps, each on two windows of the calibration text; auto: 100, with scope=model 450, of "
+        "scales 64",
     )
     scope: Literal["layer", "model"] = Field(
         "layer",
         description="layer: one after another, so many steps each, towards the original's hidden states; model: all at "
-        "once, towards its predictions, with some 28 bytes a parameter in memory, and as the last pass",
+        "once, towards its predictions, with some 20 bytes a parameter in memory, and as the last pass",
+    )
+    train: Literal["all", "scales"] = Field(
+        "all",
+        description="all: integers, each by one at most, and all floats; scales: scales, norms and biases, while "
+        "integers and float matrices stay, with scope=model in some 4 bytes a parameter",
     )
 
     def resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Decide ``steps`` by the scope, and refuse a model that is too large to be trained as a whole here."""
-        needed, free = _BYTES * sum(math.prod(model.shape(name)) for name in model.matrices), free_memory()
+        needed, free = _BYTES[self.train] * sum(math.prod(model.shape(name)) for name in model.matrices), free_memory()
         if self.scope == "model" and needed > free:
             raise UsageError(
                 f"tune: scope=model takes some {needed / 1e9:.3g} GB of memory, and {free / 1e9:.3g} are free; use "
@@ -79,15 +87,21 @@ class Tune(WeightPass):
         """Train a layer on what the compressed layers before it deliver; what isn't one stays as it is."""
         from compress.calibration.layer_inputs import LayerInputs
         from compress.calibration.whole_model import WholeInputs
-        from compress.passes.solvers.parameters import SCALES_RATE, Rates, trainable
+        from compress.passes.solvers.parameters import SCALES_RATE, Rates, numbers, trainable
         from compress.passes.solvers.reconstruct import reconstruct
+        from compress.passes.solvers.scales import scales
 
         if not isinstance(inputs, LayerInputs | WholeInputs):
             return
-        trained = {name: trainable(weight) for name, weight in block.weights.items()}
-        rates = Rates(1 / self._count, SCALES_RATE, _FLOATS_RATE[self.scope], self.scope == "model")
+        whole, only_scales = self.scope == "model", self.train == "scales"
+        leaf = scales if only_scales else numbers
+        trained = {name: trainable(weight, leaf) for name, weight in block.weights.items()}
+        scales_rate = _SCALES_RATE if whole and only_scales else SCALES_RATE
+        rates = Rates(1 / self._count, scales_rate, _FLOATS_RATE[self.scope], whole)
         before, after = reconstruct(block, inputs, trained, rates, self._count)
         for name, form_in_training in trained.items():
+            if not form_in_training.groups(rates):
+                continue
             old = block.weights[name]
             if after < before:
                 block.weights[name] = form_in_training.weight()
@@ -98,7 +112,7 @@ class Tune(WeightPass):
 
     @property
     def _count(self) -> int:
-        return _STEPS[self.scope] if self.steps == "auto" else self.steps
+        return _STEPS[self.scope, self.train] if self.steps == "auto" else self.steps
 
     def _measure(self, loss: float) -> str:
         return f"loss {loss:.3g}" if self.scope == "model" else f"layer's error {100 * loss:.3g} %"

@@ -109,7 +109,7 @@ class Flow:
     @contextmanager
     def materialized(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
         """Within, the module has what lies outside of its layers; ``tensors`` as for the class."""
-        _materialize(self._module, tensors)
+        load_outside(self._module, tensors)
         try:
             yield
         finally:
@@ -129,11 +129,7 @@ class Flow:
     @contextmanager
     def behind_layers(self, batch: int) -> Iterator[PreTrainedModel]:
         """Inside, the module has a batch's last hidden states for layers; what is outside of them must be loaded."""
-        last = _Recorder(self._family, self._last_states()[batch].float())
-        with ExitStack() as places:
-            for stack in self._stacks:
-                recorder = last if stack is self._stacks[-1] else _Recorder(self._family)
-                places.enter_context(replaced(self._module, stack, [recorder] * len(stack[1])))
+        with behind_layers(self._module, self._last_states()[batch]):
             yield self._module
 
     def _last_states(self) -> list[Tensor]:
@@ -166,6 +162,17 @@ class _Recorder(nn.Module):
         if self.family.biases is not None:
             return output, Placeholder.POSITION_BIAS, None
         return (output, None) if self.family.pairs else output
+
+
+@contextmanager
+def behind_layers(module: PreTrainedModel, states: Tensor) -> Iterator[None]:
+    """Within, a module's last layer makes ``states`` ``[windows, length, width]``, whatever the first one reads."""
+    family, layer_stacks = FAMILIES[module.config.model_type], stacks(module)
+    with ExitStack() as places:
+        for stack in layer_stacks:
+            recorder = _Recorder(family, states.float() if stack is layer_stacks[-1] else None)
+            places.enter_context(replaced(module, stack, [recorder] * len(stack[1])))
+        yield
 
 
 def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
@@ -217,8 +224,8 @@ class _HeadReached(Exception):  # noqa: N818 -- it ends a forward pass early and
     """The head is called."""
 
 
-def _materialize(module: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
-    """Load a module's tensors under all of their names, and compute its own buffers."""
+def load_outside(module: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
+    """Load the tensors outside of a module's layers under all of their names, and compute its own buffers."""
     tied = {name: tensors[source] for name, source in module.all_tied_weights_keys.items() if source in tensors}
     materialize(module, {**tensors, **tied})
     for path, _ in stacks(module):

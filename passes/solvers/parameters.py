@@ -7,6 +7,7 @@ Zeros that a mask promises stay.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -52,6 +53,13 @@ class Form(Trained, Protocol):
         """The trained matrix, in the form that it had."""
 
 
+class Leaf(Trained, Protocol):
+    """A float matrix or integers in training: a weight by itself, or a part of one."""
+
+    def weight(self) -> Dense | Quantized:
+        """The trained matrix, in the form that it had."""
+
+
 class _Round(torch.autograd.Function):
     """Rounding that lets gradients through (straight-through estimator, Bengio et al., arXiv 1308.3432)."""
 
@@ -62,6 +70,11 @@ class _Round(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
         return gradient
+
+
+def as_stored(scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """Float32 scales rounded to the type that they are stored in, gradients passing through."""
+    return scale + (scale.detach().to(dtype) - scale.detach())
 
 
 class Codes:
@@ -80,8 +93,7 @@ class Codes:
         codes: Tensor = rounded.clamp(grid.qmin, grid.qmax).unflatten(1, (-1, grid.group))
         if self.start.zero is not None:
             codes = codes - self.start.zero.unsqueeze(-1)
-        scale = self.start.scale * self.gain
-        scale = scale + (scale.to(self.start.dtype) - scale).detach()  # as it is stored, gradients passing through
+        scale = as_stored(self.start.scale * self.gain, self.start.dtype)
         matrix: Tensor = (codes * scale.unsqueeze(-1)).flatten(1)
         return matrix if self.mask is None else matrix * self.mask  # so that no gradient moves a frozen zero
 
@@ -150,11 +162,15 @@ class Product:
         return self.left.groups(rates) + self.right.groups(rates)
 
 
+LeafTraining = Callable[[Dense | Quantized], Leaf]
+"""What is trained of a float matrix or of integers."""
+
+
 class Factors(Product):
     """A stored low-rank product in training."""
 
-    def __init__(self, start: Factored) -> None:
-        self.parts = _factor(start.left), _factor(start.right)
+    def __init__(self, start: Factored, leaf: LeafTraining) -> None:
+        self.parts = leaf(start.left), leaf(start.right)
         super().__init__(start, *self.parts)
 
     def weight(self) -> Factored:
@@ -166,8 +182,8 @@ class Factors(Product):
 class Sum:
     """Integers and their low-rank correction, both in training."""
 
-    def __init__(self, start: Residual) -> None:
-        self.base, self.correction = Integers(start.base), Factors(start.correction)
+    def __init__(self, start: Residual, leaf: LeafTraining) -> None:
+        self.base, self.correction = leaf(start.base), Factors(start.correction, leaf)
 
     def matrix(self) -> Tensor:
         """The sum of the integers and their correction."""
@@ -179,18 +195,21 @@ class Sum:
 
     def weight(self) -> Residual:
         """The trained integers with their trained correction."""
-        return Residual(self.base.weight(), self.correction.weight())
+        base = self.base.weight()
+        assert isinstance(base, Quantized), "integers in training are integers"
+        return Residual(base, self.correction.weight())
 
 
-def _factor(weight: Dense | Quantized) -> TrainableDense | Integers:
+def numbers(weight: Dense | Quantized) -> Leaf:
+    """All numbers of a matrix in training."""
     return Integers(weight) if isinstance(weight, Quantized) else TrainableDense(weight)
 
 
-def trainable(weight: Weight) -> Form:
+def trainable(weight: Weight, leaf: LeafTraining = numbers) -> Form:
     """Prepare a weight of whatever form for training in it."""
     match weight:
         case Factored():
-            return Factors(weight)
+            return Factors(weight, leaf)
         case Residual():
-            return Sum(weight)
-    return _factor(weight)
+            return Sum(weight, leaf)
+    return leaf(weight)

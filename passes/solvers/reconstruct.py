@@ -7,7 +7,8 @@ the same text, and what didn't gain on text held out from the training keeps wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -44,6 +45,25 @@ class Run(Protocol):
         """Count the training steps, shown to the user where they take long."""
 
 
+class _Parameters(Mapping[str, Tensor]):
+    """Matrices in training, each computed anew when it is read, and vectors."""
+
+    def __init__(self, matrices: Mapping[str, Trained], vectors: Mapping[str, Tensor]) -> None:
+        self._matrices, self._vectors = matrices, vectors
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._matrices[name].matrix() if name in self._matrices else self._vectors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._matrices, self._vectors)
+
+    def __len__(self) -> int:
+        return len(self._matrices) + len(self._vectors)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._matrices or name in self._vectors
+
+
 def reconstruct(
     block: Block, inputs: Run, trained: Mapping[str, Trained], rates: Rates, steps: int
 ) -> tuple[float, float]:
@@ -54,16 +74,14 @@ def reconstruct(
     inputs.refresh()
     vectors = {name: v.float().clone().requires_grad_() for name, v in block.vectors.items() if v.is_floating_point()}
 
-    def parameters() -> dict[str, Tensor]:
-        return {name: matrix.matrix() for name, matrix in trained.items()} | vectors
-
+    parameters = _Parameters(trained, vectors)
     held_out, used = _split(range(inputs.batches))
     with fast_products():
-        before = _mean_loss(inputs, held_out, parameters())
+        before = _mean_loss(inputs, held_out, parameters)
         groups = [group for matrix in trained.values() for group in matrix.groups(rates)]
         groups += [{"params": [v], "lr": rates.scales * float(v.detach().abs().mean())} for v in vectors.values()]
         _train(inputs, used, parameters, groups, steps, rates.whole_model)
-        after = _mean_loss(inputs, held_out, parameters())
+        after = _mean_loss(inputs, held_out, parameters)
     if after < before:
         for name, vector in vectors.items():
             block.vectors[name] = vector.detach().to(block.vectors[name].dtype)
@@ -79,7 +97,7 @@ def _split(batches: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
 def _train(
     inputs: Run,
     batches: Sequence[int],
-    parameters: Callable[[], dict[str, Tensor]],
+    parameters: Mapping[str, Tensor],
     groups: list[dict[str, Any]],
     steps: int,
     whole_model: bool,
@@ -97,7 +115,7 @@ def _train(
     for _ in inputs.training_steps(steps):
         order = order or torch.randperm(len(batches)).tolist()
         optimizer.zero_grad()
-        _loss(inputs, batches[order.pop()], parameters()).backward()
+        _loss(inputs, batches[order.pop()], parameters).backward()
         if whole_model:
             _normalize(moved)
         optimizer.step()

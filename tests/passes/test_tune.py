@@ -75,6 +75,31 @@ def test_a_damaged_layer_comes_closer_and_keeps_its_forms(llama, form):
         assert block.reports[name].solver.startswith("tune (layer's error ")
 
 
+@pytest.mark.parametrize("form", ["symmetric", "asymmetric", "quantized factors", "residual"])
+def test_scales_alone_bring_a_damaged_layer_closer(llama, form):
+    torch.manual_seed(0)
+    block, inputs = layer(llama, FORMS[form])
+    before, start = error(inputs), dict(block.weights)
+    Tune(steps=60, train="scales").run(block, inputs)
+    assert error(inputs) < 0.99 * before
+    for name, weight in block.weights.items():
+        old = start[name]
+        if isinstance(weight, Quantized):
+            assert torch.equal(weight.codes, old.codes)
+            assert weight.scale.dtype == old.scale.dtype
+            assert not torch.equal(weight.scale, old.scale)
+        assert block.reports[name].solver.startswith("tune (layer's error ")
+
+
+def test_float_matrices_stay_where_scales_are_trained(llama):
+    block, inputs = layer(llama, FORMS["dense"])
+    weights, vectors = dict(block.weights), dict(block.vectors)
+    Tune(steps=20, train="scales").run(block, inputs)
+    assert all(block.weights[name] is weight for name, weight in weights.items())
+    assert not block.reports
+    assert any(not torch.equal(block.vectors[name], vector) for name, vector in vectors.items())
+
+
 def test_what_did_not_help_is_left_as_it_was(llama, monkeypatch):
     monkeypatch.setattr("compress.passes.tune._FLOATS_RATE", {"layer": 10.0})
     block, inputs = layer(llama, FORMS["dense"])
@@ -153,6 +178,19 @@ def test_as_a_whole_the_predictions_come_closer_to_the_originals(tiny, run, name
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("damage", ["int2:rtn", "int3:rtn:symmetry=asym"])
+def test_scales_of_the_whole_model_bring_its_predictions_closer(llama, run, damage):
+    rounded = run(llama, damage, tokens=MANY)
+    tuned = run(llama, f"{damage},tune:scope=model:train=scales:steps=64", tokens=MANY)
+    assert divergence(llama, tuned, MANY[:2]) < 0.9 * divergence(llama, rounded, MANY[:2])  # held out
+    for matrix in rounded.manifest.weights:
+        old, new = rounded.weight(matrix), tuned.weight(matrix)
+        assert torch.equal(new.codes, old.codes)
+        assert new.zero_point is None or torch.equal(new.zero_point, old.zero_point)
+        assert (new.scale.dtype, new.nbytes()) == (old.scale.dtype, old.nbytes())
+
+
+@pytest.mark.slow
 def test_an_encoder_as_a_whole_comes_closer_to_the_originals_hidden_states(bert, run):
     exact = Model.open(str(bert)).torch_module()(MANY[:2]).last_hidden_state.detach()
 
@@ -171,6 +209,8 @@ def test_steps_left_open_are_decided_by_the_scope(llama):
         "tune:steps=100",
         "tune:steps=450:scope=model",
     ]
+    scales = Tune(scope="model", train="scales").resolve(model, target)
+    assert str(scales) == "tune:steps=64:scope=model:train=scales"
     assert Tune(steps=7, scope="model").resolve(model, target).steps == 7
     with pytest.raises(UsageError, match="steps"):
         Pipeline.parse("tune:steps=0")

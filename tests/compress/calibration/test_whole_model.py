@@ -34,6 +34,17 @@ def test_its_outputs_are_the_models(request, name, output):
     assert float(inputs.loss(inputs.forward(0, parameters), inputs.target(0))) == pytest.approx(0, abs=1e-6)
 
 
+def test_an_encoder_decoders_outputs_are_the_models(random_model):
+    model, inputs = whole_inputs(
+        random_model("T5ForConditionalGeneration", d_model=32, d_ff=64, d_kv=8, num_heads=4, num_layers=2)
+    )
+    parameters = {weight: model.tensor(weight).requires_grad_() for weight in model.matrices}
+    output = inputs.forward(0, parameters)
+    torch.testing.assert_close(output, inputs.target(0), rtol=1e-4, atol=1e-5)
+    output.square().sum().backward()
+    assert all(weight.grad is not None for weight in parameters.values())
+
+
 def test_the_loss_is_the_divergence_and_so_is_its_gradient(untied):
     _, inputs = whole_inputs(untied)
     random = torch.Generator().manual_seed(0)
@@ -47,6 +58,29 @@ def test_the_loss_is_the_divergence_and_so_is_its_gradient(untied):
     loss.backward()
     naive.backward()
     assert torch.allclose(output.grad, same.grad, atol=1e-6)
+
+
+def test_matrices_of_a_layer_are_read_when_it_runs_and_once_more_for_its_gradients(untied):
+    model, inputs = whole_inputs(untied)
+    weights = {name: model.tensor(name).requires_grad_() for name in model.matrices}
+    read = []
+
+    class Noted(dict):
+        def __getitem__(self, name):
+            read.append(name)
+            return super().__getitem__(name)
+
+    loss = inputs.loss(inputs.forward(0, Noted(weights)), inputs.target(0).flip(-1))
+    assert sorted(read) == sorted(weights)
+    layers = [name for name in weights if ".layers." in name]
+    read.clear()
+    loss.backward()
+    assert sorted(read) == sorted(layers)
+    assert read[0].startswith("model.layers.1.")
+    with torch.enable_grad():
+        exact = torch.func.functional_call(model.torch_module(), weights, TOKENS[:2]).logits
+        naive = torch.autograd.grad(inputs.loss(exact, inputs.target(0).flip(-1)), list(weights.values()))
+    torch.testing.assert_close([weight.grad for weight in weights.values()], list(naive), rtol=1e-4, atol=1e-7)
 
 
 def test_gradients_reach_the_weights(untied):
