@@ -52,7 +52,7 @@ class WholeInputs(BlockInputs):
         self, model: Model, architecture: Architecture, block: Block, tokens: Tensor, progress: Progress
     ) -> None:
         self.block = block
-        self._windows = tokens.split(BATCH)
+        self._windows = tokens.clone().split(BATCH)  # text that a model wrote in inference mode has no gradients
         self.batches = len(self._windows)
         self._architecture = architecture
         self._progress = progress

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from compress.calibration.predictions import _Divergence
 from compress.calibration.walk import walk_blocks
-from compress.calibration.whole_model import _Divergence
 from compress.checkpoint.model import Model
 from compress.errors import UsageError
 from compress.export.targets.base import find_target

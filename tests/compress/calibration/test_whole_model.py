@@ -14,12 +14,12 @@ from tests.support.tensors import token_ids
 TOKENS = token_ids(3, 10)
 
 
-def whole_inputs(path):
+def whole_inputs(path, tokens=TOKENS):
     model = Model.open(path)
     weights = {name: Dense(model.tensor(name)) for name in model.matrices}
     vectors = {name: model.tensor(name) for name in model.names if name not in weights}
     block = Block("model", "model", weights, vectors)
-    return model, WholeInputs(model, model.architecture, block, TOKENS, Silent())
+    return model, WholeInputs(model, model.architecture, block, tokens, Silent())
 
 
 @pytest.mark.parametrize(("name", "output"), [("untied", "logits"), ("bert", "last_hidden_state")])
@@ -91,3 +91,15 @@ def test_gradients_reach_the_weights(untied):
     inputs.loss(inputs.forward(0, parameters), inputs.target(0)).backward()
     assert weight.grad.abs().sum() > 0
     assert list(inputs.training_steps(3)) == [0, 1, 2]
+
+
+@torch.inference_mode()
+def in_inference_mode():
+    return TOKENS.clone()
+
+
+def test_gradients_reach_an_embedding_for_text_that_was_made_in_inference_mode(untied):
+    model, inputs = whole_inputs(untied, in_inference_mode())
+    weights = {name: model.tensor(name).requires_grad_() for name in model.matrices}
+    inputs.loss(inputs.forward(0, weights), inputs.target(0).flip(-1)).backward()
+    assert weights["model.embed_tokens.weight"].grad.abs().sum() > 0
