@@ -218,7 +218,7 @@ def test_steps_left_open_are_decided_by_the_scope(llama):
 
 @pytest.mark.parametrize("shape", [(2, 3, 7), (4, 7)])
 def test_divergence_is_that_of_all_tokens_at_once(shape, monkeypatch):
-    monkeypatch.setattr("compress.calibration.whole_model._TOKENS", 4)
+    monkeypatch.setattr("compress.calibration.predictions._TOKENS", 4)
     generator = torch.Generator().manual_seed(0)
     exact, start = (torch.randn(shape, generator=generator) for _ in range(2))
     losses, slopes = [], []
