@@ -1,14 +1,17 @@
-"""Cast a float32 graph to float16 or bfloat16: strongly typed, with nothing left for the runtime to choose."""
+"""Cast a float32 graph to float16 or bfloat16: strongly typed, nothing left for the runtime to choose; and back."""
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from onnx_ir.tensor_adapters import from_torch_dtype
 
 from compress.export.lowering.decompose import FLOAT32_SUFFIX
-from compress.graph.builder import set_dtype
+from compress.graph.builder import GraphBuilder, set_dtype
 from compress.onnx_names import BIT_WIDTH, SCALES
+
+_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 def cast_graph(model: ir.Model, dtype: torch.dtype) -> None:
@@ -36,6 +39,36 @@ def cast_graph(model: ir.Model, dtype: torch.dtype) -> None:
         for value in node.outputs:
             if value not in outputs:
                 _cast_value(value, target)
+
+
+def widen_graph(model: ir.Model) -> bool:
+    """Let a graph of 16 bits compute in float32, on the numbers that it has; returns whether it is one.
+
+    Initializers stay as they are stored, each behind a Cast. What a graph rounds to the other type of 16 bits stays so.
+    """
+    graph, builder = model.graph, GraphBuilder(model.graph, "float")
+    half = next((value.dtype for value in graph.outputs if value.dtype in _HALVES), None)
+    if half is None:
+        return False
+    nodes, stored = list(graph), [value for value in graph.initializers.values() if value.dtype == half]
+    for value in stored:
+        uses = tuple(value.uses())
+        floats = builder.op("Cast", value, name=f"{value.name}.float", to=int(ir.DataType.FLOAT))
+        for user, index in uses:
+            user.replace_input_with(index, floats)
+    for value in (*graph.inputs, *graph.outputs, *(output for node in nodes for output in node.outputs)):
+        if value.dtype == half:
+            set_dtype(value, ir.DataType.FLOAT)
+    for node in nodes:
+        if node.op_type == "Cast" and node.attributes["to"].as_int() == half:
+            node.attributes["to"] = ir.AttrInt64("to", int(ir.DataType.FLOAT))
+        constant = node.attributes["value"].as_tensor() if "value" in node.attributes else None
+        if constant is not None and constant.dtype == half:
+            floats32 = constant.numpy().astype(np.float32)
+            node.attributes["value"] = ir.AttrTensor("value", ir.tensor(floats32, name=constant.name))
+    if stored:
+        builder.insert_before(nodes[0])
+    return True
 
 
 def _cast_value(value: ir.Value, dtype: ir.DataType) -> None:

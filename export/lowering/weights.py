@@ -22,19 +22,6 @@ class Weights(Protocol):
         """Read a matrix in its form."""
 
 
-class Dequantized(Weights):
-    """A graph's weights, dequantized."""
-
-    def __init__(self, stored: Weights) -> None:
-        self.stored = stored
-
-    def tensor(self, name: str) -> Tensor:
-        return self.stored.tensor(name)
-
-    def weight(self, name: str) -> Weight:
-        return Dense(self.stored.weight(name).dequantize())
-
-
 class SlicedWeights(Weights):
     """A checkpoint's tensors and rows of them, by a graph's names: ``origin`` says which is which.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache
 
 from compress.calibration.model_inputs import model_inputs
-from compress.calibration.precision import per_token
+from compress.export.parity.long_cache import random_cache, repeated_cache
+from compress.export.parity.sample import parity_inputs, spread_tokens
+from compress.modeling.architecture import longest_input
 from compress.modeling.families import FAMILIES
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
 from compress.modeling.rotations import switches
 from compress.modeling.sentence_chain import SentenceChain
 from compress.modeling.switch_lengths import switch_lengths
 from compress.modeling.transformers_private import reset_rotations
-from compress.onnx_names import SENTENCE_OUTPUT, past_name, present_name
+from compress.onnx_names import SENTENCE_OUTPUT, present_name
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -30,6 +31,8 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 _BEFORE, _BEHIND = 4, 12
 """Tokens of a long text that are taken in before a length is reached, and behind it."""
+_LATE, _LONG, _WORDS = 1024, 512, 16
+"""Up to where a decoder's words lie, behind a cache, and length of an encoder's text, if a model takes in so many."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,18 @@ Trace = list[TraceStep]
 
 
 def reference_traces(
-    module: PreTrainedModel, kind: TaskKind, inputs: Tensor, chain: SentenceChain | None = None
+    module: PreTrainedModel,
+    kind: TaskKind,
+    inputs: Tensor,
+    chain: SentenceChain | None = None,
+    context: int | None = None,
 ) -> list[Trace]:
     """The torch model's outputs for a text ``[length]``: alone, and beside two others that are padded.
 
-    Of a model that does something else after so many tokens, also around each such length, see `_crossing_trace`.
+    Of a model that does something else after so many tokens, also around each such length, see `_late_trace`.
+    And words from all over the vocabulary at positions up to `_LATE` or `_LONG`, if a model has so many.
     Or for images ``[n, c, h, w]``: the first alone, and all together. ``chain`` embeds a sentence encoder's texts.
+    No decoder's token lies beyond its ``context``, where it has one.
     """
     with torch.inference_mode():
         if kind.is_vision:
@@ -65,12 +74,21 @@ def reference_traces(
             return [_image_trace(module, name, images) for name, images in batches.items()]
         texts = parity_inputs(inputs, pad_left=kind.is_decoder_only)
         traces = [_TRACES[kind](module, *text, chain) for text in texts]
-        lengths = [length for length in switch_lengths(module.config) if length > _BEFORE]
+        end = math.inf if context is None else context - _BEHIND
+        lengths = [length for length in switch_lengths(module.config) if _BEFORE < length < end]
+        longest = context or longest_input(module.config)
+        past, long = min(longest, _LATE) - _WORDS, min(longest, _LONG)
         if kind.is_decoder_only:
-            traces += [_crossing_trace(module, inputs, length) for length in lengths]
-        elif FAMILIES[module.config.model_type].kind.is_decoder_only:  # one that embeds texts, and keeps no cache
-            traces += [_long_trace(module, inputs, length + _BEHIND, chain) for length in lengths]
-        return traces
+            for length in lengths:
+                cache = random_cache(module, inputs[:_BEFORE], length - _BEFORE)
+                traces.append(_late_trace(module, inputs, (_BEFORE, 1, _BEHIND), *cache))
+            if past > 0:
+                cache = repeated_cache(module, inputs[:_WORDS], past)
+                traces.append(_late_trace(module, spread_tokens(module.config, _WORDS), (_WORDS,), *cache))
+            return traces
+        if FAMILIES[module.config.model_type].kind.is_decoder_only:  # one that embeds texts, and keeps no cache
+            traces += [_long_trace(module, kind, inputs, length + _BEHIND, chain) for length in lengths]
+        return [*traces, _long_trace(module, kind, spread_tokens(module.config, long), long, chain)]
 
 
 def last_token_traces(traces: Sequence[Trace]) -> list[Trace]:
@@ -86,32 +104,10 @@ def _last_token(step: TraceStep) -> TraceStep:
     return replace(step, expected={**step.expected, "logits": logits}, compared=compared)
 
 
-def parity_inputs(ids: Tensor, pad_left: bool) -> list[tuple[str, Tensor, Tensor]]:
-    """A text ``ids [length]`` alone, and beside two shorter ones, padded on the left (``pad_left``) or the right.
-
-    Each with its name, as ids ``[b, length]`` and mask.
-    """
-    unpadded = torch.ones(1, len(ids), dtype=torch.long)
-    padded = torch.ones(3, len(ids), dtype=torch.long)
-    gap = len(ids) // 3
-    padded[1, :gap] = padded[2, : 2 * gap] = 0
-    batch = torch.stack([ids, ids.roll(gap), ids.roll(2 * gap)])
-    return [("one text", ids[None], unpadded), ("a padded batch", batch, padded if pad_left else padded.flip(1))]
-
-
-@contextmanager
-def rounded_inputs(module: PreTrainedModel) -> Iterator[None]:
-    """Let every linear of a module round its inputs to 8 bits, token by token, as integer operators do.
-
-    A sound model hardly notices; one that is broken (as by rounding to 2 bits) may amplify it a hundredfold.
-    """
-    linears = [child for child in module.modules() if isinstance(child, torch.nn.Linear)]
-    hooks = [linear.register_forward_pre_hook(_round_inputs) for linear in linears]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def text_trace(module: PreTrainedModel, ids: Tensor) -> Trace:
+    """A decoder's outputs for one text ``ids [length]``, without a cache and with one."""
+    with torch.inference_mode():
+        return _decoder_trace(module, *parity_inputs(ids, pad_left=True)[0], None)
 
 
 def arrays(tensors: Mapping[str, Tensor]) -> Arrays:
@@ -119,41 +115,42 @@ def arrays(tensors: Mapping[str, Tensor]) -> Arrays:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def _round_inputs(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (per_token(inputs[0]), *inputs[1:])
-
-
 def _encoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor, chain: SentenceChain | None) -> Trace:
     """Hidden states, and the embeddings that a ``chain`` makes of them."""
-    hidden = module.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
-    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    token_types, optional = _token_types(module, ids)
+    hidden = module.base_model(input_ids=ids, attention_mask=mask, **optional).last_hidden_state
+    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": token_types}
     expected = {"last_hidden_state": hidden.numpy()}
     if chain is not None:
         expected[SENTENCE_OUTPUT] = chain.embed(hidden.float(), mask).numpy()
     return [TraceStep(name, arrays(inputs), expected, mask.bool().numpy())]
 
 
-def _long_trace(module: PreTrainedModel, ids: Tensor, length: int, chain: SentenceChain | None) -> Trace:
+def _long_trace(
+    module: PreTrainedModel, kind: TaskKind, ids: Tensor, length: int, chain: SentenceChain | None
+) -> Trace:
     """A text of so many tokens."""
     text = ids.repeat(-(-length // len(ids)))[:length][None]
-    return _encoder_trace(module, f"a text of {length} tokens", text, torch.ones_like(text), chain)
+    return _TRACES[kind](module, f"a text of {length} tokens", text, torch.ones_like(text), chain)
 
 
 def _classifier_trace(
     module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor, chain: SentenceChain | None
 ) -> Trace:
-    """Logits, of texts whose second half is a text of its own where the model tells two apart.
-
-    A class that is neither likely nor unlikely has a logit near 0, of which a quarter nat is what rounding may cost.
-    """
-    token_types = torch.zeros_like(ids)
-    if getattr(module.config, "type_vocab_size", 0) > 1:
-        token_types[:, ids.shape[1] // 2 :] = 1
-    optional = {"token_type_ids": token_types} if token_types.any() else {}
+    """Logits; a class that is neither likely nor unlikely has one near 0, of which rounding may cost a quarter nat."""
+    token_types, optional = _token_types(module, ids)
     logits = module(input_ids=ids, attention_mask=mask, **optional).logits
     inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": token_types}
     compared = mask.bool() if logits.ndim == 3 else torch.ones(len(ids), dtype=torch.bool)
     return [TraceStep(name, arrays(inputs), {"logits": logits.numpy()}, compared.numpy(), least=1.0)]
+
+
+def _token_types(module: PreTrainedModel, ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The second half of ``ids [b, s]`` as a text of its own where a model tells two apart; what it is called with."""
+    token_types = torch.zeros_like(ids)
+    if getattr(module.config, "type_vocab_size", 0) > 1:
+        token_types[:, ids.shape[1] // 2 :] = 1
+    return token_types, {"token_type_ids": token_types} if token_types.any() else {}
 
 
 def _image_trace(module: PreTrainedModel, name: str, images: Tensor) -> Trace:
@@ -193,19 +190,20 @@ def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor
     return steps
 
 
-def _crossing_trace(module: PreTrainedModel, ids: Tensor, length: int) -> Trace:
-    """The last tokens before a ``length`` at which the model does something else, the one behind it, and some more.
+def _late_trace(
+    module: PreTrainedModel, ids: Tensor, parts: Sequence[int], cache: Cache, states: Mapping[str, Tensor]
+) -> Trace:
+    """Tokens of a long text in ``parts``: before, at and behind a length at which the model does something else.
 
-    What comes before them is a cache of random keys and values, so that a window of thousands costs no more than a
-    short text. Values are the larger the more there are: by one key that should have left a window, or shouldn't, an
-    output is off by more than rounding.
+    What comes before them is a ``cache`` made up of ``states``, by a graph's inputs, so that a window of thousands
+    costs no more than a short text.
     """
-    past = length - _BEFORE
-    cache, inputs = _random_cache(module, ids, past)
+    past, inputs = cache.get_seq_length(), arrays(states)
     steps, start = [], past
-    for new in (_BEFORE, 1, _BEHIND):
+    text = ids.repeat(-(-sum(parts) // len(ids)))
+    for new in parts:
         end = start + new
-        tokens = ids.repeat(-(-new // len(ids)))[:new][None]
+        tokens = text[None, start - past : end - past]
         call = {
             "input_ids": tokens,
             "attention_mask": torch.ones(1, end, dtype=torch.long),
@@ -220,21 +218,6 @@ def _crossing_trace(module: PreTrainedModel, ids: Tensor, length: int) -> Trace:
         start, inputs = end, {}
     reset_rotations(module)
     return steps
-
-
-def _random_cache(module: PreTrainedModel, ids: Tensor, length: int) -> tuple[Cache, Arrays]:
-    """A cache of ``length`` random keys and values, of the magnitudes that a text's have; and as a graph's inputs."""
-    like = module.base_model(input_ids=ids[None, :_BEFORE], use_cache=True).past_key_values
-    cache, inputs, generator = DynamicCache(config=module.config), {}, torch.Generator().manual_seed(0)
-    for i, layer in enumerate(like.layers):
-        states = []
-        for part, tensor, factor in (("key", layer.keys, 1.0), ("value", layer.values, length**0.5)):
-            _, heads, _, size = tensor.shape
-            random = torch.randn(1, heads, length, size, generator=generator) * tensor.std() * factor
-            inputs[past_name(i, part)] = random.numpy()
-            states.append(random.to(tensor.dtype))
-        cache.update(states[0], states[1], i)
-    return cache, inputs
 
 
 def cache_arrays(cache: Any, side: str = "") -> Arrays:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from transformers import PretrainedConfig
 
 from compress.calibration.images import noise_images
 from compress.checkpoint.base import Checkpoint
@@ -37,6 +38,29 @@ def sample_input(checkpoint: Checkpoint) -> Tensor:
         ids = torch.randint(config.vocab_size, (length,), generator=torch.Generator().manual_seed(0))
     repeated: Tensor = ids.repeat(-(-length // ids.numel()))[:length] % config.vocab_size
     return repeated
+
+
+def spread_tokens(config: PretrainedConfig, count: int) -> Tensor:
+    """So many token ids from the first to the last of a vocabulary, so that no end of a table goes unread.
+
+    Those that mark something, such as padding, which a model may count by, are others in their place.
+    """
+    marks = [getattr(config, name, None) for name in ("pad_token_id", "bos_token_id", "eos_token_id")]
+    plain = torch.tensor([i for i in range(config.vocab_size) if i not in marks])
+    return plain[torch.linspace(0, len(plain) - 1, count).long()]
+
+
+def parity_inputs(ids: Tensor, pad_left: bool) -> list[tuple[str, Tensor, Tensor]]:
+    """A text ``ids [length]`` alone, and beside two shorter ones, padded on the left (``pad_left``) or the right.
+
+    Each with its name, as ids ``[b, length]`` and mask.
+    """
+    unpadded = torch.ones(1, len(ids), dtype=torch.long)
+    padded = torch.ones(3, len(ids), dtype=torch.long)
+    gap = len(ids) // 3
+    padded[1, :gap] = padded[2, : 2 * gap] = 0
+    batch = torch.stack([ids, ids.roll(gap), ids.roll(2 * gap)])
+    return [("one text", ids[None], unpadded), ("a padded batch", batch, padded if pad_left else padded.flip(1))]
 
 
 def _words(checkpoint: Checkpoint) -> Tensor:

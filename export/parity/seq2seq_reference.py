@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from compress.export.parity.reference import Trace, TraceStep, arrays, cache_arrays, parity_inputs
+from compress.export.parity.reference import Trace, TraceStep, arrays, cache_arrays
+from compress.export.parity.sample import parity_inputs, spread_tokens
+from compress.modeling.architecture import longest_input
 from compress.modeling.seq2seq import decoder_inputs
 from compress.onnx_names import DECODER, ENCODER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_LONG = 256
+"""Length of a long text, if a model takes in so many."""
+
 
 def reference_traces(module: PreTrainedModel, ids: Tensor) -> dict[str, list[Trace]]:
-    """The torch model's outputs by the graphs' files, for a text ``ids [length]``: alone, and in a padded batch."""
+    """The torch model's outputs by the graphs' files, for a text ``ids [length]``: alone, and in a padded batch.
+
+    And for words from all over the vocabulary, as many as the model takes in or `_LONG`.
+    """
     with torch.inference_mode():
-        texts = parity_inputs(ids, pad_left=False)
+        length = min(longest_input(module.config), _LONG)
+        long = spread_tokens(module.config, length)[None]
+        texts = [*parity_inputs(ids, pad_left=False), (f"a text of {length} tokens", long, torch.ones_like(long))]
         states = [module.get_encoder()(ids, mask)[0] for _, ids, mask in texts]
         encoder = [_encoder_trace(*text, hidden) for text, hidden in zip(texts, states, strict=True)]
         decoder = [_decoder_trace(module, *text, hidden) for text, hidden in zip(texts, states, strict=True)]

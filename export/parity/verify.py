@@ -17,14 +17,15 @@ from compress.errors import ModelError
 from compress.export.lowering import onnxruntime
 from compress.export.lowering.cast import cast_graph
 from compress.export.lowering.external_data import ExternalData
-from compress.export.lowering.kv_scales import fill_scales, to_float_cache
+from compress.export.lowering.kv_scales import Scales, fill_scales
 from compress.export.lowering.last_token import last_token_graph
 from compress.export.lowering.lower import Lowered, Nodes, lower
-from compress.export.lowering.weights import Dequantized, Weights
+from compress.export.lowering.weights import Weights
 from compress.export.parity import reference, seq2seq_reference
-from compress.export.parity.compare import check_close, check_rounded
-from compress.export.parity.reference import Trace, rounded_inputs
+from compress.export.parity.compare import check_cache, check_close, check_rounded, check_stored
+from compress.export.parity.reference import Trace
 from compress.export.parity.sample import sample_input
+from compress.export.parity.torch_rounding import rounded_cache, rounded_inputs
 from compress.modeling.quiet import first_line
 from compress.onnx_names import LAST_TOKEN_FILE, MODEL_FILE
 from compress.progress import Progress, Silent
@@ -67,31 +68,34 @@ def lower_and_verify(
 
     With ``head``, the `head_input` of a decoder's graph, there will be its `last_token_graph` as well.
 
-    Weight-only integers are compared as they lie in the file. Where operators can't but round, their inputs, the cache
-    or all numbers to 16 bits, a twin of each graph that doesn't is compared in its place: in float32, with dequantized
-    weights where inputs are rounded, with a float cache. The file must come close then, except in bfloat16, which
+    In float32 what lies in the file is compared, every number of it, computed in float; where operators round their
+    inputs or the cache, the file must come close as it runs, too. Of a graph in 16 bits a twin in float32 is compared
+    in its place; the numbers of the file must come close in float32, and the file as it runs, except in bfloat16, which
     ort-cpu has no operators for. ``check`` sees each graph before it is written. Raises ExportError.
     """
     module, inputs = checkpoint.torch_module(), sample_input(checkpoint)
     scales = {file: fill_scales(model, module, inputs) for file, model in graphs.items()}
     expected = _reference_traces(module, checkpoint, inputs)
+    cached = {file: _cached_trace(module, inputs, scales[file]) for file in graphs if scales[file]}
     exact = cache(partial(_exact_traces, checkpoint, inputs))
     del module  # the whole model, which writing the graphs has no use for
-    twins = {file: model.clone() for file, model in graphs.items()}
+    twins = {} if dtype == torch.float32 else {file: model.clone() for file, model in graphs.items()}
     lowered = _write(graphs, weights, out, progress, nodes, dtype, check, head)
-    rounds_inputs = any(facts.rounding == "always" for facts in lowered.values())
-    if dtype != torch.float32 or rounds_inputs or any(scales.values()):
-        for twin in twins.values():
-            to_float_cache(twin)
-        with scratch("parity") as folder:
-            _write(twins, Dequantized(weights) if rounds_inputs else weights, folder, Silent(), nodes, head=head)
-            _check_all(folder, expected, exact)
-    else:
+    if dtype == torch.float32:
         _check_all(out, expected, exact)
+    else:
+        with scratch("parity") as folder:
+            _write(twins, weights, folder, Silent(), nodes, head=head)
+            _check_all(folder, expected, exact)
+        stored = cache(partial(_stored_traces, checkpoint, inputs, dtype))
+        for file in graphs:
+            check_stored(out / file, expected[file][0], partial(_first, stored, file), dtype)
     if dtype == torch.bfloat16:
-        progress.notice("ort-cpu can't run bfloat16: a float32 twin of the graph was verified in its place")
+        progress.notice("ort-cpu can't run bfloat16: the graph was verified in float32, on the numbers of its file")
         return lowered
     rounded = cache(partial(_rounded_traces, checkpoint, inputs))
+    for file, trace in cached.items():
+        check_cache(out / file, expected[file][0], trace, scales[file])
     for file, facts in lowered.items():
         if dtype == torch.float16 or scales[file] or facts.rounding != "never":
             for graph in (file, LAST_TOKEN_FILE) if head else (file,):
@@ -133,7 +137,7 @@ def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: T
     try:
         if checkpoint.kind.is_seq2seq:
             return seq2seq_reference.reference_traces(module, inputs)
-        traces = reference.reference_traces(module, checkpoint.kind, inputs, chain)
+        traces = reference.reference_traces(module, checkpoint.kind, inputs, chain, checkpoint.context)
         if checkpoint.kind.is_decoder_only:
             return {MODEL_FILE: traces, LAST_TOKEN_FILE: reference.last_token_traces(traces)}
         return {MODEL_FILE: traces}
@@ -142,6 +146,12 @@ def _reference_traces(module: PreTrainedModel, checkpoint: Checkpoint, inputs: T
         raise ModelError(
             f"transformers can't run this {name} itself ({first_line(error)}); look at config.json"
         ) from error
+
+
+def _cached_trace(module: PreTrainedModel, inputs: Tensor, scales: Scales) -> Trace:
+    """The first of a decoder's traces where torch rounds its cache to int8."""
+    with rounded_cache(module, scales):
+        return reference.text_trace(module, inputs)
 
 
 def _exact_traces(checkpoint: Checkpoint, inputs: Tensor) -> Traces:
@@ -160,6 +170,14 @@ def _rounded_traces(checkpoint: Checkpoint, inputs: Tensor) -> Traces:
     module = checkpoint.torch_module()
     with rounded_inputs(module):
         return _reference_traces(module, checkpoint, inputs)
+
+
+def _stored_traces(checkpoint: Checkpoint, inputs: Tensor, dtype: torch.dtype) -> Traces:
+    """The same on weights that are rounded to 16 bits."""
+    module = checkpoint.torch_module()
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(dtype).float()
+    return _reference_traces(module, checkpoint, inputs)
 
 
 def _of_file(traces: Callable[[], Traces], file: str) -> list[Trace]:

@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from compress.export.lowering.cast import cast_graph
+from compress.export.lowering.cast import cast_graph, widen_graph
 from compress.graph.builder import GraphBuilder
-from tests.support.graphs import empty_graph, output
+from tests.support.graphs import empty_graph, output, run
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
@@ -53,6 +53,27 @@ def test_what_hides_positions_stays_finite(dtype, lowest):
     model = graph_of_floats()
     cast_graph(model, dtype)
     assert float(model.graph.initializers["low"].const_value.numpy()) == pytest.approx(lowest, rel=0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_graph_of_16_bits_computes_in_float32_on_its_own_numbers(dtype):
+    graph = empty_graph(x=FLOAT)
+    builder = GraphBuilder(graph)
+    node = ir.node("Constant", [], {"value": ir.tensor(np.array([2], np.float32))})
+    product = builder.op("Mul", graph.inputs[0], builder.constant(1.001, "factor"))
+    product.type = ir.TensorType(FLOAT)
+    builder._pending.append(node)
+    output(graph, builder.op("Add", builder.op("Cast", product, to=int(FLOAT)), node.outputs[0]))
+    builder.append()
+    model = ir.Model(graph, ir_version=11)
+    before = ir.to_proto(model).SerializeToString()
+    assert not widen_graph(model)
+    assert ir.to_proto(model).SerializeToString() == before
+    cast_graph(model, dtype)
+    assert widen_graph(model)
+    x = np.array([[1.0001, 3]], np.float32)
+    factor = np.float32(float(torch.tensor(1.001).to(dtype)))
+    assert run(graph, x=x)[0] == pytest.approx(x * factor + 2, abs=1e-6)
 
 
 def test_a_float32_graph_stays_as_it_is():

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
@@ -11,11 +12,13 @@ from transformers import DynamicCache
 from compress.checkpoint.model import Model
 from compress.errors import ExportError
 from compress.export.lowering import kv_scales
-from compress.export.lowering.kv_scales import measure_scales
+from compress.export.lowering.kv_scales import Mixing, measure_scales, mixings
 from compress.export.targets.base import find_target
+from compress.export.targets.ort_cpu import OrtCpu
 from compress.passes.fuse import Fuse
 from compress.progress import Silent
-from tests.support.tensors import token_ids
+from tests.support.models import SIZES
+from tests.support.tensors import gaussian, token_ids
 
 TOKENS = token_ids(1, 24)
 DECODERS = ["LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
@@ -104,12 +107,104 @@ def test_a_range_is_the_norm_of_the_two_channels_that_a_rotation_mixes(llama):
     assert {tuple(initializer.shape) for initializer in scales.values()} == {(1, 2, 1, 16)}
 
 
+PARTIAL = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.5}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
+LINEAR = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32,
+    "short_factor": [1.0] * 8, "long_factor": [2.0] * 8,
+}  # fmt: skip
+LONG = {**SIZES, "num_key_value_heads": 2, "max_position_embeddings": 4096}
+OLD = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 512, "initializer_range": 0.2}
+ROTATIONS = {
+    "halves": ("LlamaForCausalLM", LONG),
+    "yarn": ("MistralForCausalLM", {**LONG, "rope_parameters": YARN}),
+    "linear": ("Qwen3ForCausalLM", {**LONG, "head_dim": 16, "rope_parameters": LINEAR}),
+    "longrope": ("Phi3ForCausalLM", {**LONG, "rope_parameters": LONGROPE, "original_max_position_embeddings": 32}),
+    "dynamic": ("LlamaForCausalLM", {**LONG, "rope_parameters": DYNAMIC}),
+    "a quarter of a head": (
+        "GPTNeoXForCausalLM",
+        {**SIZES, "hidden_size": 128, "num_attention_heads": 2, "max_position_embeddings": 2048,
+         "rope_parameters": PARTIAL},
+    ),
+    "neighbors": ("CohereForCausalLM", LONG),
+    "neighbors, in some layers": (
+        "Cohere2ForCausalLM", {**LONG, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    "neighbors, a part of a head": ("GPTJForCausalLM", {**OLD, "rotary_dim": 16}),
+    "no rotation in one layer": ("SmolLM3ForCausalLM", {**LONG, "no_rope_layers": [1, 0]}),
+    "learned positions": ("GPT2LMHeadModel", OLD),
+}  # fmt: skip
+"""Rotations of each kind; keys of 16 to 64 channels."""
+
+
+def keys_at(module, tokens, start):
+    """The keys of a text whose first token lies at ``start``, layer by layer."""
+    cache = DynamicCache(config=module.config)
+    positions = start + torch.arange(tokens.shape[1])[None]
+    with torch.inference_mode():
+        module.base_model(input_ids=tokens, position_ids=positions, past_key_values=cache, use_cache=True)
+    return [layer.keys for layer in cache.layers]
+
+
+@pytest.mark.parametrize("kind", ROTATIONS)
+def test_a_key_loses_no_more_at_the_last_positions_than_at_the_first(random_model, kind):
+    """What all words share makes keys that turn far in slow channels, as a trained model's do."""
+    name, options = ROTATIONS[kind]
+    model = Model.open(str(random_model(name, **options)))
+    module = model.torch_module()
+    words = module.get_input_embeddings().weight
+    words.data += 10 * words.std() * gaussian(1, words.shape[1], seed=6)
+    scales = measure_scales(module, TOKENS[0])
+    longest = model.config.max_position_embeddings
+    for start in (0, 24, longest // 3, longest // 2, longest - 24):
+        for layer, keys in enumerate(keys_at(module, TOKENS, start)):
+            scale = scales[f"past_key_values.{layer}.key"]
+            rounded = (keys / scale).round().clamp(-128, 127) * scale
+            assert (rounded - keys).norm() < 0.01 * keys.norm(), (start, layer)
+
+
+def test_channels_that_no_rotation_moves_keep_their_own_range():
+    keys = torch.tensor([3.0, 4.0, 5.0, 12.0, -7.0, 2.0])
+    assert Mixing(4, neighbors=True).reach(keys).tolist() == [5, 5, 13, 13, 7, 2]
+    assert Mixing(4, neighbors=False).reach(keys).tolist() == pytest.approx([34**0.5, 160**0.5] * 2 + [7, 2])
+
+
+@pytest.mark.parametrize(("kind", "expected"), [
+    ("halves", [Mixing(16)] * 2),
+    ("longrope", [Mixing(16)] * 2),
+    ("a quarter of a head", [Mixing(16)] * 2),
+    ("neighbors", [Mixing(16, True)] * 2),
+    ("neighbors, in some layers", [Mixing(16, True), Mixing()]),
+    ("neighbors, a part of a head", [Mixing(16, True)] * 2),
+    ("no rotation in one layer", [Mixing(16), Mixing()]),
+    ("learned positions", [Mixing()] * 2),
+])  # fmt: skip
+def test_two_positions_tell_which_channels_are_mixed(random_model, kind, expected):
+    name, options = ROTATIONS[kind]
+    module = Model.open(str(random_model(name, **options))).torch_module()
+    assert list(mixings(module, TOKENS[0]).values()) == expected
+
+
 def test_scales_that_cut_values_off_do_not_pass_the_gate(llama, tmp_path, monkeypatch):
     def small(module, ids):
         return {name: scale / 10 for name, scale in measure_scales(module, ids).items()}
 
     monkeypatch.setattr(kv_scales, "measure_scales", small)
     with pytest.raises(ExportError, match="not close to torch"):
+        export(llama, tmp_path / "a")
+
+
+def test_scales_of_the_file_that_are_others_do_not_pass_the_gate(llama, tmp_path, monkeypatch):
+    """Codes and scales of a cache are the graph's affair; that they are those that were measured is ours."""
+
+    def mutate(target, model, dtype):
+        value = model.graph.initializers["past_key_values.1.key.scale"]
+        value.const_value = ir.tensor(value.const_value.numpy() * np.float32(1.05), name=value.name)
+
+    monkeypatch.setattr(OrtCpu, "check_graph", mutate)
+    with pytest.raises(ExportError, match=r"not close to torch in present.1.key .*allowed 0.0"):
         export(llama, tmp_path / "a")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compress.errors import ExportError, ModelError
-from compress.export.parity.compare import DiffersError, check_close, check_rounded
+from compress.export.parity.compare import DiffersError, check_cache, check_close, check_rounded
 from compress.export.parity.reference import TraceStep
 from compress.graph.builder import GraphBuilder
 from tests.support.graphs import empty_graph, output
@@ -168,6 +168,13 @@ def test_a_heads_copies_in_torch_are_one_head(remembering):
     check_close(remembering, [[cached("grouped", [1, 2], key, 2)]])
 
 
+def test_a_cache_to_begin_with_is_cut_to_the_graphs_heads(remembering):
+    past = np.array([5, 6], np.float32).reshape(1, 1, 2, 1)
+    step = cached("behind a cache", [1], np.array([5, 6, 1], np.float32).reshape(1, 1, 3, 1), 3)
+    step.inputs["past_key_values.0.key"] = past.repeat(3, axis=1)
+    check_close(remembering, [[step]])
+
+
 def test_an_integer_cache_is_compared_in_its_scales(remembering):
     """Kept as it is it's 128 times too large."""
     key = np.array([1, 2], np.float32).reshape(1, 1, 2, 1)
@@ -176,6 +183,17 @@ def test_an_integer_cache_is_compared_in_its_scales(remembering):
     check_rounded(remembering, trace, lambda: trace, scales)
     with pytest.raises(ExportError, match="present.0.key"):
         check_rounded(remembering, trace, lambda: trace, {})
+
+
+def test_an_integer_cache_may_cost_what_it_costs_in_torch(remembering):
+    """Or a fiftieth: no more than that is asked of torch."""
+    key = np.array([1, 2], np.float32).reshape(1, 1, 2, 1)
+    scales = {"past_key_values.0.key": torch.full((1, 1, 1, 1), 1 / 128)}
+    check_cache(remembering, [cached("int8", [129, 258], key, 2)], [], scales)
+    off = [cached("int8", [134, 268], key, 2)]  # by 4.7 %
+    check_cache(remembering, off, [cached("int8", [], 1.04 * key, 2)], scales)
+    with pytest.raises(ExportError, match=r"present.0.key \(int8\): relative error 0.0469, allowed 0.03"):
+        check_cache(remembering, off, [cached("int8", [], 1.02 * key, 2)], scales)
 
 
 def test_what_the_runtime_cannot_load_is_an_export_error(tmp_path):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from compress.checkpoint.model import Model
-from compress.export.parity.sample import sample_input
+from compress.export.parity.sample import parity_inputs, sample_input
 from tests.support.models import copy_checkpoint
+from tests.support.tensors import token_ids
+
+IDS = token_ids(1, 9)[0]
 
 
 def test_text_is_that_of_the_tokenizer(llama):
@@ -44,3 +48,17 @@ def test_without_a_tokenizer_ids_are_random_and_the_same_each_time(llama, tmp_pa
 def test_models_that_see_get_images(tiny):
     model = Model.open(str(tiny("ViTForImageClassification", image_size=32, patch_size=16)))
     assert sample_input(model).shape == (3, 3, 32, 32)
+
+
+@pytest.mark.parametrize("pad_left", [True, False])
+def test_texts_are_one_alone_and_three_of_which_two_are_padded(pad_left):
+    (_, alone, every), (_, batch, mask) = parity_inputs(IDS, pad_left)
+    assert torch.equal(alone, IDS[None])
+    assert every.all()
+    assert batch.shape == mask.shape == (3, 9)
+    assert torch.equal(batch[0], IDS)
+    gaps = [0, 3, 6]
+    for row, gap in zip(mask, gaps, strict=True):
+        padding = row[:gap] if pad_left else row[len(row) - gap :]
+        assert not padding.any()
+        assert row.sum() == 9 - gap

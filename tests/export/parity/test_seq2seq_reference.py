@@ -23,7 +23,9 @@ def test_steps_and_outputs_of_encoder_and_decoder(random_model):
     module = Model.open(str(random_model("MarianMTModel", **SIZES))).torch_module()
     traces = reference_traces(module, IDS)
     assert set(traces) == {ENCODER, DECODER}
-    (encoder,), (padded,) = traces[ENCODER]
+    (encoder,), (padded,), (long,) = traces[ENCODER]
+    assert long.inputs["input_ids"].shape == (1, 64)
+    assert long.inputs["input_ids"][0, -1] == module.config.vocab_size - 1
     with torch.inference_mode():
         states = module.get_encoder()(IDS[None])[0].numpy()
         written = decoder_inputs(module.config, IDS[None])

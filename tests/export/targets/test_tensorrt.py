@@ -143,7 +143,7 @@ def test_a_graph_in_16_bits_is_so_throughout(untied, tmp_path, pipeline, dtype):
         n.name.endswith(".exact") for n in graph.graph.node for a in n.attribute if a.name == "to" and a.i == exact
     )
     assert casts == {True: 5}  # the norms' squares
-    note = "ort-cpu can't run bfloat16: a float32 twin of the graph was verified in its place"
+    note = "ort-cpu can't run bfloat16: the graph was verified in float32, on the numbers of its file"
     assert progress.notices == ([note] if dtype == "BFLOAT16" else [])
 
 
