@@ -45,8 +45,9 @@ class EvaluationInputs:
     def check(self) -> None:
         """Read all files and tasks now, so that unusable ones are refused before the work."""
         self._inputs.check_readable()
+        if self.file is not None or self.count is not None:  # the packaged text has as many as are read by default
+            _ = self._read
         _ = self.labeled, self.tasks
-        _ = self._read
 
     def check_overlap(self, calibrations: Mapping[str, Sketch]) -> None:
         """Refuse, with a UsageError, to evaluate on what calibrated a variant: ``calibrations`` by whose they are.
