@@ -30,27 +30,25 @@ def plan_widths(
 ) -> dict[str, int]:
     """Choose bits by matrix, at most ``budget`` a weight on average, by measuring the model's loss.
 
-    Names that are ``skipped`` stay as they are. Where a mixture does no better than one width on other text, that is
-    what they all get, and the user is told.
+    Names that are ``skipped`` stay as they are. No width is narrower than the widest single one within the budget: what
+    fewer bits lose is more than squared errors tell. Where a mixture does no better than one width on other text, that
+    is what they all get, and the user is told.
     """
     groups = measure_losses(survey, choices, rounding, skipped)
     uniform = max(bits for bits in choices if bits <= budget)
-    candidates = {0: {name: uniform for group in groups for name in group.names}}
-    for narrowest in (bits for bits in choices if bits <= uniform):
-        mixture = choose_widths([replace(group, losses=_from(narrowest, group.losses)) for group in groups], budget)
-        if mixture not in candidates.values():
-            candidates[narrowest] = mixture
-    if len(candidates) == 1:
-        return candidates[0]
+    one = {name: uniform for group in groups for name in group.names}
+    mixture = choose_widths([replace(group, losses=_from(uniform, group.losses)) for group in groups], budget)
+    if mixture == one:
+        return one
+    candidates = {"one": one, "mixture": mixture}
     actual = survey.divergences(width_variations(candidates, rounding), held_out=True)
-    best = min(candidates, key=lambda key: actual[key])
-    if best == 0:
-        rival = min(loss for key, loss in actual.items() if key != 0)
-        survey.notice(
-            f"{pass_name}: mixed={budget:g} gives every matrix {uniform} bits: on calibration text that no width was "
-            f"chosen by, the best mixture loses {rival:.3g}, this {actual[0]:.3g}"
-        )
-    return candidates[best]
+    if actual["mixture"] < actual["one"]:
+        return mixture
+    survey.notice(
+        f"{pass_name}: mixed={budget:g} gives every matrix {uniform} bits: on calibration text that no width was "
+        f"chosen by, the best mixture loses {actual['mixture']:.3g}, this {actual['one']:.3g}"
+    )
+    return one
 
 
 def choose_widths(groups: Sequence[WidthLosses], budget: float) -> dict[str, int]:

@@ -109,9 +109,9 @@ def test_matrices_that_read_the_same_inputs_get_the_same_bits():
 
 @dataclass(frozen=True)
 class Decided(Survey):
-    """A survey whose losses on other text a test decides: of one width for all (0), or by the narrowest allowed."""
+    """A survey whose losses on other text a test decides: of one width for all, and of the mixture."""
 
-    losses: Mapping[int, float]
+    losses: Mapping[str, float]
 
     def divergences(self, changes, held_out=False):
         actual = super().divergences(changes, held_out)
@@ -121,19 +121,28 @@ class Decided(Survey):
 @pytest.mark.parametrize("better", ["one width", "a mixture"])
 def test_a_mixture_is_taken_only_if_it_is_better_on_other_text(llama, better, exact_products):
     progress = Silent()
-    losses = {0: 0.25 if better == "one width" else 0.5, 2: 0.4, 3: 0.3}
+    losses = {"one": 0.25 if better == "one width" else 0.5, "mixture": 0.4}
     survey = Decided(Model.open(str(llama)), TOKENS, progress, losses)
     rounding = Rounding(lambda bits, _: Grid(bits, 32), True)
-    widths = plan_widths("int4", survey, 3, (2, 3, 4), rounding, lambda _: False)
+    widths = plan_widths("int4", survey, 3.5, (2, 3, 4), rounding, lambda _: False)
     if better == "one width":
         assert set(widths.values()) == {3}
         [notice] = progress.notices
         assert notice == (
-            "int4: mixed=3 gives every matrix 3 bits: on calibration text that no width was chosen by, the best "
+            "int4: mixed=3.5 gives every matrix 3 bits: on calibration text that no width was chosen by, the best "
             "mixture loses 0.4, this 0.25"
         )
     else:
         assert progress.notices == []
+        assert set(widths.values()) == {3, 4}
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_a_budget_of_one_width_is_spent_on_it(llama, width, exact_products):
+    """What narrower widths lose elsewhere is more than their squared errors tell."""
+    rounding = Rounding(lambda bits, _: Grid(bits, 32), True)
+    survey = Survey(Model.open(str(llama)), TOKENS, Silent())
+    assert set(plan_widths("int4", survey, width, (2, 3, 4, 8), rounding, lambda _: False).values()) == {width}
 
 
 @pytest.mark.parametrize("solver", ["rtn", "gptq"])
