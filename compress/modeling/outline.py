@@ -105,5 +105,10 @@ def read_outline(module: PreTrainedModel, experts: Names | None) -> Outline:
 
 
 def _name_of(part: nn.Module | None, module: PreTrainedModel) -> str | None:
-    """The name of one module's weight in another; None where there is none."""
+    """The name of one module's weight in another; None where there is none.
+
+    Patches of an image have no such weight: they are embedded by modules inside of the one that transformers names.
+    """
+    if getattr(part, "weight", None) is None:
+        return None
     return next((f"{name}.weight" for name, child in module.named_modules() if child is part), None)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from compress.modeling.experts import alike_stages, without_numbers
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.weights.stored import StoredForm
 
@@ -95,6 +94,8 @@ def measure_losses(
 
 def _alike(inputs: BlockInputs, names: Sequence[str]) -> list[list[str]]:
     """Matrices ``names`` that get the same bits: by the tensors that they read, the experts' same ones together."""
+    from compress.modeling.experts import alike_stages, without_numbers  # here: a mistake shouldn't wait for torch
+
     stages = [[name for stage in alike for name in stage if name in names] for alike in alike_stages(inputs.stages())]
     by_pattern = {without_numbers(name): stage for stage in stages for name in stage}
     for name in names:  # which experts no text reaches is its own affair

@@ -45,6 +45,7 @@ def naive(module: transformers.PreTrainedModel) -> Outline:
     inside = {name: child for path, stack in layers for name, child in linears(stack, path).items()}
     other = {type(child).__name__ for child in inside.values() if type(child) is not nn.Linear}
     embedding = names.get(id(module.get_input_embeddings()), "")
+    embedding = embedding if embedding in {*state, *tied} else ""
     return Outline(
         shapes={name: tuple(t.T.shape if name in transposed_weights(module) else t.shape) for name, t in state.items()},
         tied=tied,
