@@ -96,14 +96,14 @@ def _cell(card: Scorecard, row: Row, metric: Metric) -> TableCell:
         return TableCell(shown)
     bases = [card.original, card.float_export]
     ratios = [ratio(row, base, metric.key) for base in bases if base is not None and base.name != row.name]
-    return TableCell(shown, tuple(_ratio_text(times, card.contended_share) for times in ratios))
+    return TableCell(shown, tuple(_ratio_text(times) for times in ratios))
 
 
-def _ratio_text(times: Measure | None, contended_share: float) -> str:
+def _ratio_text(times: Measure | None) -> str:
     """A ratio in words, with a question mark where the measurement doesn't tell it from 1."""
     if times is None:
         return _UNKNOWN
-    resolved = times.value == 1 or is_resolved(times, contended_share)
+    resolved = times.value == 1 or is_resolved(times)
     return times_text(times.value) + ("" if resolved else "?")
 
 

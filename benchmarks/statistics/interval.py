@@ -43,9 +43,9 @@ def half_width(bounds: Interval) -> float:
     return math.sqrt(high / low) - 1 if low > 0 else math.inf
 
 
-def is_resolved(ratio: Measure, contended_share: float = 0.0) -> bool:
+def is_resolved(ratio: Measure) -> bool:
     """Whether the interval of a ratio leaves 1 out, so that the measurement tells the two apart."""
-    low, high = interval(ratio, contended_share)
+    low, high = interval(ratio)
     return not low <= 1 <= high
 
 

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from compress.weights.stored import StoredForm
 
 
+_EXACT = 8
+"""Bits of a table whose rounding costs next to nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Integer(WeightPass):
     """Weights in integers, with a scale for every group of inputs.
@@ -82,7 +86,8 @@ class Integer(WeightPass):
     head: TableForm = Field(
         "auto",
         description="the output head; auto: int8, but beside layers of 4 bits int4 where it is solved and holds a "
-        "third of the weights, beside 3 bits or fewer an eighth; a tied one goes with the embedding",
+        "third of the weights, beside 3 bits or fewer an eighth; a tied one goes with the embedding, and either option "
+        "holds for both",
     )
     embed: TableForm = Field(
         "auto",
@@ -125,6 +130,9 @@ class Integer(WeightPass):
         else:
             outside = (table_bits(form) for form in (self.head, self.embed))
             check_bits(self.name, {self.bits, *(bits for bits in outside if bits is not None)}, target)
+        if model.tied and "auto" in (self.head, self.embed) and self.head != self.embed:
+            form = self.embed if self.head == "auto" else self.head
+            return replace(self, head=form, embed=form)._resolve(model, target)
         if model.tied and table_bits(self.head) != table_bits(self.embed):
             raise UsageError(
                 f"{self.name}: head and embedding are tied, so set both alike: head={self.head}:embed={self.head}"
@@ -258,13 +266,17 @@ class Integer(WeightPass):
             smooth(block, inputs, AwqSearch(lambda features: self._grid(self.bits, features)))
 
     def _run_outside(self, block: Block, inputs: BlockInputs) -> None:
-        """Solve the head on what it reads; the embedding alone is rounded, since its rows are read as they are."""
+        """Solve the head on what it reads; the embedding alone is rounded, since its rows are read as they are.
+
+        8 bits are rounded anyway: there is little to gain, and on little text it is lost, as by the correction of
+        mismatched inputs (SmolLM2 with ten layers in 4 bits, on 8 windows: perplexity 1.032 instead of 1.028 times).
+        """
         bits = self._table_bits(block.role)
         if bits is None:
             return
         open_ = [name for name in block.weights if name not in self._skipped]
         grid, tied = partial(self._table_grid, bits), block.role == "tied"
-        level = Statistic.NONE if self.solver == "rtn" else self.required_statistic()
+        level = Statistic.NONE if self.solver == "rtn" or bits == _EXACT else self.required_statistic()
         for [name], read in inputs.by_stage(level, open_):
             block.weights[name], block.reports[name] = solve_table(
                 self.name, name, block.weights[name], self._solver, grid, read, tied

@@ -17,7 +17,7 @@ def make(source, pipeline, out, seed=0):
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ("int8:head=float", "head and embedding are tied, so set both alike: head=float:embed=float"),
+        ("int8:head=float:embed=int8", "head and embedding are tied, so set both alike: head=float:embed=float"),
         ("int8:act=dynamic:group=32", "act=dynamic needs one scale a channel"),
         ("int8:group=128", r"group=128 doesn't divide the 64 inputs of .*; use group=64"),
     ],
