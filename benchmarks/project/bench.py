@@ -147,7 +147,7 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
     for name, count in nodes.items():
         extra[name]["nodes"] = Measure(value=count)
     extra[FLOAT]["export_s"] = Measure(value=seconds)
-    rows = [row.model_copy(update={"measures": row.measures | extra.get(row.name, {})}) for row in card.rows]
+    rows = [row.model_copy(update={"measures": row.measures | extra[row.name]}) for row in card.rows]
     return card.model_copy(update={"rows": tuple(rows)})
 
 

@@ -98,7 +98,7 @@ def _times(row: Row, without: Row, kind: TaskKind) -> dict[str, Measure]:
 def times_shown(times: Measure, decimals: int = 2) -> str:
     """A ratio in words, with a mark where the measurement doesn't tell it from 1."""
     shown = times_text(times.value, decimals)
-    return shown if is_resolved(times) or times.value == 1 else f"{shown} (unresolved)"
+    return shown if is_resolved(times) else f"{shown} (unresolved)"
 
 
 def _cell(effect: Effect, key: str) -> str:

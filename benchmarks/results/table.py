@@ -103,8 +103,7 @@ def _ratio_text(times: Measure | None) -> str:
     """A ratio in words, with a question mark where the measurement doesn't tell it from 1."""
     if times is None:
         return _UNKNOWN
-    resolved = times.value == 1 or is_resolved(times)
-    return times_text(times.value) + ("" if resolved else "?")
+    return times_text(times.value) + ("" if is_resolved(times) else "?")
 
 
 def shown_keys(card: Scorecard) -> set[str]:

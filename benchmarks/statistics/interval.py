@@ -44,9 +44,9 @@ def half_width(bounds: Interval) -> float:
 
 
 def is_resolved(ratio: Measure) -> bool:
-    """Whether the interval of a ratio leaves 1 out, so that the measurement tells the two apart."""
+    """Whether the measurement tells two figures apart, by the interval of their ratio, or they are the same."""
     low, high = interval(ratio)
-    return not low <= 1 <= high
+    return ratio.value == 1 or not low <= 1 <= high
 
 
 def smaller(first: Measure, second: Measure) -> Measure:

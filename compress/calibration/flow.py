@@ -120,10 +120,8 @@ class Flow:
 
         The module is to be `materialized`; the embedding and the head themselves aren't computed with.
         """
-        path, layers = self._stacks[-1]
         states = self._states[-1][batch]
-        last = _Recorder(self._family, states.float())
-        with replaced(self._module, (path, layers), [last] * len(layers)), torch.no_grad():
+        with behind_layers(self._module, states), torch.no_grad():
             return _head_input(self._module, states, self._encoder_states[batch : batch + 1])
 
     @contextmanager

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.corpus.frame import token_ids
-from compress.corpus.source import open_source
-from compress.corpus.stream import TextSource
+from compress.corpus.stream import InMemory
 from compress.errors import ModelError
 
 if TYPE_CHECKING:
@@ -20,7 +17,9 @@ if TYPE_CHECKING:
 TEXTS = Path(__file__).with_name("texts")
 """The texts, and their origin and licenses."""
 EVALUATION = TEXTS / "evaluation"
-"""The sample of Wikipedia that accuracy is measured on."""
+"""What accuracy is measured on."""
+WIKIPEDIA = EVALUATION / "wikipedia.txt"
+"""A sample of Wikipedia."""
 _DECLARATION = TEXTS / "declaration"
 """The same articles in many languages, each in a file by its ISO 639 code."""
 _ENGLISH = "en"
@@ -32,27 +31,11 @@ _SPELLED = 1.5
 """characters a token of a text of whose words the tokenizer has hardly any"""
 
 
-@dataclass(frozen=True)
-class PackagedText(TextSource):
-    """A text of the program, named by its digest."""
-
-    name: str
-    text: TextSource
-
-    def read(self) -> Iterator[str]:
-        """The text from its start."""
-        return self.text.read()
-
-    def read_from(self, share: float) -> Iterator[str] | None:
-        """The text from a place on."""
-        return self.text.read_from(share)
-
-
-def packaged_evaluation(tokenizer: PreTrainedTokenizerBase) -> TextSource | None:
+def packaged_evaluation(tokenizer: PreTrainedTokenizerBase) -> InMemory | None:
     """The text to evaluate on, which is English; None where that isn't what a model reads."""
     if not reads_english(tokenizer):
         return None
-    return PackagedText(f"packaged Wikipedia sample {digest(EVALUATION)[:12]}", open_source(EVALUATION))
+    return InMemory(WIKIPEDIA.read_text(encoding="utf-8"), f"packaged Wikipedia sample {digest(EVALUATION)[:12]}")
 
 
 def reads_english(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -38,7 +38,7 @@ def random_cache(module: PreTrainedModel, ids: Tensor, length: int) -> LongCache
 def repeated_cache(module: PreTrainedModel, ids: Tensor, length: int) -> LongCache:
     """A cache of ``length`` keys and values, those of a text ``ids [s]`` over and over.
 
-    A trained model has learned to read these: at random ones, float32 costs it a hundred times as much.
+    A trained model has learned to read these: at random ones, float32 costs SmolLM2 50 to 100 times as much.
     """
 
     def repeated(states: Tensor) -> Tensor:

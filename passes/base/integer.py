@@ -119,6 +119,9 @@ class Integer(WeightPass):
         """Refuse what can't work on this model or target; keep an encoder-decoder's shared table float, if need be."""
         if model.kind.is_seq2seq and not target.any_table:
             return replace(self, head="float", embed="float")._resolve(model, target)
+        if model.tied and "auto" in (self.head, self.embed):
+            form = self.embed if self.head == "auto" else self.head
+            return replace(self, head=form, embed=form)._resolve(model, target)
         return self._resolve(model, target)
 
     def _resolve(self, model: ModelOutline, target: TargetCapability) -> Self:
@@ -130,9 +133,6 @@ class Integer(WeightPass):
         else:
             outside = (table_bits(form) for form in (self.head, self.embed))
             check_bits(self.name, {self.bits, *(bits for bits in outside if bits is not None)}, target)
-        if model.tied and "auto" in (self.head, self.embed) and self.head != self.embed:
-            form = self.embed if self.head == "auto" else self.head
-            return replace(self, head=form, embed=form)._resolve(model, target)
         if model.tied and table_bits(self.head) != table_bits(self.embed):
             raise UsageError(
                 f"{self.name}: head and embedding are tied, so set both alike: head={self.head}:embed={self.head}"
@@ -154,7 +154,7 @@ class Integer(WeightPass):
 
     def _with_narrow_tables(self, model: ModelOutline, target: TargetCapability) -> Self:
         """Give a head or embedding that is left open 4 bits where a byte costs no more there than in the layers."""
-        if 4 not in target.bits or (model.tied and not self.head == self.embed == "auto"):
+        if 4 not in target.bits:
             return self
         shares = narrow_shares(model, self.mixed or self.bits, solved=self.solver != "rtn")
         narrow = {table: share for table, share in shares.items() if getattr(self, table) == "auto"}

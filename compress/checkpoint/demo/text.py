@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from compress.checkpoint.demo.model import cache_directory
 from compress.checkpoint.demo.wheels import Wheel, unpacked
-from compress.corpus.packaged import EVALUATION
+from compress.corpus.packaged import WIKIPEDIA
 from compress.progress import Progress, Silent
 from compress.system.staging import staged
 
@@ -50,7 +50,7 @@ def calibration_text(progress: Progress | None = None) -> str:
 
 def evaluation_text() -> str:
     """The last third of the demo text, held out from calibration: what every model is evaluated on by default."""
-    return (EVALUATION / "wikipedia.txt").read_text(encoding="utf-8")
+    return WIKIPEDIA.read_text(encoding="utf-8")
 
 
 def _articles(dump: Path, remove_markup: Callable[[str], str]) -> Iterator[str]:
