@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from compress.calibration.layer_inputs import LayerInputs
+from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.precision import fast_products, to_storage_dtype
 from compress.calibration.predictions import model_arguments, prediction, prediction_loss
 from compress.calibration.walk import Walk
+from compress.progress import Silent
 
 if TYPE_CHECKING:
     from compress.calibration.block import Block
@@ -24,22 +25,26 @@ if TYPE_CHECKING:
     from compress.progress import Progress
 
 Key = TypeVar("Key", bound=Hashable)
-Changes = Callable[["Block", LayerInputs], Mapping[Key, Mapping[str, Tensor]]]
-"""A layer's variations: for each the matrices that it has in place of the layer's own, by their names."""
+Changes = Callable[["Block", BlockInputs], Mapping[Key, Mapping[str, Tensor]]]
+"""A layer's variations, made of it and its linears' inputs: for each the matrices in place of its own, by name."""
 
 
 @torch.no_grad()
-def divergences(model: Model, tokens: Tensor, changes: Changes[Key], progress: Progress) -> dict[Key, float]:
+def divergences(
+    model: Model, tokens: Tensor, read: Tensor, changes: Changes[Key], progress: Progress
+) -> dict[Key, float]:
     """The mean KL divergence from the model's predictions, in nats a token, of every variation that ``changes`` names.
 
-    A variation may change several layers. ``tokens`` int64 ``[windows, length]``, or images. Of encoders without a head
-    it is the relative squared error of their hidden states.
+    A variation may change several layers. ``tokens`` int64 ``[windows, length]``, or images, are what the divergence is
+    measured on; the inputs that ``changes`` is handed are those of ``read``, likewise. Of encoders without a head it is
+    the relative squared error of their hidden states.
     """
     walk = Walk(model, tokens, progress, originals=False, doing="surveying")
+    reading = Walk(model, read, Silent(), originals=False, doing="")
     forks: dict[Key, Flow] = {}
-    for block, inputs in walk:
+    for (_, inputs), (block, inputs_read) in zip(walk, reading, strict=True):
         if isinstance(inputs, LayerInputs):
-            changed = changes(block, inputs)
+            changed = changes(block, inputs_read)
             forks |= {key: walk.fork() for key in changed if key not in forks}
             inputs.refresh()
             for key, fork in forks.items():

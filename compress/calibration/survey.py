@@ -25,6 +25,8 @@ _MEASURED, _HELD_OUT = (2, 128), (8, 256)
 
 Variations of the former kind are many: each costs a forward pass from where it departs on.
 """
+_SOLVED = 8
+"""Windows of the same kind that give the statistics which variations are solved with."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,15 @@ class Survey:
         assert self.inputs is not None, "variations are measured on calibration inputs"
         windows = self.inputs[1::2] if held_out and len(self.inputs) > 1 else self.inputs[::2]
         count, length = _HELD_OUT if held_out else _MEASURED
-        some = windows[:: max(1, len(windows) // count)][:count]
-        return divergences(self.model, some if some.ndim > 2 else some[:, :length], changes, self.progress)
+        some = _spread(windows, count)
+        read = _spread(windows, _SOLVED)
+        return divergences(self.model, some if some.ndim > 2 else some[:, :length], read, changes, self.progress)
 
     def notice(self, text: str) -> None:
         """Show one line that the user should not miss."""
         self.progress.notice(text)
+
+
+def _spread(windows: Tensor, count: int) -> Tensor:
+    """So many of the windows, from all over them."""
+    return windows[:: max(1, len(windows) // count)][:count]

@@ -17,7 +17,7 @@ from compress.passes.base.aliases import INTEGER_ALIASES
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.base.table_bits import Table, TableForm, narrow_shares, table_bits
 from compress.passes.solvers.awq import AwqSearch
-from compress.passes.solvers.bit_budget import check_bits, check_budget, plan_widths
+from compress.passes.solvers.bit_budget import check_bits, check_budget, one_width, plan_widths
 from compress.passes.solvers.by_factor import by_factor, rejoined
 from compress.passes.solvers.gptq import Order
 from compress.passes.solvers.grid import FITTING, Grid, fitting
@@ -26,7 +26,7 @@ from compress.passes.solvers.low_rank_correction import low_rank_correction, pre
 from compress.passes.solvers.smoothing import smooth
 from compress.passes.solvers.solver import Solver, report
 from compress.passes.solvers.tables import solve_table
-from compress.passes.solvers.width_losses import Rounding
+from compress.passes.solvers.width_losses import Trial
 from compress.pipeline.alias import Alias
 from compress.pipeline.contract import WeightPass
 from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, whole_name
@@ -105,7 +105,7 @@ class Integer(WeightPass):
     choices: tuple[int, ...] = Field((2, 3, 4, 8), exclude=True)
     """The bits that ``mixed`` chooses from, once the target is known."""
     widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
-    """Each matrix's bits, once they are planned."""
+    """Matrices' bits, once they are planned; the others have `_width`."""
     narrow: Mapping[Table, float] = Field(default_factory=dict, exclude=True)
     """Tables that were left open and have 4 bits, and the shares of the weights that they hold."""
     expert_features: tuple[int, ...] = Field((), exclude=True)
@@ -214,9 +214,8 @@ class Integer(WeightPass):
         """Spend the bit budget of ``mixed`` over the matrices."""
         if self.mixed is None:
             return self
-        rounding = Rounding(self._grid, self.scale == "mse")
-        widths = plan_widths(self.name, survey, self.mixed, self.choices, rounding, self._skipped.__contains__)
-        return replace(self, widths=widths)
+        trial = Trial(self.name, replace(self._solver, mismatch=False), self._grid)
+        return replace(self, widths=plan_widths(survey, self.mixed, self.choices, trial, self._skipped.__contains__))
 
     def run(self, block: Block, inputs: BlockInputs) -> None:
         """Solve a layer's matrices in the order in which they run, each stage on what the ones before it left."""
@@ -244,7 +243,7 @@ class Integer(WeightPass):
 
     def _solve(self, weights: Mapping[str, Dense], inputs: LinearInput | None) -> dict[str, Solved]:
         """Solve matrices that read the same inputs."""
-        widths = {name: self.widths.get(whole_name(name), self.bits) for name in weights}
+        widths = {name: self.widths.get(whole_name(name), self._width) for name in weights}
         grids = {name: self._grid(widths[name], weight.shape[1]) for name, weight in weights.items()}
         return self._solver.solve(weights, grids, inputs)
 
@@ -252,6 +251,11 @@ class Integer(WeightPass):
     def _solver(self) -> Solver:
         method: Literal["rtn", "gptq"] = "rtn" if self.solver == "rtn" else "gptq"
         return Solver(method, self.scale == "mse", self.order, self.mismatch == "on")
+
+    @property
+    def _width(self) -> int:
+        """The bits of all matrices of layers, unless a plan says otherwise."""
+        return self.bits if self.mixed is None else one_width(self.choices, self.mixed)
 
     def _grid(self, bits: int, features: int) -> Grid:
         """The grid of a matrix with so many inputs.

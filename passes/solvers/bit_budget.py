@@ -7,7 +7,6 @@ other text than that which the losses were measured on: where they aren't better
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compress.errors import UsageError
@@ -16,39 +15,41 @@ from compress.passes.solvers.width_losses import measure_losses, width_variation
 
 if TYPE_CHECKING:
     from compress.calibration.survey import Survey
-    from compress.passes.solvers.width_losses import Rounding, WidthLosses
+    from compress.passes.solvers.width_losses import Trial, WidthLosses
     from compress.pipeline.contract import TargetCapability
 
 
 def plan_widths(
-    pass_name: str,
-    survey: Survey,
-    budget: float,
-    choices: Sequence[int],
-    rounding: Rounding,
-    skipped: Callable[[str], bool],
+    survey: Survey, budget: float, choices: Sequence[int], trial: Trial, skipped: Callable[[str], bool]
 ) -> dict[str, int]:
-    """Choose bits by matrix, at most ``budget`` a weight on average, by measuring the model's loss.
+    """Choose bits by matrix, by measuring the model's loss; matrices that it doesn't name get `one_width`.
 
-    Names that are ``skipped`` stay as they are. No width is narrower than the widest single one within the budget: what
-    fewer bits lose is more than squared errors tell. Where a mixture does no better than one width on other text, that
-    is what they all get, and the user is told.
+    They are at most ``budget`` a weight on average. Names that are ``skipped`` stay as they are. No width is narrower
+    than one width for all would be: what fewer bits lose is more than squared errors tell. Where a mixture does no
+    better than one width on other text, that is what they all get, and the user is told.
     """
-    groups = measure_losses(survey, choices, rounding, skipped)
-    uniform = max(bits for bits in choices if bits <= budget)
+    uniform = one_width(choices, budget)
+    if uniform == budget:
+        return {}  # nothing is left to be shared out
+    groups = measure_losses(survey, [bits for bits in choices if bits >= uniform], trial, skipped)
     one = {name: uniform for group in groups for name in group.names}
-    mixture = choose_widths([replace(group, losses=_from(uniform, group.losses)) for group in groups], budget)
+    mixture = choose_widths(groups, budget)
     if mixture == one:
-        return one
+        return {}
     candidates = {"one": one, "mixture": mixture}
-    actual = survey.divergences(width_variations(candidates, rounding), held_out=True)
+    actual = survey.divergences(width_variations(candidates, trial), held_out=True)
     if actual["mixture"] < actual["one"]:
         return mixture
     survey.notice(
-        f"{pass_name}: mixed={budget:g} gives every matrix {uniform} bits: on calibration text that no width was "
+        f"{trial.pass_name}: mixed={budget:g} gives every matrix {uniform} bits: on calibration text that no width was "
         f"chosen by, the best mixture loses {actual['mixture']:.3g}, this {actual['one']:.3g}"
     )
-    return one
+    return {}
+
+
+def one_width(choices: Sequence[int], budget: float) -> int:
+    """The widest of the ``choices`` within a budget of bits."""
+    return max(bits for bits in choices if bits <= budget)
 
 
 def choose_widths(groups: Sequence[WidthLosses], budget: float) -> dict[str, int]:
@@ -69,10 +70,6 @@ def _cost(costs: Mapping[int, int], budget: float) -> float:
     low = max(bits for bits in costs if bits <= budget)
     high = min((bits for bits in costs if bits >= budget), default=low)
     return costs[low] + (costs[high] - costs[low]) * (budget - low) / ((high - low) or 1)
-
-
-def _from(narrowest: int, losses: Mapping[int, float]) -> dict[int, float]:
-    return {bits: loss for bits, loss in losses.items() if bits >= narrowest}
 
 
 def check_budget(pass_name: str, mixed: float, choices: tuple[int, ...]) -> None:

@@ -1,8 +1,9 @@
 """Losses of a model by the widths of its matrices, measured as the divergence of its predictions.
 
 After HIGGS (Malinovskii et al., arXiv 2411.17525): errors of matrices add up in the model's loss, each in proportion to
-its squared size. So the loss of one stage (matrices that read the same inputs) is measured once, with the error of
-rounding at one width, and holds for every width and for solvers that leave a share of that error.
+its squared size. So the loss of one stage (matrices that read the same inputs) is measured once, with the error that
+the pass's own solver leaves at one width, and at every other width it changes as the squared error of rounding does.
+What rounding itself loses would mislead: a few stages of outliers are most of that, and those a solver mends best.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from compress.calibration.statistics import Statistic
+from compress.passes.solvers.by_factor import by_factor, rejoined
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.weights.stored import StoredForm
 
@@ -18,17 +21,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compress.calibration.block import Block
-    from compress.calibration.layer_inputs import BlockInputs, LayerInputs
+    from compress.calibration.layer_inputs import BlockInputs
+    from compress.calibration.statistics import LinearInput
     from compress.calibration.survey import Survey
     from compress.passes.solvers.grid import Grid
-    from compress.weights.forms import Weight
+    from compress.passes.solvers.solver import Solved, Solver
+    from compress.weights.forms import Dense, Weight
 
 Key = TypeVar("Key")
 
 _PROBED = 4
 """Bits whose error is measured, or those next to it: fewer leave the range where losses grow with squared errors."""
 _ROWS = 256
-"""Outputs of a matrix that tell how its squared error changes with the bits."""
+"""Outputs of a matrix that tell how its squared error changes with the width."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +46,36 @@ class WidthLosses:
 
 
 @dataclass(frozen=True)
-class Rounding:
-    """Plain rounding on the ``grid`` of bits and inputs, by ``search`` for scales."""
+class Trial:
+    """What the solver of the pass ``pass_name`` makes of matrices, on the ``grid`` of bits and a number of inputs.
 
+    The solver doesn't correct for inputs that differ from the original's: on trial, all others are the original.
+    """
+
+    pass_name: str
+    solver: Solver
     grid: Callable[[int, int], Grid]
-    search: bool
 
-    def error(self, weight: Tensor, bits: int) -> Tensor:
-        """The error ``[out, in]`` of rounding."""
-        proposal = round_to_nearest(weight, self.grid(bits, weight.shape[1]), self.search)
-        return proposal.quantized().dequantize() - weight
+    @property
+    def level(self) -> Statistic:
+        """Statistics that the solver needs."""
+        return Statistic.NONE if self.solver.method == "rtn" else Statistic.GRAM
+
+    def matrices(self, weights: Mapping[str, Weight], bits: int, inputs: LinearInput | None) -> dict[str, Tensor]:
+        """Solve matrices that read the same ``inputs``, and return them dequantized."""
+
+        def solve(leaves: Mapping[str, Dense], read: LinearInput | None) -> dict[str, Solved]:
+            grids = {leaf: self.grid(bits, matrix.shape[1]) for leaf, matrix in leaves.items()}
+            return self.solver.solve(leaves, grids, read)
+
+        solved = by_factor(self.pass_name, weights, inputs, solve)
+        return {name: rejoined(name, weight, solved).dequantize() for name, weight in weights.items()}
 
     def squared_error(self, weight: Tensor, bits: int) -> float:
-        """The squared error of rounding, of some of the outputs alone."""
-        return float(self.error(weight[:: -(-len(weight) // _ROWS)], bits).square().sum())
+        """The squared error of plain rounding, of some of the outputs ``[out, in]`` alone."""
+        some = weight[:: -(-len(weight) // _ROWS)]
+        proposal = round_to_nearest(some, self.grid(bits, some.shape[1]), self.solver.search)
+        return float((proposal.quantized().dequantize() - some).square().sum())
 
     def nbytes(self, weight: Weight, bits: int) -> int:
         """Bytes of a matrix as stored, scales included."""
@@ -62,25 +83,26 @@ class Rounding:
 
 
 def measure_losses(
-    survey: Survey, choices: Sequence[int], rounding: Rounding, skipped: Callable[[str], bool]
+    survey: Survey, choices: Sequence[int], trial: Trial, skipped: Callable[[str], bool]
 ) -> list[WidthLosses]:
     """Measure the loss of each width for each group of matrices that get the same bits, in nats a token.
 
-    Matrices that read the same inputs go together, so that a runtime can still multiply with them at once. One width is
-    measured; at the others the loss changes as the squared error does.
+    Matrices that read the same inputs go together, so that a runtime can still multiply with them at once.
     """
     probed = min(choices, key=lambda bits: abs(bits - _PROBED))
     groups: list[WidthLosses] = []  # with squared errors in place of losses at first
 
-    def changes(block: Block, inputs: LayerInputs) -> dict[int, dict[str, Tensor]]:
+    def changes(block: Block, inputs: BlockInputs) -> dict[int, dict[str, Tensor]]:
+        weights = {name: weight for name, weight in block.weights.items() if not skipped(name)}
+        solved: dict[str, Tensor] = {}
+        for names, read in inputs.by_stage(trial.level, weights):
+            solved |= trial.matrices({name: weights[name] for name in names}, probed, read)
         variations = {}
-        for names in _alike(inputs, [name for name in block.weights if not skipped(name)]):
-            weights = [block.weights[name] for name in names]
-            exact = [weight.dequantize() for weight in weights]
-            costs = {bits: sum(rounding.nbytes(weight, bits) for weight in weights) for bits in choices}
-            errors = {bits: sum(rounding.squared_error(weight, bits) for weight in exact) for bits in choices}
-            rounded = [weight + rounding.error(weight, probed) for weight in exact]
-            variations[len(groups)] = dict(zip(names, rounded, strict=True))
+        for names in _alike(inputs, list(weights)):
+            exact = [weights[name].dequantize() for name in names]
+            costs = {bits: sum(trial.nbytes(weights[name], bits) for name in names) for bits in choices}
+            errors = {bits: sum(trial.squared_error(weight, bits) for weight in exact) for bits in choices}
+            variations[len(groups)] = {name: solved[name] for name in names}
             groups.append(WidthLosses(tuple(names), costs, errors))
         return variations
 
@@ -108,21 +130,24 @@ def _alike(inputs: BlockInputs, names: Sequence[str]) -> list[list[str]]:
 
 
 def width_variations(
-    candidates: Mapping[Key, Mapping[str, int]], rounding: Rounding
-) -> Callable[[Block, LayerInputs], dict[Key, dict[str, Tensor]]]:
-    """Variations of a model whose matrices are rounded to each of the ``candidates``' widths by name."""
+    candidates: Mapping[Key, Mapping[str, int]], trial: Trial
+) -> Callable[[Block, BlockInputs], dict[Key, dict[str, Tensor]]]:
+    """Variations of a model whose matrices are solved at each of the ``candidates``' widths by name.
 
-    def changes(block: Block, _: LayerInputs) -> dict[Key, dict[str, Tensor]]:
-        rounded: dict[tuple[str, int], Tensor] = {}
-        variations = {}
-        for key, widths in candidates.items():
-            here = [(name, widths[name]) for name in block.weights if name in widths]
-            for name, bits in here:
-                if (name, bits) not in rounded:
-                    exact = block.weights[name].dequantize()
-                    rounded[name, bits] = exact + rounding.error(exact, bits)
-            if here:
-                variations[key] = {name: rounded[name, bits] for name, bits in here}
+    All candidates name the same matrices.
+    """
+    named = set[str]().union(*candidates.values())
+
+    def changes(block: Block, inputs: BlockInputs) -> dict[Key, dict[str, Tensor]]:
+        variations: dict[Key, dict[str, Tensor]] = {}
+        for names, read in inputs.by_stage(trial.level, [name for name in block.weights if name in named]):
+            weights = {name: block.weights[name] for name in names}
+            solved: dict[int, dict[str, Tensor]] = {}
+            for key, widths in candidates.items():
+                bits = widths[names[0]]
+                if bits not in solved:
+                    solved[bits] = trial.matrices(weights, bits, read)
+                variations.setdefault(key, {}).update(solved[bits])
         return variations
 
     return changes

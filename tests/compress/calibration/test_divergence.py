@@ -49,7 +49,7 @@ def test_every_variation_is_the_model_with_its_matrices(tiny, exact_products, na
         changed[last] = {last: noisy[last]}
         return {"all": noisy, last: changed[last]}
 
-    actual = divergences(model, TOKENS, changes, Silent())
+    actual = divergences(model, TOKENS, TOKENS, changes, Silent())
     assert actual.keys() == changed.keys()
     module = model.torch_module()
     with torch.no_grad():
@@ -59,4 +59,4 @@ def test_every_variation_is_the_model_with_its_matrices(tiny, exact_products, na
 
 
 def test_no_variation_costs_nothing_but_the_walk(llama):
-    assert divergences(Model.open(str(llama)), TOKENS, lambda block, inputs: {}, Silent()) == {}
+    assert divergences(Model.open(str(llama)), TOKENS, TOKENS, lambda block, inputs: {}, Silent()) == {}

@@ -35,15 +35,31 @@ def test_a_decision_is_checked_on_other_windows(llama, exact_products, count, he
         (40, False): [0, 20], (40, True): [1, 5, 9, 13, 17, 21, 25, 29],
     }[count, held_out]  # fmt: skip
     actual = Survey(model, tokens, Silent()).divergences(doubled_head, held_out)
-    assert actual == pytest.approx(divergences(model, tokens[expected], doubled_head, Silent()))
+    assert actual == pytest.approx(divergences(model, tokens[expected], tokens, doubled_head, Silent()))
 
 
 def test_long_windows_are_cut(llama, exact_products, monkeypatch):
     monkeypatch.setattr("compress.calibration.survey._MEASURED", (2, 7))
     model, tokens = Model.open(str(llama)), token_ids(2, 12)
     actual = Survey(model, tokens, Silent()).divergences(doubled_head)
-    assert actual == pytest.approx(divergences(model, tokens[:1, :7], doubled_head, Silent()))
+    assert actual == pytest.approx(divergences(model, tokens[:1, :7], tokens, doubled_head, Silent()))
     assert not torch.equal(tokens[0], tokens[1])
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_variations_are_solved_on_whole_windows_of_the_same_half(llama, held_out, monkeypatch):
+    monkeypatch.setattr("compress.calibration.survey._MEASURED", (1, 7))
+    monkeypatch.setattr("compress.calibration.survey._HELD_OUT", (1, 7))
+    tokens, states = token_ids(6, 12), []
+
+    def changes(block, inputs):
+        states.append(torch.cat(inputs.states))
+        return {}
+
+    model = Model.open(str(llama))
+    Survey(model, tokens, Silent()).divergences(changes, held_out)
+    embedded = model.torch_module().get_input_embeddings()(tokens[1::2] if held_out else tokens[::2])
+    assert torch.allclose(states[0].float(), embedded, atol=1e-2)  # bfloat16
 
 
 def test_a_notice_reaches_the_user(llama):

@@ -13,13 +13,18 @@ from compress.checkpoint.model import Model
 from compress.passes.int4 import Int4
 from compress.passes.solvers.bit_budget import choose_widths, plan_widths
 from compress.passes.solvers.grid import Grid
-from compress.passes.solvers.width_losses import Rounding, WidthLosses
+from compress.passes.solvers.solver import Solver
+from compress.passes.solvers.width_losses import Trial, WidthLosses
 from compress.pipeline.contract import TargetCapability
 from compress.progress import Silent
 from compress.weights.forms import Dense, Quantized
 from tests.support.tensors import token_ids
 
 TOKENS = token_ids(6, 24)
+
+
+def trial(method="rtn"):
+    return Trial("int4", Solver(method, True, "gar", False), lambda bits, _: Grid(bits, 32))
 
 
 def offer(names, size, losses):
@@ -118,15 +123,15 @@ class Decided(Survey):
         return {key: self.losses[key] for key in actual} if held_out else actual
 
 
+@pytest.mark.parametrize("method", ["rtn", "gptq"])
 @pytest.mark.parametrize("better", ["one width", "a mixture"])
-def test_a_mixture_is_taken_only_if_it_is_better_on_other_text(llama, better, exact_products):
+def test_a_mixture_is_taken_only_if_it_is_better_on_other_text(llama, better, method, exact_products):
     progress = Silent()
     losses = {"one": 0.25 if better == "one width" else 0.5, "mixture": 0.4}
     survey = Decided(Model.open(str(llama)), TOKENS, progress, losses)
-    rounding = Rounding(lambda bits, _: Grid(bits, 32), True)
-    widths = plan_widths("int4", survey, 3.5, (2, 3, 4), rounding, lambda _: False)
+    widths = plan_widths(survey, 3.5, (2, 3, 4), trial(method), lambda _: False)
     if better == "one width":
-        assert set(widths.values()) == {3}
+        assert widths == {}
         [notice] = progress.notices
         assert notice == (
             "int4: mixed=3.5 gives every matrix 3 bits: on calibration text that no width was chosen by, the best "
@@ -137,12 +142,19 @@ def test_a_mixture_is_taken_only_if_it_is_better_on_other_text(llama, better, ex
         assert set(widths.values()) == {3, 4}
 
 
-@pytest.mark.parametrize("width", [2, 3, 4])
-def test_a_budget_of_one_width_is_spent_on_it(llama, width, exact_products):
+@dataclass(frozen=True)
+class Unmeasured(Survey):
+    """A survey that must not be asked."""
+
+    def divergences(self, changes, held_out=False):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_a_budget_of_one_width_needs_no_survey(llama, bits):
     """What narrower widths lose elsewhere is more than their squared errors tell."""
-    rounding = Rounding(lambda bits, _: Grid(bits, 32), True)
-    survey = Survey(Model.open(str(llama)), TOKENS, Silent())
-    assert set(plan_widths("int4", survey, width, (2, 3, 4, 8), rounding, lambda _: False).values()) == {width}
+    survey = Unmeasured(Model.open(str(llama)), TOKENS, Silent())
+    assert plan_widths(survey, bits, (2, 3, 4, 8), trial(), lambda _: False) == {}
 
 
 @pytest.mark.parametrize("solver", ["rtn", "gptq"])
@@ -163,6 +175,13 @@ def test_the_pass_keeps_its_budget_and_the_targets_widths(llama, run, solver, mi
         stored = variant.weight(name)
         assert (stored.bits, stored.group) == (form.bits, 32)
     assert variant.manifest.calibration != "none"
+
+
+@pytest.mark.parametrize(("pipeline", "bits"), [("int8:mixed=4", 4), ("int4:mixed=8", 8)])
+def test_a_budget_of_one_width_is_that_width_whatever_the_pass_is_called(llama, run, pipeline, bits):
+    target = TargetCapability("test", (Dense, Quantized), frozenset({4, 8}))
+    variant = run(llama, f"{pipeline}:solver=rtn:head=float:embed=float", target)
+    assert {form.bits for name, form in variant.manifest.weights.items() if ".layers." in name} == {bits}
 
 
 def test_plain_rounding_needs_no_more_than_the_inputs_for_its_survey():
