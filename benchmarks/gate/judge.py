@@ -148,7 +148,7 @@ def _required(card: Scorecard, row: Row, requirement: Requirement) -> Verdict:
     measure = figure.of(row, card.original)
     if measure is None:
         return Verdict(card.model, row.name, requirement.text, "–", "failed", "not measured")
-    low, high = interval(measure, card.contended_share)
+    low, high = interval(measure, _contended_share(figure, card))
     if requirement.at_least:
         gap = _Shortfall(requirement.bound - measure.value, requirement.bound - high, requirement.bound - low)
     else:
@@ -199,7 +199,8 @@ def _tolerated(card: Scorecard, last: Scorecard, row: Row, tolerance: Tolerance)
     now, then = figure.of(row, card.original), figure.of(before, last.original)
     if now is None or then is None:
         return Verdict(card.model, row.name, requirement, "–", "failed", "not measured")
-    gap = _worsening(now, then, tolerance, _same_text(card, last), (card.contended_share, last.contended_share))
+    contended = _contended_share(figure, card), _contended_share(figure, last)
+    gap = _worsening(now, then, tolerance, _same_text(card, last), contended)
     outcome = gap.outcome()
     why = f"{now.value / then.value - 1:+.2%}" if then.value else "it was 0"
     if outcome == "inconclusive":
@@ -232,6 +233,11 @@ def _worsening(
     if not lower:
         above, below = below, above
     return _Shortfall(value, value - below, value + above)
+
+
+def _contended_share(figure: Figure, card: Scorecard) -> float:
+    """Share of the time that other programs used, where that changes a figure: sizes stay what they are."""
+    return 0.0 if figure.metric.unit == "bytes" else card.contended_share
 
 
 def _same_text(card: Scorecard, last: Scorecard) -> bool:

@@ -184,6 +184,14 @@ def test_a_busy_machine_makes_verdicts_on_speed_inconclusive(card):
     assert compare_with_baseline(idle, idle, tolerated)[0].outcome == "passed"
 
 
+@pytest.mark.parametrize("key", ["peak_rss", "disk_bytes"])
+def test_a_busy_machine_changes_no_verdict_on_bytes(card, key):
+    rows = {name: {key: [1e9] * 5} for name in ("torch", "onnx", "int8")}
+    busy = card(others=1.0, **rows)
+    assert judge(busy, parse_requirements([f"{key}<=1.01GB"]))[0].outcome == "passed"
+    assert compare_with_baseline(busy, busy, parse_tolerances([f"{key}=1%"]))[0].outcome == "passed"
+
+
 def test_tasks_are_judged_by_the_direction_that_their_card_tells(card):
     """No lm-eval needed: a report with tasks is read anywhere."""
     tasks = {"a.acc": "higher", "a.bits.strict-match": "lower"}
