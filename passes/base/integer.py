@@ -15,7 +15,7 @@ from compress.errors import UsageError
 from compress.modeling.families import FAMILIES
 from compress.passes.base.aliases import INTEGER_ALIASES
 from compress.passes.base.skip import SKIP, Skipped
-from compress.passes.base.table_bits import Table, TableForm, narrow_shares, table_bits
+from compress.passes.base.table_bits import EXACT_BITS, Table, TableForm, narrow_shares, table_bits
 from compress.passes.solvers.awq import AwqSearch
 from compress.passes.solvers.bit_budget import check_bits, check_budget, one_width, plan_widths
 from compress.passes.solvers.by_factor import by_factor, rejoined
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from compress.pipeline.contract import TargetCapability
     from compress.weights.forms import Weight
     from compress.weights.stored import StoredForm
-
-
-_EXACT = 8
-"""Bits of a table whose rounding costs next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +276,7 @@ class Integer(WeightPass):
             return
         open_ = [name for name in block.weights if name not in self._skipped]
         grid, tied = partial(self._table_grid, bits), block.role == "tied"
-        level = Statistic.NONE if self.solver == "rtn" or bits == _EXACT else self.required_statistic()
+        level = Statistic.NONE if self.solver == "rtn" or bits == EXACT_BITS else self.required_statistic()
         for [name], read in inputs.by_stage(level, open_):
             block.weights[name], block.reports[name] = solve_table(
                 self.name, name, block.weights[name], self._solver, grid, read, tied

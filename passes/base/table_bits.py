@@ -14,6 +14,8 @@ Table = Literal["head", "embed"]
 TableForm = Literal["auto", "float", "int8", "int4"]
 """How a head or an embedding is stored; auto: int8, unless `narrow_shares` names it."""
 
+EXACT_BITS = 8
+"""Bits of a table whose rounding costs next to nothing."""
 _WORTHWHILE = 1 << 20
 """Weights of a table below which there is nothing to gain."""
 

@@ -152,7 +152,6 @@ class Unmeasured(Survey):
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_a_budget_of_one_width_needs_no_survey(llama, bits):
-    """What narrower widths lose elsewhere is more than their squared errors tell."""
     survey = Unmeasured(Model.open(str(llama)), TOKENS, Silent())
     assert plan_widths(survey, bits, (2, 3, 4, 8), trial(), lambda _: False) == {}
 
