@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from compress.calibration.statistics import Statistic
 from compress.passes.base.skip import IGNORE, SKIP, Skipped
 from compress.passes.solvers.by_factor import by_factor, leaf_names, rejoined
+from compress.passes.solvers.gptq import DAMPING
 from compress.passes.solvers.solver import factor_hessian, stack
 from compress.passes.solvers.sparsity import (
     BLOCK,
@@ -114,7 +115,7 @@ class Sparsity(WeightPass):
         stacked = stack(list(weights.values()))
         hessian, note = None, ""
         if self.required_statistic() >= Statistic.GRAM:
-            hessian, note = factor_hessian(inputs, self.mismatch == "on", 1, "natural")
+            hessian, note = factor_hessian(inputs, self.mismatch == "on", 1, "natural", DAMPING)
             note = note if hessian is not None else f"fallback: {note}"
         elif self.required_statistic() > Statistic.NONE and inputs is None:
             note = "fallback: no calibration text reaches it"

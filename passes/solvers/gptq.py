@@ -27,6 +27,9 @@ Order = Literal["natural", "gar"]
 
 DAMPING = 0.01
 """λ, as a share of the mean of diag H, inputs that are always zero left out."""
+CORRECTION_DAMPING = 0.1
+"""λ of the mismatch correction likewise: D, a difference of inputs, is known less well than H, and little text would be
+learned by heart (SmolLM2 in 4 bits: KL × 0.90 on 32 windows of calibration and × 0.95 on 128, against 0.01)."""
 _RETRIES = 4
 _BLOCK = 128
 """Columns that are swept together before what is right of them is brought up to date."""
@@ -44,16 +47,25 @@ class Hessian:
 
     ``order`` int64 ``[in]``: the sweep's columns. ``upper`` float32 ``[in, in]``: the upper Cholesky factor of the
     inverse, ``sorted`` float32 ``[in, in]``: the damped H itself, both in that order. ``dead`` bool ``[in]``: inputs
-    that are always zero. ``correction`` float64 ``[in, in]``: D (H + λI)⁻¹, or None without a mismatch.
+    that are always zero. ``correction`` float64 ``[in, in]``: D (H + λI)⁻¹ with ``correction_damping`` as λ's share (at
+    least ``damping``), or None without a mismatch.
     """
 
-    def __init__(self, gram: Tensor, mismatch: Tensor | None, group: int, order: Order) -> None:
+    def __init__(
+        self,
+        gram: Tensor,
+        mismatch: Tensor | None,
+        group: int,
+        order: Order,
+        correction_damping: float = CORRECTION_DAMPING,
+    ) -> None:
         damped = gram.to(torch.float64, copy=True)
         diagonal = damped.diagonal()  # a view: what is added to it is added to the matrix
         self.dead = diagonal == 0  # inputs that are always zero: their weights can be anything, so they become 0
         diagonal += self.dead * diagonal[~self.dead].mean()  # not 1: the inputs' unit must not matter
         self.order = _group_aware(diagonal, group) if order == "gar" else torch.arange(len(diagonal))
-        shift = DAMPING * diagonal.mean()
+        mean = diagonal.mean()
+        shift = DAMPING * mean
         diagonal += shift
         backwards = self.order.flip(0)
         for attempt in range(_RETRIES):
@@ -72,6 +84,7 @@ class Hessian:
         self.sorted = damped.float()[self.order][:, self.order]
         self.correction: Tensor | None = None
         if mismatch is not None:
+            diagonal += max(correction_damping - self.damping, 0.0) * mean
             self.correction = torch.linalg.solve(damped, mismatch.double().T).T
 
     def corrected(self, weight: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from compress.calibration.statistics import Statistic
 from compress.lazy import torch
 from compress.passes.solvers.by_factor import leaf_names
-from compress.passes.solvers.gptq import DAMPING, Hessian, NotPositiveDefiniteError, gptq
+from compress.passes.solvers.gptq import CORRECTION_DAMPING, DAMPING, Hessian, NotPositiveDefiniteError, gptq
 from compress.passes.solvers.rounding import round_to_nearest
 from compress.weights.forms import Residual, mask_of, masked, stacked_masks
 from compress.weights.stored import WeightReport
@@ -109,10 +109,16 @@ class Solver:
         return hessian, f"gptq ({note})" if note else "gptq"
 
 
-def factor_hessian(inputs: LinearInput | None, mismatch: bool, group: int, order: Order) -> tuple[Hessian | None, str]:
+def factor_hessian(
+    inputs: LinearInput | None,
+    mismatch: bool,
+    group: int,
+    order: Order,
+    correction_damping: float = CORRECTION_DAMPING,
+) -> tuple[Hessian | None, str]:
     """Factor the inputs' Hessian; with a note for the report, or None with the reason why there is none.
 
-    ``mismatch`` takes in how the original model's inputs differ.
+    ``mismatch`` takes in how the original model's inputs differ, with ``correction_damping``.
     """
     if inputs is None:
         return None, "no calibration text reaches it"
@@ -121,7 +127,7 @@ def factor_hessian(inputs: LinearInput | None, mismatch: bool, group: int, order
     if not bool(inputs.gram.diagonal().any()):
         return None, "its inputs are zero on all of the calibration text"
     try:
-        hessian = Hessian(inputs.gram, inputs.mismatch if mismatch else None, group, order)
+        hessian = Hessian(inputs.gram, inputs.mismatch if mismatch else None, group, order, correction_damping)
     except NotPositiveDefiniteError:
         return None, "its Hessian is not positive definite"
     advised = _ADVISED_TOKENS_PER_INPUT * len(inputs.gram)

@@ -131,18 +131,19 @@ def test_the_factor_is_that_of_the_inverse():
     assert torch.allclose(upper.T @ upper, torch.linalg.inv(damped), rtol=1e-3, atol=1e-5)
 
 
-def test_correction_is_the_ridge_regression_onto_the_original_outputs():
+@pytest.mark.parametrize(("given", "damping"), [((), 0.1), ((0.01,), 0.01), ((0.003,), 0.01)])
+def test_correction_is_the_ridge_regression_onto_the_original_outputs(given, damping):
     """argmin ‖y Wᵀ - x Ŵᵀ‖² / tokens + λ ‖Ŵ - W‖², solved as one overdetermined system."""
     x, weight = correlated(64).double(), gaussian(10, 64).double()
     y = x + 0.3 * x.roll(1, 1) + 0.2 * gaussian(*x.shape, seed=9)
     gram, mismatch = gram_of(x), (y - x).T @ x / len(x)
-    ridge = (0.01 * gram.diagonal().mean()) ** 0.5 * torch.eye(64, dtype=torch.float64)
+    ridge = (damping * gram.diagonal().mean()) ** 0.5 * torch.eye(64, dtype=torch.float64)
     tall = torch.cat([x / len(x) ** 0.5, ridge])
     target = torch.cat([y @ weight.T / len(x) ** 0.5, ridge @ weight.T])
     expected = torch.linalg.lstsq(tall, target).solution.T
-    moved = Hessian(gram.float(), mismatch.float(), 32, "gar").corrected(weight.float())
+    moved = Hessian(gram.float(), mismatch.float(), 32, "gar", *given).corrected(weight.float())
     assert torch.allclose(moved.double(), expected, atol=1e-4)
-    assert (expected - weight).abs().max() > 0.3
+    assert (expected - weight).abs().max() > 0.2
     same = Hessian(gram.float(), torch.zeros(64, 64), 32, "gar").corrected(weight.float())
     assert torch.allclose(same, weight.float(), atol=1e-5)  # no mismatch, no move
 
