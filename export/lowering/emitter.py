@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import onnx_ir as ir
 import torch
@@ -25,8 +26,8 @@ class Emitter(GraphBuilder):
         self._external = external
         self._stored = external.stored
         self.widened = 0
-        """bytes by which constants are larger once a runtime has cast them"""
-        self._casts: dict[str | None, ir.Value] = {}
+        """bytes by which constants are larger once a runtime has computed them"""
+        self._loaded: dict[str, ir.Value] = {}
 
     def initializer(self, name: str, make: Callable[[], Tensor], shape: tuple[int, ...] | None = None) -> ir.Value:
         """The initializer of that name and shape, made and written on first use; other shapes share its bytes."""
@@ -62,8 +63,25 @@ class Emitter(GraphBuilder):
         dtype = from_torch_dtype(self.dtype)
         if stored.dtype == dtype:
             return stored
-        if stored.name not in self._casts:
-            self._casts[stored.name] = self.op("Cast", stored, name=f"{stored.name}.float", to=int(dtype))
-            if stored.const_value is not None:
-                self.widened += stored.const_value.size * int(dtype.itemsize) - stored.const_value.nbytes
-        return self._casts[stored.name]
+        constant, name = stored.const_value, f"{stored.name}.float"
+        widened = 0 if constant is None else constant.size * int(dtype.itemsize) - constant.nbytes
+        cast = partial(self.op, "Cast", stored, name=name, to=int(dtype))
+        return self.once_loaded(name, cast, dtype, stored.shape, widened)
+
+    def once_loaded(
+        self,
+        name: str,
+        make: Callable[[], ir.Value],
+        dtype: ir.DataType,
+        shape: ir.Shape | Sequence[int] | None,
+        widened: int = 0,
+    ) -> ir.Value:
+        """What a runtime computes of constants as it loads the graph, once for all who read it.
+
+        It has that type and shape, and ``widened`` bytes more than they.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = value = make()
+            value.type, value.shape = ir.TensorType(dtype), None if shape is None else ir.Shape(shape)
+            self.widened += widened
+        return self._loaded[name]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
-from onnx_ir import Value
+from onnx_ir import DataType, Value
 from torch import Tensor
 
 from compress.errors import ExportError
 from compress.export.lowering.block_packing import Blocked, blocked
 from compress.export.lowering.emitter import Emitter
 from compress.export.lowering.pivoted import pivoted
+from compress.export.lowering.three_quarters import joined
+from compress.graph.builder import required
 from compress.onnx_names import CONTRIB_DOMAIN
 from compress.weights.forms import Dense, Factored, Pivoted, Quantized, Residual, Weight, part_name
 
@@ -55,11 +60,10 @@ def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Val
     """Multiply by integers in blocks along the inputs: MatMulNBits, which rounds inputs to 8 bits block by block."""
     packed = blocked(weight)
     rows, inputs = weight.shape
-    codes = emit.initializer(f"{name}.codes", lambda: packed.codes, tuple(packed.codes.shape))
     return emit.op(
         "MatMulNBits",
         x,
-        codes,
+        _codes(emit, name, packed, packed.codes.shape),
         *_grid(emit, name, packed),
         None,
         bias,
@@ -67,7 +71,7 @@ def weight_only(emit: Emitter, name: str, weight: Quantized, x: Value, bias: Val
         domain=CONTRIB_DOMAIN,
         K=inputs,
         N=rows,
-        bits=weight.bits,
+        bits=packed.bits,
         block_size=packed.block,
         accuracy_level=_INT8_ACTIVATIONS,
     )
@@ -118,12 +122,12 @@ def gather_quantized(emit: Emitter, name: str, weight: Quantized, ids: Value) ->
     (rows, inputs), blocks = weight.shape, packed.codes.shape[1]
     gathered = emit.op(
         "GatherBlockQuantized",
-        emit.initializer(f"{name}.codes", lambda: packed.codes, (rows, packed.codes[0].numel())),
+        _codes(emit, name, packed, (rows, packed.codes[0].numel())),
         ids,
         *_grid(emit, name, packed),
         name=f"{name}.rows",
         domain=CONTRIB_DOMAIN,
-        bits=weight.bits,
+        bits=packed.bits,
         block_size=packed.block,
         gather_axis=0,
         quantize_axis=1,
@@ -139,9 +143,24 @@ def to_file_dtype(emit: Emitter, tensor: Tensor) -> Tensor:
     return tensor if emit.dtype == torch.float32 else tensor.to(emit.dtype)
 
 
+def _codes(emit: Emitter, name: str, packed: Blocked, shape: Sequence[int]) -> Value:
+    """The codes of a matrix in blocks, as bytes of a shape: as they lie in the file, or joined as that is loaded."""
+    if packed.unit == 1:
+        return emit.initializer(f"{name}.codes", lambda: packed.codes, tuple(shape))
+    codes = joined(emit, f"{name}.codes", packed.codes, packed.bits)
+    if len(shape) == packed.codes.ndim:
+        return codes
+    rows = f"{name}.codes.rows"
+    reshape = partial(emit.op, "Reshape", codes, emit.constant(shape), name=rows)
+    return emit.once_loaded(rows, reshape, DataType.UINT8, shape)
+
+
 def _grid(emit: Emitter, name: str, packed: Blocked) -> tuple[Value, Value | None]:
     """The scales of a matrix in blocks, and its zero points where it has some."""
     scales = emit.to_graph_dtype(emit.initializer(f"{name}.scales", lambda: to_file_dtype(emit, packed.scales)))
+    if packed.unit != 1:
+        scaled = partial(emit.op, "Mul", scales, emit.constant(packed.unit), name=f"{name}.steps")
+        scales = emit.once_loaded(f"{name}.steps", scaled, required(scales.dtype), scales.shape)
     zeros = packed.zero_points
     return scales, None if zeros is None else emit.initializer(f"{name}.zero_points", lambda: zeros)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,19 +59,19 @@ def _write_config(config: PretrainedConfig, out: Path) -> None:
 
 def _read_bytes(decoder: ir.Model) -> int:
     """Bytes read per token: no table that is only looked up in, and nothing that made a cache at the start."""
-    read: dict[tuple[int | None, ir.DataType], int] = {}
-    for name, value in decoder.graph.initializers.items():
-        stored = value.const_value
-        if not isinstance(stored, ir.ExternalTensor) or CROSS_ATTENTION_KV.search(name):
-            continue
-        for constant, dtype in [(value, stored.dtype), *_casts(value)]:
-            users = {use.node.op_type for use in constant.uses()}
-            if not users <= {*_LOOKUPS, "Cast"}:
-                read[stored.offset, dtype] = int(stored.size * dtype.itemsize)
+    loaded: dict[ir.Value | None, tuple[object, int]] = {  # other shapes of one tensor are read as one
+        value: ((stored.offset, stored.dtype), stored.nbytes)
+        for name, value in decoder.graph.initializers.items()
+        if isinstance(stored := value.const_value, ir.ExternalTensor) and not CROSS_ATTENTION_KV.search(name)
+    }
+    read: dict[object, int] = {}
+    for node in decoder.graph:
+        constants = [value for value in node.inputs if value in loaded]
+        if constants and all(value in loaded or value.is_initializer() for value in node.inputs if value is not None):
+            [result] = node.outputs  # the runtime computes it as it loads the graph
+            loaded[result] = loaded[constants[0]]
+            if result.dtype is not None and result.shape is not None:
+                loaded[result] = (result, int(math.prod(result.shape.numpy()) * result.dtype.itemsize))
+        elif node.op_type not in _LOOKUPS:
+            read |= dict(loaded[value] for value in constants)
     return sum(read.values())
-
-
-def _casts(value: ir.Value) -> list[tuple[ir.Value, ir.DataType]]:
-    """A constant in the types to which the runtime casts it as it loads the graph."""
-    nodes = [use.node for use in value.uses() if use.node.op_type == "Cast"]
-    return [(node.outputs[0], ir.DataType(node.attributes["to"].as_int())) for node in nodes]

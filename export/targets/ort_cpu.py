@@ -9,6 +9,7 @@ from transformers import PretrainedConfig
 
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.files.artifact import FOLDER, Artifact
+from compress.export.lowering.block_packing import BITS
 from compress.export.seq2seq import graphs
 from compress.export.seq2seq.ort_cpu import export_seq2seq
 from compress.export.source import unsupported_reason
@@ -22,14 +23,14 @@ def _unsupported_reason(config: PretrainedConfig) -> str | None:
 
 
 class OrtCpu(OnnxTarget):
-    """Holds floats (32 or 16 bits) and integers (2, 4, 8 bits) with one scale a channel or a group."""
+    """Holds floats (32 or 16 bits) and integers (2, 3, 4, 6, 8 bits) with one scale a channel or a group."""
 
     name = "ort-cpu"
     folder = FOLDER
     computes_tables = True
     gives_last_token = True
     genai_provider = "cpu"
-    capability = TargetCapability(name, EVERY_FORM, bits=frozenset({2, 4, 8}), unsupported_reason=_unsupported_reason)
+    capability = TargetCapability(name, EVERY_FORM, bits=frozenset(BITS), unsupported_reason=_unsupported_reason)
 
     def export(
         self, checkpoint: Checkpoint, graph_passes: Sequence[GraphPass], out: Path, progress: Progress

@@ -95,10 +95,10 @@ class Integer(WeightPass):
         None,
         ge=2,
         le=8,
-        description="bits a weight on average: layers get 2, 3, 4 or 8, by what each costs the model's predictions; "
+        description="bits a weight on average: layers get 2, 3, 4, 6 or 8, by what each costs the model's predictions; "
         "one width for all where no mixture is better",
     )
-    choices: tuple[int, ...] = Field((2, 3, 4, 8), exclude=True)
+    choices: tuple[int, ...] = Field((2, 3, 4, 6, 8), exclude=True)
     """The bits that ``mixed`` chooses from, once the target is known."""
     widths: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Matrices' bits, once they are planned; the others have `_width`."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Table = Literal["head", "embed"]
 """The option that a head or an embedding goes by."""
-TableForm = Literal["auto", "float", "int8", "int4"]
+TableForm = Literal["auto", "float", "int8", "int6", "int4", "int3"]
 """How a head or an embedding is stored; auto: int8, unless `narrow_shares` names it."""
 
 EXACT_BITS = 8
@@ -22,7 +22,7 @@ _WORTHWHILE = 1 << 20
 
 def table_bits(form: TableForm) -> int | None:
     """Bits of a head or an embedding; None where it stays float."""
-    return {"auto": 8, "float": None, "int8": 8, "int4": 4}[form]
+    return {"auto": 8, "float": None, "int8": 8, "int6": 6, "int4": 4, "int3": 3}[form]
 
 
 def narrow_shares(model: ModelOutline, bits: float, solved: bool) -> dict[Table, float]:

@@ -188,9 +188,9 @@ def test_what_cannot_be_written_is_refused_before_the_work(untied, inside, tmp_p
 
 def test_bits_that_a_target_lacks_are_refused(make_variant, inside):
     path = make_variant(INT4.replace("int4", "int3"), "--target", "hf")
-    done = inside("export", path)
+    done = inside("export", path, "--target", "gguf")
     assert done.returncode == 2
-    assert "ort-cpu can't hold 3 bits (model.layers.0" in done.stderr
+    assert "gguf can't hold 3 bits (model.layers.0" in done.stderr
 
 
 def test_a_file_for_llama_cpp(make_variant, inside, untied, tmp_path):

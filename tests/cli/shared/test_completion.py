@@ -22,7 +22,7 @@ def completed(words):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("compress passes int", ["plain,int2", "plain,int3", "plain,int4", "plain,int8"]),
+        ("compress passes int", ["plain,int2", "plain,int3", "plain,int4", "plain,int6", "plain,int8"]),
         ("compress run model -p fuse,FP", ["plain,fuse,fp16"]),
         ("compress predict model -p w4", ["plain,W4A16", "plain,W4A16_ASYM"]),
         ("compress help re", ["plain,report"]),

@@ -23,6 +23,11 @@ SHAPES = [
     (2, 128, 64),
     (2, 96, 32),
     (2, 576, 576),
+    (6, 128, 32),
+    (6, 100, 100),
+    (3, 128, 32),
+    (3, 192, 64),
+    (3, 48, 16),
 ]
 
 
@@ -56,13 +61,13 @@ def evaluate(node, inputs, arrays, out):
 def test_matmulnbits_multiplies_with_dequantize(bits, inputs, group, zero):
     weight = quantized(bits, inputs, group, zero)
     packed = blocked(weight)
-    arrays = {"b": packed.codes.numpy(), "s": packed.scales.numpy()}
+    arrays = {"b": packed.codes.numpy(), "s": packed.scales.numpy() * np.float32(packed.unit)}
     names = ["x", "b", "s"]
     if packed.zero_points is not None:
         arrays["z"] = packed.zero_points.numpy()
         names.append("z")
     node = helper.make_node(
-        "MatMulNBits", names, ["y"], domain="com.microsoft", K=inputs, N=12, bits=bits, block_size=packed.block
+        "MatMulNBits", names, ["y"], domain="com.microsoft", K=inputs, N=12, bits=packed.bits, block_size=packed.block
     )
     identity = np.eye(inputs, dtype=np.float32)
     theirs = evaluate(node, ("x", TensorProto.FLOAT, [inputs, inputs]), arrays, identity)
@@ -95,6 +100,6 @@ def test_blocks_are_the_largest_that_divide_the_group():
         block_of(quantized(8, 48, 24))
 
 
-def test_three_bits_are_refused():
-    with pytest.raises(ExportError, match="2, 4 or 8 bits, not 3"):
-        blocked(quantized(3, 64, 32))
+def test_five_bits_are_refused():
+    with pytest.raises(ExportError, match="2, 3, 4, 6 or 8 bits, not 5"):
+        blocked(quantized(5, 64, 32))

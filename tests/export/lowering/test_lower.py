@@ -88,7 +88,7 @@ def test_parts_of_a_packed_product_that_are_stored_differently_stay_apart(tiny, 
 
 
 @pytest.mark.parametrize("zero", [False, True])
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
 def test_integers_of_every_width_and_group_are_multiplied_and_looked_up(tiny, tmp_path, rounded, bits, zero):
     groups = {"q_proj": 32, "k_proj": 32, "v_proj": 32, "o_proj": 64, "gate_proj": 128, "up_proj": 128}
 
@@ -240,7 +240,7 @@ def beyond(weight):
     [
         (lambda tensor, rounded: rounded(tensor, 16, act="dynamic"), "one scale a channel"),
         (lambda tensor, rounded: beyond(rounded(tensor, None, act="dynamic")), "codes beyond ±64 would saturate"),
-        (lambda tensor, rounded: rounded(tensor, 32, 3), "weights of 2, 4 or 8 bits, not 3"),
+        (lambda tensor, rounded: rounded(tensor, 32, 5), "weights of 2, 3, 4, 6 or 8 bits, not 5"),
     ],
 )
 def test_what_would_be_wrong_or_is_not_written_is_refused(untied, tmp_path, rounded, form, message):

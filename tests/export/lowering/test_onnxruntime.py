@@ -23,6 +23,8 @@ FORMS = {
     "8 bits": (rounded(MATRIX, 32), {"MatMulNBits": 1}),
     "4 bits, asymmetric": (rounded(MATRIX, 64, 4, zero=True), {"MatMulNBits": 1}),
     "2 bits": (rounded(MATRIX, None, 2), {"MatMulNBits": 1}),
+    "6 bits": (rounded(MATRIX, 32, 6), {"MatMulNBits": 1, "Concat": 1, "Mul": 1}),
+    "3 bits, asymmetric": (rounded(MATRIX, 16, 3, zero=True), {"MatMulNBits": 1, "Concat": 1, "Mul": 1}),
     "product": (Factored(Dense(LEFT), rounded(RIGHT, 32, 4)), {"MatMul": 1, "MatMulNBits": 1}),
     "pivoted": (
         Pivoted(rounded(LEFT[:8, :16], 16, 4), Dense(RIGHT[:16]), torch.arange(24, dtype=torch.int32).roll(5)),
@@ -50,7 +52,7 @@ def test_every_form_multiplies_as_its_matrix(tmp_path, form, biased):
     assert {name: names.count(name) for name in expected_operators} == expected_operators
 
 
-@pytest.mark.parametrize("form", ["dense", "8 bits", "4 bits, asymmetric"])
+@pytest.mark.parametrize("form", ["dense", "8 bits", "4 bits, asymmetric", "6 bits", "3 bits, asymmetric"])
 def test_a_shared_matrix_is_looked_up_in_the_same_bytes(tmp_path, form):
     weight, ids = FORMS[form][0], torch.tensor([[3, 0], [23, 3]])
 
@@ -63,7 +65,7 @@ def test_a_shared_matrix_is_looked_up_in_the_same_bytes(tmp_path, form):
     expected = matrix[ids] @ matrix.T
     assert (actual - expected).norm() < 1e-5 * expected.norm()
     places = {(v.const_value.offset, v.const_value.nbytes) for v in graph.initializers.values() if "code" in v.name}
-    assert len(places) == (0 if form == "dense" else 1)
+    assert len(places) == {"dense": 0, "6 bits": 3, "3 bits, asymmetric": 3}.get(form, 1)
 
 
 def test_inputs_that_are_rounded_are_so_token_by_token(tmp_path):

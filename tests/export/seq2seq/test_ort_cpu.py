@@ -93,6 +93,17 @@ def test_scales_are_read_in_the_type_that_the_runtime_casts_them_to(marian, tmp_
     assert artifact.read_bytes == 2 * (6 * attention + mlp + 4 * 3 * 2 * 64) + head
 
 
+def test_codes_are_read_as_wide_as_the_runtime_makes_them(marian, tmp_path):
+    """6 bits in 8, with float scales; of the tied table, which is 6 bits too, what the head reads."""
+    variant = make_variant(
+        marian, "int6:solver=rtn:embed=int6:head=int6", find_target("ort-cpu").capability, tmp_path / "v"
+    )
+    artifact = find_target("ort-cpu").export(variant, (), tmp_path, Silent())
+    attention, mlp = 64 * 64 * 9 // 8 + 4 * 64, 2 * 96 * 64 * 9 // 8 + 4 * (96 + 64)
+    head = 322 * 64 * 9 // 8 + 4 * 322
+    assert artifact.read_bytes == 2 * (6 * attention + mlp + 4 * 3 * 2 * 64) + head
+
+
 def test_the_engines_write_what_transformers_writes(marian, exported):
     ids = torch.arange(5, 25)
     engines = OrtCpuSeq2SeqEngine(exported, SEQ2SEQ, 1), TorchSeq2SeqEngine(marian, SEQ2SEQ, 1)
