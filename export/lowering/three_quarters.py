@@ -42,8 +42,7 @@ def joined(emit: Emitter, name: str, codes: Tensor, bits: int) -> Value:
         free = emit.constant(np.array(_FREE[bits], np.uint8))
         kept = emit.constant(np.array(0xFF ^ _FREE[bits], np.uint8))
         stored = [
-            emit.initializer(f"{name}.{i}", part.contiguous)
-            for i, part in enumerate(three_quarters(codes, bits))
+            emit.initializer(f"{name}.{i}", part.contiguous) for i, part in enumerate(three_quarters(codes, bits))
         ]
         thirds = [
             emit.op("BitShift", emit.op("BitwiseAnd", part, free), emit.constant(shift), direction="LEFT")
