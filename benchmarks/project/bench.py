@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 
@@ -21,13 +22,16 @@ from compress.benchmarks.project.goals import (
     FLOAT,
     GPTQ,
     HONESTY,
+    MAIN_TARGET,
     OFFGRID,
     ORIGINAL,
     PARETO,
+    PEERS,
     RECOVERY,
     REPEAT,
     STRUCTURE,
     GoalResult,
+    artifacts,
     figure_results,
     goal_results,
     pipelines,
@@ -40,6 +44,7 @@ from compress.benchmarks.results.findings import findings
 from compress.benchmarks.results.kinds import PLANS
 from compress.benchmarks.results.scorecard import Scorecard, Settings
 from compress.benchmarks.results.table import TableRow, comparison_table
+from compress.benchmarks.runtime.specs import spec_of_target
 from compress.benchmarks.score import RunInfo, score_contenders
 from compress.benchmarks.statistics.measure import Measure
 from compress.checkpoint.demo.text import calibration_text, evaluation_text
@@ -83,6 +88,7 @@ SECTIONS = {
     PARETO: Section(
         windows=40, calibration=CALIBRATION, peers=True, demo=OFFGRID, settings=Settings(launches=1, rounds=1)
     ),
+    PEERS: Section(windows=40, calibration=CALIBRATION, peers=True, demo=OFFGRID),
     RECOVERY: Section(windows=40, calibration=(640, 512), demo=OFFGRID),
 }
 
@@ -98,24 +104,31 @@ def bench(
     section = SECTIONS[name]
     model = Model.open(f"demo:{section.demo or name}")
     out = folder if variants is None else variants / name
-    chosen = [pipeline for pipeline in pipelines(name) if not only or pipeline in only]
-    slugs = {pipeline: Pipeline.parse(pipeline).slug for pipeline in chosen}
-    distinct = {slug: pipeline for pipeline, slug in slugs.items()}  # two spellings may mean one variant
-    missing = [pipeline for slug, pipeline in distinct.items() if not (out / slug).exists()]
+    ours = {
+        shown: (Pipeline.parse(pipeline).slug, target)
+        for shown, (pipeline, target) in artifacts(name).items()
+        if not only or pipeline in only
+    }
+    targets = list(dict.fromkeys([MAIN_TARGET, *(target for _, target in ours.values())]))
+    slugs = {Pipeline.parse(pipeline).slug: pipeline for pipeline in pipelines(name) if not only or pipeline in only}
+    missing = [pipeline for slug, pipeline in slugs.items() if not (out / slug).exists()]
     if missing:
-        _build(model.source, missing, out, folder, section.calibration)
+        _build(model.source, missing, out, folder, section.calibration, targets)
     plain = folder / ".float"
     plain.mkdir()
     begin = time.perf_counter()
     baseline = find_target("ort-cpu").export(model, (), plain, Silent())
     seconds = time.perf_counter() - begin
     peers, absent = build_peers(model, folder, available_cores()) if section.peers else ([], [])
+    unavailable = {shown: reason for shown, (_, target) in ours.items() if (reason := _unavailable(target))}
+    absent += [f"{shown}: not measured, {reason}" for shown, reason in unavailable.items()]
     contenders = [
         Contender.of_checkpoint(model, model.parameters, ORIGINAL),
         Contender.of_artifact(baseline, FLOAT, "float32, standard operators", "float"),
         *(
-            Contender.of_artifact(Artifact.open(out / slug / FOLDER), pipeline, pipeline)
-            for pipeline, slug in slugs.items()
+            Contender.of_artifact(Artifact.open(out / slug / find_target(target).folder), shown, slugs[slug])
+            for shown, (slug, target) in ours.items()
+            if shown not in unavailable
         ),
         *peers,
     ]
@@ -151,9 +164,23 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
     return card.model_copy(update={"rows": tuple(rows)})
 
 
-def _build(source: str, names: Sequence[str], out: Path, scratch: Path, calibration: tuple[int, int] | None) -> None:
+def _unavailable(target: str) -> str | None:
+    """What is missing to run artifacts of a target; None where nothing is."""
+    spec = spec_of_target(target)
+    missing = [] if spec is None else [library for library in spec.libraries if find_spec(library) is None]
+    return f"{missing[0]} is missing: {spec.install}" if spec is not None and missing else None
+
+
+def _build(
+    source: str,
+    names: Sequence[str],
+    out: Path,
+    scratch: Path,
+    calibration: tuple[int, int] | None,
+    targets: Sequence[str] = (MAIN_TARGET,),
+) -> None:
     """Build variants with the command line."""
-    command = python_command("compress", source, "--no-score", "-o", out)
+    command = python_command("compress", source, "--no-score", "-o", out, "--target", ",".join(targets))
     if calibration is not None:
         samples, length = map(str, calibration)
         command += ["--calibration", str(_write_calibration(scratch)), "--samples", samples, "--length", length]

@@ -13,7 +13,14 @@ FLOAT = "onnx float"
 GENAI = "genai int4"
 GENAI_ORT = "genai int4 (ort)"
 LLAMA = "llama.cpp Q4_0"
+MAIN_TARGET = "ort-cpu"
+"""What runs a variant unless it is named otherwise (`on`)."""
 _NO_PIPELINES = (ORIGINAL, FLOAT, GENAI, GENAI_ORT, LLAMA)
+
+
+def on(pipeline: str, target: str) -> str:
+    """The name of a pipeline's artifact for another target than `MAIN_TARGET`."""
+    return f"{pipeline} on {target}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,10 @@ POINTS = (
     ("rotate,int2:group=64:mixed=2.3:head=int4:embed=int4,fuse", 3.0, 1.6),
 )
 """Variants, the bits of their files and the ratio of their perplexity to the original's, both at most"""
+PEERS = "peers"
+"""Speed beside other tools' files: ours in both runtimes, with a head of 8 bits and of 4."""
+NARROW = "int4:head=int4:embed=int4,fuse"
+GGUF = "gguf"
 DEPTH = "depth"
 REPEAT = "repeat"
 """One variant scored again and again, each time by a run of its own."""
@@ -148,6 +159,13 @@ GOALS = (
     Goal(RECOVERED, "perplexity_ratio", at_most=0.5, base=PRUNE, model=RECOVERY, logs=True),
     *(Goal(variant, FILE_BITS, at_most=bits, model=PARETO) for variant, bits, _ in POINTS),
     *(Goal(variant, "perplexity_ratio", at_most=ratio, model=PARETO) for variant, _, ratio in POINTS),
+    Goal(NARROW, "decode_tps", at_least=1.15, base=GENAI_ORT, model=PEERS),
+    Goal(NARROW, "perplexity", at_most=1.0, base=GENAI_ORT, model=PEERS),
+    Goal(INT4, "decode_tps", at_least=1.0, base=LLAMA, model=PEERS),
+    Goal(INT4, "perplexity", at_most=1.0, base=LLAMA, model=PEERS),
+    Goal(on(NARROW, GGUF), "decode_tps", at_least=1.15, base=LLAMA, model=PEERS),
+    Goal(on(NARROW, GGUF), "perplexity", at_most=1.0, base=LLAMA, model=PEERS),
+    Goal(on(INT4, GGUF), "decode_tps", at_least=1.0, base=LLAMA, model=PEERS),
     # 0.6 of what llm-compressor 0.14 took for the same model and calibration on two cores: 583 s, 1.70 GiB.
     Goal(GPTQ, "wall_s", at_most=0.6 * 583, model=DEPTH),
     Goal(GPTQ, "peak_gib", at_most=0.6 * 1.70, model=DEPTH),
@@ -164,10 +182,16 @@ GOALS = (
 )
 
 
+def artifacts(model: str) -> dict[str, tuple[str, str]]:
+    """Pipeline and target of every artifact of ours that is named in a model's goals, by that name."""
+    named = [name for goal in GOALS if goal.model == model for name in (goal.variant, goal.base)]
+    split = {name: name.partition(" on ") for name in named if name is not None and name not in _NO_PIPELINES}
+    return {name: (pipeline, target or MAIN_TARGET) for name, (pipeline, _, target) in split.items()}
+
+
 def pipelines(model: str) -> list[str]:
     """Pipelines named in a model's goals, each once."""
-    named = [name for goal in GOALS if goal.model == model for name in (goal.variant, goal.base)]
-    return list(dict.fromkeys(name for name in named if name is not None and name not in _NO_PIPELINES))
+    return list(dict.fromkeys(pipeline for pipeline, _ in artifacts(model).values()))
 
 
 def goal_results(model: str, card: Scorecard) -> list[GoalResult]:

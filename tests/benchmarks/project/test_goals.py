@@ -14,14 +14,17 @@ from compress.benchmarks.project.goals import (
     HONESTY,
     INT4,
     LLAMA,
+    NARROW,
     OFFGRID,
     PARETO,
+    PEERS,
     POINTS,
     RECOVERY,
     REPEAT,
     STRUCTURE,
     Goal,
     GoalResult,
+    artifacts,
     figure_results,
     goal_results,
     pipelines,
@@ -32,7 +35,7 @@ from compress.modeling.kinds import KINDS
 
 
 def test_goals_name_metrics_that_exist():
-    kinds = dict.fromkeys(["smollm2", OFFGRID, STRUCTURE, RECOVERY, PARETO], "decoder") | {"minilm": "encoder"}
+    kinds = dict.fromkeys(["smollm2", OFFGRID, STRUCTURE, RECOVERY, PARETO, PEERS], "decoder") | {"minilm": "encoder"}
     exports = {"nodes", "export_s", FILE_BITS}
     figures = {name: {metric.key for metric in metrics(KINDS[kind])} | exports for name, kind in kinds.items()}
     figures[REPEAT] = {"near", "same", "overhead_s"}
@@ -50,6 +53,17 @@ def test_pipelines():
     offgrid = pipelines(OFFGRID)
     assert len(offgrid) == 4
     assert all(pipeline.startswith("int4") and pipeline.endswith(",fuse") for pipeline in offgrid)
+
+
+def test_artifacts_are_named_by_pipeline_and_by_the_target_if_it_is_another():
+    assert artifacts("minilm") == {"fuse": ("fuse", "ort-cpu"), "int8,fuse": ("int8,fuse", "ort-cpu")}
+    assert artifacts(PEERS) == {
+        NARROW: (NARROW, "ort-cpu"),
+        INT4: (INT4, "ort-cpu"),
+        f"{NARROW} on gguf": (NARROW, "gguf"),
+        f"{INT4} on gguf": (INT4, "gguf"),
+    }
+    assert pipelines(PEERS) == [NARROW, INT4]
 
 
 def test_every_point_of_the_curve_is_smaller_and_less_accurate_than_the_one_before():
