@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -13,7 +14,7 @@ from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
 from compress.pipeline.contract import WeightPass
 from compress.system.memory import free_memory
-from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual
+from compress.weights.forms import Dense, Factored, Masked, Quantized, Residual, leaves
 from compress.weights.stored import WeightReport
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ _FLOATS_RATE = {"layer": 5e-3, "model": 0.02}
 root of their inputs. Codes move by one over the steps, at falling rates: to a neighbor, if all steps agree
 (AutoRound)."""
 _SCALES_RATE = 3e-3
-"""Step size of a whole model's scales and vectors, relative to themselves, where nothing else is trained."""
+"""Step size of a whole model's scales and vectors, relative to themselves, where nothing else is trained, beside
+integers of 2 bits; half of it for each bit more."""
 _STEPS = {("layer", "all"): 100, ("layer", "scales"): 100, ("model", "all"): 450, ("model", "scales"): 64}
 """Steps by scope and by what is trained; those of a whole model's scales are one pass over 128 windows."""
 
@@ -89,15 +91,17 @@ class Tune(WeightPass):
         from compress.calibration.whole_model import WholeInputs
         from compress.passes.solvers.parameters import SCALES_RATE, Rates, numbers, trainable
         from compress.passes.solvers.reconstruct import reconstruct
-        from compress.passes.solvers.scales import scales
+        from compress.passes.solvers.scales import relative_rate, scales
 
         if not isinstance(inputs, LayerInputs | WholeInputs):
             return
         whole, only_scales = self.scope == "model", self.train == "scales"
         leaf = scales if only_scales else numbers
         trained = {name: trainable(weight, leaf) for name, weight in block.weights.items()}
-        scales_rate = _SCALES_RATE if whole and only_scales else SCALES_RATE
-        rates = Rates(1 / self._count, scales_rate, _FLOATS_RATE[self.scope], whole)
+        scales_rate = vectors_rate = SCALES_RATE
+        if whole and only_scales:
+            scales_rate, vectors_rate = _SCALES_RATE, _SCALES_RATE * relative_rate(_bits(block.weights.values()))
+        rates = Rates(1 / self._count, scales_rate, _FLOATS_RATE[self.scope], whole, vectors_rate)
         before, after = reconstruct(block, inputs, trained, rates, self._count)
         for name, form_in_training in trained.items():
             if not form_in_training.groups(rates):
@@ -120,3 +124,10 @@ class Tune(WeightPass):
     def apply(self, name: str, weight: Weight, stats: InputStatistics) -> Weight:
         """Leave the matrix as it is: alone it has no output of the original's to reach (`run`)."""
         return weight
+
+
+def _bits(weights: Iterable[Weight]) -> float:
+    """Bits a weight of the integers among matrices and their parts; as if they had 2 where there are none."""
+    integers = [leaf for weight in weights for leaf in leaves(weight) if isinstance(leaf, Quantized)]
+    count = sum(leaf.codes.numel() for leaf in integers)
+    return sum(leaf.bits * leaf.codes.numel() for leaf in integers) / count if count else 2.0

@@ -23,7 +23,7 @@ SCALES_RATE = 1e-3
 
 @dataclass(frozen=True)
 class Rates:
-    """Step sizes: of codes, in codes; of scales and vectors, and of float matrices, relative to themselves.
+    """Step sizes: of codes, in codes; of scales, float matrices and vectors, relative to themselves.
 
     Of a ``whole_model`` those of float matrices are divided by the root of their inputs: Adam's steps agree over them,
     weights don't, so that what a step adds to an output, relative to it, grows with that root (Yang et al., arXiv
@@ -34,6 +34,7 @@ class Rates:
     scales: float
     floats: float = 0.0
     whole_model: bool = False
+    vectors: float = SCALES_RATE
 
 
 class Trained(Protocol):

@@ -79,7 +79,7 @@ def reconstruct(
     with fast_products():
         before = _mean_loss(inputs, held_out, parameters)
         groups = [group for matrix in trained.values() for group in matrix.groups(rates)]
-        groups += [{"params": [v], "lr": rates.scales * float(v.detach().abs().mean())} for v in vectors.values()]
+        groups += [{"params": [v], "lr": rates.vectors * float(v.detach().abs().mean())} for v in vectors.values()]
         _train(inputs, used, parameters, groups, steps, rates.whole_model)
         after = _mean_loss(inputs, held_out, parameters)
     if after < before:

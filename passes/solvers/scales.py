@@ -6,6 +6,7 @@ one number in a group has a gradient and moments.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,11 @@ from torch import Tensor
 
 from compress.passes.solvers.parameters import Leaf, Rates, as_stored
 from compress.weights.forms import Dense, Quantized
+
+
+def relative_rate(bits: float) -> float:
+    """Step size for scales beside integers of so many bits, relative to that for 2 bits."""
+    return math.exp2(2 - bits)
 
 
 class Scales:
@@ -27,8 +33,9 @@ class Scales:
         return replace(self.start, scale=self._scale()).dequantize()
 
     def groups(self, rates: Rates) -> list[dict[str, object]]:
-        """Parameters: the scales' factors."""
-        return [{"params": [self.gain], "lr": rates.scales}]
+        """Parameters: the scales' factors, which a whole model's rates move in proportion to the error of rounding."""
+        share = relative_rate(self.start.bits) if rates.whole_model else 1.0
+        return [{"params": [self.gain], "lr": rates.scales * share}]
 
     def weight(self) -> Quantized:
         """The integers with their trained scales."""

@@ -50,6 +50,13 @@ def test_scales_move_in_the_type_that_they_are_stored_in():
     assert torch.equal(trained.matrix(), stored.dequantize())
 
 
+@pytest.mark.parametrize(("whole", "rates"), [(False, [1, 1, 1]), (True, [1, 0.5, 0.25])])
+def test_a_whole_models_scales_move_half_as_far_for_each_bit_more(whole, rates):
+    trained = [Scales(rounded(random(4, 8), 4, bits)) for bits in (2, 3, 4)]
+    groups = [group for matrix in trained for group in matrix.groups(Rates(1.0, 1.0, whole_model=whole))]
+    assert [group["lr"] for group in groups] == rates
+
+
 def test_float_matrices_have_nothing_to_train():
     dense = Dense(random(4, 8))
     trained = trainable(dense, scales)
