@@ -183,15 +183,15 @@ class Integer(WeightPass):
             return Statistic.MISMATCH
         if self.solver == "gptq" or self.smooth == "awq" or self.compensate:
             return Statistic.GRAM
-        return Statistic.AMAX if self.mixed is not None else Statistic.NONE
+        return Statistic.NONE if self.mixed in (None, self._width) else Statistic.AMAX
 
     def uses_gradients(self) -> bool:
         """Whether the solver is ``learned``."""
         return self.solver == "learned"
 
     def predict(self, name: str, role: BlockRole, stored: StoredForm) -> StoredForm:
-        """Predict integers on the options' grid; a UsageError with ``mixed``, whose widths hang on the weights."""
-        if self.mixed is not None:
+        """Predict integers on the options' grid; a UsageError with a ``mixed`` whose widths hang on the weights."""
+        if self.mixed not in (None, self._width):
             raise UsageError(
                 f"{self.name}: mixed shares bits out by the weights' losses; leave it out to predict sizes"
             )
@@ -204,7 +204,7 @@ class Integer(WeightPass):
         return predict_correction(stored, predicted, self.compensate) if self.compensate else predicted
 
     def _predict_leaf(self, leaf: StoredForm) -> StoredForm:
-        return self._grid(self.bits, leaf.shape[1]).stored_form(leaf)
+        return self._grid(self._width, leaf.shape[1]).stored_form(leaf)
 
     def plan(self, survey: Survey) -> Self:
         """Spend the bit budget of ``mixed`` over the matrices."""

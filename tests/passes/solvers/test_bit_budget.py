@@ -173,7 +173,7 @@ def test_the_pass_keeps_its_budget_and_the_targets_widths(llama, run, solver, mi
     for name, form in layers.items():
         stored = variant.weight(name)
         assert (stored.bits, stored.group) == (form.bits, 32)
-    assert variant.manifest.calibration != "none"
+    assert (variant.manifest.calibration == "none") == (solver == "rtn" and mixed in widths)
 
 
 @pytest.mark.parametrize(("pipeline", "bits"), [("int8:mixed=4", 4), ("int4:mixed=8", 8)])
@@ -186,3 +186,4 @@ def test_a_budget_of_one_width_is_that_width_whatever_the_pass_is_called(llama, 
 def test_plain_rounding_needs_no_more_than_the_inputs_for_its_survey():
     assert Int4(solver="rtn", mixed=4.5).required_statistic() is Statistic.AMAX
     assert Int4(solver="rtn").required_statistic() is Statistic.NONE
+    assert Int4(solver="rtn", mixed=6).required_statistic() is Statistic.NONE  # a budget that is a width
