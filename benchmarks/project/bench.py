@@ -86,7 +86,11 @@ SECTIONS = {
     OFFGRID: Section(windows=40, calibration=CALIBRATION, peers=True),
     STRUCTURE: Section(windows=20, calibration=(32, 512), demo=OFFGRID),
     PARETO: Section(
-        windows=40, calibration=CALIBRATION, peers=True, demo=OFFGRID, settings=Settings(launches=1, rounds=1)
+        windows=40,
+        calibration=CALIBRATION,
+        peers=True,
+        demo=OFFGRID,
+        settings=Settings(launches=1, rounds=1, patience=0),
     ),
     PEERS: Section(windows=40, calibration=CALIBRATION, peers=True, demo=OFFGRID),
     RECOVERY: Section(windows=40, calibration=(640, 512), demo=OFFGRID),

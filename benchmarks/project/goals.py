@@ -110,11 +110,11 @@ PARETO = "pareto"
 FILE_BITS = "file_bits"
 """bits of everything that an artifact's runtime loads, over the number of the original's weights"""
 POINTS = (
-    ("int4:mixed=5.6,fuse", 6.7, 1.012),
-    ("int4:mixed=4.85,fuse", 6.1, 1.035),
-    ("rotate,int4:mixed=4.4:head=int6:embed=int6,fuse", 5.3, 1.055),
+    ("int6:head=int6:embed=int6,fuse", 6.7, 1.012),
+    ("int4:mixed=5.3:head=int6:embed=int6,fuse", 6.1, 1.035),
+    ("rotate,int4:mixed=4.38:head=int6:embed=int6,fuse", 5.3, 1.055),
     ("rotate,int4:mixed=3.9:head=int4:embed=int4,fuse", 4.5, 1.10),
-    ("rotate,int4:mixed=3.3:head=int4:embed=int4,fuse", 4.0, 1.20),
+    ("rotate,int4:mixed=3.25:head=int4:embed=int4,fuse", 4.0, 1.20),
     ("rotate,int2:group=64:mixed=2.3:head=int4:embed=int4,fuse", 3.0, 1.6),
 )
 """Variants, the bits of their files and the ratio of their perplexity to the original's, both at most"""
