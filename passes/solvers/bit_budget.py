@@ -24,14 +24,16 @@ def plan_widths(
 ) -> dict[str, int]:
     """Choose bits by matrix, by measuring the model's loss; matrices that it doesn't name get `one_width`.
 
-    They are at most ``budget`` a weight on average. Names that are ``skipped`` stay as they are. No width is narrower
-    than one width for all would be: what fewer bits lose is more than squared errors tell. Where a mixture does no
-    better than one width on other text, that is what they all get, and the user is told.
+    They are at most ``budget`` a weight on average, and all of one of the two widths next to it: what fewer bits lose
+    is more than squared errors tell, and what more bits would save, the correction of mismatched inputs saves as well.
+    Names that are ``skipped`` stay as they are. Where a mixture does no better than one width on other text, that is
+    what they all get, and the user is told.
     """
     uniform = one_width(choices, budget)
     if uniform == budget:
         return {}  # nothing is left to be shared out
-    groups = measure_losses(survey, [bits for bits in choices if bits >= uniform], trial, skipped)
+    wider = min(bits for bits in choices if bits > budget)
+    groups = measure_losses(survey, (uniform, wider), trial, skipped)
     one = {name: uniform for group in groups for name in group.names}
     mixture = choose_widths(groups, budget)
     if mixture == one:
