@@ -95,8 +95,8 @@ class Integer(WeightPass):
         None,
         ge=2,
         le=8,
-        description="bits a weight on average: matrices get the one or the other of the two widths next to it (of 2, 3, "
-        "4, 6 and 8), by what each costs the model's predictions; one width for all where no mixture is better",
+        description="bits a weight on average: matrices get the one or the other of the two widths next to it (of 2, "
+        "3, 4, 6 and 8), by what each costs the model's predictions; one width for all where no mixture is better",
     )
     choices: tuple[int, ...] = Field((2, 3, 4, 6, 8), exclude=True)
     """The bits that ``mixed`` chooses from, once the target is known."""
