@@ -31,7 +31,7 @@ root of their inputs. Codes move by one over the steps, at falling rates: to a n
 (AutoRound)."""
 _SCALES_RATE = 3e-3
 """Step size of a whole model's scales and vectors, relative to themselves, where nothing else is trained, beside
-integers of 2 bits; half of it for each bit more."""
+integers of 2 bits; half of it for each bit more, and vectors go by the fewest."""
 _STEPS = {("layer", "all"): 100, ("layer", "scales"): 100, ("model", "all"): 450, ("model", "scales"): 64}
 """Steps by scope and by what is trained; those of a whole model's scales are one pass over 128 windows."""
 
@@ -100,7 +100,7 @@ class Tune(WeightPass):
         trained = {name: trainable(weight, leaf) for name, weight in block.weights.items()}
         scales_rate = vectors_rate = SCALES_RATE
         if whole and only_scales:
-            scales_rate, vectors_rate = _SCALES_RATE, _SCALES_RATE * relative_rate(_bits(block.weights.values()))
+            scales_rate, vectors_rate = _SCALES_RATE, _SCALES_RATE * relative_rate(_fewest_bits(block.weights.values()))
         rates = Rates(1 / self._count, scales_rate, _FLOATS_RATE[self.scope], whole, vectors_rate)
         before, after = reconstruct(block, inputs, trained, rates, self._count)
         for name, form_in_training in trained.items():
@@ -126,8 +126,6 @@ class Tune(WeightPass):
         return weight
 
 
-def _bits(weights: Iterable[Weight]) -> float:
-    """Bits a weight of the integers among matrices and their parts; as if they had 2 where there are none."""
-    integers = [leaf for weight in weights for leaf in leaves(weight) if isinstance(leaf, Quantized)]
-    count = sum(leaf.codes.numel() for leaf in integers)
-    return sum(leaf.bits * leaf.codes.numel() for leaf in integers) / count if count else 2.0
+def _fewest_bits(weights: Iterable[Weight]) -> int:
+    """The fewest bits of integers among matrices and their parts; as if there were 2 where there are none."""
+    return min((leaf.bits for weight in weights for leaf in leaves(weight) if isinstance(leaf, Quantized)), default=2)

@@ -16,7 +16,7 @@ from compress.passes.solvers.parameters import Leaf, Rates, as_stored
 from compress.weights.forms import Dense, Quantized
 
 
-def relative_rate(bits: float) -> float:
+def relative_rate(bits: int) -> float:
     """Step size for scales beside integers of so many bits, relative to that for 2 bits."""
     return math.exp2(2 - bits)
 

@@ -10,6 +10,7 @@ from compress.modeling.seq2seq import decoder_inputs
 from compress.progress import Silent
 from tests.support.tensors import token_ids
 
+pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = token_ids(3, 10)
 
 

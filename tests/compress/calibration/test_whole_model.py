@@ -11,6 +11,7 @@ from compress.progress import Silent
 from compress.weights.forms import Dense
 from tests.support.tensors import token_ids
 
+pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = token_ids(3, 10)
 
 
