@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from compress.benchmarks.project.goals import (
     pipelines,
     result_lines,
 )
-from compress.benchmarks.project.peers import build_peers
+from compress.benchmarks.project.peers import build_peers, missing_library
 from compress.benchmarks.report import base as report
 from compress.benchmarks.results.contender import Contender
 from compress.benchmarks.results.findings import findings
@@ -124,7 +123,8 @@ def bench(
     baseline = find_target("ort-cpu").export(model, (), plain, Silent())
     seconds = time.perf_counter() - begin
     peers, absent = build_peers(model, folder, available_cores()) if section.peers else ([], [])
-    unavailable = {shown: reason for shown, (_, target) in ours.items() if (reason := _unavailable(target))}
+    engines = {shown: spec for shown, (_, target) in ours.items() if (spec := spec_of_target(target)) is not None}
+    unavailable = {shown: reason for shown, spec in engines.items() if (reason := missing_library(spec))}
     absent += [f"{shown}: not measured, {reason}" for shown, reason in unavailable.items()]
     contenders = [
         Contender.of_checkpoint(model, model.parameters, ORIGINAL),
@@ -166,13 +166,6 @@ def _with_exports(card: Scorecard, nodes: Mapping[str, int], seconds: float) -> 
     extra[FLOAT]["export_s"] = Measure(value=seconds)
     rows = [row.model_copy(update={"measures": row.measures | extra[row.name]}) for row in card.rows]
     return card.model_copy(update={"rows": tuple(rows)})
-
-
-def _unavailable(target: str) -> str | None:
-    """What is missing to run artifacts of a target; None where nothing is."""
-    spec = spec_of_target(target)
-    missing = [] if spec is None else [library for library in spec.libraries if find_spec(library) is None]
-    return f"{missing[0]} is missing: {spec.install}" if spec is not None and missing else None
 
 
 def _build(

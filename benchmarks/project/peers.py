@@ -41,9 +41,8 @@ def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contende
     """Build every peer that works here, with a line for each that doesn't: their failures aren't ours."""
     contenders, absent = [], []
     for peer in PEERS:
-        (library,) = peer.engine.libraries
-        if find_spec(library) is None:
-            absent.append(f"{peer}: not measured, {library} is missing: {peer.engine.install}")
+        if reason := missing_library(peer.engine):
+            absent.append(f"{peer}: not measured, {reason}")
             continue
         out = folder / peer.names[0]
         out.mkdir()
@@ -56,6 +55,12 @@ def build_peers(model: Model, folder: Path, threads: int) -> tuple[list[Contende
         else:
             contenders += builds
     return contenders, absent
+
+
+def missing_library(engine: EngineSpec) -> str | None:
+    """What an engine lacks here, and how to install it; None where nothing is missing."""
+    missing = next((library for library in engine.libraries if find_spec(library) is None), None)
+    return None if missing is None else f"{missing} is missing: {engine.install}"
 
 
 def _try(contender: Contender, threads: int) -> None:

@@ -178,11 +178,11 @@ def test_as_a_whole_the_predictions_come_closer_to_the_originals(tiny, run, name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("damage", "gain"), [("int2:rtn", 0.9), ("int3:rtn:symmetry=asym", 0.95)])
-def test_scales_of_the_whole_model_bring_its_predictions_closer(llama, run, damage, gain):
+@pytest.mark.parametrize(("damage", "steps"), [("int2:rtn", 64), ("int3:rtn:symmetry=asym", 128)])
+def test_scales_of_the_whole_model_bring_its_predictions_closer(llama, run, damage, steps):
     rounded = run(llama, damage, tokens=MANY)
-    tuned = run(llama, f"{damage},tune:scope=model:train=scales:steps=64", tokens=MANY)
-    assert divergence(llama, tuned, MANY[:2]) < gain * divergence(llama, rounded, MANY[:2])  # held out
+    tuned = run(llama, f"{damage},tune:scope=model:train=scales:steps={steps}", tokens=MANY)
+    assert divergence(llama, tuned, MANY[:2]) < 0.9 * divergence(llama, rounded, MANY[:2])  # held out
     for matrix in rounded.manifest.weights:
         old, new = rounded.weight(matrix), tuned.weight(matrix)
         assert torch.equal(new.codes, old.codes)

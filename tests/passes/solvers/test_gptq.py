@@ -143,7 +143,7 @@ def test_correction_is_the_ridge_regression_onto_the_original_outputs(given, dam
     expected = torch.linalg.lstsq(tall, target).solution.T
     moved = Hessian(gram.float(), mismatch.float(), 32, "gar", *given).corrected(weight.float())
     assert torch.allclose(moved.double(), expected, atol=1e-4)
-    assert (expected - weight).abs().max() > 0.2
+    assert (expected - weight).abs().max() > (0.3 if damping == 0.01 else 0.2)
     same = Hessian(gram.float(), torch.zeros(64, 64), 32, "gar").corrected(weight.float())
     assert torch.allclose(same, weight.float(), atol=1e-5)  # no mismatch, no move
 
