@@ -15,6 +15,7 @@ from compress.cli.shared.options import (
     allow_overlap,
     checkpoint_format,
     context,
+    dequantize,
     evaluation_file,
     evaluation_windows,
     every_figure,
@@ -91,6 +92,7 @@ from compress.cli.shared.options import (
 @overwrite
 @threads
 @trust_remote_code
+@dequantize
 def command(**options: Any) -> None:
     """Compress MODEL, export and score every variant.
 

@@ -53,6 +53,7 @@ class RunRequest:
     overwrite: bool
     threads: int | None
     trust_remote_code: bool
+    dequantize: bool
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def check(request: RunRequest) -> RunPlan:
     """Refuse, with a UsageError, what can't work whatever the model is; with a ModelError, a model that isn't there."""
     profile = load_profile(request.profile)
     requested = _parse(request.pipelines or profile.pipelines)
-    check_source(request.source, request.trust_remote_code)
+    check_source(request.source, request.trust_remote_code, request.dequantize)
 
     from compress.benchmarks.gate.requirement import parse_requirements
 

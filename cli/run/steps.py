@@ -51,7 +51,8 @@ class RunInputs:
 def open_model(plan: RunPlan, console: Console) -> Model:
     """Find the model and read its headers."""
     with console.status(f"reading {plan.request.source}"):
-        model = Model.open(plan.request.source, plan.request.trust_remote_code, console)
+        request = plan.request
+        model = Model.open(request.source, request.trust_remote_code, console, request.dequantize)
     return model.within(plan.request.context)
 
 

@@ -190,6 +190,11 @@ trust_remote_code = click.option(
     is_flag=True,
     help="Allow pickled weights, checkpoints with custom code (which is never run), and task files that run code.",
 )
+dequantize = click.option(
+    "--dequantize",
+    is_flag=True,
+    help="Read a checkpoint that is quantized already as floats (fp8, compressed-tensors, gptq, awq, bitsandbytes).",
+)
 require = click.option(
     "--require",
     multiple=True,

@@ -15,7 +15,7 @@ from compress.checkpoint.files.artifact import FILE as ARTIFACT
 from compress.checkpoint.files.artifact import Artifact
 from compress.checkpoint.files.hashes import mismatches, recorded
 from compress.checkpoint.files.manifest import FILE as MANIFEST
-from compress.checkpoint.files.manifest import Manifest, advise_variant
+from compress.checkpoint.files.manifest import Manifest, Source, advise_variant
 from compress.checkpoint.locate import check_source
 from compress.errors import ModelError, UsageError
 from compress.pipeline.parse import Pipeline
@@ -126,9 +126,10 @@ def check_sources(paths: Sequence[Path], model: str | None = None, trust_remote_
     manifests = [Manifest.read(path) for path in paths if (path / MANIFEST).is_file()]
     if not manifests:
         raise ModelError("nothing to score: " + ", ".join(f"{path} {_no_variant(path)}" for path in paths))
+    dequantize = any(manifest.source.dequantized for manifest in manifests)
     for source in dict.fromkeys(model or manifest.source.name for manifest in manifests):
         try:
-            check_source(source, trust_remote_code)
+            check_source(source, trust_remote_code, dequantize)
         except ModelError as error:
             raise _without_original(error) from error
 
@@ -165,7 +166,7 @@ def plan_score(
     progress = progress or Silent()
     variants = _read_variants(paths)
     if model is None or isinstance(model, str):
-        model = _open_original(model or variants[0].manifest.source.name, trust_remote_code, progress)
+        model = _open_original(variants[0].manifest.source, model, trust_remote_code, progress)
     if unverified:
         progress.notice("--unverified: neither artifacts nor original were held against what was recorded of them")
     else:
@@ -199,11 +200,12 @@ def _check_any(paths: Sequence[Path]) -> None:
         raise UsageError("no variant among the arguments; give directories that `compress run` wrote")
 
 
-def _open_original(source: str, trust_remote_code: bool, progress: Progress) -> Model:
+def _open_original(source: Source, place: str | None, trust_remote_code: bool, progress: Progress) -> Model:
+    """The model that a variant was made from, at another ``place`` where it has moved."""
     from compress.checkpoint.model import Model
 
     try:
-        return Model.open(source, trust_remote_code, progress)
+        return Model.open(place or source.name, trust_remote_code, progress, source.dequantized is not None)
     except ModelError as error:
         raise _without_original(error) from error
 

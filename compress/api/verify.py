@@ -43,7 +43,7 @@ def verify(
     if place is None:
         return Verification(f"{compared}; the original {manifest.source.name} is not at hand", tuple(problems))
     try:
-        original = Model.open(place, trust_remote_code, progress)
+        original = Model.open(place, trust_remote_code, progress, manifest.source.dequantized is not None)
     except ModelError as error:
         if model is not None:
             raise

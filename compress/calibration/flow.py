@@ -8,7 +8,7 @@ embedding stays in memory.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,9 @@ from compress.calibration.layer_arguments import Arguments, LayerArguments, Plac
 from compress.calibration.load_state import load_block, materialize
 from compress.calibration.model_inputs import model_inputs
 from compress.calibration.precision import to_storage_dtype
-from compress.modeling.families import FAMILIES, Family
-from compress.modeling.modules import replaced, stacks
+from compress.errors import PassError
+from compress.modeling.modules import Layers, StandIn, bias_maker, replaced, stacks
+from compress.modeling.quiet import first_line
 from compress.modeling.seq2seq import decoder_inputs
 from compress.modeling.transformers_private import init_module
 
@@ -36,24 +37,37 @@ class Flow:
 
     ``inputs`` int64 ``[windows, length]`` or float32 ``[n, c, h, w]`` go through ``module`` up to its first layers,
     with ``tensors`` for everything outside of the layers; the module is on torch's meta device before and after.
+    ``outputs`` as in `DryRun`.
     """
 
-    def __init__(self, module: PreTrainedModel, inputs: Tensor, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, module: PreTrainedModel, inputs: Tensor, tensors: Mapping[str, Tensor], outputs: Mapping[str, int]
+    ) -> None:
         self._module = module
+        self._outputs = outputs
         self.inputs = inputs.split(BATCH)
         self._stacks = stacks(module)
-        self._family = FAMILIES[module.config.model_type]
         self._states: list[list[Tensor]] = [[] for _ in self._stacks]
         self._others: list[list[dict[int, Arguments]]] = [[{} for _ in layers] for _, layers in self._stacks]
         self._encoder_states: list[Tensor] = []
-        recorders = [[_Recorder(self._family) for _ in layers] for _, layers in self._stacks]
+        recorders = [_recorders(stack, outputs) for stack in self._stacks]
         with self.materialized(tensors), ExitStack() as places, torch.no_grad():
             for stack, layers in zip(self._stacks, recorders, strict=True):
                 places.enter_context(replaced(module, stack, layers))
             for batch in self.inputs:
-                encoder_states = _forward(module, batch)
-                for stack_index, layers in enumerate(recorders):
-                    self._record(stack_index, layers, encoder_states)
+                self._record_call(batch, recorders)
+
+    def _record_call(self, batch: Tensor, recorders: Sequence[list[_Recorder]]) -> None:
+        """Run the model without its layers, whose arguments are stored; PassError where it wants more of them."""
+        try:
+            encoder_states = _forward(self._module, batch)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise PassError(
+                f"the layers of a {type(self._module).__name__} can't be run one by one ({first_line(error)}); take "
+                "passes that read no text: fp16, bf16, int8:act=none, int4:solver=rtn:smooth=off"
+            ) from error
+        for stack_index, layers in enumerate(recorders):
+            self._record(stack_index, layers, encoder_states)
 
     @property
     def batches(self) -> int:
@@ -79,14 +93,15 @@ class Flow:
     def after_first_layer(self, stack: int, layer: nn.Module, block: Block) -> None:
         """Hand the position bias that a stack's first layer computes with a block's weights to its other layers.
 
-        Nothing is to be done in most families.
+        Nothing is to be done in most models.
         """
-        if self._family.biases is None:
+        path = bias_maker(self._stacks[stack][1])
+        if path is None:
             return
         load_block(layer, block)
         length = self._states[stack][0].shape[1]
         with torch.no_grad():
-            bias: Tensor = layer.get_submodule(self._family.biases).compute_bias(length, length)  # type: ignore[operator]
+            bias: Tensor = layer.get_submodule(path).compute_bias(length, length)  # type: ignore[operator]
         for others in self._others[stack]:
             for windows, (args, kwargs) in others.items():
                 others[windows] = put(Placeholder.POSITION_BIAS, bias, args), kwargs
@@ -99,10 +114,10 @@ class Flow:
         encoder, _ = self._stacks
         with self.materialized(tensors), torch.no_grad():
             for states in self._states[0]:
-                last = _Recorder(self._family, states.float())
-                with replaced(self._module, encoder, [last] * len(encoder[1])):
+                last = states.float()
+                with replaced(self._module, encoder, _recorders(encoder, self._outputs, last)):
                     mask = torch.ones(states.shape[:2], dtype=torch.long)
-                    encoded = self._module.get_encoder()(inputs_embeds=last.output, attention_mask=mask)[0]
+                    encoded = self._module.get_encoder()(inputs_embeds=last, attention_mask=mask)[0]
                 self._encoder_states.append(to_storage_dtype(encoded))
         self._states[0] = []
 
@@ -121,13 +136,13 @@ class Flow:
         The module is to be `materialized`; the embedding and the head themselves aren't computed with.
         """
         states = self._states[-1][batch]
-        with behind_layers(self._module, states), torch.no_grad():
+        with behind_layers(self._module, states, self._outputs), torch.no_grad():
             return _head_input(self._module, states, self._encoder_states[batch : batch + 1])
 
     @contextmanager
     def behind_layers(self, batch: int) -> Iterator[PreTrainedModel]:
         """Inside, the module has a batch's last hidden states for layers; what is outside of them must be loaded."""
-        with behind_layers(self._module, self._last_states()[batch]):
+        with behind_layers(self._module, self._last_states()[batch], self._outputs):
             yield self._module
 
     def _last_states(self) -> list[Tensor]:
@@ -145,38 +160,52 @@ class Flow:
             others.setdefault(len(hidden), (args, kwargs))
 
 
-class _Recorder(nn.Module):
-    """Takes a layer's place: records its calls and returns the hidden states unchanged, or ``output``."""
+class _Recorder(StandIn):
+    """Takes a ``layer``'s place: records its calls and returns the hidden states unchanged, or ``output``.
 
-    def __init__(self, family: Family, output: Tensor | None = None) -> None:
-        super().__init__()
-        self.family = family
+    ``others``: what it returns beside them; None where that is no tuple, but one tensor.
+    """
+
+    def __init__(self, layer: nn.Module, others: tuple[object, ...] | None, output: Tensor | None = None) -> None:
+        super().__init__(layer)
+        self.others = others
         self.output = output
         self.calls: list[tuple[Tensor, tuple[object, ...], dict[str, object]]] = []
 
-    def forward(self, hidden: Tensor, *args: object, **kwargs: object) -> object:
-        self.calls.append((hidden, args, kwargs))
+    def forward(self, *args: Any, **kwargs: Any) -> object:
+        hidden, *rest = args if args else (kwargs.pop("hidden_states"),)
+        self.calls.append((hidden, tuple(rest), kwargs))
         output = hidden if self.output is None else self.output
-        if self.family.biases is not None:
-            return output, Placeholder.POSITION_BIAS, None
-        return (output, None) if self.family.pairs else output
+        return output if self.others is None else (output, *self.others)
+
+
+def _recorders(stack: Layers, outputs: Mapping[str, int], output: Tensor | None = None) -> list[_Recorder]:
+    """Recorders for a stack's layers, whose outputs are as many as `DryRun` counted: nothing, or the common bias."""
+    path, layers = stack
+    count = outputs.get(path, 0)
+    first = Placeholder.POSITION_BIAS if bias_maker(layers) else None
+    others = (first, *[None] * (count - 2))[: count - 1] if count else None
+    return [_Recorder(layer, others, output) for layer in layers]
 
 
 @contextmanager
-def behind_layers(module: PreTrainedModel, states: Tensor) -> Iterator[None]:
-    """Within, a module's last layer makes ``states`` ``[windows, length, width]``, whatever the first one reads."""
-    family, layer_stacks = FAMILIES[module.config.model_type], stacks(module)
+def behind_layers(module: PreTrainedModel, states: Tensor, outputs: Mapping[str, int]) -> Iterator[None]:
+    """Within, a module's last layer makes ``states`` ``[windows, length, width]``, whatever the first one reads.
+
+    ``outputs`` as in `DryRun`.
+    """
+    layer_stacks = stacks(module)
     with ExitStack() as places:
         for stack in layer_stacks:
-            recorder = _Recorder(family, states.float() if stack is layer_stacks[-1] else None)
-            places.enter_context(replaced(module, stack, [recorder] * len(stack[1])))
+            output = states.float() if stack is layer_stacks[-1] else None
+            places.enter_context(replaced(module, stack, _recorders(stack, outputs, output)))
         yield
 
 
 def _forward(module: PreTrainedModel, batch: Tensor) -> Tensor | None:
     """Run a model without its head; returns what a decoder read of its encoder's, where there are both."""
     if not module.config.is_encoder_decoder:
-        uncached = {} if FAMILIES[module.config.model_type].kind.is_vision else {"use_cache": False}
+        uncached = {} if module.main_input_name == "pixel_values" else {"use_cache": False}
         module.base_model(**model_inputs(batch), **uncached)
         return None
     mask = torch.ones_like(batch)

@@ -197,12 +197,12 @@ class LayerRun:
 
         def by_module(path: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
-                first, *rest = output if isinstance(output, tuple) else (output,)
+                first, *rest = output if isinstance(output, tuple | list) else (output,)
                 name, same, version = outputs.get(id(first), ("", None, 0))
                 inside = name.startswith(f"{self.block.name}.{path}.")
                 untouched = same is not None and same._version == version
                 if inside and untouched and not any(extra is not None for extra in rest):
-                    parts[name] = Part(path, (None,) * len(rest) if isinstance(output, tuple) else None)
+                    parts[name] = Part(path, (None,) * len(rest) if isinstance(output, tuple | list) else None)
 
             return hook
 
@@ -223,5 +223,5 @@ class _SeenEnough(Exception):  # noqa: N818 -- it ends a forward pass early and 
 
 def hidden(output: Any) -> Tensor:
     """The hidden states among what a layer returns."""
-    tensor: Tensor = output[0] if isinstance(output, tuple) else output
+    tensor: Tensor = output[0] if isinstance(output, tuple | list) else output
     return tensor

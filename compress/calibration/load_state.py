@@ -52,6 +52,7 @@ def init_buffers(module: PreTrainedModel, part: nn.Module) -> None:
     for child in part.modules():
         computed = {name: b for name, b in child.named_buffers(recurse=False) if b.is_meta}
         for name, buffer in computed.items():
-            child.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
+            stored = name not in child._non_persistent_buffers_set
+            child.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=stored)
         if computed:
             init_module(module, child)  # the only code that knows what such a buffer holds (rotary frequencies, …)

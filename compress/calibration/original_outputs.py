@@ -33,11 +33,11 @@ class OriginalOutputs:
             else:
                 outside |= {name: weight.dequantize() for name, weight in block.weights.items()}
                 outside |= {name: vector.float() for name, vector in block.vectors.items()}
-        self._module = model.meta_module()
+        self._module, self._outputs = model.meta_module(), model.architecture.dry_run.outputs
         load_outside(self._module, outside)
 
     @torch.no_grad()
     def output(self, batch: int, arguments: Mapping[str, object]) -> object:
         """The model's output object for a batch, that it is called with ``arguments`` for."""
-        with behind_layers(self._module, self._states[batch]):
+        with behind_layers(self._module, self._states[batch], self._outputs):
             return self._module(**arguments)

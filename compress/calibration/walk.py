@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from compress.calibration.block import Block, BlockRole, folds_of
+from compress.calibration.block import Block, BlockRole
 from compress.calibration.flow import Flow
 from compress.calibration.head_inputs import HeadInputs
 from compress.calibration.layer_inputs import BlockInputs, LayerInputs
 from compress.calibration.load_state import init_buffers
 from compress.checkpoint.model import Model
 from compress.modeling.modules import stacks, table_names
+from compress.modeling.spaces.folds import folds_of
 from compress.progress import Progress
 from compress.system.memory import release_memory
 from compress.weights.forms import Weight
@@ -68,9 +69,10 @@ class Walk:
         yield embedding, BlockInputs()
         if self._tokens is not None:
             tensors = self._outer_tensors()
-            self.flows.append(Flow(module, self._tokens, tensors | _dequantized(embedding.weights)))
+            outputs = model.architecture.dry_run.outputs
+            self.flows.append(Flow(module, self._tokens, tensors | _dequantized(embedding.weights), outputs))
             if self._originals:
-                self.flows.append(Flow(module, self._tokens, tensors | _dequantized(original_weights)))
+                self.flows.append(Flow(module, self._tokens, tensors | _dequantized(original_weights), outputs))
             del tensors
         behind = [name for name in self._outside if embedding.draft or name not in original_weights]
         # Nothing of the embedding stays in memory: of a small model it is the largest part.
@@ -137,7 +139,7 @@ def _layer_block(model: Model, prefix: str) -> Block:
         role="layer",
         weights={name: model.weight(name) for name in names if name in matrices},
         vectors={name: model.tensor(name) for name in names if name not in matrices},
-        folds=folds_of(model.config, prefix, frozenset(names)),
+        folds=folds_of(model.architecture, prefix),
     )
 
 

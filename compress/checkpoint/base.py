@@ -39,8 +39,8 @@ class ModelOutline(ABC):
 
     @property
     def config(self) -> PretrainedConfig:
-        """The config of the architecture."""
-        return self.architecture.config
+        """The config of the architecture, of its text model alone where it has others."""
+        return self.architecture.text_config
 
     @property
     def class_name(self) -> str:

@@ -11,7 +11,7 @@ from compress.checkpoint.files.folder import check_sizes
 from compress.checkpoint.files.manifest import Manifest
 from compress.checkpoint.files.shards import check_headers
 from compress.checkpoint.files.sums import SUMS
-from compress.checkpoint.sentence.listing import is_sentence_encoder, module_folders, transformer_folder
+from compress.checkpoint.sentence.listing import module_folders, transformer_folder
 from compress.errors import ModelError
 from compress.modeling.config_file import check_config, read_config
 from compress.modeling.no_checkpoint import explain
@@ -42,14 +42,14 @@ def locate(source: str, trust_remote_code: bool, progress: Progress) -> Path:
     return _local(source) or _fetch(source, _FILES + (_UNTRUSTED_FILES if trust_remote_code else []))
 
 
-def check_source(source: str, trust_remote_code: bool = False) -> None:
+def check_source(source: str, trust_remote_code: bool = False, dequantize: bool = False) -> None:
     """Refuse, as opening does, a source that is no supported model; of a hub checkpoint only settings are fetched."""
     if source.startswith(DEMO):
         check_demo(source.removeprefix(DEMO))
         return
     local = _local(source)
     path = transformer_folder(local or _fetch(source, _SETTINGS))
-    check_config(path, trust_remote_code, is_sentence_encoder(path))
+    check_config(path, trust_remote_code, dequantize)
     if local is not None:
         check_headers(path)
         check_sizes(path)

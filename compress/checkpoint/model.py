@@ -15,6 +15,7 @@ from torch import Tensor
 
 from compress.checkpoint.adapter import find_adapter
 from compress.checkpoint.base import Checkpoint
+from compress.checkpoint.dequantize import dequantized, quantized_by
 from compress.checkpoint.files.folder import check_folder, input_files
 from compress.checkpoint.files.hashes import sha256
 from compress.checkpoint.files.shards import Shards, find_shards
@@ -27,7 +28,6 @@ from compress.modeling.architecture import Architecture
 from compress.modeling.architecture_checks import check_buildable
 from compress.modeling.config_architecture import read_architecture
 from compress.modeling.config_file import check_config
-from compress.modeling.families import FAMILIES
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.tensor_names import stored_names, unused_tensors
 from compress.progress import Progress, Silent
@@ -37,30 +37,48 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+_NOTEWORTHY = 0.02
+"""Share of the weights that is told of where no pass changes them."""
+
+
 @dataclass(frozen=True)
 class Model(Checkpoint):
     """A float checkpoint of a supported architecture. Nothing but headers is read until a tensor is asked for.
 
     ``source`` is what the user called it, ``path`` its directory, ``stored`` maps the module's names to the
-    checkpoint's, in the module's order. ``trusted``: its user accepts code that it brings.
+    checkpoint's, in the module's order. ``trusted``: its user accepts code that it brings. ``quantized_by``: the method
+    of the integers that its floats were read from, if they were.
     """
 
     source: str
     shards: Shards
     stored: dict[str, str]
     trusted: bool = False
+    quantized_by: str | None = None
 
     @classmethod
-    def open(cls, source: str | Path, trust_remote_code: bool = False, progress: Progress | None = None) -> Model:
+    def open(
+        cls,
+        source: str | Path,
+        trust_remote_code: bool = False,
+        progress: Progress | None = None,
+        dequantize: bool = False,
+    ) -> Model:
         """Find a model and check it: a directory, ``demo:NAME`` or a hub id.
 
         Raises ModelError for what can't be read, isn't safe to read or isn't supported. ``trust_remote_code`` admits
         pickled weights (read as tensors only) and checkpoints that bring code, which is not run: the class is always
         transformers' own. A LoRA adapter beside the model is merged into it; MissingComponentError where peft is
-        missing.
+        missing. With ``dequantize``, a checkpoint that is quantized already is read as floats.
         """
         source, progress = str(source), progress or Silent()
         path = transformer_folder(locate(source, trust_remote_code, progress))
+        if dequantize and (method := quantized_by(path)):
+            check_config(path, trust_remote_code, dequantize)
+            if is_sentence_encoder(path):
+                raise ModelError(f"{path}: a sentence encoder that is quantized already can't be read as floats")
+            floats = cls._read(source, dequantized(path, progress), trust_remote_code, progress)
+            return replace(floats, quantized_by=method)
         adapter = find_adapter(path, trust_remote_code, progress)
         model = cls._read(source, path, trust_remote_code, progress)
         if adapter is None:
@@ -71,11 +89,13 @@ class Model(Checkpoint):
     def _read(cls, source: str, path: Path, trust_remote_code: bool, progress: Progress) -> Model:
         """Read the headers of the checkpoint in a directory."""
         embeds = is_sentence_encoder(path)
-        check_config(path, trust_remote_code, embeds)
+        check_config(path, trust_remote_code)
         check_folder(path, progress)
         shards = find_shards(path, trust_remote_code, progress)
         architecture = read_architecture(path, shards.where, embeds)
         check_buildable(path, architecture)
+        if reason := architecture.outline.closed_experts:
+            raise ModelError(f"{path}: a {architecture.class_name} can't be compressed yet: {reason}")
         architecture = _resolve_tied_head(architecture, shards, progress)
         stored = _match(path, architecture, shards, progress)
         sentence = read_sentence_modules(path, architecture.kind, architecture.config, trust_remote_code)
@@ -176,8 +196,8 @@ def _resolve_tied_head(architecture: Architecture, shards: Shards, progress: Pro
 
 
 def _stored(architecture: Architecture, names: Iterable[str], shards: Shards) -> dict[str, str]:
-    renamed = FAMILIES[architecture.config.model_type].renamed
-    return stored_names(names, shards.where, architecture.cls.base_model_prefix, renamed)
+    prefix = architecture.cls.base_model_prefix
+    return stored_names(names, shards.where, prefix, architecture.module_name)
 
 
 def _with_own_head(architecture: Architecture, name: str) -> Architecture:
@@ -203,4 +223,18 @@ def _match(path: Path, architecture: Architecture, shards: Shards, progress: Pro
             raise ModelError(f"{path}: {name} is {list(shape)}, but by config.json {list(needed)} is needed")
     if extra := unused_tensors(shards.where, stored.values()):
         progress.notice(f"{len(extra)} tensors that {architecture.class_name} doesn't use were left out: {extra[0]}, …")
+    _tell_untouched(architecture, progress)
     return {name: stored[name] for name in outline.names if name in stored}
+
+
+def _tell_untouched(architecture: Architecture, progress: Progress) -> None:
+    """Tell of matrices and the like in the layers that no pass changes, where they are a good part of the model."""
+    outline = architecture.outline
+    sizes = {name: math.prod(outline.shapes[name]) for name in outline.names}
+    tables = set(outline.matrices)
+    untouched = [
+        name for name in sizes if outline.in_layer(name) and name not in tables and len(outline.shapes[name]) > 1
+    ]
+    share = sum(sizes[name] for name in untouched) / max(sum(sizes.values()), 1)
+    if share > _NOTEWORTHY:
+        progress.notice(f"{100 * share:.0f} % of the weights are no linear's and stay as they are: {untouched[0]}, …")

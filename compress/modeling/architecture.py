@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from compress.modeling import dry_run
-from compress.modeling.experts import Names, open_experts
-from compress.modeling.families import FAMILIES
+from compress.modeling.distinct_layers import keep_distinct
+from compress.modeling.dry_run import DryRun, run_dry
+from compress.modeling.experts import open_experts
+from compress.modeling.families import family_of
 from compress.modeling.kinds import TaskKind
-from compress.modeling.modules import transposed
+from compress.modeling.modules import stacks, text_config, transposed
 from compress.modeling.outline import Outline, read_outline
 from compress.modeling.seq2seq import untie_head
-from compress.modeling.transformers_private import computed_on_load, not_saved, on_meta
+from compress.modeling.transformers_private import (
+    computed_on_load,
+    follows_padding,
+    not_saved,
+    on_meta,
+    renaming,
+)
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-_FROM_PADDING = ("roberta", "mpnet")
-"""Model types whose positions start behind that of their padding."""
 _NOT_STRUCTURAL = (
     "_name_or_path",
     "architectures",
@@ -58,42 +63,61 @@ class Architecture:
         return self.cls.__name__
 
     @property
+    def text_config(self) -> PretrainedConfig:
+        """The part of the config that is about text; itself in most models."""
+        return text_config(self.config)
+
+    @property
     def tied(self) -> bool:
         """Whether the head is the embedding, used twice."""
-        return self.kind.generates_text and bool(self.config.tie_word_embeddings) and not self.untied_head
+        if not self.kind.generates_text or self.untied_head:
+            return False
+        if self.text_config is not self.config:  # either of the two may say so
+            return self.outline.head in self.outline.tied
+        return bool(self.config.tie_word_embeddings)
 
     @cached_property
     def outline(self) -> Outline:
         """The names, shapes and roles of all tensors: built once for all architectures that are equal."""
-        return _build(self)[0]
+        return _build(self).outline
 
     @property
-    def failure(self) -> str | None:
-        """What transformers' own code raises when such a module is run, from shapes alone; None where it runs.
-
-        Families that are unknown here aren't run: what they are called with isn't known.
-        """
-        return _build(self)[1]
+    def dry_run(self) -> DryRun:
+        """What a run of such a module shows, from shapes alone; nothing of types that no family is known of."""
+        return _build(self).dry_run
 
     def meta_module(self) -> PreTrainedModel:
         """A module of its own without weights: every tensor on torch's meta device, every expert by itself."""
         with on_meta():
             module = self._module()
-            if self._experts is not None:
-                open_experts(module, self._experts)
+            open_experts(module)
         return module
+
+    def distinct_layers(self) -> tuple[PreTrainedModel, Mapping[str, Sequence[int]]]:
+        """A module as `meta_module` makes them, with the first layer of each kind alone, and where each layer's is.
+
+        By the path of a stack, for every layer: the number that the layer of its kind has there.
+        """
+        with on_meta():
+            module = self._module()
+            places = {path: keep_distinct(layers) for path, layers in stacks(module)}
+            open_experts(module)
+        return module, places
 
     def resized(self, resize: Callable[[PretrainedConfig], None]) -> Architecture:
         """The architecture after ``resize`` has changed its config; itself where that changes nothing."""
         config = copy.deepcopy(self.config)
-        resize(config)
+        resize(text_config(config))
         return self if config.to_dict() == self.config.to_dict() else replace(self, config=config)
 
     def with_tied_head(self, tied: bool) -> Architecture:
         """The architecture with its head tied to the embedding, or not; itself where it is so already."""
         if self.tied == tied:
             return self
-        return self.resized(lambda config: setattr(config, "tie_word_embeddings", tied))
+        config = copy.deepcopy(self.config)
+        for part in (config, text_config(config)):
+            part.tie_word_embeddings = tied
+        return replace(self, config=config)
 
     def to_out_in(self, name: str, tensor: Tensor) -> Tensor:
         """A linear's matrix as it is stored, laid ``[out, in]``; any other tensor as it is."""
@@ -108,14 +132,13 @@ class Architecture:
         patterns = computed_on_load(self.cls) if self.kind.is_seq2seq else ()
         return any(re.search(pattern, name) for pattern in patterns)
 
+    def module_name(self, name: str) -> str:
+        """What the module calls a tensor that a checkpoint has by that ``name``, as transformers renames it."""
+        return _build(self).renamed(name)
+
     def not_saved(self, name: str) -> bool:
         """Whether transformers leaves a tensor out of the checkpoints that it writes, and makes it itself."""
         return name in not_saved(self.cls)
-
-    @property
-    def _experts(self) -> Names | None:
-        family = FAMILIES.get(self.config.model_type)
-        return None if family is None else family.experts
 
     def _module(self) -> PreTrainedModel:
         """A module whose experts are as transformers has them; to be called inside `on_meta`."""
@@ -137,14 +160,22 @@ class Architecture:
         return hash(self._signature)
 
 
+@dataclass(frozen=True)
+class _Module:
+    """What is read off a module that is built once: ``renamed`` says what it calls a checkpoint's tensor."""
+
+    outline: Outline
+    dry_run: DryRun
+    renamed: Callable[[str], str]
+
+
 @lru_cache(maxsize=8)
-def _build(architecture: Architecture) -> tuple[Outline, str | None]:
-    """The outline of a module and its failure, of one module that is built once."""
+def _build(architecture: Architecture) -> _Module:
     with on_meta():
         module = architecture._module()
-        outline = read_outline(module, architecture._experts)
-    supported = architecture.config.model_type in FAMILIES
-    return outline, dry_run.failure(module, architecture.kind) if supported else None
+        outline, renamed = read_outline(module), renaming(module)
+    known = family_of(architecture.config.model_type) is not None  # else what it is called with isn't
+    return _Module(outline, run_dry(module, architecture.kind) if known else DryRun(), renamed)
 
 
 def head_size(config: PretrainedConfig) -> int:
@@ -156,6 +187,7 @@ def longest_input(config: PretrainedConfig) -> int:
     """Number of tokens that a model takes in at once."""
     limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
     positions = int(next((limit for limit in limits if limit is not None), _UNBOUNDED))
-    if config.model_type in _FROM_PADDING and config.pad_token_id is not None:
-        positions -= config.pad_token_id + 1
+    padding = getattr(config, "pad_token_id", None)
+    if padding is not None and follows_padding(type(config).__module__):
+        positions -= padding + 1
     return positions

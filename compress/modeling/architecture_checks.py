@@ -9,7 +9,6 @@ import torch
 
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, longest_input
-from compress.modeling.families import FAMILIES
 from compress.modeling.position_buckets import unbiased_reason
 from compress.modeling.quiet import first_line
 
@@ -55,11 +54,11 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
     """
     file = path / "config.json"
     try:
-        failure, counts = architecture.failure, architecture.outline.layer_counts
+        failure, counts = architecture.dry_run.failure, architecture.outline.layer_counts
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
     except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
-        if architecture.config.model_type not in FAMILIES and _builds(architecture):
+        if _builds(architecture):
             raise ModelError(
                 f"{file}: a {architecture.class_name} isn't one stack of layers behind one embedding, as compress "
                 "reads models; give the config.json of a part of it that is"

@@ -9,7 +9,6 @@ from typing import Any
 from compress.errors import ModelError
 from compress.modeling.adapter_config import AdapterConfig
 from compress.modeling.bounds import check_bounds
-from compress.modeling.families import FAMILIES, supported
 from compress.modeling.no_checkpoint import explain
 from compress.system.regular_files import read_json
 
@@ -18,30 +17,23 @@ _OWN_ATTENTION = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm",
 _LARGEST_CONFIG = 4 << 20
 
 
-def check_config(path: Path, trust_remote_code: bool, embeds: bool = False) -> None:
-    """A ModelError for a ``config.json`` that is missing, unsupported, already quantized, or brings untrusted code.
+def check_config(path: Path, trust_remote_code: bool, dequantize: bool = False) -> None:
+    """A ModelError for a ``config.json`` that is missing, already quantized, or brings untrusted code.
 
-    ``embeds``: it is a sentence encoder's, whose head, if it has one, is left out.
+    ``dequantize``: what is quantized is read as floats, if that can be.
     """
     raw = read_config(path)
     if not raw.get("model_type"):
         raise ModelError(f"{path / 'config.json'} has no model_type; give a checkpoint that transformers loads")
-    if quantized := raw.get("quantization_config"):
+    if (quantized := raw.get("quantization_config")) and not dequantize:
         method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
-        raise ModelError(f"{path} is already quantized ({method}); compress the float checkpoint that it was made from")
+        raise ModelError(
+            f"{path} is already quantized ({method}); compress the float checkpoint that it was made from, or, where "
+            "there is none, its integers as floats by --dequantize"
+        )
     if raw.get("auto_map") and not trust_remote_code:
         raise ModelError(
             f"{path} brings its own code (auto_map in config.json); pass --trust-remote-code to accept that"
-        )
-    model_type = str(raw.get("model_type"))
-    class_name = (raw.get("architectures") or [None])[0]
-    family = FAMILIES.get(model_type)
-    if family is None or (family.kind.has_head and not embeds and class_name not in (family.cls, None)):
-        raise ModelError(f"{path}: {class_name or model_type} is not supported; supported: {supported()}")
-    if embeds and (family.kind.is_seq2seq or family.kind.is_vision):
-        raise ModelError(
-            f"{path} is a sentence encoder's {model_type}, and sentence encoders are supported that are encoders or "
-            f"decoders of text; without modules.json a {family.cls} is compressed"
         )
 
 

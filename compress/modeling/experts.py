@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from compress.modeling.modules import linears
+from compress.modeling.transformers_private import ExpertNames as Names
+from compress.modeling.transformers_private import expert_names, unusual_experts_reason
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")  # as a whole part of a name: Mixtral's matrices are w1, w2 and w3
+_STACKS = ("gate_up_proj", "down_proj")
+_DEFAULT: Names = ("gate_proj", "up_proj", "down_proj")
+"""Names of an expert's matrices where checkpoints have none."""
 _TOGETHER = 16
 """Stages side by side whose statistics are in memory together."""
-Names = tuple[str, str, str]
-"""Names of an expert's gate, up and down projections in checkpoints."""
 
 
 class Expert(nn.Module):
@@ -52,8 +58,12 @@ class Experts(nn.ModuleList):
         return total
 
 
-def open_experts(module: nn.Module, names: Names) -> None:
-    """Put separate experts, without weights, in the place of a module's ``gate_up_proj`` and ``down_proj`` in 3-D."""
+def open_experts(module: PreTrainedModel) -> None:
+    """Put separate experts, without weights, in the place of a module's ``gate_up_proj`` and ``down_proj`` in 3-D.
+
+    To be called only where nothing stands in the way (`closed_experts_reason`).
+    """
+    names = expert_names(module) or _DEFAULT
     for path, (child, count, hidden, width) in _stacked(module).items():
         parent, _, name = path.rpartition(".")
         with child.gate_up_proj.device:
@@ -61,21 +71,38 @@ def open_experts(module: nn.Module, names: Names) -> None:
         setattr(module.get_submodule(parent), name, experts)
 
 
-def expert_shapes(module: nn.Module, names: Names) -> dict[str, dict[str, tuple[int, int]]]:
+def expert_shapes(module: PreTrainedModel) -> dict[str, dict[str, tuple[int, int]]]:
     """The weights that `open_experts` would make in a module, by the path of what they stand for: ``[out, in]``."""
-    return {
-        path: {f"{path}.{i}.{name}.weight": shape for i in range(count) for name, shape in _sizes(names, hidden, width)}
-        for path, (_, count, hidden, width) in _stacked(module).items()
-    }
+    stacked, shapes = _stacked(module), {}
+    names = (expert_names(module) if stacked else None) or _DEFAULT
+    for path, (_, count, hidden, width) in stacked.items():
+        sizes = _sizes(names, hidden, width)
+        shapes[path] = {f"{path}.{i}.{name}.weight": shape for i in range(count) for name, shape in sizes}
+    return shapes
+
+
+def closed_experts_reason(module: PreTrainedModel) -> str | None:
+    """Say why a module's experts can't be told apart; None where they can, or there are none."""
+    stacked = _stacked(module)
+    for child, *_ in stacked.values():
+        if reason := unusual_experts_reason(child):
+            return f"its experts ({type(child).__name__}) {reason}"
+    return "all experts of a layer are one tensor in its checkpoints" if stacked and not expert_names(module) else None
+
+
+def is_stack(name: str) -> bool:
+    """Whether a parameter of that name holds a matrix of all experts."""
+    return name.rpartition(".")[2] in _STACKS
 
 
 def _stacked(module: nn.Module) -> dict[str, tuple[Any, int, int, int]]:
     """The modules that hold all experts of a layer in one tensor, by their paths: count, hidden size and width."""
     stacked = {}
     for path, child in module.named_modules():
-        gate_up: Any = getattr(child, "gate_up_proj", None)
+        gate_up: Any = getattr(child, _STACKS[0], None)
         if isinstance(gate_up, nn.Parameter) and gate_up.ndim == 3:
-            count, double, hidden = gate_up.shape
+            count, *sizes = gate_up.shape
+            hidden, double = sizes if getattr(child, "is_transposed", False) else reversed(sizes)
             stacked[path] = child, count, hidden, double // 2
     return stacked
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from compress.modeling.experts import Names, expert_shapes
-from compress.modeling.modules import is_linear, stacks
+from compress.modeling.experts import closed_experts_reason, expert_shapes, is_stack
+from compress.modeling.modules import is_like_linear, is_linear, stacks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,8 +26,10 @@ class Outline:
     """the tensors that are another one under a second name, and that one"""
     linears: tuple[str, ...]
     """the weights of all linears"""
+    unusual_linears: tuple[str, ...]
+    """the weights of modules of a linear's class that compute something else: routers"""
     transposed_weights: frozenset[str]
-    """those of them that are stored ``[in, out]``"""
+    """those of ``linears`` that are stored ``[in, out]``"""
     expert_weights: frozenset[str]
     """those of them that only some tokens reach: the experts'"""
     tables: frozenset[str]
@@ -40,6 +42,8 @@ class Outline:
     """how many repeated layers there are, by the path of their list"""
     nonstandard_linear: str | None
     """the class of the layers' linears where that isn't torch's own"""
+    closed_experts: str | None
+    """why its experts can't be told apart; None where they can, or there are none"""
     number_bytes: Mapping[str, int]
     """the size of a number where a tensor's numbers aren't floats"""
 
@@ -68,21 +72,21 @@ class Outline:
         return shape[::-1] if name in self.transposed_weights else shape
 
 
-def read_outline(module: PreTrainedModel, experts: Names | None) -> Outline:
+def read_outline(module: PreTrainedModel) -> Outline:
     """The outline of a module whose experts are as transformers has them, and are told apart here.
 
-    ``experts``: what checkpoints call an expert's gate, up and down projection, where there are experts. A tensor for
-    each of ten thousand experts is not made: of a large mixture that would take most of the time.
+    A tensor for each of ten thousand experts is not made: of a large mixture that would take most of the time.
     """
     tied = dict(module.all_tied_weights_keys)
     embedding = _name_of(module.get_input_embeddings(), module)
-    opened = expert_shapes(module, experts) if experts else {}
+    opened = expert_shapes(module)
     modules = {f"{name}.weight": child for name, child in module.named_modules() if is_linear(child)}
+    alike = {f"{name}.weight" for name, child in module.named_modules() if is_like_linear(child)}
     transposed = frozenset(name for name, child in modules.items() if not isinstance(child, nn.Linear))
     shapes: dict[str, tuple[int, ...]] = {}
     for name, tensor in module.state_dict().items():
         shape = tuple(tensor.shape)
-        in_experts = opened.get(name.rpartition(".")[0])
+        in_experts = opened.get(name.rpartition(".")[0]) if is_stack(name) else None
         shapes |= in_experts or {name: shape[::-1] if name in transposed else shape}
     expert_weights = frozenset(name for weights in opened.values() for name in weights)
     layer_counts = {path: len(layers) for path, layers in stacks(module)}
@@ -93,6 +97,7 @@ def read_outline(module: PreTrainedModel, experts: Names | None) -> Outline:
         shapes=shapes,
         tied=tied,
         linears=tuple(name for name in shapes if name in modules or name in expert_weights),
+        unusual_linears=tuple(name for name in shapes if name in alike and name not in modules),
         transposed_weights=transposed,
         expert_weights=expert_weights,
         tables=frozenset(tables),
@@ -100,6 +105,7 @@ def read_outline(module: PreTrainedModel, experts: Names | None) -> Outline:
         head=_name_of(module.get_output_embeddings(), module),
         layer_counts=layer_counts,
         nonstandard_linear=next((cls.__name__ for cls in classes), None),
+        closed_experts=closed_experts_reason(module),
         number_bytes={n: t.element_size() for n, t in module.state_dict().items() if not t.is_floating_point()},
     )
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 # Ends of names that old checkpoints store, though the module computes them.
 _COMPUTED = ("rotary_emb.inv_freq", "position_ids", "masked_bias", "attn.bias", "attention.bias")
-_RENAMED = {"embed_out.": "lm_head.", ".block_sparse_moe.": ".mlp."}
-"""Parts of names that checkpoints store, and what transformers 5 calls them."""
-
 _NORM_PARTS = {"gamma": "weight", "beta": "bias"}
 """TensorFlow's names of a norm's tensors, and torch's."""
 
-Renamed = Sequence[tuple[str, str]]
 
-
-def stored_names(names: Iterable[str], stored: Iterable[str], prefix: str, renamed: Renamed = ()) -> dict[str, str]:
+def stored_names(
+    names: Iterable[str], stored: Iterable[str], prefix: str, module_name: Callable[[str], str]
+) -> dict[str, str]:
     """For each of the module's tensors the checkpoint's name of it, if it has one.
 
     The base model's ``prefix`` ("bert", "model") may be there or not on either side, and TensorFlow's old norm names
-    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``. ``renamed`` as in `Family`.
+    ``gamma`` and ``beta`` stand for ``weight`` and ``bias``. ``module_name`` as in `Architecture`.
     """
-    modern = {_modern(name, renamed): name for name in stored}
+    modern = {_modern(module_name(name)): name for name in stored}
     matches = {}
     for name in names:
         for candidate in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
@@ -37,8 +34,6 @@ def unused_tensors(stored: Iterable[str], used: Iterable[str]) -> list[str]:
     return [name for name in stored if name not in in_use and not name.endswith(_COMPUTED)]
 
 
-def _modern(name: str, renamed: Renamed) -> str:
-    for old, new in (*_RENAMED.items(), *renamed):
-        name = name.replace(old, new)
+def _modern(name: str) -> str:
     stem, _, last = name.rpartition(".")
     return f"{stem}.{_NORM_PARTS.get(last, last)}" if "Norm" in stem else name

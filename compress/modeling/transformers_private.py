@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import io
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,10 @@ from compress.modeling.quiet import first_line, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+
+_EXPERT = re.compile(r"experts\.\*\.(\w+)\.weight")
+_FROM_PADDING = "create_position_ids_from_input_ids"
 
 
 @contextmanager
@@ -47,6 +53,59 @@ def computed_on_load(cls: type[PreTrainedModel]) -> tuple[str, ...]:
 def not_saved(cls: type[PreTrainedModel]) -> tuple[str, ...]:
     """The tensors that a class leaves out of the checkpoints that it writes."""
     return tuple(cls._keys_to_ignore_on_save or ())
+
+
+def renaming(model: PreTrainedModel) -> Callable[[str], str]:
+    """A function from a tensor's name in a checkpoint, new or old, to what a model calls it.
+
+    What transformers makes one tensor of several for keeps its name: experts are read one by one here.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming
+
+    steps = [step for step in get_model_conversion_mapping(model) if isinstance(step, WeightRenaming)]
+
+    def renamed(name: str) -> str:
+        for step in steps:
+            name = step.rename_source_key(name)[0]
+        return name
+
+    return renamed
+
+
+ExpertNames = tuple[str, str, str]
+"""Names of an expert's gate, up and down projection."""
+
+
+def expert_names(model: PreTrainedModel) -> ExpertNames | None:
+    """What checkpoints of a model call an expert's gate, up and down projection; None where they are one tensor."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    sources = {
+        step.target_patterns[0].rpartition("experts.")[2]: [_EXPERT.search(name) for name in step.source_patterns]
+        for step in get_model_conversion_mapping(model)
+        if "experts." in step.target_patterns[0]
+    }
+    matches = [match[1] for part in ("gate_up_proj", "down_proj") for match in sources.get(part, ()) if match]
+    return (matches[0], matches[1], matches[2]) if len(matches) == 3 else None
+
+
+def unusual_experts_reason(experts: Any) -> str | None:
+    """Say what sets a layer's experts, in one module, apart from gated MLPs ``down(act(gate(x)) * up(x))``; or None."""
+    from transformers.integrations import moe
+
+    if getattr(experts, "has_bias", True):
+        return "have biases"
+    if not experts.has_gate or experts.is_transposed or not experts.is_concatenated or experts.has_post_expert_norm:
+        return "are laid out in another way than gate, up and down projections"
+    return None if type(experts)._apply_gate is moe._default_apply_gate else "have a gate of their own"
+
+
+@cache
+def follows_padding(config_module: str) -> bool:
+    """Whether positions of the models with that module's config start behind that of their padding, as RoBERTa's do."""
+    models = importlib.import_module(config_module.replace(".configuration_", ".modeling_"))
+    return any(hasattr(part, _FROM_PADDING) for part in (models, *vars(models).values()))
 
 
 def supports_attention_backend(cls: type[PreTrainedModel]) -> bool:

@@ -55,7 +55,7 @@ def notices(model: ModelOutline, pipelines: Iterable[Pipeline], target: TargetCa
 
 def resolve_for(pass_: PassType, model: ModelOutline, target: TargetCapability) -> PassType:
     """Decide every option of a pass; a UsageError where pass, model and target don't go together."""
-    if (unsupported := target.unsupported_reason(model.config)) is not None:
+    if (unsupported := target.unsupported_reason(model.architecture.config)) is not None:
         raise UsageError(f"{target.name} cannot export {unsupported}; use --target hf")
     resolved = pass_.resolve(model, target)
     forms = resolved.output_forms() if isinstance(resolved, WeightPass) else ()

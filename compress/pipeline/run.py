@@ -195,4 +195,5 @@ def _source(model: Model) -> Source:
         parameters=model.parameters,
         nbytes=model.nbytes,
         tied=model.tied,
+        dequantized=model.quantized_by,
     )

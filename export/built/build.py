@@ -28,7 +28,7 @@ from compress.export.lowering.float_graph import FloatGraph, WeightRows
 from compress.graph.builder import GraphBuilder
 from compress.graph.grouped_attention import group_attention
 from compress.modeling.architecture import Architecture
-from compress.modeling.families import FAMILIES
+from compress.modeling.families import family_of
 from compress.modeling.quiet import first_line
 from compress.modeling.rotations import ungrouped_reason, unrotated_reason
 from compress.modeling.transformers_private import rotary_module
@@ -51,7 +51,8 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool, grouped: 
     ``grouped``. A model that no graph is known of, or a weight that isn't rows of one tensor of the checkpoint, is an
     ExportError.
     """
-    declared = config.model_type in registry and not FAMILIES[config.model_type].kind.is_vision
+    family = family_of(config.model_type)
+    declared = config.model_type in registry and family is not None and not family.kind.is_vision
     unsupported = unsupported_reason(config) if declared else f"{config.model_type} models"
     if unsupported is not None:
         raise ExportError(f"cannot build an ONNX graph of {unsupported}; use --target hf")
@@ -70,7 +71,10 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool, grouped: 
         raise ExportError(f"{config.model_type!r} takes several graphs ({', '.join(package)}); only one is supported")
     model: ir.Model = package["model"]
     origin = _name_weights(model, module, config, names)
-    fix_graph(model, config, rotary_module(_transformers_class(config), config))
+    try:
+        fix_graph(model, config, rotary_module(_transformers_class(config), config))
+    except StopIteration as error:
+        raise ExportError(f"mobius's graph of {config.model_type!r} isn't laid out as those known here") from error
     if groups and not by_itself:
         group_attention(model.graph, "grouped")
     append_head(model, config)
@@ -136,7 +140,9 @@ def _meta_tensors(config: PretrainedConfig, names: Sequence[str]) -> tuple[dict[
 
     With the names of those that are stored ``[in, out]``.
     """
-    outline = Architecture(_transformers_class(config), config, FAMILIES[config.model_type].kind, {}).outline
+    family = family_of(config.model_type)
+    assert family is not None, "a graph is built of known ones alone"
+    outline = Architecture(_transformers_class(config), config, family.kind, {}).outline
     in_checkpoint = frozenset(names)
     shapes = {name: outline.stored_shape(name) for name in outline.shapes if name in in_checkpoint}
     tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}

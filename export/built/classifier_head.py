@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import onnx_ir as ir
 from transformers import PretrainedConfig
 
+from compress.errors import ExportError
 from compress.graph.builder import GraphBuilder
 from compress.modeling.classifier import classifier_class, is_token_classifier, label_names
-from compress.modeling.families import FAMILIES
+from compress.modeling.families import family_of
 
 HeadLayers = tuple[tuple[str, str | None], ...]
 """Linears in order by their names in the checkpoint, each with the operator that follows on it."""
@@ -32,9 +33,12 @@ def append_head(model: ir.Model, config: PretrainedConfig) -> None:
     They are ``[b, labels]``, or ``[b, s, labels]`` where tokens are classified. Weights are initializers without values
     by the checkpoint's names, as those of the graph before it are. A class without a head leaves the graph as it is.
     """
-    head = classifier_class(FAMILIES[config.model_type].cls, config.architectures)
+    family = family_of(config.model_type)
+    head = None if family is None else classifier_class(family.cls, config.architectures)
     if head is None:
         return
+    if not is_token_classifier(head) and config.model_type not in _SEQUENCE:
+        raise ExportError(f"the head of a {head} is unknown")
     graph, builder, labels = model.graph, GraphBuilder(model.graph), len(label_names(config))
     x = graph.outputs[0]
     lead = list(x.shape)[:2] if x.shape is not None else [None, None]

@@ -10,7 +10,6 @@ from compress.graph.builder import GraphBuilder
 from compress.graph.masks import bucketed_bias
 from compress.modeling.architecture import longest_input
 from compress.modeling.classifier import classifier_class
-from compress.modeling.families import FAMILIES
 from compress.modeling.position_buckets import mpnet_position_buckets
 
 _TABLE = "encoder.relative_attention_bias.weight"
@@ -23,7 +22,7 @@ def relative_bias(builder: GraphBuilder, ids: ir.Value, config: PretrainedConfig
     """
     longest = longest_input(config)
     buckets = mpnet_position_buckets(torch.arange(1 - longest, longest)).numpy()  # from a query to a key
-    owner = "mpnet." if classifier_class(FAMILIES["mpnet"].cls, config.architectures) else ""
+    owner = "mpnet." if classifier_class("MPNetModel", config.architectures) else ""
     table = builder.weight(f"{owner}{_TABLE}", [config.relative_attention_num_buckets, config.num_attention_heads])
     zero, step, last = (builder.constant(number) for number in (0, 1, longest - 1))
     keys = builder.op("Range", zero, builder.size(ids, 1), step)

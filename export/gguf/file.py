@@ -20,6 +20,7 @@ from compress.escape import printable
 from compress.export.gguf.blocks import Blocks, blocks
 from compress.export.gguf.tokenizer import add_tokenizer
 from compress.modeling.architecture import head_size
+from compress.modeling.classifier import is_classifier_class
 from compress.modeling.rotations import rotary_width
 from compress.system.leftovers import name_in_place
 from compress.weights.forms import Dense, Quantized, Weight
@@ -51,6 +52,8 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
     """Say why a model can't be written as GGUF here; None where it can."""
     if config.model_type not in GGUF_FAMILIES:
         return f"{config.model_type} models; llama.cpp's {', '.join(GGUF_FAMILIES)} are written here"
+    if is_classifier_class(class_name := (config.architectures or [""])[0]):
+        return f"a {class_name}; models that write text are written here"
     if (rope_type := config.rope_parameters["rope_type"]) != "default":
         return f"rotary embeddings of the type {rope_type}; plain ones are written here"
     size, width = head_size(config), rotary_width(config)

@@ -185,6 +185,8 @@ class _Walk:
     def vector(self, names: tuple[str, ...]) -> ir.Value:
         """One initializer for tensors laid end to end; in the type that the graph is computed in."""
         tensors = [self.weights.tensor(name) for name in names]
+        if len(tensors) == 1:  # which may be a number by itself
+            return self.emit.initializer(stacked_name(names), lambda: tensors[0].to(self.emit.dtype))
         return self.emit.initializer(stacked_name(names), lambda: torch.cat(tensors).to(self.emit.dtype))
 
     def read(self, name: str) -> Weight:

@@ -16,7 +16,7 @@ from compress.calibration.model_inputs import model_inputs
 from compress.export.parity.long_cache import random_cache, repeated_cache
 from compress.export.parity.sample import parity_inputs, spread_tokens
 from compress.modeling.architecture import longest_input
-from compress.modeling.families import FAMILIES
+from compress.modeling.families import is_decoder_type
 from compress.modeling.kinds import CLASSIFIER, DECODER, ENCODER, TaskKind
 from compress.modeling.rotations import switches
 from compress.modeling.sentence_chain import SentenceChain
@@ -86,7 +86,7 @@ def reference_traces(
                 cache = repeated_cache(module, inputs[:_WORDS], past)
                 traces.append(_late_trace(module, spread_tokens(module.config, _WORDS), (_WORDS,), *cache))
             return traces
-        if FAMILIES[module.config.model_type].kind.is_decoder_only:  # one that embeds texts, and keeps no cache
+        if is_decoder_type(module.config.model_type):  # one that embeds texts, and keeps no cache
             traces += [_long_trace(module, kind, inputs, length + _BEHIND, chain) for length in lengths]
         return [*traces, _long_trace(module, kind, spread_tokens(module.config, long), long, chain)]
 

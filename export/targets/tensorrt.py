@@ -22,7 +22,7 @@ from compress.export.targets.base import OnnxTarget, weight_only_capability
 from compress.export.trt.build import build_engine, shape_profiles, write_script
 from compress.export.trt.lint import lint_graph
 from compress.modeling.architecture import Architecture
-from compress.modeling.families import FAMILIES
+from compress.modeling.families import family_of
 from compress.onnx_names import MODEL_FILE
 from compress.weights.forms import leaves, mask_of
 from compress.weights.stored import StoredForm
@@ -35,7 +35,7 @@ _LONGEST = 2048
 
 def _unsupported_reason(config: PretrainedConfig) -> str | None:
     """Name what has no graph, and vision models, whose shapes an engine's profiles don't cover yet."""
-    family = FAMILIES.get(config.model_type)
+    family = family_of(config.model_type)
     is_vision = family is not None and family.kind.is_vision
     return f"{config.model_type} models" if is_vision else unsupported_reason(config)
 

@@ -83,13 +83,13 @@ def traced_attention(model: PreTrainedModel, past: TracedCache | None) -> Iterat
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        mask: Tensor | None,
+        attention_mask: Tensor | None,
         scaling: float | None = None,
         softcap: float | None = None,
         is_causal: bool | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, None]:
-        out, *cache = _operator(query, key, value, mask, None if past is None else past.own, scaling, softcap)
+        out, *cache = _operator(query, key, value, attention_mask, None if past is None else past.own, scaling, softcap)
         if cache and past is not None:
             past.new = cache[0], cache[1]
         return out, None

@@ -30,15 +30,16 @@ from compress.export.traced.assemble import (
     transpose_weight,
 )
 from compress.export.traced.attention import ProbeCache, ProbeDone, TracedCache, traced_attention
+from compress.export.traced.experts import weigh_all_experts
 from compress.export.traced.fuse import fuse_operators
 from compress.export.traced.patterns import match_patterns
 from compress.export.traced.rotary_tables import replace_by_tables
 from compress.export.traced.torch_export import ExampleInput, trace_module
 from compress.export.traced.wrappers import DOMAIN, LayerPlaceholder, LayerWrapper, ModelWrapper, TracedCall
 from compress.modeling.architecture import Architecture, longest_input
-from compress.modeling.families import FAMILIES
+from compress.modeling.families import is_decoder_type
 from compress.modeling.modules import layer_list
-from compress.modeling.quiet import quiet_transformers
+from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.transformers_private import forget_lengths
 
 _BATCH, _NEW, _TOTAL = 2, 5, 12
@@ -72,9 +73,10 @@ class _Tracer:
         self.architecture = architecture
         self.names = set(names)
         self.decoder = architecture.kind.is_decoder_only
-        self.embeds = FAMILIES[architecture.config.model_type].kind.is_decoder_only and not self.decoder
+        self.embeds = is_decoder_type(architecture.config.model_type) and not self.decoder
         self.module = architecture.meta_module().eval()
         forget_lengths(self.module)
+        weigh_all_experts(self.module)
         self.path, self.layers = layer_list(self.module)
         self.calls: dict[int, TracedCall] = {}
 
@@ -101,8 +103,8 @@ class _Tracer:
     def trace_outside(self) -> ir.Model:
         """The model's graph with a node for each layer."""
         parent, attribute = self.module.get_submodule(self.path.rpartition(".")[0]), self.path.rpartition(".")[2]
-        pairs = FAMILIES[self.architecture.config.model_type].pairs
-        placeholders = [LayerPlaceholder(i, pairs, self.calls) for i in range(len(self.layers))]
+        outputs = self.architecture.dry_run.outputs.get(self.path, 0)
+        placeholders = [LayerPlaceholder(layer, i, outputs, self.calls) for i, layer in enumerate(self.layers)]
         setattr(parent, attribute, nn.ModuleList(placeholders))
         _materialize(self.module, self.module)
         inputs = self.inputs()
@@ -162,8 +164,11 @@ class _Tracer:
         """The keys and values so far that a layer takes, as a run without numbers shows them."""
         probe = ProbeCache(_TOTAL - _NEW)
         call = self.calls[index]
-        with suppress(ProbeDone):
-            LayerWrapper(self.layers[index], call, probe)([example.tensor("meta") for example in call.inputs])
+        try:
+            with suppress(ProbeDone):
+                LayerWrapper(self.layers[index], call, probe)([example.tensor("meta") for example in call.inputs])
+        except Exception as error:  # caches of another kind, or a look at numbers
+            raise ExportError(f"{description} can't be run without numbers ({first_line(error)})") from error
         if probe.probed is None:
             raise ExportError(f"{description} keeps no keys and values in transformers' cache")
         sizes = [(_BATCH, states.shape[1], _TOTAL - _NEW, states.shape[3]) for states in probe.probed]
@@ -202,6 +207,10 @@ def _materialize(module: PreTrainedModel, part: nn.Module) -> None:
     """
     init_buffers(module, part)
     for child in part.modules():
+        for name, buffer in list(child.named_buffers(recurse=False)):
+            if buffer.is_floating_point() and name not in child._non_persistent_buffers_set:  # a weight like any other
+                delattr(child, name)
+                setattr(child, name, nn.Parameter(buffer, requires_grad=False))
         for name, tensor in list(child.named_parameters(recurse=False)):
             empty = torch.empty(tensor.shape, dtype=tensor.dtype)
             setattr(child, name, nn.Parameter(empty, requires_grad=False))

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from compress.export.traced.attention import TracedCache
 from compress.export.traced.torch_export import ExampleInput
+from compress.modeling.modules import StandIn
 
 DOMAIN = "compress"
 """ONNX domain of the placeholder nodes that stand for layers."""
@@ -34,13 +35,16 @@ class TracedCall:
         return repr((settings, self.spec, self.inputs))
 
 
-class LayerPlaceholder(nn.Module):
-    """Takes a layer's place in the traced model: keeps its call and leaves a node with the same inputs."""
+class LayerPlaceholder(StandIn):
+    """Takes a ``layer``'s place in the traced model: keeps its call and leaves a node with the same inputs.
 
-    def __init__(self, index: int, pairs: bool, calls: dict[int, TracedCall]) -> None:
-        super().__init__()
+    ``outputs`` as in `DryRun`.
+    """
+
+    def __init__(self, layer: nn.Module, index: int, outputs: int, calls: dict[int, TracedCall]) -> None:
+        super().__init__(layer)
         self.index = index
-        self.pairs = pairs
+        self.outputs = outputs
         self.calls = calls
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -52,13 +56,13 @@ class LayerPlaceholder(nn.Module):
         out = torch.onnx.ops.symbolic(
             f"{DOMAIN}::Layer", tensors, {"index": self.index}, dtype=hidden.dtype, shape=hidden.shape, version=1
         )
-        return (out, None) if self.pairs else out
+        return (out, *[None] * (self.outputs - 1)) if self.outputs else out
 
 
 class ModelWrapper(nn.Module):
     """A model as a graph calls it: inputs by ``names`` (ids, mask and positions, or pixels), one ``output``.
 
-    ``embeds``: it is a decoder without a head, which would make a cache of its own.
+    ``embeds``: it is a decoder that writes no text, which would make a cache of its own.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class LayerWrapper(nn.Module):
         leaves = [self._argument(leaf, inputs) for leaf in self.call.leaves]
         args, kwargs = pytree.tree_unflatten(leaves, self.call.spec)
         out = self.layer(*args, **kwargs)
-        hidden = out[0] if isinstance(out, tuple) else out
+        hidden = out[0] if isinstance(out, tuple | list) else out
         return (hidden, *(self.past.new or ())) if self.past is not None else (hidden,)
 
     def _argument(self, leaf: Any, inputs: Iterator[Tensor]) -> Any:

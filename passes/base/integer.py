@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.calibration.statistics import Statistic
 from compress.errors import UsageError
-from compress.modeling.families import FAMILIES
+from compress.modeling.families import family_of
 from compress.passes.base.aliases import INTEGER_ALIASES
 from compress.passes.base.skip import SKIP, Skipped
 from compress.passes.base.table_bits import EXACT_BITS, Table, TableForm, narrow_shares, table_bits
@@ -169,7 +169,7 @@ class Integer(WeightPass):
 
     def _check_packed(self, model: ModelOutline, target: TargetCapability) -> None:
         """Refuse to pack integers of what transformers loads none of but whole channels of 8 bits."""
-        family = FAMILIES.get(model.config.model_type)
+        family = family_of(model.config.model_type)
         per_channel = self.bits == 8 and self.group == "channel" and self.mixed is None
         if family is not None and not family.packs and not target.any_linear and not per_channel:
             raise UsageError(

@@ -90,11 +90,13 @@ def drop_channels(
     padded[:, _channel_mask(kept_units, exact.shape[1])] = stored.dequantize()
     block.reports[name] = WeightReport.of(solver_text, exact, padded, inputs.gram)
     for maker in channels.makers:
-        _drop_rows(block, maker, kept_units.repeat(channels.times))
+        rows = _drop_rows(block, maker, kept_units.repeat(channels.times))
+        columns = _channel_mask(kept_units, exact.shape[1])
+        block.folds = [fold.restricted(rows, columns) if fold.source == maker else fold for fold in block.folds]
 
 
-def _drop_rows(block: Block, name: str, kept_units: Tensor) -> None:
-    """Drop a matrix's outputs, and those of its bias; the others stay as they are."""
+def _drop_rows(block: Block, name: str, kept_units: Tensor) -> Tensor:
+    """Drop a matrix's outputs, and those of its bias; the others, which are marked in what it returns, stay."""
     weight = block.weights[name]
     exact = weight.dequantize()
     rows = _channel_mask(kept_units, exact.shape[0])
@@ -103,6 +105,7 @@ def _drop_rows(block: Block, name: str, kept_units: Tensor) -> None:
     bias = f"{name.removesuffix('weight')}bias"
     if bias in block.vectors:
         block.vectors[bias] = block.vectors[bias][rows]
+    return rows
 
 
 def _channel_mask(kept_units: Tensor, channels: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Smoothing: move scales between weights and what makes their inputs, so that rounding loses less.
 
 Input channel j is divided by s_j and the weight's column multiplied by it. The division is folded into whatever makes
-the input (see `block.Fold`), so that no operator is added. Scales are searched for each fold on the outputs'
+the input (see `folds.Fold`), so that no operator is added. Scales are searched for each fold on the outputs'
 error, with "no smoothing" among the candidates; what is tried and what counts as an error is a `Search`.
 """
 
@@ -19,9 +19,10 @@ from compress.weights.forms import Dense, Factored, Pivoted
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compress.calibration.block import Block, Fold
+    from compress.calibration.block import Block
     from compress.calibration.layer_inputs import BlockInputs
     from compress.calibration.statistics import LinearInput
+    from compress.modeling.spaces.folds import Fold
     from compress.weights.forms import Quantized, Weight
 
 ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -74,7 +75,7 @@ def smooth(block: Block, inputs: BlockInputs, search: Search) -> None:
         for smoothed in (block, inputs.original):
             if smoothed is not None:
                 _apply(smoothed, fold, scale)
-        stats.update(dict.fromkeys(fold.consumers, _scaled(fold_inputs, _per_consumer_channel(scale, fold))))
+        stats.update(dict.fromkeys(fold.consumers, _scaled(fold_inputs, scale[fold.columns])))
 
 
 def rounded_inputs_error(exact: Tensor, stored: Quantized, x: Tensor) -> float:
@@ -87,7 +88,7 @@ def _best_scale(block: Block, fold: Fold, inputs: LinearInput, search: Search) -
     matrices = [block.weights[name].dequantize() for name in fold.consumers]
 
     def error(scale: Tensor) -> float:
-        return sum(search.error(matrix, inputs, _per_consumer_channel(scale, fold)) for matrix in matrices)
+        return sum(search.error(matrix, inputs, scale[fold.columns]) for matrix in matrices)
 
     candidates = [_in_range(_shared(scale, fold)) for scale in search.candidates(inputs, matrices)]
     errors = [error(candidate) for candidate in candidates]
@@ -96,22 +97,18 @@ def _best_scale(block: Block, fold: Fold, inputs: LinearInput, search: Search) -
 
 
 def _in_range(scale: Tensor) -> Tensor:
-    """The same ratios around 1: only they matter."""
-    return (scale / scale.log().mean().exp()).clamp(1e-3, 1e3)
+    """The same ratios around 1, since only they matter; channels that nothing reads (0) stay as they are."""
+    read = scale > 0
+    return torch.where(read, (scale / scale[read].log().mean().exp()).clamp(1e-3, 1e3), 1.0)
 
 
 def _shared(scale: Tensor, fold: Fold) -> Tensor:
-    """The largest scale over all consumer channels that one source channel feeds."""
-    return scale.view(-1, fold.repeat, fold.head).amax(1).flatten()
-
-
-def _per_consumer_channel(scale: Tensor, fold: Fold) -> Tensor:
-    """A scale per source channel as a scale per consumer channel."""
-    return scale.view(-1, 1, fold.head).expand(-1, fold.repeat, -1).flatten()
+    """The largest scale over all inputs of the consumers that one channel of the source is; 0 where it is none."""
+    return torch.zeros(fold.size).scatter_reduce(0, fold.columns, scale, "amax")
 
 
 def _apply(block: Block, fold: Fold, scale: Tensor) -> None:
-    wide = _per_consumer_channel(scale, fold)
+    wide = scale[fold.columns]
     for name in fold.consumers:
         weight = block.weights[name]
         block.weights[name] = (
@@ -120,9 +117,9 @@ def _apply(block: Block, fold: Fold, scale: Tensor) -> None:
     bias = fold.source.removesuffix("weight") + "bias"
     if fold.source in block.weights:
         block.weights[fold.source] = _with_rows_times(block.weights[fold.source], 1 / scale)
-    for name in {fold.source, bias} & block.vectors.keys():
-        vector = block.vectors[name]
-        block.vectors[name] = (vector.float() / scale).to(vector.dtype)
+    for name, offset in ((fold.source, fold.offset), (bias, 0.0)):
+        if (vector := block.vectors.get(name)) is not None:
+            block.vectors[name] = ((vector.float() + offset) / scale - offset).to(vector.dtype)
 
 
 def _with_rows_times(weight: Weight, scale: Tensor) -> Weight:

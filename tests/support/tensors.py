@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from compress.calibration.statistics import LinearInput, RunningStatistics, Statistic
+from compress.modeling.spaces.folds import Fold
 
 F32, F64 = torch.float32, torch.float64
 
@@ -51,3 +52,10 @@ def indefinite(pull: float) -> torch.Tensor:
     gram = torch.eye(64)
     gram[0, 1] = gram[1, 0] = pull
     return gram
+
+
+def random_scale(fold: Fold) -> torch.Tensor:
+    """A scale from 0.5 to 1.5 for each channel of a fold's source that its consumers read, 1 for the others."""
+    scale = torch.ones(fold.size)
+    scale[fold.columns.unique()] = torch.rand(len(fold.columns.unique())) + 0.5
+    return scale

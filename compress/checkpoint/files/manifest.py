@@ -40,6 +40,8 @@ class Source(BaseModel):
     nbytes: Count
     """bytes of its weights"""
     tied: bool
+    dequantized: str | None = None
+    """the method of the integers that its floats were read from; None where it was made of floats"""
 
     @property
     def title(self) -> str:

@@ -59,8 +59,12 @@ class Layout:
 
     @cached_property
     def linears(self) -> tuple[str, ...]:
-        """The linears' weights of the class as its loader makes it: with a pooler that the checkpoint may lack."""
-        return replace(self.architecture, options={}).outline.linears
+        """The linears' weights of the class as its loader makes it: with a pooler that the checkpoint may lack.
+
+        And of what only has a linear's class, which loaders take for one as well.
+        """
+        outline = replace(self.architecture, options={}).outline
+        return outline.linears + outline.unusual_linears
 
     @cached_property
     def _heads(self) -> dict[str, str]:
@@ -91,6 +95,9 @@ class Layout:
             config.pop(key, None)
         if written.keys() & set(self._heads.values()):
             config["tie_word_embeddings"] = False
+            for part in self.architecture.config.sub_configs:
+                if getattr(self.architecture.config, part) is self.architecture.text_config:
+                    config[part]["tie_word_embeddings"] = False
         quantization = self.format.config(written, self.linears, self.architecture.outline.expert_weights)
         if quantization is not None:
             config["quantization_config"] = quantization

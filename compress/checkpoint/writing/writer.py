@@ -12,12 +12,12 @@ from torch import Tensor
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.files.hashes import own_files
 from compress.checkpoint.files.manifest import Manifest
+from compress.checkpoint.files.shard_writer import ShardWriter
 from compress.checkpoint.variant import Variant
 from compress.checkpoint.writing.layout import UNREADABLE, Layout
 from compress.checkpoint.writing.license import find_license
 from compress.checkpoint.writing.model_card import write_card
 from compress.checkpoint.writing.own_code import copy_companions
-from compress.checkpoint.writing.shard_writer import ShardWriter
 from compress.formats.base import CheckpointFormat
 from compress.formats.compressed_tensors import CompressedTensorsFormat
 from compress.modeling.architecture import Architecture

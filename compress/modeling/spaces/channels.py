@@ -32,7 +32,11 @@ class Label:
 
 @dataclass
 class SpaceRecord:
-    """What is found out about a space, until the run has ended; ``fixed`` bool ``[channels]`` must not be rotated."""
+    """What is found out about a space, until the run has ended.
+
+    ``fixed`` bool ``[channels]`` must not be rotated, and ``unscalable`` ones not be scaled either: something reads
+    them that scales can't be taken back from.
+    """
 
     fixed: Tensor
     writers: dict[Writer, None]
@@ -41,6 +45,10 @@ class SpaceRecord:
     rows: list[Tensor]
     in_heads: bool = False
     reason: str | None = None
+    unscalable: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unscalable = torch.zeros_like(self.fixed)
 
 
 class Ledger:
@@ -52,6 +60,8 @@ class Ledger:
         self._transposed: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
         self._spaces: dict[str, SpaceRecord] = {}
         self._merged: dict[str, str] = {}
+        self.spoiled_norms: set[str] = set()
+        """those that something else than linears reads too"""
 
     def spaces(self) -> list[SpaceRecord]:
         """All spaces, merged ones once."""
@@ -75,14 +85,17 @@ class Ledger:
 
     def put_normed(self, path: str, norm: Norm, x: Tensor, out: Tensor) -> None:
         """Label what the norm at ``path`` makes of ``x``, and note that it reads its vectors."""
-        if (label := self.label(x)) is None:
-            return
-        if label.norm is not None:
+        label = self.label(x)
+        if label is not None and label.norm is not None:
             self.fix(label, f"{path} reads what {label.norm} has normed")
-            return
+            label = None
+        if label is None:  # channels of their own, then
+            self.space_of(path, None, x.shape[-1]).fixed[:] = True
+            label = Label(self.root(path), torch.arange(x.shape[-1]).expand(x.shape))
         channels = self.channels(label)
         channels.norms[path] = norm
         channels.rows.append(vectors(label.shadow))
+        channels.unscalable[label.shadow.unique()] = True
         self.put(out, replace(label, shadow=label.shadow.expand(out.shape), norm=path))
 
     def label(self, tensor: Tensor) -> Label | None:
@@ -94,12 +107,25 @@ class Ledger:
         label = self._labels.get(tensor)
         return None if label is None else replace(label, space=self.root(label.space))
 
-    def space_of(self, name: str, writer: Writer, size: int) -> SpaceRecord:
-        """What is found out about the space of that name, which a parameter writes."""
+    def read_by_itself(self, name: str) -> bool:
+        """Whether anything but a linear or a norm has read the parameter of that name."""
+        return name in self._spaces or name in self._merged
+
+    def open_label(self, tensor: Tensor) -> Label | None:
+        """A tensor's label where some of its channels may still be rotated or scaled; of others nothing is to tell."""
+        label = self.label(tensor)
+        if label is None:
+            return None
+        channels, indices = self.channels(label), label.shadow.unique()
+        return None if bool((channels.fixed & channels.unscalable)[indices].all()) else label
+
+    def space_of(self, name: str, writer: Writer | None, size: int) -> SpaceRecord:
+        """What is found out about the space of that name, which a parameter writes, or something else."""
         root = self.root(name)
         if root not in self._spaces:
             self._spaces[root] = SpaceRecord(torch.zeros(size, dtype=torch.bool), {}, [], {}, [])
-        self._spaces[root].writers[writer] = None
+        if writer is not None:
+            self._spaces[root].writers[writer] = None
         return self._spaces[root]
 
     def channels(self, label: Label) -> SpaceRecord:
@@ -119,6 +145,7 @@ class Ledger:
             return
         kept, gone = self._spaces[first], self._spaces.pop(second)
         kept.fixed |= gone.fixed
+        kept.unscalable |= gone.unscalable
         kept.writers |= gone.writers
         kept.readers += gone.readers
         kept.norms |= gone.norms
@@ -127,11 +154,15 @@ class Ledger:
         kept.reason = kept.reason or gone.reason
         self._merged[second] = first
 
-    def fix(self, label: Label, reason: str) -> None:
-        """Note why a label's channels must not be rotated."""
-        channels = self.channels(label)
-        channels.fixed[label.shadow.unique()] = True
+    def fix(self, label: Label, reason: str, scalable: bool = False) -> None:
+        """Note why a label's channels must not be rotated, nor scaled unless they are ``scalable``."""
+        channels, indices = self.channels(label), label.shadow.unique()
+        channels.fixed[indices] = True
         channels.reason = channels.reason or reason
+        if not scalable:
+            channels.unscalable[indices] = True
+            if label.norm is not None:
+                self.spoiled_norms.add(label.norm)
 
     def fix_all(self, values: object, reader: str) -> None:
         """Fix the channels of all tensors within ``values``, which something reads that doesn't rotate with them."""

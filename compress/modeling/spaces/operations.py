@@ -117,15 +117,17 @@ def _joined(ledger: Ledger, out: Tensor, sequence: Sequence[Tensor], dim: int = 
 
 
 def _scale(ledger: Ledger, out: Tensor, a: Tensor | float, b: Tensor | float, **_: object) -> Label | None:
-    """Scale by a number, or by one for each vector of channels."""
-    first, second = (ledger.label(t) if isinstance(t, Tensor) else None for t in (a, b))
+    """Scale by a number, or by one for each vector of channels; by others the channels can't be rotated any more."""
+    first, second = (ledger.open_label(t) if isinstance(t, Tensor) else None for t in (a, b))
     label, other = (first, b) if first is not None else (second, a)
     if label is None:
         return None
-    by_number = not isinstance(other, Tensor) or other.numel() == 1 or other.shape[-1] == 1
-    if not by_number or (first is not None and second is not None):
+    if first is not None and second is not None:
         ledger.fix_all((a, b), "a product by elements")
         return None
+    by_number = not isinstance(other, Tensor) or other.numel() == 1 or other.shape[-1] == 1
+    if not by_number:
+        ledger.fix(label, "a product by elements reads it", scalable=True)
     return replace(label, shadow=label.shadow.expand(out.shape))
 
 

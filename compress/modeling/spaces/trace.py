@@ -6,7 +6,7 @@ The names of parameters go in, no names of families: what an operation isn't kno
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -24,29 +24,40 @@ from compress.modeling.spaces.operations import follow, name_of
 from compress.modeling.spaces.space import Spaces
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from compress.modeling.architecture import Architecture
+    from compress.modeling.kinds import TaskKind
 
 
 @lru_cache(maxsize=4)
 def find_spaces(architecture: Architecture) -> Spaces:
     """The spaces of an architecture's modules; none where its code can't be followed without numbers."""
-    module, kind = architecture.meta_module().eval(), architecture.kind
-    tied = architecture.outline.tied
+    try:
+        ledger = trace(architecture.meta_module(), architecture.kind, architecture.outline.tied)
+    except Exception as error:  # whatever code that wants numbers raises without them
+        reason = f"its code can't be followed ({first_line(error)})"
+        return Spaces((), (), reason, reason)
+    return classify(ledger.spaces())
+
+
+def trace(module: PreTrainedModel, kind: TaskKind, tied: Mapping[str, str]) -> Ledger:
+    """The ledger of a run of a ``module`` on the meta device, which is for nothing else afterwards.
+
+    ``tied``: the parameters that are another one under a second name, and that one. Raises whatever the module's code
+    does where it looks at numbers.
+    """
     ledger = Ledger({id(p): tied.get(name, name) for name, p in module.named_parameters()})
-    for path, child in module.named_modules():
+    for path, child in module.eval().named_modules():
         if isinstance(child, Experts):
             child.forward = _all_experts(child)  # type: ignore[method-assign]
         elif (norm := read_norm(child)) is not None:
             _watch(child, path, norm, ledger)
-    try:
-        with quiet_transformers(), torch.no_grad(), _Trace(ledger):
-            module.set_attn_implementation("eager")  # the masks of others look at numbers
-            output = module(**dry_inputs(module.config, kind))
-    except (NotImplementedError, RuntimeError) as error:
-        reason = f"its code can't be followed ({first_line(error)})"
-        return Spaces((), (), reason, reason)
+    with quiet_transformers(), torch.no_grad(), _Trace(ledger):
+        module.set_attn_implementation("eager")  # the masks of others look at numbers
+        output = module(**dry_inputs(module.config, kind))
     ledger.fix_all(output.logits if kind.has_head else list(output.values()), "the model's output")
-    return classify(ledger.spaces())
+    return ledger
 
 
 class _Trace(TorchFunctionMode):

@@ -232,7 +232,7 @@ def test_a_graph_for_tensorrt_ends_without_an_engine_where_there_is_no_gpu(
     ("target", "writer"),
     [
         ("ort-cpu", "export.lowering.external_data.ExternalData.write"),
-        ("hf", "checkpoint.writing.shard_writer.save_file"),
+        ("hf", "checkpoint.files.shard_writer.save_file"),
     ],
 )
 def test_a_full_disk_leaves_nothing(untied, inside, tmp_path, monkeypatch, target, writer):

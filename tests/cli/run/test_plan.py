@@ -19,7 +19,8 @@ def request_of(tmp_path, llama):
         source=str(llama), pipelines=("int8,fuse",), out=tmp_path / "out", profile="cpu", target=None, calibration=None,
         samples=None, length=None, ablate=False, no_score=False, evaluation=None, labels=None, task_names=(),
         speed=USUAL_SPEED, require=(), strict=False, checkpoint_format=None, shard_bytes=None, merge=False, seed=0,
-        overwrite=False, threads=None, trust_remote_code=False, allow_overlap=False, eval_windows=None,
+        overwrite=False, threads=None, trust_remote_code=False, dequantize=False, allow_overlap=False,
+        eval_windows=None,
         quick=False, every_figure=False, context=None,
     )  # fmt: skip
     return lambda **changes: replace(plain, **changes)

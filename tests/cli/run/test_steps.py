@@ -110,7 +110,7 @@ def test_other_graphs_and_other_heads_are_refused(vit, tmp_path, inside):
     transformers.ViTModel(transformers.ViTConfig(**SHAPE)).save_pretrained(bare)
     done = inside("run", bare, "-p", "int8", "-o", out)
     assert done.returncode == 3
-    assert "ViTModel is not supported; supported: " in done.stderr
+    assert "ViTModel is not supported; of this model_type ViTForImageClassification is" in done.stderr
 
 
 def test_an_interrupt_while_scoring_tells_how_to_go_on(llama, tmp_path, inside, monkeypatch):

@@ -38,7 +38,7 @@ def watch(layer):
 
 def test_a_decoders_first_layer_gets_the_embeddings_and_positions():
     module = build("LlamaForCausalLM")
-    flow = Flow(on_meta_alike(module), TOKENS % 96, outside(module))
+    flow = Flow(on_meta_alike(module), TOKENS % 96, outside(module), {"model.layers": 0})
     calls = watch(module.model.layers[0])
     with torch.no_grad():
         for batch in (TOKENS % 96).split(2):
@@ -56,7 +56,7 @@ def test_a_decoder_gets_the_encoders_outputs_and_its_own_bias():
     config = T5Config(vocab_size=96, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0.0)
     module = T5ForConditionalGeneration(config).eval()
     ids = TOKENS[:2] % 90 + 3
-    flow = Flow(on_meta_alike(module), ids, outside(module))
+    flow = Flow(on_meta_alike(module), ids, outside(module), {"encoder.block": 3, "decoder.block": 3})
     encoder_calls, decoder_calls = watch(module.encoder.block[1]), watch(module.decoder.block[0])
     with torch.no_grad():
         encoded = module.encoder(ids, attention_mask=torch.ones_like(ids))[0]

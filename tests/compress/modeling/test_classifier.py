@@ -3,7 +3,14 @@
 import pytest
 from transformers import BertConfig
 
-from compress.modeling.classifier import auto_class, classifier_class, is_multi_label, is_token_classifier, label_names
+from compress.modeling.classifier import (
+    auto_class,
+    classifier_class,
+    is_classifier_class,
+    is_multi_label,
+    is_token_classifier,
+    label_names,
+)
 from compress.modeling.kinds import CLASSIFIER, ENCODER, SEQ2SEQ
 
 
@@ -20,6 +27,20 @@ from compress.modeling.kinds import CLASSIFIER, ENCODER, SEQ2SEQ
 )
 def test_a_classifier_is_its_base_with_one_of_two_heads(architectures, cls):
     assert classifier_class("BertModel", architectures) == cls
+
+
+@pytest.mark.parametrize(
+    ("base", "cls"),
+    [
+        ("LlamaForCausalLM", "LlamaForSequenceClassification"),
+        ("GPT2LMHeadModel", "GPT2ForTokenClassification"),
+    ],
+)
+def test_a_decoder_may_have_such_a_head_too(base, cls):
+    assert classifier_class(base, [cls]) == cls
+    assert classifier_class(base, [base]) is None
+    assert is_classifier_class(cls)
+    assert not is_classifier_class(base)
 
 
 def test_a_user_loads_it_with_the_class_of_its_head():

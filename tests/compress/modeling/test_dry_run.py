@@ -6,19 +6,24 @@ import pytest
 import torch
 import transformers
 
-from compress.modeling.dry_run import failure
-from compress.modeling.families import FAMILIES
+from compress.modeling.dry_run import run_dry
+from compress.modeling.families import family_of
+from compress.modeling.kinds import DECODER
 from compress.modeling.transformers_private import on_meta
 from tests.support.checkpoints import SIZES
+from tests.whole.test_families import FAMILIES as TINY
+
+MODEL_TYPES = sorted({getattr(transformers, name).config_class.model_type for name, _ in TINY.values()})
 
 
-@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_every_family_runs_as_its_default_is(model_type: str) -> None:
-    family = FAMILIES[model_type]
+    family = family_of(model_type)
+    assert family is not None
     cls = getattr(transformers, family.cls)
     with on_meta():
         module = cls(cls.config_class())
-    assert failure(module, family.kind) is None
+    assert run_dry(module, family.kind).failure is None
 
 
 def test_layers_that_are_alike_are_run_once() -> None:
@@ -28,7 +33,7 @@ def test_layers_that_are_alike_are_run_once() -> None:
     calls: list[str] = []
     for layer in module.model.layers:
         layer.register_forward_hook(lambda layer, *_: calls.append(layer.self_attn.layer_type))
-    assert failure(module, FAMILIES["gemma2"].kind) is None
+    assert run_dry(module, DECODER).failure is None
     assert calls == 2 * ["sliding_attention", "full_attention"]
 
 
@@ -43,14 +48,15 @@ def test_layers_that_are_alike_are_run_once() -> None:
     ],
 )
 def test_what_fails_with_numbers_fails_without(model_type: str, settings: dict[str, object]) -> None:
-    family = FAMILIES[model_type]
+    family = family_of(model_type)
+    assert family is not None
     cls = getattr(transformers, family.cls)
     config = cls.config_class(**SIZES, **settings)
     with pytest.raises((RuntimeError, TypeError)), torch.inference_mode():
         cls(config).eval().generate(torch.ones(1, 5, dtype=torch.long), max_new_tokens=2)
     with on_meta():
         module = cls(config)
-    reason = failure(module, family.kind)
+    reason = run_dry(module, family.kind).failure
     assert reason is not None and reason.startswith(("RuntimeError: ", "TypeError: "))
     assert "\n" not in reason
 
@@ -63,7 +69,26 @@ def test_what_fails_with_numbers_fails_without(model_type: str, settings: dict[s
     ],
 )
 def test_a_tensor_without_numbers_is_none_to_run_with(model_type: str, settings: dict[str, int], name: str) -> None:
-    cls = getattr(transformers, FAMILIES[model_type].cls)
+    family = family_of(model_type)
+    assert family is not None
+    cls = getattr(transformers, family.cls)
     with on_meta():
         module = cls(cls.config_class(**SIZES | settings))
-    assert failure(module, FAMILIES[model_type].kind) == f"{name} is without any number"
+    assert run_dry(module, family.kind).failure == f"{name} is without any number"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "outputs"),
+    [
+        ("llama", {"model.layers": 0}),
+        ("mpt", {"transformer.blocks": 2}),
+        ("t5", {"encoder.block": 3, "decoder.block": 3}),
+    ],
+)
+def test_what_layers_return_is_counted(model_type: str, outputs: dict[str, int]) -> None:
+    family = family_of(model_type)
+    assert family is not None
+    cls = getattr(transformers, family.cls)
+    with on_meta():
+        module = cls(cls.config_class())
+    assert run_dry(module, family.kind).outputs == outputs

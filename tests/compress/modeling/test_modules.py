@@ -6,11 +6,14 @@ from torch import nn
 
 from compress.errors import ModelError
 from compress.modeling.modules import (
+    StandIn,
+    bias_maker,
     layer_list,
     linears,
     replaced,
     stacks,
     table_names,
+    text_config,
     transposed,
     transposed_weights,
 )
@@ -68,3 +71,31 @@ def test_tied_tables_have_one_name():
     ):
         module = build("LlamaForCausalLM", tie_word_embeddings=tied)
         assert table_names(module, module.get_input_embeddings(), module.get_output_embeddings()) == names
+
+
+def test_the_layers_of_a_model_that_sees_too_are_those_of_its_text():
+    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlavaConfig(
+        text_config=LlamaConfig(**sizes, vocab_size=96), vision_config=SiglipVisionConfig(**sizes, image_size=32)
+    )
+    module = LlavaForConditionalGeneration(config)
+    assert layer_list(module)[0] == "model.language_model.layers"
+    assert text_config(config) is config.text_config
+    assert text_config(config.text_config) is config.text_config
+
+
+def test_the_bias_for_all_layers_is_made_in_the_first():
+    module = build_t5()
+    assert bias_maker(module.encoder.block) == "layer.0.SelfAttention"
+    assert bias_maker(build("LlamaForCausalLM").model.layers) is None
+
+
+def test_a_stand_in_has_the_attributes_of_what_it_stands_for():
+    layer = build("LlamaForCausalLM").model.layers[0]
+    stand_in = StandIn(layer)
+    assert stand_in.self_attn is layer.self_attn
+    assert list(stand_in.parameters()) == []
+    with pytest.raises(AttributeError):
+        stand_in.no_such_attribute  # noqa: B018

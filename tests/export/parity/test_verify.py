@@ -21,7 +21,8 @@ from compress.export.parity.sample import sample_input
 from compress.export.parity.verify import compute_dtype, lower_and_verify
 from compress.export.targets.base import find_target
 from compress.export.targets.ort_cpu import OrtCpu
-from compress.modeling import dry_run
+from compress.modeling import architecture
+from compress.modeling.dry_run import DryRun
 from compress.onnx_names import TABLES
 from compress.pipeline.parse import Pipeline
 from compress.progress import Silent
@@ -228,7 +229,7 @@ def test_a_check_sees_the_graph_before_it_is_written(llama, tmp_path):
 
 def test_what_transformers_itself_cannot_run_is_the_models_fault(tiny, tmp_path, monkeypatch):
     """Where the dry run, which sees no numbers, has nothing to say."""
-    monkeypatch.setattr(dry_run, "failure", lambda module, kind: None)
+    monkeypatch.setattr(architecture, "run_dry", lambda module, kind: DryRun())
     path = tiny("BertModel", type_vocab_size=0)  # a row that there is none of is looked up
     (tmp_path / "graph").mkdir()
     with pytest.raises(ModelError, match=r"transformers can't run this BertModel itself \(.*look at config.json"):

@@ -9,7 +9,7 @@ from compress.passes.int8 import with_dynamic_inputs
 from compress.passes.lowrank import Lowrank
 from compress.passes.solvers.smoothing import SmoothQuant, rounded_inputs_error, smooth
 from compress.progress import Silent
-from tests.support.tensors import token_ids
+from tests.support.tensors import random_scale, token_ids
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 TOKENS = token_ids(4, 24)
@@ -26,8 +26,7 @@ def spiky(path):
 
 @pytest.mark.parametrize("pivot", ["on", "off"])
 def test_folding_leaves_products_as_they_are(llama, monkeypatch, pivot):
-    wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
-    monkeypatch.setattr("compress.passes.solvers.smoothing._best_scale", wild)
+    monkeypatch.setattr("compress.passes.solvers.smoothing._best_scale", lambda block, fold, *_: random_scale(fold))
     walk = walk_blocks(Model.open(str(llama)), TOKENS, Silent(), originals=True)
     block, inputs = next((block, inputs) for block, inputs in walk if block.role == "layer")
     Lowrank(rank=0.4, pivot=pivot).run(block, inputs)
@@ -48,8 +47,7 @@ def test_folding_leaves_the_function_as_it_is(tiny, name, tmp_path, monkeypatch)
         parameter.data += 0.05 * torch.randn_like(parameter)  # biases start as zeros
     module.save_pretrained(tmp_path)
     model = Model.open(str(tmp_path))
-    wild = lambda block, fold, inputs, search: torch.rand(len(inputs.amax) // fold.repeat) + 0.5  # noqa: E731
-    monkeypatch.setattr("compress.passes.solvers.smoothing._best_scale", wild)
+    monkeypatch.setattr("compress.passes.solvers.smoothing._best_scale", lambda block, fold, *_: random_scale(fold))
     with torch.no_grad():
         before = module(TOKENS).logits
         for block, inputs in walk_blocks(model, TOKENS, Silent(), originals=True):

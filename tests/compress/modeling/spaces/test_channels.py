@@ -33,6 +33,32 @@ def test_what_is_normed_is_read_as_whole_vectors():
     assert book.channels(book.label(out)).reason == "second reads what norm has normed"
 
 
+def test_what_comes_from_nowhere_is_normed_as_channels_of_its_own():
+    book, _ = ledger()
+    unknown, out = torch.ones(2, 4), torch.ones(2, 4)
+    book.put_normed("norm", NORM, unknown, out)
+    [channels] = book.spaces()
+    assert (book.label(out).norm, channels.writers, list(channels.norms)) == ("norm", {}, ["norm"])
+    assert channels.fixed.all()
+
+
+def test_a_norm_is_spoiled_by_what_can_not_be_scaled_back():
+    book, table = ledger()
+    out = torch.ones(5, 4)
+    book.put_normed("norm", NORM, table, out)
+    book.fix(book.label(out), "a gate", scalable=True)
+    assert book.spoiled_norms == set()
+    book.fix(book.label(out), "an activation")
+    assert book.spoiled_norms == {"norm"}
+
+
+def test_a_parameter_that_is_read_by_itself_is_known():
+    book, table = ledger()
+    assert not book.read_by_itself("table")
+    book.label(table)
+    assert book.read_by_itself("table")
+
+
 def test_the_first_reason_is_kept():
     book, table = ledger()
     state = table * 1

@@ -30,6 +30,9 @@ def run():
         def fixed(self):
             return self.ledger.channels(Label("table", torch.empty(0))).fixed.tolist()
 
+        def unscalable(self):
+            return self.ledger.channels(Label("table", torch.empty(0))).unscalable.tolist()
+
     return Run()
 
 
@@ -59,7 +62,6 @@ def test_vectors_may_be_scaled(run, factor):
     ("func", "others"),
     [
         (torch.nn.functional.silu, ()),
-        (torch.mul, (torch.ones(HIDDEN),)),
         (torch.add, (1.0,)),
         (torch.add, (torch.ones(HIDDEN),)),
         (torch.Tensor.mean, (-1,)),
@@ -71,10 +73,20 @@ def test_what_treats_channels_one_by_one_fixes_them(run, func, others):
     assert run.ledger.label(run(func, run.states, *others)) is None
     assert all(run.fixed())
 
+    assert all(run.unscalable())
+
+
+@pytest.mark.parametrize("func", [torch.mul, torch.div])
+def test_what_is_scaled_channel_by_channel_may_be_scaled_again_but_not_rotated(run, func):
+    assert run.ledger.label(run(func, run.states, torch.ones(HIDDEN))) is not None
+    assert all(run.fixed())
+    assert not any(run.unscalable())
+
 
 def test_a_quotient_by_channels_fixes_them(run):
     run(torch.div, 1.0, run.states)
     assert all(run.fixed())
+    assert all(run.unscalable())
 
 
 def test_only_the_channels_that_are_read_are_fixed(run):

@@ -10,11 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from compress.checkpoint.files import hashes, shards
+from compress.checkpoint.files import hashes, shard_writer, shards
+from compress.checkpoint.files.shard_writer import ShardWriter
 from compress.checkpoint.model import Model
 from compress.checkpoint.variant import Variant
-from compress.checkpoint.writing import shard_writer
-from compress.checkpoint.writing.shard_writer import ShardWriter
 from compress.checkpoint.writing.writer import WriteOptions
 from compress.errors import ModelError
 from compress.export.targets.base import find_target
