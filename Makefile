@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 ROOMS := benchmarks cli export passes profiles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast fuzz mutate lint docs bench peers clean
+.PHONY: help demo test test-fast fuzz mutate lint docs families bench peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy --strict
 docs: $(STAMP)  ## write the generated pages of docs/ again, and build the site: site/index.html
 	$(BIN)/python -m tests.whole.test_docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+families: $(STAMP)  ## what works for 130 architectures, each run as a tiny model; writes docs/architectures.md
+	$(BIN)/python -m tests.whole.architectures
 
 bench: $(STAMP)  ## the claims in docs/benchmarks.md, measured here as ratios, beside the peers that are installed
 	$(BIN)/python -m compress.benchmarks.project.bench

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from compress.modeling.distinct_layers import keep_distinct
@@ -142,7 +143,9 @@ class Architecture:
 
     def _module(self) -> PreTrainedModel:
         """A module whose experts are as transformers has them; to be called inside `on_meta`."""
-        module = self.cls(copy.deepcopy(self.config), **self.options)
+        config = copy.deepcopy(self.config)
+        config.dtype = torch.float32  # some classes make a part of themselves in the type that it names
+        module = self.cls(config, **self.options)
         module.tie_weights(recompute_mapping=False)
         if self.untied_head:
             untie_head(module)

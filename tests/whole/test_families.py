@@ -111,6 +111,8 @@ FAMILIES = {
     "DistilBERT, sequences": ("DistilBertForSequenceClassification", {**DISTIL, **LABELS}),
     "MPNet, sequences": ("MPNetForSequenceClassification", {**WIDE, **LABELS, "pad_token_id": 1}),
     "DeBERTa-v2, sequences": ("DebertaV2ForSequenceClassification", {**DEBERTA, **LABELS}),
+    "XLM-RoBERTa, sequences": ("XLMRobertaForSequenceClassification", {**WIDE, **LABELS}),
+    "Llama, sequences": ("LlamaForSequenceClassification", {**GROUPED, **LABELS}),
     "BERT, tokens": ("BertForTokenClassification", {**WIDE, **LABELS}),
     "DistilBERT, tokens": ("DistilBertForTokenClassification", {**DISTIL, **LABELS}),
     "T5": ("T5ForConditionalGeneration", T5),
@@ -124,7 +126,7 @@ FAMILIES = {
 }  # fmt: skip
 AS_ITS_BASE = frozenset(
     ("RoBERTa, sequences", "DistilBERT, sequences", "MPNet, sequences", "DeBERTa-v2, sequences", "BERT, tokens",
-     "DistilBERT, tokens", "DeiT")
+     "DistilBERT, tokens", "DeiT", "XLM-RoBERTa, sequences", "Llama, sequences")
 )  # fmt: skip
 """Families of which a few passes are run, since the others do to their layers what they do to another family's."""
 OWN_HEAD = "T5 1.1, gated, own head"
@@ -250,7 +252,8 @@ FOLDS = {
     "Mixtral, with a window": 2, "Qwen3-MoE": 2, "GPT-2": 3, "GPT-J": 2, "GPT-NeoX": 3,
     "BLOOM": 3, "Falcon, one KV head": 2, "Falcon, new": 3, "Falcon, ALiBi": 3,
     "OPT": 3, "MPT": 3, "BERT": 1, "RoBERTa": 1, "DistilBERT": 1, "MPNet": 1, "DeBERTa-v2": 1,
-    "BERT, sequences": 1, "RoBERTa, sequences": 1, "DistilBERT, sequences": 1, "MPNet, sequences": 1,
+    "BERT, sequences": 1, "RoBERTa, sequences": 1,
+    "XLM-RoBERTa, sequences": 1, "Llama, sequences": 4, "DistilBERT, sequences": 1, "MPNet, sequences": 1,
     "DeBERTa-v2, sequences": 1, "BERT, tokens": 1, "DistilBERT, tokens": 1,
     "T5": (3, 5), OWN_HEAD: (4, 6), "BART": (1, 2), "Marian": (1, 2), "ViT": 3, "DeiT": 3,
 }  # fmt: skip
@@ -431,6 +434,7 @@ def page():
         "variant is made, transformers reads it back to the same logits, and an export passes the parity gate.",
         "Sequences and tokens: `…ForSequenceClassification` and `…ForTokenClassification`, with their heads; ViT and",
         "DeiT: `…ForImageClassification`. What is left blank isn't run, since it does what it does to another family.",
+        "Many more [architectures](architectures.md) are known; these go through more.",
         "",
     ]
     reasons = list(dict.fromkeys(REFUSED.values()))

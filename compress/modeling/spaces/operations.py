@@ -62,7 +62,8 @@ def _reshape(
 ) -> None:
     """Do to the shadow what was done to its tensor, or fix its channels."""
     name, shadow = name_of(func), label.shadow
-    if name not in _SAME | _RESHAPES | {"view"}:
+    without_numbers = name == "__getitem__" and any(index.is_meta for index in tensors(args[1:]))
+    if name not in _SAME | _RESHAPES | {"view"} or without_numbers:
         ledger.fix_all((args, kwargs), name)
         return
     reshape: Callable[..., object] = torch.reshape if name == "view" else func
