@@ -14,7 +14,7 @@ from compress.export.built import config_fixes
 from compress.export.built.build import build
 from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.parity.compare import DiffersError
-from compress.modeling.families import family_of, is_decoder_type
+from compress.modeling.families import family_of, is_decoder_type, runs_layer_by_layer
 from compress.modeling.modules import text_config
 from compress.modeling.transformers_private import supports_attention_backend
 from compress.progress import Progress
@@ -38,6 +38,8 @@ def untraceable_reason(config: PretrainedConfig) -> str | None:
         return "it is two graphs"
     if getattr(config, "add_cross_attention", False) and family.kind.is_decoder_only:
         return "its layers attend to an encoder's states as well"
+    if not runs_layer_by_layer(config.model_type):
+        return "its layers read more than what they are called with"
     if family.kind.is_decoder_only and not supports_attention_backend(getattr(transformers, family.cls)):
         return "its attention isn't transformers' common one"
     return None

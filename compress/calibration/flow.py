@@ -23,7 +23,8 @@ from compress.calibration.load_state import load_block, materialize
 from compress.calibration.model_inputs import model_inputs
 from compress.calibration.precision import to_storage_dtype
 from compress.errors import PassError
-from compress.modeling.modules import Layers, StandIn, bias_maker, replaced, stacks
+from compress.modeling.families import runs_layer_by_layer
+from compress.modeling.modules import Layers, StandIn, bias_maker, replaced, stacks, text_config
 from compress.modeling.quiet import first_line
 from compress.modeling.seq2seq import decoder_inputs
 from compress.modeling.transformers_private import init_module
@@ -50,6 +51,8 @@ class Flow:
         self._states: list[list[Tensor]] = [[] for _ in self._stacks]
         self._others: list[list[dict[int, Arguments]]] = [[{} for _ in layers] for _, layers in self._stacks]
         self._encoder_states: list[Tensor] = []
+        if not runs_layer_by_layer(text_config(module.config).model_type):
+            raise _bound_layers(module, "they read more than what they are called with")
         recorders = [_recorders(stack, outputs) for stack in self._stacks]
         with self.materialized(tensors), ExitStack() as places, torch.no_grad():
             for stack, layers in zip(self._stacks, recorders, strict=True):
@@ -62,10 +65,7 @@ class Flow:
         try:
             encoder_states = _forward(self._module, batch)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise PassError(
-                f"the layers of a {type(self._module).__name__} can't be run one by one ({first_line(error)}); take "
-                "passes that read no text: fp16, bf16, int8:act=none, int4:solver=rtn:smooth=off"
-            ) from error
+            raise _bound_layers(self._module, first_line(error)) from error
         for stack_index, layers in enumerate(recorders):
             self._record(stack_index, layers, encoder_states)
 
@@ -158,6 +158,13 @@ class Flow:
                 self._states[stack].append(to_storage_dtype(hidden))
             args = tuple(Placeholder.ENCODER_STATES if arg is encoder_states is not None else arg for arg in args)
             others.setdefault(len(hidden), (args, kwargs))
+
+
+def _bound_layers(module: PreTrainedModel, reason: str) -> PassError:
+    return PassError(
+        f"the layers of a {type(module).__name__} can't be run one by one ({reason}); take passes that read no text: "
+        "fp16, bf16, int8:act=none, int4:solver=rtn:smooth=off"
+    )
 
 
 class _Recorder(StandIn):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _WITHOUT_PACKED = frozenset(("t5", "mt5"))
 """Model types whose initialization reads every linear's weight, which packed integers don't have."""
 
+_BOUND_LAYERS = frozenset(("falcon_h1", "gemma3n_text", "gemma4_text", "led", "longt5", "pegasus_x", "prophetnet"))
+"""Model types whose layers compute something else by themselves than in their model, which hands them more."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -62,6 +65,11 @@ def loads_images(cls: str) -> bool:
 
     decoders, seers = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     return cls in seers.values() and cls not in decoders.values()
+
+
+def runs_layer_by_layer(model_type: str) -> bool:
+    """Whether layers of that type can be run one by one, on what the model called them with."""
+    return model_type not in _BOUND_LAYERS
 
 
 def is_decoder_type(model_type: str) -> bool:

@@ -73,7 +73,7 @@ def build(config: PretrainedConfig, names: Sequence[str], fused: bool, grouped: 
     origin = _name_weights(model, module, config, names)
     try:
         fix_graph(model, config, rotary_module(_transformers_class(config), config))
-    except StopIteration as error:
+    except (StopIteration, AttributeError, LookupError) as error:
         raise ExportError(f"mobius's graph of {config.model_type!r} isn't laid out as those known here") from error
     if groups and not by_itself:
         group_attention(model.graph, "grouped")

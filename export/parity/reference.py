@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.calibration.model_inputs import model_inputs
+from compress.errors import ExportError
 from compress.export.parity.long_cache import random_cache, repeated_cache
 from compress.export.parity.sample import parity_inputs, spread_tokens
 from compress.modeling.architecture import longest_input
@@ -181,7 +182,9 @@ def _decoder_trace(module: PreTrainedModel, name: str, ids: Tensor, mask: Tensor
         else:
             output = module.base_model(**inputs, past_key_values=cache, use_cache=True)
             expected = {"logits": logits[:, start:end]}
-        cache = output.past_key_values
+        cache = getattr(output, "past_key_values", None)
+        if cache is None:
+            raise ExportError(f"a {type(module).__name__} keeps no keys and values in transformers' cache")
         if len(ids) == 1:
             expected |= cache_arrays(cache)
         steps.append(TraceStep(f"{name}, {part}", arrays(inputs), expected, mask[:, start:end].bool().numpy()))

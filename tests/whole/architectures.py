@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -101,7 +102,7 @@ def walk_difference(model: Model, path: Path, folder: Path) -> str | None:
     with torch.inference_mode():
         module(**example_inputs(module))
     for states, output in zip(walked.values(), outputs, strict=True):
-        expected = output[0] if isinstance(output, tuple) else output
+        expected = output[0] if isinstance(output, tuple | list) else output
         difference = float((torch.cat(states) - expected).norm() / expected.norm())
         if difference > 1e-4:
             return f"WRONG: layers by themselves differ from the module's by {difference:.2g}"
@@ -157,7 +158,7 @@ def page(rows: Sequence[Row]) -> str:
         "| --- | --- |" + " --- |" * len(STEPS),
         *table,
         "",
-        *(f"{number}. {text}" for text, number in reasons.items()),
+        *(textwrap.fill(f"{number}. {text}", 110, subsequent_indent="    ") for text, number in reasons.items()),
     ]
     return "\n".join([*lines, ""])
 

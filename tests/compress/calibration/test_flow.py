@@ -6,9 +6,13 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from compress.calibration.block import Block
 from compress.calibration.flow import Flow
+from compress.calibration.walk import walk_blocks
+from compress.checkpoint.model import Model
+from compress.errors import PassError
 from compress.modeling.modules import stacks
 from compress.modeling.seq2seq import decoder_inputs
 from compress.modeling.transformers_private import on_meta
+from compress.progress import Silent
 from compress.weights.forms import Dense
 from tests.support.calibration import TOKENS
 from tests.support.checkpoints import build
@@ -80,3 +84,12 @@ def test_a_decoder_gets_the_encoders_outputs_and_its_own_bias():
     (hidden, *rest), _ = flow.arguments(1, 0).call(0)
     assert torch.allclose(hidden, decoder_calls[0][0][0])
     assert any(torch.is_tensor(t) and t.shape == encoded.shape and torch.allclose(t, encoded, atol=1e-5) for t in rest)
+
+
+def test_layers_that_read_more_than_their_arguments_are_refused_before_the_work(random_model):
+    sizes = {"d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4,
+             "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}  # fmt: skip
+    model = Model.open(str(random_model("LEDForConditionalGeneration", **sizes)))
+    with pytest.raises(PassError, match="the layers of a LEDForConditionalGeneration can't be run one by one"):
+        for _ in walk_blocks(model, TOKENS, Silent()):
+            pass

@@ -3,7 +3,7 @@
 import pytest
 import transformers
 
-from compress.modeling.families import family_of, is_decoder_type
+from compress.modeling.families import family_of, is_decoder_type, runs_layer_by_layer
 from compress.modeling.kinds import DECODER, ENCODER, IMAGE_CLASSIFIER, SEQ2SEQ
 from tests.whole.test_families import FAMILIES as TINY
 
@@ -42,3 +42,8 @@ def test_other_kinds_and_unknown_types_have_none():
 def test_packed_integers_are_loaded_of_all_but_t5():
     assert not family_of("t5").packs
     assert family_of("bart").packs
+
+
+def test_some_layers_are_bound_to_their_model():
+    assert runs_layer_by_layer("llama")
+    assert not runs_layer_by_layer("gemma3n_text")
