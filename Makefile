@@ -55,7 +55,7 @@ docs: $(STAMP)  ## write the generated pages of docs/ again, and build the site:
 	$(BIN)/python -m tests.whole.test_docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-families: $(STAMP)  ## what works for 130 architectures, each run as a tiny model; writes docs/architectures.md
+families: $(STAMP)  ## what works for 180 architectures, each run as a tiny model; writes docs/architectures.md
 	$(BIN)/python -m tests.whole.architectures
 
 bench: $(STAMP)  ## the claims in docs/benchmarks.md, measured here as ratios, beside the peers that are installed

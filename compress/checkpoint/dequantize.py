@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from compress.system.regular_files import copy_file, refusal
 from compress.system.staging import staged
 
 CONFIG = "quantization_config"
+_VERSION = "1"
+"""Part of the cache's keys: of what is read by other rules than before"""
 _SHARD_BYTES = 2 << 30
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _CACHE_SCALES = (".k_scale", ".v_scale", ".q_scale")
@@ -42,7 +45,7 @@ def quantized_by(path: Path) -> str | None:
     return str(config.get("quant_method", "unknown")) if isinstance(config, dict) else None
 
 
-def dequantized(path: Path, progress: Progress) -> Path:
+def dequantized(path: Path, trust_pickle: bool, progress: Progress) -> Path:
     """The directory of a checkpoint's floats, in the type that its config names, made on first use.
 
     Raises ModelError for a method that isn't read, weights that don't fit each other, or an adapter beside them.
@@ -50,8 +53,14 @@ def dequantized(path: Path, progress: Progress) -> Path:
     if AdapterConfig.read(path) is not None:
         raise ModelError(f"{path} is quantized and has an adapter beside it; merge that first, with peft's")
     raw = read_config(path)
-    source, shards = quantized_source(raw[CONFIG]), find_shards(path, False, progress)
-    parts = [shards.digest, sha256(path / "config.json"), *(sha256(file) for file in companions(path))]
+    source, shards = quantized_source(raw[CONFIG]), find_shards(path, trust_pickle, progress)
+    parts = [
+        _VERSION,
+        metadata.version("compressed-tensors"),
+        shards.digest,
+        sha256(path / "config.json"),
+        *(sha256(file) for file in companions(path)),
+    ]
     out = cache_directory() / "dequantized" / hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
     if not (out / SUMS).is_file():
         progress.notice(f"{path} is read as floats, which are written to {out} (once)")

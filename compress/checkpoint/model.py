@@ -25,9 +25,11 @@ from compress.checkpoint.sentence.listing import is_sentence_encoder, transforme
 from compress.checkpoint.sentence.modules import lowercase, read_sentence_modules
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture
-from compress.modeling.architecture_checks import check_buildable
+from compress.modeling.architecture_checks import check_buildable, check_padding
 from compress.modeling.config_architecture import read_architecture
 from compress.modeling.config_file import check_config
+from compress.modeling.families import is_decoder_type
+from compress.modeling.kinds import CLASSIFIER
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.modeling.tensor_names import stored_names, unused_tensors
 from compress.progress import Progress, Silent
@@ -77,7 +79,8 @@ class Model(Checkpoint):
             check_config(path, trust_remote_code, dequantize)
             if is_sentence_encoder(path):
                 raise ModelError(f"{path}: a sentence encoder that is quantized already can't be read as floats")
-            floats = cls._read(source, dequantized(path, progress), trust_remote_code, progress)
+            check_folder(path, progress)
+            floats = cls._read(source, dequantized(path, trust_remote_code, progress), trust_remote_code, progress)
             return replace(floats, quantized_by=method)
         adapter = find_adapter(path, trust_remote_code, progress)
         model = cls._read(source, path, trust_remote_code, progress)
@@ -96,6 +99,8 @@ class Model(Checkpoint):
         check_buildable(path, architecture)
         if reason := architecture.outline.closed_experts:
             raise ModelError(f"{path}: a {architecture.class_name} can't be compressed yet: {reason}")
+        if is_decoder_type(architecture.config.model_type) and architecture.kind is CLASSIFIER:
+            check_padding(path, architecture)
         architecture = _resolve_tied_head(architecture, shards, progress)
         stored = _match(path, architecture, shards, progress)
         sentence = read_sentence_modules(path, architecture.kind, architecture.config, trust_remote_code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -60,10 +61,13 @@ class Fp8Source(QuantizedSource):
         scale = next(parts[mark] for mark in self.marks if mark in parts).float()
         if scale.numel() == 1:
             return weight * scale.reshape(())
-        if scale.numel() == len(weight):
-            return weight * scale.reshape(-1, 1)
-        height, width = self.config.get("weight_block_size") or (128, 128)
-        rows, columns = (torch.arange(size) // block for size, block in zip(weight.shape, (height, width), strict=True))
+        if scale.ndim == 1 or scale.shape[1] == 1:
+            return weight * scale.reshape(len(weight), 1)
+        blocks = self.config.get("weight_block_size") or (128, 128)
+        counts = [-(-size // block) for size, block in zip(weight.shape, blocks, strict=True)]
+        if list(scale.shape) != counts:
+            raise ModelError(f"{module} has {list(scale.shape)} scales, and {counts} blocks")
+        rows, columns = (torch.arange(size) // block for size, block in zip(weight.shape, blocks, strict=True))
         return weight * scale[rows][:, columns]
 
 
@@ -79,8 +83,11 @@ class CompressedTensorsSource(QuantizedSource):
         from compressed_tensors.compressors import BaseCompressor
         from compressed_tensors.compressors.format import infer_module_format
 
-        scheme = self._scheme(module)
-        format_name = scheme.format or infer_module_format(torch.nn.Linear, scheme)
+        if (weight := parts.get("weight")) is not None and weight.is_floating_point() and weight.element_size() > 1:
+            return weight.float()  # it was saved as floats
+        scheme, whole = self._scheme(module), self.config.get("format")
+        format_name = scheme.format or (whole if whole != "mixed-precision" else None)
+        format_name = format_name or infer_module_format(torch.nn.Linear, scheme)
         compressor = BaseCompressor.get_value_from_registry(getattr(format_name, "value", format_name))
         # Scales of 16 bits are widened: the library multiplies, and rounds, in their type.
         tensors = {
@@ -88,15 +95,20 @@ class CompressedTensorsSource(QuantizedSource):
             for name, tensor in parts.items()
             if name.startswith("weight")
         }
-        weight: Tensor = compressor.decompress(tensors, scheme)["weight"]
-        return weight.float()
+        floats: Tensor = compressor.decompress(tensors, scheme)["weight"]
+        return floats.float()
+
+    @cached_property
+    def _schemes(self) -> list[Any]:
+        from compressed_tensors.quantization import QuantizationConfig
+
+        return list(QuantizationConfig.model_validate(dict(self.config)).config_groups.values())
 
     def _scheme(self, module: str) -> Any:
         """The scheme whose targets have the module, by its name or else by its class."""
-        from compressed_tensors.quantization import QuantizationConfig
         from compressed_tensors.utils.match import match_name
 
-        schemes = list(QuantizationConfig.model_validate(dict(self.config)).config_groups.values())
+        schemes = self._schemes
         named = (scheme for scheme in schemes if any(match_name(module, target) for target in scheme.targets))
         by_class = (scheme for scheme in schemes if "Linear" in scheme.targets)
         scheme = next(named, None) or next(by_class, None)
@@ -134,7 +146,7 @@ class AwqSource(QuantizedSource):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        if str(config.get("version", "gemm")).lower() != "gemm" or int(config.get("bits", 4)) != 4:
+        if str(config.get("version", "gemm")).lower() != "gemm" or config.get("bits", 4) != 4:
             raise ModelError(f"awq in the version {config.get('version')}, with {config.get('bits')} bits, isn't read")
 
     def dequantize(self, module: str, parts: Mapping[str, Tensor]) -> Tensor:
@@ -164,7 +176,9 @@ class BitsAndBytesSource(QuantizedSource):
             return parts["weight"].float() * (parts["SCB"].float() / 127)[:, None]
         packed = next(parts[mark] for mark in self.marks if mark in parts)
         state = json.loads(bytes(packed.tolist()))
-        words = parts["weight"].flatten().int()
+        words = (
+            parts["weight"].contiguous().view(torch.uint8).flatten().int()
+        )  # bytes, whatever type they are said to be
         codes = torch.stack([words >> 4, words & 15], 1).flatten()
         absmax = parts["weight.absmax"]
         if "weight.nested_absmax" in parts:

@@ -9,6 +9,7 @@ import torch
 
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture, longest_input
+from compress.modeling.classifier import is_token_classifier
 from compress.modeling.position_buckets import unbiased_reason
 from compress.modeling.quiet import first_line
 
@@ -69,6 +70,18 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
         raise ModelError(f"{file}: an encoder or a decoder without layers is not supported")
     if failure is not None:
         raise ModelError(f"{file}: transformers can't run a {architecture.class_name} of it ({failure})")
+
+
+def check_padding(path: Path, architecture: Architecture) -> None:
+    """Raise a ModelError for a decoder that classifies whole texts without a token for padding.
+
+    It reads the label off the last token that isn't one, and transformers takes only one text at a time without.
+    """
+    padding = getattr(architecture.config, "pad_token_id", None)
+    if padding is None and not is_token_classifier(architecture.class_name):
+        raise ModelError(
+            f"{path / 'config.json'}: a {architecture.class_name} needs a pad_token_id, behind whose tokens texts end"
+        )
 
 
 def _looks_ahead(config: PretrainedConfig) -> str | None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _WITHOUT_PACKED = frozenset(("t5", "mt5"))
 """Model types whose initialization reads every linear's weight, which packed integers don't have."""
 
-_BOUND_LAYERS = frozenset(("falcon_h1", "gemma3n_text", "gemma4_text", "led", "longt5", "pegasus_x", "prophetnet"))
+_BOUND_LAYERS = frozenset(
+    ("falcon_h1", "gemma3n_text", "gemma4_text", "gemma4_unified_text", "led", "longt5", "pegasus_x", "prophetnet")
+)
 """Model types whose layers compute something else by themselves than in their model, which hands them more."""
 
 

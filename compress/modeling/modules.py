@@ -56,7 +56,15 @@ def _is_list(child: nn.Module, count: int) -> bool:
 
 def text_config(config: PretrainedConfig) -> PretrainedConfig:
     """The part of a config that is about text, where a model also sees or hears; else the config itself."""
-    return config if config.is_encoder_decoder else config.get_text_config()
+    from transformers import PreTrainedConfig  # as in `is_linear`
+
+    if config.is_encoder_decoder:
+        return config
+    try:
+        part: object = config.get_text_config()
+    except ValueError:  # there are several
+        return config
+    return part if isinstance(part, PreTrainedConfig) else config  # a config may have anything by that name
 
 
 def bias_maker(layers: nn.ModuleList) -> str | None:

@@ -104,7 +104,10 @@ def unusual_experts_reason(experts: Any) -> str | None:
 @cache
 def follows_padding(config_module: str) -> bool:
     """Whether positions of the models with that module's config start behind that of their padding, as RoBERTa's do."""
-    models = importlib.import_module(config_module.replace(".configuration_", ".modeling_"))
+    try:
+        models = importlib.import_module(config_module.replace(".configuration_", ".modeling_"))
+    except ModuleNotFoundError:  # a type whose models are another one's
+        return False
     return any(hasattr(part, _FROM_PADDING) for part in (models, *vars(models).values()))
 
 

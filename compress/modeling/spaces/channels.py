@@ -114,8 +114,8 @@ class Ledger:
     def open_label(self, tensor: Tensor) -> Label | None:
         """A tensor's label where some of its channels may still be rotated or scaled; of others nothing is to tell."""
         label = self.label(tensor)
-        if label is None:
-            return None
+        if label is None or label.norm is not None:
+            return label
         channels, indices = self.channels(label), label.shadow.unique()
         return None if bool((channels.fixed & channels.unscalable)[indices].all()) else label
 

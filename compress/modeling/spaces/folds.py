@@ -77,7 +77,8 @@ def _traced(architecture: Architecture) -> tuple[dict[str, Sequence[int]], tuple
     except Exception:  # as in `find_spaces`
         return None
     folds = [fold for fold in (*_behind_norms(ledger), *_behind_linears(ledger)) if _within_one(fold, layers)]
-    usable = (fold for fold in folds if matrices.issuperset(fold.consumers))
+    norms = {f"{path}.weight" for record in ledger.spaces() for path in record.norms}
+    usable = (fold for fold in folds if matrices.issuperset(fold.consumers) and fold.source in matrices | norms)
     return dict(places), tuple(fold for fold in usable if not any(map(ledger.read_by_itself, _names(fold))))
 
 

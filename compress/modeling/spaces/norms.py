@@ -73,8 +73,10 @@ def read_norm(module: nn.Module) -> Norm | None:
 
 
 def _has_gain(module: nn.Module) -> bool:
-    """Whether a module has nothing but a vector ``weight``, and perhaps a ``bias``."""
+    """Whether a module has nothing but a vector ``weight``, and perhaps a ``bias``: no statistics of other inputs."""
     parameters = dict(module.named_parameters())
+    if next(module.buffers(), None) is not None:
+        return False
     return parameters.keys() in ({"weight"}, {"weight", "bias"}) and parameters["weight"].ndim == 1
 
 

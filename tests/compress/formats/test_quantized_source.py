@@ -21,9 +21,9 @@ def names_of(parts: dict[str, Tensor], module: str = "model.layers.0.mlp.up_proj
     return [f"{module}.{part}" for part in parts]
 
 
-@pytest.mark.parametrize("blocks", [(16, 32), (24, 40)])
+@pytest.mark.parametrize("blocks", [(16, 32), (24, 40), (12, 8)])
 def test_blocks_of_fp8_are_multiplied_by_their_scales(blocks: tuple[int, int]) -> None:
-    """The last block of a row or a column may be a part of one."""
+    """The last block of a row or a column may be a part of one; there may be as many blocks as rows."""
     height, width = blocks
     weight = gaussian(48, 96).to(FP8)
     scale = gaussian(-(-48 // height), -(-96 // width), seed=1)
@@ -39,6 +39,12 @@ def test_blocks_of_fp8_are_multiplied_by_their_scales(blocks: tuple[int, int]) -
             "model.layers.0.mlp.up_proj.weight",
         )
     }
+
+
+def test_blocks_that_do_not_fit_are_refused() -> None:
+    parts = {"weight": gaussian(48, 96).to(FP8), "weight_scale_inv": torch.ones(3, 2)}
+    with pytest.raises(ModelError, match=r"m has \[3, 2\] scales, and \[3, 3\] blocks"):
+        quantized_source({"quant_method": "fp8", "weight_block_size": [16, 32]}).dequantize("m", parts)
 
 
 @pytest.mark.parametrize("scale", [torch.tensor(0.5), torch.full((8, 1), 0.5), torch.full((8,), 0.5)])
@@ -82,6 +88,22 @@ def test_what_compressed_tensors_compresses_is_read(name: str) -> None:
         low, high = -(1 << (args["num_bits"] - 1)), (1 << (args["num_bits"] - 1)) - 1
         expected = ((weight / steps).add(zeros).round().clamp(low, high) - zeros) * steps
     assert torch.allclose(floats, expected, atol=1e-6)
+
+
+def test_what_was_saved_as_floats_is_left_as_it_is() -> None:
+    config = {"quant_method": "compressed-tensors", "format": "dense", "config_groups": {}}
+    parts = {"weight": gaussian(4, 8).bfloat16(), "weight_scale": torch.full((4, 1), 0.5)}
+    assert torch.equal(quantized_source(config).dequantize("m", parts), parts["weight"].float())
+
+
+def test_the_format_of_the_whole_holds_where_a_group_names_none() -> None:
+    weights = ARGS["int4"][1]
+    scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(**weights), format="pack-quantized")
+    state = {"weight": gaussian(32, 64), "weight_scale": gaussian(32, 4, seed=1).abs() + 0.1}
+    parts = BaseCompressor.get_value_from_registry("pack-quantized").compress(state, scheme)
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": {"num_bits": 8, "dynamic": True}}
+    config = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": group}}
+    assert quantized_source(config).dequantize("m", parts).shape == (32, 64)
 
 
 def packed(numbers: Tensor, bits: int) -> Tensor:
@@ -134,12 +156,14 @@ def test_awq_in_its_order_of_outputs() -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_nf4_of_bitsandbytes(nested: bool) -> None:
+@pytest.mark.parametrize("storage", [torch.uint8, torch.bfloat16])
+def test_nf4_of_bitsandbytes(nested: bool, storage: torch.dtype) -> None:
+    """The bytes may be said to be floats, which FSDP asks for."""
     generator = torch.Generator().manual_seed(0)
     codes, values = torch.randint(0, 16, (8, 64), generator=generator), gaussian(16).sort().values
     absmax = gaussian(8, seed=1).abs()
     state = {"shape": [8, 64], "blocksize": 64, "nested_blocksize": 4, "nested_offset": 0.25}
-    parts = {"weight": (codes.flatten()[::2] << 4 | codes.flatten()[1::2]).to(torch.uint8)[:, None],
+    parts = {"weight": (codes.flatten()[::2] << 4 | codes.flatten()[1::2]).to(torch.uint8).view(storage)[:, None],
              "weight.absmax": absmax, "weight.quant_map": values}  # fmt: skip
     if nested:
         outer_map, outer = gaussian(256, seed=2), gaussian(2, seed=3)

@@ -10,6 +10,7 @@ import pytest
 from compress.checkpoint.model import Model
 from compress.errors import ModelError
 from compress.modeling.config_architecture import any_architecture
+from compress.modeling.kinds import CLASSIFIER
 from tests.support.checkpoints import build, configure
 
 
@@ -84,3 +85,20 @@ def test_code_in_a_checkpoint_is_refused_unless_accepted(llama: Path) -> None:
 def test_outputs_are_handed_over_as_this_program_takes_them(llama: Path) -> None:
     configure(llama, return_dict=False, output_hidden_states=True)
     assert Model.open(str(llama)).config.return_dict
+
+
+@pytest.mark.parametrize("setting", [{"text_config": {"vocab_size": 5}}, {"decoder": "wordpiece", "text_config": {}}])
+def test_settings_that_are_called_as_a_part_of_a_config_are_told_in_a_line(
+    llama: Path, setting: dict[str, Any]
+) -> None:
+    configure(llama, **setting)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        Model.open(str(llama))
+
+
+def test_a_decoder_that_classifies_texts_needs_a_token_behind_them(tmp_path: Path) -> None:
+    build("LlamaForSequenceClassification", pad_token_id=0).save_pretrained(tmp_path)
+    assert Model.open(tmp_path).kind is CLASSIFIER
+    configure(tmp_path, pad_token_id=None)
+    with pytest.raises(ModelError, match="a LlamaForSequenceClassification needs a pad_token_id"):
+        Model.open(tmp_path)

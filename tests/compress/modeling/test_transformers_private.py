@@ -9,6 +9,7 @@ from compress.formats.compressed_tensors import quantization_config
 from compress.modeling.transformers_private import (
     attention_backend,
     computed_on_load,
+    follows_padding,
     init_module,
     load_on_meta,
     not_saved,
@@ -82,3 +83,9 @@ def test_a_module_that_a_checkpoint_has_and_a_class_has_not_is_told_in_no_log(ca
     assert caplog.records == []
     logging.getLogger("compressed_tensors.utils.match").warning("Could not match `absent`")
     assert len(caplog.records) == 1
+
+
+def test_positions_behind_padding_are_told_by_the_models_code():
+    assert follows_padding("transformers.models.roberta.configuration_roberta")
+    assert not follows_padding("transformers.models.llama.configuration_llama")
+    assert not follows_padding("transformers.models.internlm3.configuration_internlm3")

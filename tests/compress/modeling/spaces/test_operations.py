@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from compress.modeling.spaces.channels import Label, Ledger
+from compress.modeling.spaces.norms import Norm
 from compress.modeling.spaces.operations import follow
 
 HIDDEN = 6
@@ -81,6 +82,14 @@ def test_what_is_scaled_channel_by_channel_may_be_scaled_again_but_not_rotated(r
     assert run.ledger.label(run(func, run.states, torch.ones(HIDDEN))) is not None
     assert all(run.fixed())
     assert not any(run.unscalable())
+
+
+def test_what_a_norm_delivers_is_followed_though_its_channels_are_closed(run):
+    normed = torch.ones(1, 3, HIDDEN)
+    run.ledger.put_normed("norm", Norm(0.0, False, False), torch.ones(1, 3, HIDDEN), normed)
+    assert run.ledger.label(run(torch.mul, normed, 0.5)).norm == "norm"
+    run(torch.mul, normed, normed)
+    assert run.ledger.spoiled_norms == {"norm"}
 
 
 def test_a_quotient_by_channels_fixes_them(run):

@@ -84,7 +84,7 @@ def test_both_stacks_of_an_encoder_decoder_share_a_stream():
         ("Gemma 3", "model.layers.0.post_attention_layernorm is added to it with its gain"),
         ("BERT", "embeddings.LayerNorm is added to it with its gain"),
         ("BLOOM", "transformer.h.0.input_layernorm reads what transformer.word_embeddings_layernorm has normed"),
-        ("DeBERTa-v2", "encoder.layer.1.attention.self.query_proj.weight reads it and something else"),
+        ("DeBERTa-v2", "encoder.layer.0.attention.self.query_proj.weight reads it and something else"),
         ("BART", "model.encoder.layernorm_embedding is added to it with its gain"),
     ],
 )
