@@ -11,7 +11,6 @@ from transformers import PretrainedConfig
 from compress.checkpoint.base import Checkpoint
 from compress.errors import ExportError
 from compress.export.built import config_fixes
-from compress.export.built.build import build
 from compress.export.lowering.float_graph import FloatGraph, GraphSource
 from compress.export.parity.compare import DiffersError
 from compress.modeling.families import family_of, is_decoder_type, runs_layer_by_layer
@@ -63,6 +62,8 @@ def export_with_fallback(
     Where nobody chose the ``source``, a graph that can't be built, or that ``write`` finds to differ, is traced
     instead, and the user told. ``fused``, ``grouped``: as in `build`. Raises ExportError for a model that has neither.
     """
+    from compress.export.built.build import build  # here: mobius takes seconds to load, and few commands need it
+
     reason = untraceable_reason(checkpoint.config)
     if _reads_alone(checkpoint) and (reason or source == "built"):
         raise ExportError(

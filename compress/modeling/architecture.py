@@ -63,7 +63,7 @@ class Architecture:
         """The name of the transformers class, as in a config's ``architectures``."""
         return self.cls.__name__
 
-    @property
+    @cached_property
     def text_config(self) -> PretrainedConfig:
         """The part of the config that is about text; itself in most models."""
         return text_config(self.config)

@@ -37,7 +37,7 @@ class ConfigOnlyModel(ModelOutline):
         """Every tensor that checkpoints have, in the module's order; tied ones once."""
         return tuple(name for name in self.architecture.outline.names if not self.architecture.not_saved(name))
 
-    @property
+    @cached_property
     def itemsize(self) -> int:
         """Bytes of a float number in the checkpoint, as its config has it; float32 where it doesn't say."""
         dtype = self.config.dtype

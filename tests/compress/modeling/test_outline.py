@@ -20,6 +20,7 @@ from compress.modeling.experts import expert_weights
 from compress.modeling.families import family_of
 from compress.modeling.modules import linears, stacks, transposed_weights
 from compress.modeling.outline import Outline
+from compress.modeling.spaces.folds import _traced
 from compress.pipeline.parse import Pipeline
 from compress.pipeline.predict import ConfigOnlyModel, predict
 from compress.pipeline.run import run_pipeline
@@ -126,6 +127,7 @@ def test_a_run_of_two_pipelines_builds_an_outline_and_a_module_for_each_walk_and
 ) -> None:
     modules, target = built(transformers.LlamaForCausalLM), find_target("ort-cpu")
     _build.cache_clear()
+    _traced.cache_clear()
     model = Model.open(str(llama))
     for text in ("int8", "int4:solver=gptq"):
         (tmp_path / text).mkdir()
