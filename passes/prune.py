@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _CHANNELS = {"mlp": MLP, "heads": HEADS}
 _NAMES = {"mlp": "MLP channels", "heads": "key-value heads", "blocks": "layers"}
+_PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types", "layers_block_type")
+"""Settings of a config that have one entry a layer."""
+_BY_NUMBER = ("mlp_only_layers", "first_k_dense_replace", "attention_types", "attn_layer_indices")
+"""Settings that tell layers by their numbers, or count them, which dropping one would shift."""
 _WIDTHS = ("hidden_dim", "ffn_dim", "ffn_hidden_size", "n_inner", "intermediate_size", "d_ff")
 _SEQ2SEQ_WIDTHS = ("encoder_ffn_dim", "decoder_ffn_dim")
 _COARSE, _FINE, _WIDE = 64, 8, 1024
@@ -70,6 +74,11 @@ class Prune(WeightPass):
         config = model.config
         if model.kind.is_seq2seq and self.what == "blocks":
             raise UsageError("prune: an encoder-decoder's layers can't be dropped; use what=mlp")
+        numbered = next((name for name in _BY_NUMBER if getattr(config, name, None)), None)
+        if self.what == "blocks" and numbered:
+            raise UsageError(
+                f"prune: {numbered} in the config goes by the layers' numbers, which would shift; use what=mlp"
+            )
         self._check_layout(model)
         if self.layers:
             self._check_layers(config.num_hidden_layers)
@@ -109,9 +118,11 @@ class Prune(WeightPass):
             config.head_dim, config.num_key_value_heads = size, remaining
             config.num_attention_heads = remaining * repeat
         else:
-            if layer_types := getattr(config, "layer_types", None):
-                gone = self._dropped or range(remaining, units)  # before they are chosen, only their count is known
-                config.layer_types = [layer_type for i, layer_type in enumerate(layer_types) if i not in gone]
+            gone = self._dropped or range(remaining, units)  # before they are chosen, only their count is known
+            for name in _PER_LAYER:
+                settings = getattr(config, name, None) or ()
+                if len(settings) == units:
+                    setattr(config, name, [setting for i, setting in enumerate(settings) if i not in gone])
             config.num_hidden_layers = remaining
 
     def run(self, block: Block, inputs: BlockInputs) -> None:

@@ -125,6 +125,27 @@ def test_named_layers_go(tiny, run, name):
     assert torch.equal(outputs(reloaded(variant)), outputs(remaining))
 
 
+def test_what_is_said_of_each_layer_stays_with_it(tiny, run):
+    """The second and the fourth layer of this one rotate nothing."""
+    path = tiny("SmolLM3ForCausalLM", num_hidden_layers=4, no_rope_layers=[1, 0, 1, 0])
+    variant = run(path, "prune:what=blocks:layers=0")
+    assert variant.config.no_rope_layers == [0, 1, 0]
+    remaining = Model.open(str(path)).torch_module()
+    del remaining.model.layers[0]
+    remaining.config.num_hidden_layers = 3
+    remaining.config.layer_types, remaining.config.use_cache = remaining.config.layer_types[1:], False
+    assert torch.equal(outputs(variant.torch_module()), outputs(remaining))
+    assert torch.equal(outputs(reloaded(variant)), outputs(remaining))
+
+
+def test_layers_that_a_config_tells_by_their_numbers_stay(tiny, run):
+    path = tiny(
+        "Qwen3MoeForCausalLM", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=64, mlp_only_layers=[1]
+    )
+    with pytest.raises(UsageError, match="mlp_only_layers in the config goes by the layers' numbers"):
+        run(path, "prune:what=blocks:layers=0")
+
+
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen3ForCausalLM", "BertModel"])
 def test_kinds_of_pruning_compose_with_each_other_and_with_what_follows(tiny, run, tmp_path, name):
     """And onnxruntime computes what torch does, or the export's parity gate would refuse it."""
