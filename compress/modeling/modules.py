@@ -118,11 +118,6 @@ def is_linear(module: nn.Module) -> bool:
     return type(module).forward is nn.Linear.forward or _computes_product(module)
 
 
-def is_like_linear(module: nn.Module) -> bool:
-    """Whether a module is of torch's class of linears, or one that is derived from it, whatever it computes."""
-    return isinstance(module, nn.Linear)
-
-
 def _computes_product(module: nn.Linear) -> bool:
     """Whether a linear of a class of its own returns what linears do: routers return whom they chose as well."""
     inputs = torch.empty(1, module.in_features, dtype=module.weight.dtype, device=module.weight.device)

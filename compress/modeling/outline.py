@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from compress.modeling.experts import closed_experts_reason, expert_shapes, is_stack
-from compress.modeling.modules import is_like_linear, is_linear, stacks
+from compress.modeling.modules import is_linear, stacks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,7 +81,7 @@ def read_outline(module: PreTrainedModel) -> Outline:
     embedding = _name_of(module.get_input_embeddings(), module)
     opened = expert_shapes(module)
     modules = {f"{name}.weight": child for name, child in module.named_modules() if is_linear(child)}
-    alike = {f"{name}.weight" for name, child in module.named_modules() if is_like_linear(child)}
+    alike = {f"{name}.weight" for name, child in module.named_modules() if isinstance(child, nn.Linear)}
     transposed = frozenset(name for name, child in modules.items() if not isinstance(child, nn.Linear))
     shapes: dict[str, tuple[int, ...]] = {}
     for name, tensor in module.state_dict().items():
