@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from compress.checkpoint.base import Checkpoint
 from compress.checkpoint.demo.model import cache_directory
-from compress.checkpoint.files.folder import companions
+from compress.checkpoint.files.folder import companions, copy_along
 from compress.checkpoint.files.hashes import sha256
 from compress.checkpoint.files.shards import has_weights
 from compress.checkpoint.files.sums import SUMS, record_hashes
@@ -25,7 +25,7 @@ from compress.errors import MissingComponentError, ModelError
 from compress.modeling.adapter_config import FILE, AdapterConfig
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.progress import Progress
-from compress.system.regular_files import check_file, copy_file, refusal
+from compress.system.regular_files import check_file
 from compress.system.staging import staged
 
 if TYPE_CHECKING:
@@ -84,12 +84,9 @@ class Adapter:
                 f"merge_and_unload and remove {FILE}"
             ) from error
         (out / "generation_config.json").unlink(missing_ok=True)
-        for file in companions(self.path):
-            copy_file(file, out / file.name)
+        copy_along(self.path, out)
         if base.sentence is not None:
             base.sentence.save(out)
-        if refusal(self.path / "README.md") is None:
-            copy_file(self.path / "README.md", out / "README.md")
 
     def _unloaded(self, module: PreTrainedModel, base: Checkpoint) -> PreTrainedModel:
         """The module with the adapter in its weights, and nothing of peft left."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from compress.checkpoint.demo.model import cache_directory
-from compress.checkpoint.files.folder import companions
+from compress.checkpoint.files.folder import companions, copy_along
 from compress.checkpoint.files.hashes import sha256
 from compress.checkpoint.files.shard_writer import ShardWriter
 from compress.checkpoint.files.shards import Shards, find_shards
@@ -27,7 +27,6 @@ from compress.modeling.adapter_config import AdapterConfig
 from compress.modeling.config_file import read_config
 from compress.modeling.quiet import first_line
 from compress.progress import Progress
-from compress.system.regular_files import copy_file, refusal
 from compress.system.staging import staged
 
 CONFIG = "quantization_config"
@@ -84,10 +83,7 @@ def _write(
     for module, names in progress.track(list(modules.items()), "dequantizing", unit="matrix"):
         writer.put(f"{module}.weight", _floats(source, shards, module, names).to(dtype).contiguous())
     (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    for file in companions(path):
-        copy_file(file, out / file.name)
-    if refusal(path / "README.md") is None:
-        copy_file(path / "README.md", out / "README.md")
+    copy_along(path, out)
     writer.finish()  # last, since it makes the file by which the directory is known to be whole
 
 

@@ -60,16 +60,21 @@ def check_buildable(path: Path, architecture: Architecture) -> None:
         raise ModelError(f"{file}: {error}") from error
     except Exception as error:  # whatever a size, an activation or a rope type that there isn't leads to
         if _builds(architecture):
-            raise ModelError(
-                f"{file}: a {architecture.class_name} isn't one stack of layers behind one embedding, as compress "
-                "reads models; give the config.json of a part of it that is"
-            ) from error
+            raise not_one_stack(file, architecture.class_name) from error
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ModelError(f"{file}: transformers can't build a {architecture.class_name} of it ({reason})") from error
     if architecture.kind.is_seq2seq and not all(counts.values()):
         raise ModelError(f"{file}: an encoder or a decoder without layers is not supported")
     if failure is not None:
         raise ModelError(f"{file}: transformers can't run a {architecture.class_name} of it ({failure})")
+
+
+def not_one_stack(file: Path, class_name: str) -> ModelError:
+    """Refusal of a model whose config ``file`` is of several parts."""
+    return ModelError(
+        f"{file}: a {class_name} isn't one stack of layers behind one embedding, as compress reads models; give the "
+        "config.json of a part of it that is"
+    )
 
 
 def check_padding(path: Path, architecture: Architecture) -> None:

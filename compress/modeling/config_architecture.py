@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from compress.errors import ModelError
 from compress.modeling.architecture import Architecture
-from compress.modeling.architecture_checks import check_buildable, check_settings
+from compress.modeling.architecture_checks import check_buildable, check_settings, not_one_stack
 from compress.modeling.classifier import classifier_class
 from compress.modeling.config_file import read_config
 from compress.modeling.families import Family, family_of
@@ -48,10 +48,7 @@ def read_architecture(path: Path, stored: Iterable[str], embeds: bool = False) -
         config.architectures = [base.__name__]
         return Architecture(base, config, ENCODER, {})
     if kind.is_vision and text_config(config) is not config:
-        raise ModelError(
-            f"{path / 'config.json'}: a {family.cls} isn't one stack of layers behind one embedding, as compress reads "
-            "models; give the config.json of a part of it that is"
-        )
+        raise not_one_stack(path / "config.json", family.cls)
     config.architectures = [head or family.cls]
     if family.kind.is_seq2seq:
         check_shared_embedding(path, config)

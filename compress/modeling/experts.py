@@ -63,8 +63,9 @@ def open_experts(module: PreTrainedModel) -> None:
 
     To be called only where nothing stands in the way (`closed_experts_reason`).
     """
-    names = expert_names(module) or _DEFAULT
-    for path, (child, count, hidden, width) in _stacked(module).items():
+    stacked = _stacked(module)
+    names = _names(module) if stacked else _DEFAULT
+    for path, (child, count, hidden, width) in stacked.items():
         parent, _, name = path.rpartition(".")
         with child.gate_up_proj.device:
             experts = Experts(Expert(hidden, width, names, child.act_fn) for _ in range(count))
@@ -74,7 +75,7 @@ def open_experts(module: PreTrainedModel) -> None:
 def expert_shapes(module: PreTrainedModel) -> dict[str, dict[str, tuple[int, int]]]:
     """The weights that `open_experts` would make in a module, by the path of what they stand for: ``[out, in]``."""
     stacked, shapes = _stacked(module), {}
-    names = (expert_names(module) if stacked else None) or _DEFAULT
+    names = _names(module) if stacked else _DEFAULT
     for path, (_, count, hidden, width) in stacked.items():
         sizes = _sizes(names, hidden, width)
         shapes[path] = {f"{path}.{i}.{name}.weight": shape for i in range(count) for name, shape in sizes}
@@ -88,6 +89,10 @@ def closed_experts_reason(module: PreTrainedModel) -> str | None:
         if reason := unusual_experts_reason(child):
             return f"its experts ({type(child).__name__}) {reason}"
     return "all experts of a layer are one tensor in its checkpoints" if stacked and not expert_names(module) else None
+
+
+def _names(module: PreTrainedModel) -> Names:
+    return expert_names(module) or _DEFAULT
 
 
 def is_stack(name: str) -> bool:

@@ -43,7 +43,6 @@ class Row:
     """What came of an architecture: by step, ``ok`` or the reason in one line."""
 
     model_type: str
-    cls: str
     kind: str
     outcomes: Mapping[str, str]
     seconds: float = 0.0
@@ -58,12 +57,12 @@ def try_architecture(model_type: str) -> Row:
     begin, family = time.monotonic(), family_of(model_type)
     outcomes: dict[str, str] = {}
     if family is None:
-        return Row(model_type, "", "", {"open": "transformers has no class of a kind that is known here"})
+        return Row(model_type, "", {"open": "transformers has no class of a kind that is known here"})
     with tempfile.TemporaryDirectory() as folder:
         try:
             source = save_model(Path(folder) / "source", family.cls, None, **ARCHITECTURES[model_type])
         except Exception as error:  # settings that don't fit each other
-            return Row(model_type, family.cls, family.kind.name, {"made": f"{type(error).__name__}: {error}"})
+            return Row(model_type, family.kind.name, {"made": f"{type(error).__name__}: {error}"})
         try:
             path = copy_checkpoint(source, Path(folder) / "model", add_noise_to_vectors)
             model = Model.open(str(path))
@@ -71,7 +70,7 @@ def try_architecture(model_type: str) -> Row:
                         for step, try_it in TRIES.items()}  # fmt: skip
         except CompressError as error:
             outcomes = {"open": short(error)}
-    return Row(model_type, family.cls, family.kind.name, outcomes, time.monotonic() - begin)
+    return Row(model_type, family.kind.name, outcomes, time.monotonic() - begin)
 
 
 def outcome(attempt: Callable[[], str | None]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from compress.errors import ModelError
 from compress.modeling.quiet import first_line, quiet_transformers
 from compress.progress import Progress
-from compress.system.regular_files import read_json, refusal
+from compress.system.regular_files import copy_file, read_json, refusal
 
 LICENSES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 """Files that a license may ask to be passed on."""
@@ -55,6 +55,14 @@ LARGEST_READ = 256 << 20
 def companions(folder: Path) -> list[Path]:
     """The files that go along with a checkpoint's weights into its variant: tokenizer, settings, licenses."""
     return [file for file in _matching(folder) if refusal(file) is None]
+
+
+def copy_along(folder: Path, out: Path) -> None:
+    """Copy the files that go along with a checkpoint's weights, and its card, into another directory."""
+    for file in companions(folder):
+        copy_file(file, out / file.name)
+    if refusal(folder / "README.md") is None:
+        copy_file(folder / "README.md", out / "README.md")
 
 
 def input_files(folder: Path) -> list[Path]:
